@@ -1,0 +1,135 @@
+"""Weights on disk: finished models as a card plus tensors, and training states that survive a kill."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from srfoundry.errors import FoundryError
+from srfoundry.networks.mzsr import MZSR
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"mzsr": MZSR}  # the one place where a name becomes a class
+
+
+class Stateful(Protocol):
+    """Anything with PyTorch's pair of state methods: networks, optimisers, averages."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model's file says of it.
+
+    `arch` holds `name` and the network's keywords; `multiple_of` is what input sizes must divide by.
+    """
+
+    arch: dict[str, Any]
+    scale: int
+    multiple_of: int
+    made_by: str
+    params_hash: str
+    metrics: dict[str, Any]
+
+
+def save(
+    path: Path,
+    net: nn.Module,
+    *,
+    arch: dict[str, Any],
+    scale: int,
+    made_by: str,
+    params_hash: str,
+    metrics: dict[str, Any] | None = None,
+) -> None:
+    """Write a network and its card to one safetensors file, atomically; equal input gives equal bytes."""
+    multiple_of = int(getattr(net, "multiple_of", 1))
+    card = Card(arch, scale, multiple_of, made_by, params_hash, metrics or {})
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    # One metadata entry only: safetensors does not keep the order of several.
+    blob = safetensors.torch.save(tensors, metadata={"card": json.dumps(asdict(card), sort_keys=True)})
+    write_bytes(path, blob)
+
+
+def load(path: Path) -> tuple[nn.Module, Card]:
+    """Rebuild a network in evaluation mode, with its card.
+
+    Raises:
+        FoundryError: the file is missing, damaged, of an unknown architecture, or its weights do not fit its card.
+    """
+    card = read_card(path)
+    keywords = {key: value for key, value in card.arch.items() if key != "name"}
+    name = card.arch.get("name")
+    if name not in ARCHITECTURES:
+        raise FoundryError(f"{path}: architecture {name!r} is unknown; known are {', '.join(sorted(ARCHITECTURES))}")
+    try:
+        net = ARCHITECTURES[name](**keywords)
+        net.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FoundryError(f"{path}: the weights do not fit their card ({reason}); make the file again") from None
+    return net.eval(), card
+
+
+def read_card(path: Path) -> Card:
+    """Read a model's card without its weights."""
+    if not path.is_file():
+        raise FoundryError(f"{path} not found; it is written by 'dvc repro {path.stem}'")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return Card(**json.loads(file.metadata()["card"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise FoundryError(f"{path} is damaged or no model of srfoundry ({error}); remove it and run its stage") from None
+
+
+def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:
+    """Write a training state, atomically, so that a kill at any moment leaves the last one whole."""
+    from io import BytesIO
+
+    whole = {name: part.state_dict() for name, part in state.items()}
+    buffer = BytesIO()
+    torch.save({"key": key, "step": step, "history": history, "state": whole}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_state(path: Path, key: str, state: Mapping[str, Stateful]) -> tuple[int, list[dict[str, float]]]:
+    """Fill `state` from a training state and return its step and history; (0, []) if there is none for this key.
+
+    The key stands for params, data and code: a state with another key is of another experiment and is not used.
+
+    Raises:
+        FoundryError: the file is damaged.
+    """
+    if not path.exists():
+        return 0, []
+    try:
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+        if whole["key"] != key:
+            return 0, []
+        for name, part in state.items():
+            part.load_state_dict(whole["state"][name])
+        return int(whole["step"]), list(whole["history"])
+    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise FoundryError(f"checkpoint {path} is damaged ({reason}); delete it to start the stage afresh") from None
+
+
+def write_bytes(path: Path, blob: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(blob)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,127 @@
+"""The degradation y = (x * k) downsampled by s + n, batched, on any device, with its adjoint beside it.
+
+Convention (MZSR): correlation with a kernel centred on its middle tap; `direct` decimation keeps the top-left pixel of
+every s x s block, so the low-resolution grid lies (s - 1) / 2 high-resolution pixels left of and above the bicubic one.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from srfoundry import kernels, resize
+from srfoundry.errors import FoundryError
+
+Decimation = Literal["direct", "bicubic"]
+Border = Literal["reflect", "replicate", "circular"]
+
+
+def degrade(
+    high: Float[Tensor, "b c H W"],
+    kernel: Float[Tensor, "n k k"],
+    scale: int,
+    *,
+    decimation: Decimation = "direct",
+    border: Border = "reflect",
+    noise: float = 0.0,
+    rng: torch.Generator | None = None,
+) -> Float[Tensor, "b c h w"]:
+    """Blur, decimate and add noise (MZSR eq. 1); neither rounded nor clipped; differentiable in image and kernel.
+
+    Args:
+        kernel: one for all images (n = 1) or one for each (n = b).
+        border: `reflect` mirrors including the edge pixel.
+        noise: standard deviation of white Gaussian noise, in the image's range.
+        rng: needed when `noise` is above 0.
+
+    Raises:
+        FoundryError: sizes of image, kernel and scale do not fit each other, or noise without a generator.
+    """
+    size = kernel.shape[-1]
+    if kernel.shape[0] not in (1, high.shape[0]):
+        raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one kernel or one for each image")
+    if min(high.shape[-2:]) < size // 2 + 1:
+        raise FoundryError(f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one")
+    stride = scale if decimation == "direct" and all(extent % scale == 0 for extent in high.shape[-2:]) else 1
+    low = _filter(high, kernel, border, stride)
+    if decimation == "bicubic":
+        low = resize.cubic(low, 1 / scale)
+    elif stride == 1 and scale > 1:
+        low = low.index_select(-2, sample_indices(high.shape[-2], scale).to(low.device))
+        low = low.index_select(-1, sample_indices(high.shape[-1], scale).to(low.device))
+    if noise > 0:
+        if rng is None:
+            raise FoundryError(f"noise {noise} needs a generator; pass rng=seeds.generator(...)")
+        low = low + noise * torch.randn(low.shape, generator=rng, device=rng.device, dtype=low.dtype).to(low.device)
+    return low
+
+
+def adjoint(
+    low: Float[Tensor, "b c h w"],
+    kernel: Float[Tensor, "n k k"],
+    scale: int,
+    size: tuple[int, int],
+    *,
+    decimation: Decimation = "direct",
+    border: Border = "reflect",
+) -> Float[Tensor, "b c H W"]:
+    """Apply the transpose A' of the noiseless degradation A, so that <A x, y> = <x, A' y>; `size` is that of x."""
+    with torch.enable_grad():
+        blank = low.new_zeros(*low.shape[:2], *size, requires_grad=True)
+        image = degrade(blank, kernel.detach(), scale, decimation=decimation, border=border)
+        return torch.autograd.grad(image, blank, low.detach())[0]  # A is linear: its gradient is its transpose
+
+
+def son(
+    low: Float[Tensor, "1 c h w"],
+    kernel: Float[Tensor, "1 k k"] | None,
+    scale: int,
+    *,
+    decimation: Decimation = "direct",
+    noise: float = 0.0,
+    rng: torch.Generator | None = None,
+) -> Float[Tensor, "1 c h2 w2"]:
+    """Degrade a low-resolution image once more, clipped to [0, 1] (MZSR alg. 2); no kernel means MATLAB's bicubic."""
+    if kernel is None:
+        return resize.cubic(low, 1 / scale).clamp(0, 1)
+    kernels.check(kernel)
+    return degrade(low, kernel, scale, decimation=decimation, noise=noise, rng=rng).clamp(0, 1)
+
+
+def sample_indices(extent: int, scale: float) -> Int[Tensor, " n"]:
+    """Return the pixels that direct decimation keeps: 0, s, 2s, ... where s divides, MZSR's even spread elsewhere."""
+    count = -int(-extent // scale)
+    spread = torch.linspace(0, extent - scale, count, dtype=torch.float64)
+    return torch.round(spread).long()  # torch rounds half to even, as numpy does
+
+
+def _filter(image: Tensor, kernel: Tensor, border: Border, stride: int) -> Tensor:
+    batch, channels, height, width = image.shape
+    size = kernel.shape[-1]
+    padded = _pad(image, size // 2, (size - 1) // 2, border)
+    taps = kernel.to(image)
+    if kernel.shape[0] == 1:
+        flat = padded.reshape(batch * channels, 1, *padded.shape[-2:])
+        low = F.conv2d(flat, taps.unsqueeze(1), stride=stride)
+    else:
+        flat = padded.reshape(1, batch * channels, *padded.shape[-2:])
+        each = taps.repeat_interleave(channels, dim=0).unsqueeze(1)
+        low = F.conv2d(flat, each, stride=stride, groups=batch * channels)
+    return low.reshape(batch, channels, *low.shape[-2:])
+
+
+def _pad(image: Tensor, before: int, after: int, border: Border) -> Tensor:
+    if border == "circular":
+        return F.pad(image, (before, after, before, after), mode="circular")
+    for dim in (-2, -1):
+        extent = image.shape[dim]
+        index = torch.arange(-before, extent + after, device=image.device)
+        if border == "replicate":
+            index = index.clamp(0, extent - 1)
+        else:
+            index = torch.remainder(index, 2 * extent)
+            index = torch.where(index < extent, index, 2 * extent - 1 - index)
+        image = image.index_select(dim, index)
+    return image

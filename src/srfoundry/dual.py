@@ -1,0 +1,134 @@
+"""Dual regression: train P (low -> high) so that a learned D brings its result back to the input (DRN, Guo et al. 2020).
+
+Images are in [0, 1] here and in 0..255 in the paper. All terms are means of absolute differences, so the paper's loss
+is 255 times ours and Adam takes the same steps; only the networks' mean shift knows which white it has (`DRN(peak=...)`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srfoundry import metrics, resize
+from srfoundry.dataset import Patches
+from srfoundry.fit import Log, autocast, cosine, fit
+from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.seeds import generator
+
+Batch = Mapping[int, Float[Tensor, "b 3 _ _"]]
+Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+def targets(batch: Batch, scale: int) -> list[Tensor]:
+    """t_0 .. t_P of the loss: the photograph reduced by s, s/2, .., 1, smallest first (t_0 is also the input)."""
+    return [batch[scale >> phase] for phase in range(scale.bit_length())]
+
+
+def closed_loop(
+    images: Sequence[Float[Tensor, "b 3 _ _"]],
+    mapped: Sequence[Float[Tensor, "b 3 _ _"]],
+    wanted: Sequence[Float[Tensor, "b 3 _ _"]],
+    weight: float,
+) -> dict[str, Tensor]:
+    """The multi-scale closed-loop loss of the released DRN (the paper's eq. 2 at every scale), in float32 or wider.
+
+        L_P = sum_{k=0..P} mean|y_k - t_k|,   L_D = sum_{k=1..P} mean|D_k(y_k) - t_{k-1}|,   L = L_P + weight * L_D
+
+    Args:
+        images: y_0 .. y_P, smallest first; not detached, so that the dual term trains the primal too.
+        mapped: D_1(y_1) .. D_P(y_P).
+        wanted: t_0 .. t_P.
+
+    Returns:
+        total, primal and dual, scalars in the images' units.
+    """
+    primal = torch.stack([(image - target).abs().mean() for image, target in zip(images, wanted, strict=True)]).sum()
+    dual = torch.stack([(low - target).abs().mean() for low, target in zip(mapped, wanted[:-1], strict=True)]).sum()
+    return {"total": primal + weight * dual, "primal": primal, "dual": dual}
+
+
+def loss_of(duals: DualNets, *, scale: int, weight: float, device: torch.device, precision: str) -> Loss:
+    """The loss as a function of (net, batch), for training, search and pruning alike; nets may run in bfloat16."""
+
+    def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        wanted = [image.to(device) for image in targets(batch, scale)]
+        assert isinstance(net, DRN)
+        prepared = net.prepare(wanted[0]).contiguous(memory_format=torch.channels_last)
+        with autocast(device, precision):
+            features = net.trunk(prepared)
+            images = [net.paint(feature, index) for index, feature in enumerate(features)]
+            mapped = duals(images)
+        return closed_loop([image.float() for image in images], [low.float() for low in mapped], wanted, weight)
+
+    return loss
+
+
+def train(
+    net: DRN,
+    duals: DualNets,
+    patches: Patches,
+    *,
+    steps: int,
+    batch: int,
+    patch: int,
+    learning_rate: float,
+    warmup: int,
+    average: float,
+    dual_weight: float,
+    clip: float,
+    seed: int,
+    device: torch.device,
+    precision: str,
+    checkpoint: Path,
+    key: str,
+    log: Log,
+) -> list[dict[str, float]]:
+    """Train primal and dual together (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
+
+    Args:
+        patch: high-resolution pixels a side, a multiple of the scale.
+        warmup: steps in which the rate climbs linearly.
+        average: decay of the exponential average of the weights, a step; 0 keeps the last weights.
+        clip: largest norm of the gradient.
+    """
+    net.to(device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+    duals.to(device).train()
+    smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average))
+    weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
+    optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
+    loss = loss_of(duals, scale=net.scale, weight=dual_weight, device=device, precision=precision)
+
+    def step(index: int) -> dict[str, Tensor]:
+        drawn = patches.batch(batch, patch, rng=generator(seed, "dual", index))
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(index, steps, learning_rate, warmup=warmup)
+        terms = loss(net, drawn)
+        optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        nn.utils.clip_grad_norm_(weights, clip)
+        optimiser.step()
+        smooth.update_parameters(net)
+        return {name: value.detach() for name, value in terms.items()}
+
+    state = {"net": net, "duals": duals, "average": smooth, "optimiser": optimiser}
+    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="dual")
+    if steps:
+        net.load_state_dict(smooth.module.state_dict())
+    net.eval()
+    duals.eval()
+    return history
+
+
+def validate(net: nn.Module, patches: Patches, *, scale: int, device: torch.device) -> dict[str, float]:
+    """PSNR-Y in dB on whole photographs of a prepared set, and the gain over MATLAB's bicubic; `scale` pixels cropped."""
+    restored, enlarged = 0.0, 0.0
+    names = patches.photographs()
+    with torch.inference_mode():
+        for name in names:
+            high, low = patches.image(name), patches.image(name, scale)
+            restored += metrics.psnr_y(net(low.to(device)).cpu(), high, scale) / len(names)
+            enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
+    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}

@@ -1,0 +1,54 @@
+"""How good a restored image or an estimated kernel is, by the field's protocols."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from srfoundry.images import from_uint8, luma, to_uint8
+
+
+def psnr_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], border: int) -> float:
+    """Peak signal-to-noise ratio in dB on Y: both images rounded to 8 bits, Y not rounded, `border` pixels cropped.
+
+    Raises:
+        ValueError: the sizes differ (that is evidence of a mistake, never cropped away).
+    """
+    error = (_cropped_luma(restored, high, border) - _cropped_luma(high, restored, border)).square().mean()
+    return math.inf if error == 0 else float(10 * torch.log10(255.0**2 / error))
+
+
+def ssim_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], border: int) -> float:
+    """Structural similarity on Y (Wang et al. 2004): Gaussian window 11x11 of deviation 1.5, valid region only."""
+    a, b = _cropped_luma(restored, high, border), _cropped_luma(high, restored, border)
+    axis = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-(axis**2) / (2 * 1.5**2))
+    window = window / window.sum()
+
+    def smooth(image: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(image, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = smooth(a), smooth(b)
+    var_a, var_b = smooth(a * a) - mean_a**2, smooth(b * b) - mean_b**2
+    covariance = smooth(a * b) - mean_a * mean_b
+    ratio = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return float(ratio.mean())
+
+
+def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*n k k"]) -> float:
+    """PSNR in dB of a kernel, peak 1, all taps, not aligned (the blind-SR papers' measure)."""
+    if estimate.shape != kernel.shape:
+        raise ValueError(f"kernels must have one size, got {tuple(estimate.shape)} and {tuple(kernel.shape)}")
+    error = (estimate.double() - kernel.double()).square().mean()
+    return math.inf if error == 0 else float(-10 * torch.log10(error))
+
+
+def _cropped_luma(image: Tensor, other: Tensor, border: int) -> Tensor:
+    if image.shape != other.shape:
+        raise ValueError(f"images must have one size, got {tuple(image.shape)} and {tuple(other.shape)}")
+    y = luma(from_uint8(to_uint8(image)).double().cpu())
+    height, width = y.shape[-2:]
+    return y[..., border : height - border, border : width - border]

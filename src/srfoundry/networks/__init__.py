@@ -1,0 +1,1 @@
+"""The networks, each built by plain keywords and none knowing how it is trained."""

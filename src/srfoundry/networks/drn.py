@@ -1,0 +1,238 @@
+"""Dual Regression Network (Guo et al., CVPR 2020): the primal net P (low -> high) and its dual nets D (high -> low).
+
+The primal follows the paper: enlarge by bicubic interpolation, go down to the input's size, come up again through
+residual channel-attention blocks, and give one image a scale on the way. Two things are written differently, with the
+same values: the enlargement is a fixed depthwise convolution and a pixel shuffle (so that it exports to any runtime),
+and the mean shift after a tail is folded into the tail's weights. Inner widths are free, so a pruned net is a plain DRN.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srfoundry.networks.units import Unit
+
+MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
+
+
+def phases_of(scale: int) -> int:
+    """The number of factor-two steps P = log2(scale); ValueError unless the scale is a power of two above one."""
+    if scale < 2 or scale & (scale - 1):
+        raise ValueError(f"a DRN's scale must be a power of two from 2 up, got {scale}; use 2, 4 or 8")
+    return scale.bit_length() - 1
+
+
+def inner_widths(scale: int, blocks: int, width: int) -> list[int]:
+    """The unpruned inner widths in the paper's order: the downs, then for each up phase its blocks and its shuffle."""
+    phases = phases_of(scale)
+    downs = [width * 2**phase for phase in range(phases)]
+    ups = [up_width(width, phases, phase) for phase in range(phases) for _ in range(blocks + 1)]
+    return downs + ups
+
+
+def up_width(width: int, phases: int, phase: int) -> int:
+    """Channels that enter up phase `phase`: f 2^P, then f 2^(P-i+1), the first half of which is the copied features."""
+    return width * 2 ** (phases if phase == 0 else phases - phase + 1)
+
+
+def bicubic_taps(scale: int, coefficient: float = -0.75) -> Float[Tensor, "s 5"]:
+    """One row of five cubic-convolution weights (Keys) for each output phase, for inputs -2..2 around the pixel."""
+    centre = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    distance = (centre[:, None] - torch.arange(-2, 3, dtype=torch.float64)[None]).abs()
+    a = coefficient
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
+
+
+class Enlarge(nn.Module):
+    """Bicubic interpolation by an integer scale, equal to torch's (a = -0.75, edges repeated), as conv and shuffle."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        taps = bicubic_taps(scale)
+        kernel = torch.einsum("ik,jl->ijkl", taps, taps).reshape(scale**2, 1, 5, 5).repeat(3, 1, 1, 1)
+        self.scale = scale
+        self.register_buffer("kernel", kernel.float(), persistent=False)
+
+    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
+        padded = functional.pad(low, (2, 2, 2, 2), mode="replicate")
+        kernel = self.get_buffer("kernel").to(low.dtype)
+        return functional.pixel_shuffle(functional.conv2d(padded, kernel, groups=3), self.scale)
+
+
+class MeanShift(nn.Module):
+    """A frozen 1x1 convolution that adds `sign` times the mean colour; 12 parameters, counted by the paper."""
+
+    def __init__(self, peak: float, sign: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3).reshape(3, 3, 1, 1), requires_grad=False)
+        self.bias = nn.Parameter(sign * peak * torch.tensor(MEAN), requires_grad=False)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return functional.conv2d(image, self.weight, self.bias)
+
+
+class Down(nn.Module):
+    """Halve the size, double the channels: strided conv, LeakyReLU 0.2, conv, no biases."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(width, inner, 3, stride=2, padding=1, bias=False)
+        self.expand = nn.Conv2d(inner, 2 * width, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.expand(functional.leaky_relu(self.reduce(features), 0.2))
+
+
+class RCAB(nn.Module):
+    """Residual channel-attention block (RCAN): conv, ReLU, conv, one weight a channel, add; no normalisation."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        squeezed = max(1, width // 16)
+        self.first = nn.Conv2d(width, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, width, 3, padding=1)
+        self.squeeze = nn.Conv2d(width, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        body = self.second(functional.relu(self.first(features)))
+        pooled = body.mean(dim=(2, 3), keepdim=True)
+        gate = torch.sigmoid(self.excite(functional.relu(self.squeeze(pooled))))
+        return features + body * gate
+
+
+class Up(nn.Module):
+    """One up phase: the blocks, then conv, pixel shuffle by 2, and a 1x1 conv to the width of the copied features."""
+
+    def __init__(self, width: int, out: int, inner: list[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([RCAB(width, channels) for channels in inner[:-1]])
+        self.spread = nn.Conv2d(width, 4 * inner[-1], 3, padding=1)
+        self.merge = nn.Conv2d(inner[-1], out, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        for block in self.blocks:
+            features = block(features)
+        return self.merge(functional.pixel_shuffle(self.spread(features), 2))
+
+
+class DRN(nn.Module):
+    """The primal network. `DRN(scale=4, blocks=30, width=16)` is DRN-S, `DRN(scale=4, blocks=40, width=20)` DRN-L.
+
+    `inner` lists the inner widths of a pruned net in the order of `inner_widths`; None is the dense net. `peak` is the
+    value of white: 1 in this house, 255 in the paper; it moves the mean shift and nothing else.
+    """
+
+    def __init__(
+        self, *, scale: int, blocks: int, width: int, inner: list[int] | None = None, peak: float = 1.0
+    ) -> None:
+        super().__init__()
+        phases = phases_of(scale)
+        widths = inner_widths(scale, blocks, width) if inner is None else list(inner)
+        if len(widths) != phases * (blocks + 2):
+            raise ValueError(f"inner must list {phases * (blocks + 2)} widths for {scale=} {blocks=}, got {len(widths)}")
+        self.scale, self.phases = scale, phases
+        self.enlarge = Enlarge(scale)
+        self.subtract, self.add = MeanShift(peak, -1), MeanShift(peak, +1)
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.downs = nn.ModuleList([Down(width * 2**phase, widths[phase]) for phase in range(phases)])
+        ups = [widths[phases + phase * (blocks + 1) : phases + (phase + 1) * (blocks + 1)] for phase in range(phases)]
+        self.ups = nn.ModuleList(
+            [
+                Up(up_width(width, phases, phase), width * 2 ** (phases - 1 - phase), ups[phase])
+                for phase in range(phases)
+            ]
+        )
+        tails = [width * 2**phases] + [width * 2 ** (phases - phase) for phase in range(phases)]
+        self.tails = nn.ModuleList([nn.Conv2d(channels, 3, 3, padding=1) for channels in tails])
+
+    def prepare(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
+        """The trunk's input: mean removed, then enlarged (the two commute; the small image is the cheaper one)."""
+        return self.enlarge(self.subtract(low))
+
+    def trunk(self, enlarged: Float[Tensor, "b 3 H W"]) -> list[Tensor]:
+        """Features before each tail, smallest first: index k has the size of the k-th image."""
+        features = self.head(enlarged)
+        copies = []
+        for down in self.downs:
+            copies.append(features)
+            features = down(features)
+        found = [features]
+        for up, copy in zip(self.ups, reversed(copies), strict=True):
+            features = torch.cat([up(features), copy], dim=1)
+            found.append(features)
+        return found
+
+    def paint(self, features: Tensor, index: int) -> Float[Tensor, "b 3 h w"]:
+        """Image `index` from its features: the tail with the mean shift folded into its weights (exact, one conv)."""
+        tail = self.tails[index]
+        mix = self.add.weight[:, :, 0, 0]
+        weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
+        return functional.conv2d(features, weight, mix @ tail.bias + self.add.bias, padding=1)
+
+    def images(self, low: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """All P + 1 images y_0 (the input's size) .. y_P (the output's size), for the multi-scale loss."""
+        return [self.paint(features, index) for index, features in enumerate(self.trunk(self.prepare(low)))]
+
+    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
+        """The restored image alone, `scale` times the input's size, range as the input's, unclipped."""
+        return self.paint(self.trunk(self.prepare(low))[-1], self.phases)
+
+    def units(self) -> list[Unit]:
+        """The prunable inner widths in the paper's order (DRC, section C2 of our notes): downs, then each up phase."""
+        found = [Unit(f"downs.{i}", f"downs.{i}.reduce", f"downs.{i}.expand") for i in range(self.phases)]
+        for i, up in enumerate(self.ups):
+            assert isinstance(up, Up)
+            for j in range(len(up.blocks)):
+                stem = f"ups.{i}.blocks.{j}"
+                found.append(Unit(stem, f"{stem}.first", f"{stem}.second"))
+            found.append(Unit(f"ups.{i}.spread", f"ups.{i}.spread", f"ups.{i}.merge", fold=4))
+        return found
+
+
+class DualNet(nn.Module):
+    """D_k: one image to the next smaller size, 54 f weights: strided conv, LeakyReLU 0.2, conv, no biases."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
+        self.paint = nn.Conv2d(width, 3, 3, padding=1, bias=False)
+
+    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 h w"]:
+        return self.paint(functional.leaky_relu(self.reduce(image), 0.2))
+
+
+class DualNets(nn.ModuleList):
+    """One dual net a phase, separate weights; used in training only, so it lives beside the primal, not inside it."""
+
+    def __init__(self, *, scale: int, width: int) -> None:
+        super().__init__([DualNet(width) for _ in range(phases_of(scale))])
+
+    def forward(self, images: list[Tensor]) -> list[Tensor]:
+        """D_k(y_k) for k = 1..P from the images y_0..y_P."""
+        return [net(image) for net, image in zip(self, images[1:], strict=True)]
+
+
+def start_at_bicubic(net: DRN) -> None:
+    """Set the linear path head -> copy -> last tail to the identity, so that an untrained net gives the bicubic image.
+
+    The paper's net has this path (its copied features skip the trunk without a non-linearity) but starts it at random;
+    three of the `width` channels carry the colours here, the rest keep their random start, and the last tail sees
+    them at a tenth of theirs. Every weight stays free to move. In place; needs width >= 3.
+    """
+    with torch.no_grad():
+        head, tail = net.head, net.tails[-1]
+        assert isinstance(tail, nn.Conv2d)
+        copied = tail.in_channels - net.head.out_channels
+        head.weight[:3].zero_()
+        tail.weight.mul_(0.1)
+        for bias in (head.bias, tail.bias):
+            assert bias is not None
+            bias[:3].zero_()
+        for colour in range(3):
+            head.weight[colour, colour, 1, 1] = 1.0
+            tail.weight[colour, copied : copied + 3].zero_()
+            tail.weight[colour, copied + colour, 1, 1] = 1.0

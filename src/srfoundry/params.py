@@ -1,0 +1,141 @@
+"""The one reader of params.yaml: every value typed, bounded and present, or nothing starts.
+
+Fields have no defaults: a default would be a second params file. Units and sources stand in params.yaml itself.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from srfoundry.errors import FoundryError
+
+Count = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A frozen section of params.yaml in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Shared(Section):
+    """What every stage reads."""
+
+    seed: Annotated[int, Field(ge=0)]
+    scale: Literal[2, 4]
+    threads: Count
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
+class Synthesize(Section):
+    """Where the photographs come from and how they are degraded."""
+
+    source: Literal["bundled", "folder"]
+    folder: Annotated[str, Field(min_length=1)]
+    on_bad_image: Literal["stop", "skip"]
+    held_out: Names | Share
+    validation: Names | Share
+    smallest: Annotated[int, Field(ge=32)]
+    kernel_size: Annotated[int, Field(ge=3, le=31)]
+    bank: Count
+    noise: Annotated[float, Field(ge=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _odd(self) -> "Synthesize":
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.kernel_size}")
+        return self
+
+
+class Pretrain(Section):
+    """The eight-layer network on bicubic pairs (MZSR phase 1)."""
+
+    width: Count
+    depth: Annotated[int, Field(ge=3)]
+    patch: Annotated[int, Field(ge=16)]
+    batch: Count
+    steps: Steps
+    learning_rate: Rate
+
+
+class Metatrain(Section):
+    """MAML over kernel tasks (MZSR phase 2)."""
+
+    warmup_steps: Steps
+    warmup_batch: Count
+    warmup_learning_rate: Rate
+    steps: Steps
+    tasks: Count
+    shots: Count
+    patch: Annotated[int, Field(ge=16)]
+    inner_steps: Count
+    inner_rate: Rate
+    learning_rate: Rate
+    order: Literal["first", "second"]
+    loss_weights: Literal["uniform", "annealed", "last"]
+
+
+class Evaluate(Section):
+    """How the finished models are tried on the held-out photographs."""
+
+    rates: Annotated[list[Rate], Field(min_length=1)]
+    tile: Annotated[int, Field(ge=32)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    shared: Shared
+    synthesize: Synthesize
+    pretrain: Pretrain
+    metatrain: Metatrain
+    evaluate: Evaluate
+
+    def section_hash(self, *names: str) -> str:
+        """Return 16 hex digits over `shared` and the named sections."""
+        whole = self.model_dump(mode="json")
+        chosen = {name: whole[name] for name in ("shared", *names)}
+        return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml; every problem is reported at once, with its key.
+
+    Raises:
+        FoundryError: the file is missing, is no YAML, or has unknown, missing or out-of-range keys.
+    """
+    try:
+        raw: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FoundryError(f"{path} not found; run from the project's folder or restore it from git") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise FoundryError(f"{path} is not valid YAML: {reason}; mend that line") from None
+    try:
+        return Params.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors()]
+        raise FoundryError(f"{path}: " + "; ".join(problems)) from None
+
+
+def _problem(item: Any) -> str:
+    parts = [str(part) for part in item["loc"]]
+    # Members of a union are named after the key ("list[...]", "constrained-float"): noise for a person.
+    where = ".".join(part for part in parts if part.replace("_", "").isalnum())
+    if item["type"] == "extra_forbidden":
+        return f"{where}: unknown key; correct its spelling or remove it"
+    if item["type"] == "missing":
+        return f"{where}: missing; add it (see params.yaml in git)"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"

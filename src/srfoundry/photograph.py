@@ -1,0 +1,75 @@
+"""A photograph as a user hands it over and wants it back: RGB for the nets, and beside it what RGB drops.
+
+`images.read` turns every file into RGB. A program for people must give transparency back, keep a grey photograph grey
+and pass the colour profile on; that is all this file adds.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from srfoundry import images, resize
+from srfoundry.errors import FoundryError
+
+GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """An image in [0, 1] with its alpha (None where opaque), whether it is grey, and its ICC profile."""
+
+    image: Float[Tensor, "1 3 h w"]
+    alpha: Float[Tensor, "1 1 h w"] | None
+    grey: bool
+    profile: bytes | None
+
+
+def read(path: Path) -> Photograph:
+    """Read a file of any kind that `images.read` reads; FoundryError where that one raises it."""
+    image = images.read(path)
+    with Image.open(path) as file:  # images.read has decoded it once: it is sound
+        picture = ImageOps.exif_transpose(file)
+        alpha = None
+        if picture.has_transparency_data:
+            band = np.array(picture.convert("RGBA").getchannel("A"))
+            alpha = images.from_uint8(torch.from_numpy(band)[None, ..., None])
+        # A profile describes the file's own channels: CMYK's would be wrong for RGB.
+        profile = file.info.get("icc_profile") if picture.mode not in ("CMYK", "YCbCr", "LAB", "HSV") else None
+        return Photograph(image, alpha, picture.mode in GREY, profile)
+
+
+def write(pixels: UInt8[Tensor, "1 H W 3"], original: Photograph, path: Path) -> None:
+    """Write an enlarged 8-bit image with the original's alpha (enlarged bicubically), greyness and profile.
+
+    Raises:
+        FoundryError: the format that the suffix of `path` names is unknown, cannot hold alpha, or the disk is full.
+    """
+    height, width = pixels.shape[1:3]
+    picture = Image.fromarray(pixels[0].numpy())
+    if original.grey:
+        picture = picture.convert("L")
+    if original.alpha is not None:
+        scale = height / original.alpha.shape[-2]
+        alpha = resize.cubic(original.alpha, scale, (height, width))
+        picture.putalpha(Image.fromarray(images.to_uint8(alpha)[0, ..., 0].numpy()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    extra = {"icc_profile": original.profile} if original.profile else {}
+    try:
+        picture.save(path, **extra)
+    except (OSError, ValueError, KeyError) as error:
+        path.unlink(missing_ok=True)
+        raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Height and width from the file's header, (0, 0) where it cannot be read; a rotated one may come transposed."""
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0, 0

@@ -1,0 +1,90 @@
+"""MATLAB's bicubic imresize, in the two conventions that the field's test sets were made with.
+
+Keys' kernel with a = -0.5, antialiased when shrinking, rows before columns. PyTorch's and Pillow's bicubic differ from
+it in 10 to 22 % of pixels, so neither is ever used for a low-resolution image or a baseline here.
+"""
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Border = Literal["symmetric", "replicate"]
+
+
+def cubic(
+    image: Float[Tensor, "b c h w"], scale: float, size: tuple[int, int] | None = None, border: Border = "symmetric"
+) -> Float[Tensor, "b c H W"]:
+    """Resize float images by `scale` (> 1 enlarges); differentiable, neither rounded nor clipped.
+
+    Args:
+        size: the output's height and width; ceil(scale * input) if not given. The sampling grid follows `scale`.
+        border: `symmetric` mirrors including the edge pixel (today's MATLAB), `replicate` repeats it (older MATLAB).
+    """
+    height, width = size or output_size(image, scale)
+    rows = _along(image, -2, height, scale, border)
+    return _along(rows, -1, width, scale, border)
+
+
+def cubic_uint8(
+    image: UInt8[Tensor, "b c h w"], scale: float, size: tuple[int, int] | None = None
+) -> UInt8[Tensor, "b c H W"]:
+    """Resize 8-bit images as the published test sets were: borders replicated, rounded half up after each pass."""
+    height, width = size or output_size(image, scale)
+    rows = _round(_along(image.double(), -2, height, scale, "replicate"))
+    return _round(_along(rows, -1, width, scale, "replicate")).to(torch.uint8)
+
+
+def output_size(image: Tensor, scale: float) -> tuple[int, int]:
+    """Return MATLAB's output size, ceil(scale * input)."""
+    height, width = image.shape[-2:]
+    # 1e-9: 24 * (1 / 3) is 8.000000000000002 in binary, and must give 8
+    return math.ceil(height * scale - 1e-9), math.ceil(width * scale - 1e-9)
+
+
+def _round(levels: Tensor) -> Tensor:
+    return torch.floor(levels + 0.5).clamp(0, 255)
+
+
+def _along(image: Tensor, dim: int, length: int, scale: float, border: Border) -> Tensor:
+    weights, taps = _contributions(image.shape[dim], length, scale, border)
+    weights = weights.to(image)
+    taps = taps.to(image.device)
+    shape = (-1, 1) if dim == -2 else (-1,)
+    result = image.new_zeros(())
+    for tap in range(taps.shape[1]):  # one tap at a time: memory stays that of the output
+        result = result + image.index_select(dim, taps[:, tap]) * weights[:, tap].view(shape)
+    return result
+
+
+@lru_cache(maxsize=256)
+def _contributions(
+    extent: int, length: int, scale: float, border: Border
+) -> tuple[Float[Tensor, "n taps"], Int[Tensor, "n taps"]]:
+    """Weights and source indices of every output sample, as imresize computes them."""
+    shrink = min(scale, 1.0)
+    support = 4.0 / shrink
+    centre = torch.arange(1, length + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
+    first = torch.floor(centre - support / 2)
+    source = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
+    weights = shrink * _keys(shrink * (centre[:, None] - source))
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    index = source.long() - 1
+    if border == "replicate":
+        index = index.clamp(0, extent - 1)
+    else:
+        index = torch.remainder(index, 2 * extent)
+        index = torch.where(index < extent, index, 2 * extent - 1 - index)
+    used = (weights != 0).any(dim=0)
+    return weights[:, used], index[:, used]
+
+
+def _keys(distance: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel with a = -0.5."""
+    d = distance.abs()
+    near = (1.5 * d - 2.5) * d * d + 1
+    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return torch.where(d <= 1, near, torch.where(d <= 2, far, torch.zeros_like(d)))
