@@ -8,7 +8,7 @@ import dataclasses
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,17 @@ def reach(net: nn.Module, *, share: float = 0.99, size: int = 96) -> int:
     return int((mass.cumsum(0) < share * mass.sum()).sum())
 
 
-def describe(net: nn.Module, made: checkpoint.Card, *, name: str, opset: int, tile: int, data_hash: str) -> OnnxCard:
-    """The card of the file that `net`, loaded from a checkpoint with card `made`, will be exported to."""
+def describe(
+    net: nn.Module,
+    made: checkpoint.Card,
+    *,
+    name: str,
+    opset: int,
+    tile: int,
+    data_hash: str,
+    metrics: Mapping[str, Any],
+) -> OnnxCard:
+    """The card of the file that `net` will be exported to; `made` is its checkpoint's card, `metrics` adds to its."""
     return OnnxCard(
         name=name,
         arch=made.arch,
@@ -122,7 +131,7 @@ def describe(net: nn.Module, made: checkpoint.Card, *, name: str, opset: int, ti
         overlap=overlap_for(net, tile),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         opset=opset,
-        metrics=made.metrics,
+        metrics={**made.metrics, **metrics},
         made_by=made.made_by,
         params_hash=made.params_hash,
         data_hash=data_hash,
@@ -131,11 +140,11 @@ def describe(net: nn.Module, made: checkpoint.Card, *, name: str, opset: int, ti
 
 def overlap_for(net: nn.Module, tile: int) -> int:
     """Pixels that tiles should share on each side: twice the net's reach, for restore.bands fades over half of them."""
-    return min(2 * reach(net), tile // 4)
+    return min(max(2 * reach(net), 16), tile // 4)
 
 
 class Session:
-    """An exported model, ready to run: `Session(path, threads=2).run(low)`.
+    """An exported model (a file, or its bytes from the registry), ready to run: `Session(path, threads=2).run(low)`.
 
     CUDA is chosen by what torch sees, for ONNX Runtime lists CUDA on machines that have none.
 
@@ -143,9 +152,9 @@ class Session:
         FoundryError: no such file, not an ONNX model, not one with a card, or `device="cuda"` without a GPU.
     """
 
-    def __init__(self, path: Path, *, threads: int, device: str = "auto") -> None:
+    def __init__(self, model: Path | bytes, *, threads: int, device: str = "auto") -> None:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
+        from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -153,8 +162,10 @@ class Session:
         options.log_severity_level = 3
         advice = "use a file made by 'dvc repro export'"
         providers = _providers(device)
+        path = model if isinstance(model, Path) else Path("the model")
         try:
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
+            blob = model if isinstance(model, bytes) else model.read_bytes()
+            self._session = onnxruntime.InferenceSession(blob, options, providers=providers)
         except OSError as error:
             raise FoundryError(f"cannot read the model {path}: {error.strerror}; {advice}") from None
         except (
@@ -197,6 +208,13 @@ def padded(
     if down > 0 or across > 0:
         low = nn.functional.pad(low, (0, max(across, 0), 0, max(down, 0)), mode="replicate")
     return net(low)[..., : height * scale, : width * scale]
+
+
+def read_proto(path: Path) -> Any:
+    """The onnx.ModelProto of an exported file, for the registry."""
+    import onnx
+
+    return onnx.load_model(path, load_external_data=False)
 
 
 def _providers(device: str) -> list[Any]:

@@ -49,6 +49,7 @@ def write(pixels: UInt8[Tensor, "1 H W 3"], original: Photograph, path: Path) ->
     Raises:
         FoundryError: the format that the suffix of `path` names is unknown, cannot hold alpha, or the disk is full.
     """
+    check_target(original, path)
     height, width = pixels.shape[1:3]
     picture = Image.fromarray(pixels[0].numpy())
     if original.grey:
@@ -57,13 +58,23 @@ def write(pixels: UInt8[Tensor, "1 H W 3"], original: Photograph, path: Path) ->
         scale = height / original.alpha.shape[-2]
         alpha = resize.cubic(original.alpha, scale, (height, width))
         picture.putalpha(Image.fromarray(images.to_uint8(alpha)[0, ..., 0].numpy()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    extra = {"icc_profile": original.profile} if original.profile else {}
+    partial = path.with_name(f".partial.{path.name}")  # an interrupted run leaves no half image under the real name
     try:
-        picture.save(path, **extra)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(partial, icc_profile=original.profile)
+        partial.replace(path)
     except (OSError, ValueError, KeyError) as error:
-        path.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
+
+
+def check_target(original: Photograph, path: Path) -> None:
+    """Raise FoundryError where `write` could not write this photograph, so that no work is done in vain."""
+    kinds = Image.registered_extensions()
+    if kinds.get(path.suffix.lower()) not in Image.SAVE:
+        raise FoundryError(f"cannot write {path}: its ending names no picture format; end it in .png")
+    if original.alpha is not None and kinds[path.suffix.lower()] in ("JPEG", "BMP"):
+        raise FoundryError(f"cannot write {path}: the image has transparency and that format has none; end it in .png")
 
 
 def size(path: Path) -> tuple[int, int]:

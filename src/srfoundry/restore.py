@@ -63,8 +63,11 @@ def bands(
     """The enlarged image as finished bands of rows, from the top down.
 
     `upscale` maps (1, c, h, w) to (1, c, scale h, scale w) and sees at most tile x tile pixels at once; each tile
-    reaches `overlap` input pixels into its neighbours. No more than one row of tiles is held in memory. `progress` is called with
-    (tiles done, tiles in all). Raises FoundryError when the tile has no room for its overlaps or the size is wrong.
+    reaches `overlap` input pixels into its neighbours. No more than one row of tiles is held in memory. `progress`
+    is called with (tiles done, tiles in all).
+
+    Raises:
+        FoundryError: the tile has no room for its overlaps, or `upscale` returns another size.
     """
     check(tile, overlap)
     height, width = low.shape[-2:]
@@ -141,5 +144,6 @@ def check(tile: int, overlap: int) -> None:
 def _check_size(piece: Tensor, channels: int, height: int, width: int) -> None:
     if tuple(piece.shape) != (1, channels, height, width):
         raise FoundryError(
-            f"the model must return {(1, channels, height, width)} for a tile, got {tuple(piece.shape)}; check its scale"
+            f"a model must return {(1, channels, height, width)} for this tile, got {tuple(piece.shape)}; "
+            "take one that enlarges by itself (MZSR is for 'srfoundry restore')"
         )

@@ -1,0 +1,200 @@
+"""Pictures for people: crops side by side, kernels, training curves, quality against size.
+
+Crops are laid out pixel by pixel with Pillow; plots are drawn with matplotlib, imported only when needed and without
+its global state. The same values give the same bytes: no dates, versions or random layouts enter a file.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from srfoundry import images, metrics, resize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Box = tuple[int, int, int, int]  # top, left, height, width in high-resolution pixels
+INK, PAPER = "#202020", "#ffffff"
+MARGIN, LINE = 8, 18  # pixels
+
+
+def comparison(
+    path: Path,
+    low: Float[Tensor, "1 3 h w"],
+    restored: Mapping[str, Float[Tensor, "1 3 H W"]],
+    high: Float[Tensor, "1 3 H W"] | None,
+    *,
+    box: Box | None = None,
+    zoom: int = 3,
+) -> None:
+    """Write one row: low resolution, bicubic, each restored image and the truth, cropped to `box`, with PSNR-Y.
+
+    `box` defaults to the window of 96 pixels with most detail. Without `high` the captions carry no PSNR.
+    """
+    _save(_row(low, restored, high, box, zoom), path)
+
+
+def hero(
+    path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor], Tensor | None, Box | None]], zoom: int = 2
+) -> None:
+    """Write several comparisons (low, restored, high, box) under each other: the picture at the top of the README."""
+    drawn = [_row(low, restored, high, box, zoom, 144) for low, restored, high, box in rows]
+    whole = Image.new("RGB", (max(row.width for row in drawn), sum(row.height for row in drawn)), PAPER)
+    top = 0
+    for row in drawn:
+        whole.paste(row, (0, top))
+        top += row.height
+    _save(whole, path)
+
+
+def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
+    """The window of `size` pixels a side (or less) with the strongest edges, on a grid of half windows."""
+    height, width = image.shape[-2:]
+    tall, wide = min(size, height), min(size, width)
+    grey = image.mean(dim=1, keepdim=True)
+    edges = torch.zeros_like(grey)
+    edges[..., 1:, :] += grey.diff(dim=-2).abs()
+    edges[..., :, 1:] += grey.diff(dim=-1).abs()
+    steps = (max(tall // 2, 1), max(wide // 2, 1))
+    energy = torch.nn.functional.avg_pool2d(edges, (tall, wide), stride=steps)[0, 0]
+    row, column = divmod(int(energy.flatten().argmax()), energy.shape[1])
+    return row * steps[0], column * steps[1], tall, wide
+
+
+def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
+    """Write blur kernels beside each other on one scale, names below; brighter is heavier."""
+    figure = _figure(2.2 * len(named), 2.5)
+    flat = {name: kernel.detach().cpu().reshape(kernel.shape[-2:]) for name, kernel in named.items()}
+    brightest = max(float(kernel.max()) for kernel in flat.values())
+    for index, (name, kernel) in enumerate(flat.items()):
+        axes = figure.add_subplot(1, len(flat), index + 1)
+        axes.imshow(kernel.numpy(), cmap="magma", vmin=0.0, vmax=brightest, interpolation="nearest")
+        axes.set_xlabel(name, fontsize=8)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    _save_figure(figure, path)
+
+
+def curves(path: Path, history: Sequence[Mapping[str, float]], title: str) -> None:
+    """Write one small plot a column of `history` (rows with `step`), drawn over the steps that have it."""
+    columns = sorted({key for row in history for key in row} - {"step"})
+    if not columns:
+        return
+    figure = _figure(3.6 * min(len(columns), 3), 2.6 * -(-len(columns) // 3))
+    for index, column in enumerate(columns):
+        axes = figure.add_subplot(-(-len(columns) // 3), min(len(columns), 3), index + 1)
+        points = [(row.get("step", at), row[column]) for at, row in enumerate(history) if column in row]
+        axes.plot([x for x, _ in points], [y for _, y in points], color="#1f77b4", linewidth=1.0)
+        axes.set_title(column, fontsize=9)
+        axes.set_xlabel("step", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.suptitle(title, fontsize=10)
+    _save_figure(figure, path)
+
+
+def scatter(path: Path, points: Mapping[str, tuple[float, float]], title: str) -> None:
+    """Write PSNR-Y in dB (second value) over parameters (first value) of the named models."""
+    figure = _figure(5.0, 3.4)
+    axes = figure.add_subplot(1, 1, 1)
+    for name, (parameters, psnr) in points.items():
+        axes.scatter([parameters], [psnr], s=28)
+        axes.annotate(name, (parameters, psnr), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("PSNR-Y, dB")
+    axes.margins(0.2)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
+    _save_figure(figure, path)
+
+
+def blind(
+    path: Path,
+    low: Float[Tensor, "1 3 h w"],
+    bicubic: Float[Tensor, "1 3 H W"],
+    restored: Float[Tensor, "1 3 H W"],
+    kernel: Float[Tensor, "1 k k"],
+    caption: str,
+) -> None:
+    """Write what `srfoundry restore` did: the kernel, and the busiest crop before (bicubic) and after."""
+    box = busiest(restored, 128)
+    shade = kernel.detach().cpu()[None] / kernel.max().cpu()
+    panels = {
+        caption: _fit(images.to_uint8(shade.expand(1, 3, -1, -1)), 384),
+        "low resolution": _crop(_repeat(low, bicubic), box, 3),
+        "before: bicubic": _crop(bicubic, box, 3),
+        "after: restored": _crop(restored, box, 3),
+    }
+    _save(_strip(panels), path)
+
+
+def _row(
+    low: Tensor, restored: Mapping[str, Tensor], high: Tensor | None, box: Box | None, zoom: int, window: int = 96
+) -> Image.Image:
+    first = next(iter(restored.values()))
+    box = box or busiest(first if high is None else high, window)
+    scale = first.shape[-1] // low.shape[-1]
+    shown = {"bicubic": resize.cubic(low, scale), **restored}
+    panels = {"low resolution": _crop(_repeat(low, first), box, zoom)}
+    for name, image in shown.items():
+        score = "" if high is None else f"  {metrics.psnr_y(image, high, scale):.2f} dB"
+        panels[name + score] = _crop(image, box, zoom)
+    if high is not None:
+        panels["original"] = _crop(high, box, zoom)
+    return _strip(panels)
+
+
+def _repeat(low: Tensor, like: Tensor) -> Tensor:
+    scale = like.shape[-1] // low.shape[-1]
+    return low.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+
+
+def _crop(image: Tensor, box: Box, zoom: int) -> Image.Image:
+    top, left, height, width = box
+    pixels = images.to_uint8(image[..., top : top + height, left : left + width])
+    picture = Image.fromarray(pixels[0].cpu().numpy())
+    return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+
+
+def _fit(pixels: Tensor, side: int) -> Image.Image:
+    picture = Image.fromarray(pixels[0].numpy())
+    return picture.resize((side, side), Image.Resampling.NEAREST)
+
+
+def _strip(panels: Mapping[str, Image.Image]) -> Image.Image:
+    font = ImageFont.load_default(13)
+    width = sum(panel.width + MARGIN for panel in panels.values()) + MARGIN
+    height = max(panel.height for panel in panels.values()) + LINE + 2 * MARGIN
+    strip = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(strip)
+    left = MARGIN
+    for name, panel in panels.items():
+        draw.text((left, MARGIN - 2), name, fill=INK, font=font)
+        strip.paste(panel, (left, MARGIN + LINE))
+        left += panel.width + MARGIN
+    return strip
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, optimize=True)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save_figure(figure: "Figure", path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nothing: dict[str, Any] = {"Software": None}  # matplotlib would write its version into the file
+    figure.savefig(path, metadata=nothing)
