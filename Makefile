@@ -1,0 +1,35 @@
+# Two commands: `make repro` runs the factory, `make test` checks it. Both set the environment up when it is not.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+.PHONY: help setup repro test bench ui stop serve clean
+
+help:    ## list these commands
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
+
+setup:   ## make .venv from requirements.lock, once
+	@sh scripts/setup.sh
+
+repro: setup  ## run every stage that is out of date, then show the figures
+	@sh scripts/room.sh 2
+	@dvc repro
+	@python scripts/summary.py
+
+test: setup  ## formatting, lint, types, tests
+	@ruff format --check -q . && ruff check -q . && basedpyright --level error && pytest -n 2
+
+bench: setup  ## run every benchmark; each prints a table and writes benchmarks/results/NAME.json
+	@for file in benchmarks/[a-z]*.py; do python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+ui: setup  ## start or reuse the Prefect and MLflow user interfaces
+	@python -m pipelines.server ui
+
+stop:    ## end them
+	@python -m pipelines.server stop
+
+serve: setup  ## offer the whole pipeline to the Prefect UI; make serve CRON="0 3 * * *" runs it every night
+	@python -m pipelines.factory serve $(if $(CRON),--cron "$(CRON)")
+
+clean:   ## remove checkpoints, servers' files and curves; data, models and results stay
+	@-python -m pipelines.server stop
+	@rm -rf .ckpt .prefect mlflow.db mlartifacts .pytest_cache .ruff_cache .hypothesis

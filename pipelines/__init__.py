@@ -1,0 +1,1 @@
+"""One file a stage: what DVC runs, Prefect watches and MLflow draws."""

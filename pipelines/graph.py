@@ -1,0 +1,90 @@
+"""dvc.yaml read as a graph, so that stages, the factory and the tests share one truth about order and inputs."""
+
+import hashlib
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from srfoundry.errors import FoundryError
+
+
+class Graph:
+    """The stages of one folder's dvc.yaml with their inputs, outputs and the md5s that dvc.lock knows."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stages: dict[str, dict[str, Any]] = _read(root / "dvc.yaml").get("stages", {})
+        self.lock: dict[str, dict[str, Any]] = _read(root / "dvc.lock").get("stages", {})
+
+    def inputs(self, name: str) -> list[str]:
+        """Paths that the stage depends on, code included; empty for a stage that dvc.yaml does not list."""
+        return _paths(self.stages.get(name, {}).get("deps", []))
+
+    def outputs(self, name: str) -> list[str]:
+        """Paths that the stage writes: outs, metrics and plots."""
+        stage = self.stages.get(name, {})
+        return [path for group in ("outs", "metrics", "plots") for path in _paths(stage.get(group, []))]
+
+    def writer(self, path: str) -> str | None:
+        """The stage that writes `path`, a file inside a written folder included."""
+        for name in self.stages:
+            if any(_inside(path, out) or _inside(out, path) for out in self.outputs(name)):
+                return name
+        return None
+
+    def parents(self, name: str) -> list[str]:
+        """Stages whose outputs this one reads, in dvc.yaml's order."""
+        found = {self.writer(path) for path in self.inputs(name)}
+        return [other for other in self.stages if other in found and other != name]
+
+    def order(self) -> list[str]:
+        """All stages, each after the ones that it depends on."""
+        return list(TopologicalSorter({name: self.parents(name) for name in self.stages}).static_order())
+
+    def ancestors(self, name: str) -> list[str]:
+        """Every stage above this one, in running order."""
+        above: set[str] = set()
+        waiting = self.parents(name)
+        while waiting:
+            other = waiting.pop()
+            if other not in above:
+                above.add(other)
+                waiting += self.parents(other)
+        return [other for other in self.order() if other in above]
+
+    def digests(self, name: str) -> dict[str, str]:
+        """md5 of each input: dvc.lock's where a stage wrote it (its own entry is newer), the files' own otherwise."""
+        written = {
+            str(out["path"]): str(out["md5"])
+            for other in self.ancestors(name)
+            for out in self.lock.get(other, {}).get("outs", [])
+            if "md5" in out
+        }
+        return {path: written.get(path) or _hash(self.root / path) for path in self.inputs(name)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    return YAML(typ="safe").load(path.read_text()) or {}
+
+
+def _paths(entries: list[Any]) -> list[str]:
+    return [str(next(iter(entry))) if isinstance(entry, dict) else str(entry) for entry in entries]
+
+
+def _inside(path: str, folder: str) -> bool:
+    return Path(path) == Path(folder) or Path(folder) in Path(path).parents
+
+
+def _hash(path: Path) -> str:
+    if not path.exists():
+        raise FoundryError(f"{path} is named in dvc.yaml but is not there; restore it, or run: dvc repro")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    total = hashlib.md5(usedforsecurity=False)
+    for file in files:
+        total.update(file.relative_to(path.parent).as_posix().encode())
+        total.update(hashlib.md5(file.read_bytes(), usedforsecurity=False).digest())
+    return total.hexdigest()

@@ -1,0 +1,251 @@
+"""Local servers, one of a kind a repository, on demand: nine temporary Prefect servers cost a minute and outlive kills.
+
+python -m pipelines.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
+python -m pipelines.server stop    ends them
+"""
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from srfoundry.errors import FoundryError
+
+PR_SET_PDEATHSIG = 1
+QUIET = {  # nothing leaves this machine
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # a wrong address is an error, not eight hidden seconds
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stage speaks for itself; the UI keeps the log
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes and 1 GB otherwise
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable CUDA matrix products
+}
+
+
+def prepare_environment(root: Path) -> None:
+    """Set what Prefect and MLflow read at their first import; values that the user has set stay."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ["PREFECT_HOME"] = str(root / ".prefect")
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; with `busy` a second holder gets that one-line error instead of waiting."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise FoundryError(str(busy)) from None
+        yield
+
+
+def identity(pid: int) -> str:
+    """boot/pid/start of a live process, empty for a dead one: a pid alone is used again after a while."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    if fields[0] == "Z":
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return f"{boot}/{pid}/{fields[19]}"
+
+
+def alive(who: str) -> bool:
+    """Whether the process that `identity` named still runs."""
+    return bool(who) and identity(int(who.split("/")[1])) == who
+
+
+def die_with_parent(patience: float = 3.0) -> None:
+    """End this process when its parent ends, however it ends: an orphan would write beside its successor.
+
+    The kernel sends SIGTERM; a thread ends the process after `patience` seconds if SIGTERM was not enough."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    orphan = parent == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
+    if orphan or os.getppid() != parent:
+        raise SystemExit(143)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        time.sleep(patience)
+        os._exit(143)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A local server: how to start it, where it answers, and from which port on to look for a free one."""
+
+    name: str
+    port: int
+    health: str
+
+    def command(self, port: int) -> list[str]:
+        """The command line that serves on `port`."""
+        if self.name == "prefect":
+            return [
+                sys.executable,
+                "-m",
+                "prefect",
+                "server",
+                "start",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ]
+        store = os.environ["MLFLOW_TRACKING_URI"]
+        return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
+
+    def ensure(self, root: Path, wait: float = 120.0) -> str:
+        """The server's address, http://127.0.0.1:PORT: the one this repository already runs, or a new one."""
+        folder = root / ".prefect"
+        record = folder / f"{self.name}.json"
+        with locked(folder / f"{self.name}.lock"):
+            known = _read(record)
+            if alive(known.get("process", "")) and self._answers(known["url"], 10.0, known["process"]):
+                return known["url"]
+            for port in range(self.port, self.port + 100):
+                if not _free(port):
+                    continue
+                process = self._start(root, port, folder / f"{self.name}.log")
+                url = f"http://127.0.0.1:{port}"
+                if self._answers(url, wait, identity(process.pid)):
+                    record.write_text(json.dumps({"url": url, "process": identity(process.pid)}))
+                    return url
+                _end(process.pid)
+                if _free(port):  # it died of something else than a port that was taken meanwhile
+                    break
+        raise FoundryError(f"the local {self.name} server did not start; read {folder / (self.name + '.log')}")
+
+    def stop(self, root: Path) -> bool:
+        """End this repository's server and its children; False where none runs."""
+        record = root / ".prefect" / f"{self.name}.json"
+        who = _read(record).get("process", "")
+        record.unlink(missing_ok=True)
+        if not alive(who):
+            return False
+        _end(int(who.split("/")[1]))
+        return True
+
+    def _start(self, root: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+        for name in ("PREFECT_API_URL", "DVC_STAGE", "DVC_ROOT"):
+            environment.pop(name, None)
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                self.command(port),
+                cwd=root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # a group of its own, that `stop` ends as a whole
+            )
+        _OUTLIVING.append(process)
+        return process
+
+    def _answers(self, url: str, wait: float, who: str) -> bool:
+        deadline = time.monotonic() + wait
+        while alive(who) and time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(url + self.health, timeout=2) as reply:
+                    return reply.status == 200
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        return False
+
+
+PREFECT = Service("prefect", 4200, "/api/health")
+MLFLOW = Service("mlflow", 5000, "/health")
+
+
+_OUTLIVING: list[subprocess.Popen[bytes]] = []  # held, for Popen complains when it is dropped while its process lives
+
+
+def ensure_prefect(root: Path) -> str:
+    """Set PREFECT_API_URL, before any import of Prefect: the user's own, or this repository's local server."""
+    if not os.environ.get("PREFECT_API_URL"):
+        os.environ["PREFECT_API_URL"] = PREFECT.ensure(root) + "/api"
+    return os.environ["PREFECT_API_URL"]
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _end(pid: int, patience: float = 8.0) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + patience
+        try:
+            os.killpg(pid, number)
+            while time.monotonic() < deadline:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                os.killpg(pid, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            return
+
+
+def main() -> None:
+    """Start or end the two user interfaces."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["ui", "stop"])
+    action = parser.parse_args().action
+    root = Path.cwd()
+    prepare_environment(root)
+    try:
+        if action == "stop":
+            ended = [service.name for service in (PREFECT, MLFLOW) if service.stop(root)]
+            sys.stdout.write(f"ended: {', '.join(ended) or 'nothing was running'}\n")
+            return
+        prefect = os.environ.get("PREFECT_API_URL", "").removesuffix("/api") or PREFECT.ensure(root)
+        mlflow = os.environ["MLFLOW_TRACKING_URI"]
+        mlflow = mlflow if mlflow.startswith("http") else MLFLOW.ensure(root)
+        sys.stdout.write(f"Prefect (runs, logs, schedules)    {prefect}\n")
+        sys.stdout.write(f"MLflow  (curves, pictures, models) {mlflow}   choose 'Model training' at the top left\n")
+        sys.stdout.write("make stop ends both\n")
+    except FoundryError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""What every stage is given and promises: `main(function)` makes of a plain function a DVC stage and a Prefect flow.
+
+Imports nothing heavy: Prefect and MLflow freeze their settings at their first import, and `--help` should be quick.
+"""
+
+import argparse
+import csv
+import inspect
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import server
+from pipelines.graph import Graph
+from srfoundry import params as params_file
+from srfoundry.errors import FoundryError
+from srfoundry.params import Params
+
+if TYPE_CHECKING:
+    import torch
+
+    from srfoundry.tracking import StageRun
+
+CODE = ("src", "pipelines", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+
+
+class Stage:
+    """One stage at work in the folder of one dvc.yaml: where it reads and writes, and how it says how it goes."""
+
+    def __init__(self, name: str, root: Path, params: Params, run: "StageRun | None" = None) -> None:
+        self.name = name
+        self.root = root
+        self.params = params
+        self.seed = params.shared.seed
+        self.scale = params.shared.scale
+        self.precision = params.shared.precision
+        self.results = root / "results" / name
+        self.checkpoint = root / ".ckpt" / f"{name}.pt"
+        self.run = run
+        self._graph = Graph(root)
+
+    @cached_property
+    def device(self) -> "torch.device":
+        """Where to compute: `shared.device`, where auto takes a GPU if there is one."""
+        import torch
+
+        wanted = self.params.shared.device
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise FoundryError("shared.device is cuda, got no GPU that torch can use; set it to auto or cpu")
+        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """md5 of each dependency that dvc.yaml lists."""
+        return self._graph.digests(self.name)
+
+    @cached_property
+    def key(self) -> str:
+        """32 hex digits over params, code, inputs and device: a checkpoint of another experiment has another key."""
+        parts = [self.params.section_hash(self.name), self.digests, str(self.device)]
+        return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def input(self, path: str) -> Path:
+        """A file or folder that an earlier stage wrote.
+
+        Raises:
+            FoundryError: it is not there; names the stage that writes it.
+        """
+        found = self.root / path
+        if not found.exists():
+            writer = self._graph.writer(path)
+            remedy = f"it is written by: dvc repro {writer}" if writer else "no stage of dvc.yaml writes it"
+            raise FoundryError(f"{path} not found; {remedy}")
+        return found
+
+    def output(self, path: str) -> Path:
+        """Where to write; the folder above is made."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Note points of live curves. Telemetry only: nothing hashed may depend on it."""
+        if self.run is not None:
+            self.run.log(step, values)
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """Write results/<stage>/metrics.json, sorted and rounded to six decimals, and mirror it to MLflow.
+
+        Raises:
+            FoundryError: a number is not finite.
+        """
+        rounded = _rounded(values, self.name)
+        path = self.output(f"results/{self.name}/metrics.json")
+        path.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n")
+        if self.run is not None:
+            self.run.metrics(rounded, path)
+
+    def curve(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write results/<stage>/curves.csv and curves.png; each row has `step` and the values at that step."""
+        path = self.output(f"results/{self.name}/curves.csv")
+        names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["step", *names])
+            for index, row in enumerate(history):
+                cells = [f"{row[name]:.6g}" if name in row else "" for name in names]
+                writer.writerow([int(row.get("step", index)), *cells])
+        picture = path.with_suffix(".png")
+        _draw(history, names, picture, self.name)
+        self.picture("curves", picture)
+
+    def picture(self, name: str, path: Path) -> None:
+        """Hand a PNG that stands under results/<stage>/ to MLflow."""
+        if not path.is_file():
+            raise FoundryError(f"picture {name} of {self.name} not found at {path}; write it before it is logged")
+        if self.run is not None:
+            self.run.picture(path)
+
+
+def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> None:
+    """Run a stage as DVC's command: params first, one writer a stage, a Prefect flow run and an MLflow run.
+
+    Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours."""
+    options = _parser(function).parse_args(arguments)
+    name, root = function.__name__, Path.cwd()
+    server.prepare_environment(root)
+    if "DVC_STAGE" in os.environ:
+        server.die_with_parent()
+    busy = f"stage {name} is already running in {root}; wait for it, or stop it first"
+    try:
+        params = params_file.load(options.params)
+        with server.locked(root / ".ckpt" / f"{name}.lock", busy):
+            began = time.monotonic()
+            _run(function, Stage(name, root, params))
+            _say(f"{name}: done in {time.monotonic() - began:.0f} s")
+    except FoundryError as error:
+        _say(f"error: {error}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _say(f"{name}: stopped; dvc repro goes on from the last checkpoint")
+        raise SystemExit(130) from None
+
+
+def _run(function: Callable[[Stage], None], stage: Stage) -> None:
+    import torch
+
+    torch.set_num_threads(stage.params.shared.threads)
+    torch.backends.cudnn.deterministic = True
+    device, key = (
+        stage.device,
+        stage.key,
+    )  # wrong hardware or a missing input stops here, before any server starts
+    server.ensure_prefect(stage.root)
+    from prefect import flow, tags
+    from prefect.runtime import flow_run
+
+    mark_dead_runs()
+    own = stage.params.model_dump(mode="json")
+    shown = {"shared": own["shared"], stage.name: own.get(stage.name, {})}
+
+    @flow(name=stage.name, description=function.__doc__, persist_result=False, validate_parameters=False)
+    def stage_flow(params: dict[str, Any]) -> None:
+        _say(f"{stage.name}: seed {stage.seed}, {device}, {stage.params.shared.threads} threads, key {key[:8]}")
+        with _tracked(stage, params, str(flow_run.id)):
+            function(stage)
+
+    factory = os.environ.get("SRFOUNDRY_FACTORY_RUN")
+    with tags(f"process:{server.identity(os.getpid())}", *([f"factory:{factory}"] if factory else [])):
+        stage_flow(shown)
+    for leftover in stage.checkpoint.parent.glob(f"{stage.name}.pt*"):
+        leftover.unlink()
+
+
+@contextmanager
+def _tracked(stage: Stage, params: Mapping[str, Any], flow_run_id: str) -> Iterator[None]:
+    """Open the stage's MLflow run, or go on with a killed one's, and close it as the stage ends."""
+    from srfoundry.tracking import Tracker
+
+    tags = {
+        **_git(stage.root),
+        **{f"dvc.dep.{path}": md5 for path, md5 in stage.digests.items()},
+        "params.hash": stage.params.section_hash(stage.name),
+        "prefect.flow_run_id": flow_run_id,
+        "process.host": f"{platform.node()}:{stage.root}",
+    }
+    whole = (stage.root / "params.yaml").read_bytes() if (stage.root / "params.yaml").exists() else b""
+    pipeline = blake2b(whole + tags["git.commit"].encode(), digest_size=8).hexdigest()
+    common = {name: tags[name] for name in ("git.commit", "git.dirty")}
+    with server.locked(stage.root / ".ckpt" / "mlflow.lock"):
+        tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], "srfoundry", stage.root / "mlartifacts")
+        parent = tracker.parent(pipeline, common)
+        run = tracker.stage(stage.name, parent=parent, key=stage.key, params=params, tags=tags)
+        everything = stage.params.model_dump(mode="json")
+        for other in Graph(stage.root).ancestors(stage.name):  # those that DVC restored left no run under this parent
+            own = {"shared": everything["shared"], other: everything.get(other, {})}
+            tracker.mirror(other, parent=parent, results=stage.root / "results" / other, params=own, tags=common)
+    stage.run = run
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except FoundryError as error:
+        run.tag("error", str(error)[:500])
+        raise
+    finally:
+        if sys.exc_info()[0] is not None and not isinstance(sys.exc_info()[1], Exception):
+            status = "KILLED"
+        run.close(status)
+        stage.run = None
+
+
+def mark_dead_runs() -> int:
+    """Set Prefect runs whose process was killed to Crashed (nobody else would); return how many there were."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    count = 0
+    running = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    try:
+        with get_client(sync_client=True) as client:
+            for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=running))):
+                marks = [tag.removeprefix("process:") for tag in run.tags if tag.startswith("process:")]
+                if marks and not server.alive(marks[0]):
+                    client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
+                    count += 1
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        address = os.environ.get("PREFECT_API_URL")
+        raise FoundryError(
+            f"Prefect at {address} does not answer: {reason}; unset PREFECT_API_URL or mend it"
+        ) from None
+    return count
+
+
+def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
+    name = function.__name__
+    graph = Graph(Path.cwd())
+    lines = [
+        inspect.getdoc(function) or name,
+        "",
+        f"reads    {', '.join(filter(graph.writer, graph.inputs(name))) or 'the photographs'}",
+        f"writes   {', '.join(graph.outputs(name)) or f'results/{name}/'}",
+        f"values   params.yaml, sections shared and {name}",
+        f"resumes  .ckpt/{name}.pt, written as it goes, gone when it is done",
+        "",
+        f"Usually run by `dvc repro {name}`, which runs what it needs first and skips what is up to date.",
+    ]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipelines.{name}",
+        description="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="another params file, to try things")
+    return parser
+
+
+def _git(root: Path) -> dict[str, str]:
+    def ask(*command: str) -> str:
+        try:
+            done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = ask("rev-parse", "HEAD")
+    return {"git.commit": commit, "git.dirty": str(bool(ask("status", "--porcelain", "--", *CODE))).lower()}
+
+
+def _rounded(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _rounded(item, f"{where}.{name}") for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    number = float(value)
+    if not math.isfinite(number):
+        raise FoundryError(f"metric {where} is {number}, a finite number is needed; look at results and curves")
+    return round(number, 6)
+
+
+def _draw(history: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 1 + 2 * max(1, len(names))), layout="constrained")
+    FigureCanvasAgg(figure)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(len(names), 1, index + 1)
+        points = [(row.get("step", place), row[name]) for place, row in enumerate(history) if name in row]
+        axes.plot([step for step, _ in points], [value for _, value in points])
+        axes.set(ylabel=name, xlabel="step" if index + 1 == len(names) else "")
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=100)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

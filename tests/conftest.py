@@ -1,0 +1,134 @@
+"""What all tests share: golden data, a small params file, toy factories in a folder of their own, and one server."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import server
+
+REPO = Path(__file__).resolve().parent.parent
+SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
+
+
+def golden(name: str) -> Path:
+    """A file or folder of the golden data: $SRFOUNDRY_GOLDEN/name or ../shared/data/name; skips the test without it."""
+    given = os.environ.get("SRFOUNDRY_GOLDEN")
+    folder = Path(given) if given else REPO.parent / "shared" / "data"
+    if not (folder / name).exists():
+        pytest.skip(f"golden data {name} not found in {folder}; set SRFOUNDRY_GOLDEN to the folder that holds it")
+    return folder / name
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the shared server's folder once, before workers start and inherit its name."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="srfoundry-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the shared server, if a test started it."""
+    if not hasattr(config, "workerinput") and SHARED in os.environ:
+        folder = Path(os.environ.pop(SHARED))
+        server.PREFECT.stop(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """What stage processes under test see: this interpreter first, one Prefect server for the whole test run."""
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
+    folder = Path(os.environ[SHARED])
+    before = dict(os.environ)
+    try:
+        server.prepare_environment(folder)
+        url = server.PREFECT.ensure(folder)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    paths = [str(REPO / "src"), str(REPO)]
+    return keep | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PREFECT_API_URL": f"{url}/api",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+class Toy:
+    """A folder with params.yaml, dvc.yaml and stages of a few lines, run through the real pipelines.stage.main."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self.root = root
+        self.environment = environment
+        (root / ".dvc").mkdir(parents=True)
+        (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+        shutil.copy(REPO / "params.yaml", root)
+        (root / "dvc.yaml").write_text("stages:\n")
+
+    def stage(self, name: str, body: str, *, deps: list[str] | None = None, outs: list[str] | None = None) -> None:
+        """Add a stage whose function has this body; it takes the name and the section of a real one."""
+        body = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+        (self.root / f"{name}.py").write_text(
+            f"from pipelines.stage import Stage, main\n\n\ndef {name}(stage: Stage) -> None:\n"
+            f'    """A toy."""\n{body}\n\n\nif __name__ == "__main__":\n    main({name})\n'
+        )
+        entry = f"  {name}:\n    cmd: python -m {name}\n    params: [shared, {name}]\n    deps: [{name}.py"
+        entry += "".join(f", {path}" for path in deps or []) + "]\n    outs:\n"
+        entry += "".join(f"    - {path}\n" for path in outs or [f"models/{name}.txt"])
+        entry += f"    metrics:\n    - results/{name}/metrics.json: {{cache: false}}\n"
+        with (self.root / "dvc.yaml").open("a") as file:
+            file.write(entry)
+
+    def start(self, *command: str, **more: str) -> subprocess.Popen[str]:
+        """Start a command in the folder; standard output and error come together."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.root,
+            env=self.environment | more,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def run(self, *command: str, **more: str) -> tuple[int, str]:
+        """Run a command in the folder; return its exit code and everything it said."""
+        process = self.start(*command, **more)
+        said, _ = process.communicate(timeout=240)
+        return process.returncode, said
+
+
+@pytest.fixture
+def toy(tmp_path: Path, environment: dict[str, str]) -> Toy:
+    """An empty toy factory."""
+    return Toy(tmp_path / "toy", environment)
+
+
+@pytest.fixture
+def mlflow_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh sqlite store, which MLflow's defaults point to."""
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield uri
+    mlflow.set_tracking_uri(before)
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds; fail the test when it does not in time."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"still not true after {seconds:.0f} s"
+        time.sleep(0.05)

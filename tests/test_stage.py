@@ -1,0 +1,186 @@
+"""The Stage contract: files and numbers that a stage leaves, and the one line that a person gets for a mistake."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pipelines import server
+from pipelines.graph import Graph
+from pipelines.stage import Stage
+from srfoundry import params
+from srfoundry.errors import FoundryError
+from tests.conftest import REPO, Toy
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A stage in an empty folder, that tells nobody."""
+    return Stage("pretrain", tmp_path, params.load(REPO / "params.yaml"))
+
+
+def test_metrics_are_sorted_rounded_and_finite(stage: Stage) -> None:
+    """The same numbers give the same bytes; NaN is refused."""
+    stage.metrics({"b": 1 / 3, "a": {"n": 2, "s": "x"}, "list": [0.1234567891]})
+    text = (stage.results / "metrics.json").read_text()
+    assert json.loads(text) == {"a": {"n": 2, "s": "x"}, "b": 0.333333, "list": [0.123457]}
+    assert text.index('"a"') < text.index('"b"')
+    with pytest.raises(FoundryError, match=r"pretrain\.a\.b is nan"):
+        stage.metrics({"a": {"b": math.nan}})
+
+
+def test_curves_are_the_same_bytes_twice(stage: Stage) -> None:
+    """Curves are outs: no date, no path in them; a value may be missing in a row."""
+    history = [{"step": 1.0, "loss": 0.5}, {"step": 2.0, "loss": 0.25, "psnr": 30.0}]
+    stage.curve(history)
+    first = {path.name: path.read_bytes() for path in stage.results.iterdir()}
+    stage.curve(history)
+    assert first == {path.name: path.read_bytes() for path in stage.results.iterdir()}
+    assert first["curves.csv"].decode().splitlines() == ["step,loss,psnr", "1,0.5,", "2,0.25,30"]
+
+
+def test_missing_input_names_the_stage_that_writes_it(stage: Stage) -> None:
+    """What, got, do."""
+    (stage.root / "dvc.yaml").write_text((REPO / "dvc.yaml").read_text())
+    fresh = Stage("metatrain", stage.root, stage.params)
+    with pytest.raises(FoundryError, match="models/pretrain.safetensors not found.*dvc repro pretrain"):
+        fresh.input("models/pretrain.safetensors")
+    with pytest.raises(FoundryError, match="dvc repro synthesize"):
+        fresh.input("data/synthesize/train")
+
+
+def test_key_follows_params_code_and_inputs(toy: Toy) -> None:
+    """A checkpoint belongs to one experiment: another value, code file or input is another one."""
+    toy.stage("pretrain", "pass", deps=["input.txt"])
+    given = params.load(toy.root / "params.yaml")
+    (toy.root / "input.txt").write_text("one")
+
+    def key(values: params.Params = given) -> str:
+        return Stage("pretrain", toy.root, values).key
+
+    first = key()
+    assert key() == first
+    (toy.root / "input.txt").write_text("two")
+    assert key() != first
+    (toy.root / "input.txt").write_text("one")
+    shared = given.shared.model_copy(update={"seed": given.shared.seed + 1})
+    assert key(given.model_copy(update={"shared": shared})) != first
+    synthesize = given.synthesize.model_copy(update={"bank": given.synthesize.bank + 1})
+    assert key(given.model_copy(update={"synthesize": synthesize})) == first
+    (toy.root / "pretrain.py").write_text("# changed\n")
+    assert key() != first
+
+
+def test_key_trusts_the_lock_for_what_stages_wrote(toy: Toy) -> None:
+    """Outs of ancestors need no hashing again."""
+    toy.stage("pretrain", "pass")
+    toy.stage("metatrain", "pass", deps=["models/pretrain.txt"])
+    lock = (
+        "schema: '2.0'\nstages:\n  pretrain:\n    cmd: x\n    outs:\n    - path: models/pretrain.txt\n      md5: abc\n"
+    )
+    (toy.root / "dvc.lock").write_text(lock)
+    assert Graph(toy.root).digests("metatrain")["models/pretrain.txt"] == "abc"
+
+
+def test_missing_gpu_is_an_error_not_a_fallback(stage: Stage) -> None:
+    """`cuda` means cuda."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU whose absence is tested")
+    shared = stage.params.shared.model_copy(update={"device": "cuda"})
+    wanted = Stage("pretrain", stage.root, stage.params.model_copy(update={"shared": shared}))
+    with pytest.raises(FoundryError, match="shared.device is cuda"):
+        _ = wanted.device
+    shared = stage.params.shared.model_copy(update={"device": "auto"})
+    assert Stage("pretrain", stage.root, stage.params.model_copy(update={"shared": shared})).device.type == "cpu"
+
+
+def test_order_and_ancestors_of_the_factory() -> None:
+    """The graph read from dvc.yaml runs inputs before their readers."""
+    graph = Graph(REPO)
+    order = graph.order()
+    assert all(order.index(parent) < order.index(name) for name in order for parent in graph.parents(name))
+    assert graph.ancestors("metatrain") == ["synthesize", "pretrain"]
+    assert set(graph.ancestors("export")) >= {"synthesize", "dual", "search", "prune", "evaluate"}
+
+
+def test_mistakes_are_one_line_and_code_one(toy: Toy) -> None:
+    """FoundryError has no traceback, other errors keep theirs; bad params stop before anything starts."""
+    toy.stage(
+        "pretrain", "from srfoundry.errors import FoundryError\nraise FoundryError('low is 3, need 8; enlarge it')"
+    )
+    toy.stage("dual", "raise ZeroDivisionError('ours')")
+    code, said = toy.run("pretrain")
+    assert code == 1
+    assert [line for line in said.splitlines() if "error" in line.lower()] == ["error: low is 3, need 8; enlarge it"]
+    assert "Traceback" not in said
+    code, said = toy.run("dual")
+    assert code == 1 and "Traceback" in said and "ZeroDivisionError: ours" in said
+    assert _state_of_last(toy, "pretrain") == "FAILED"
+    text = (toy.root / "params.yaml").read_text()
+    (toy.root / "params.yaml").write_text(text.replace("seed:", "sead:", 1))
+    code, said = toy.run("pretrain")
+    assert code == 1
+    assert said.strip().startswith("error: ") and "shared.sead" in said and len(said.strip().splitlines()) == 1
+
+
+def test_help_teaches(toy: Toy) -> None:
+    """--help says what the stage reads, writes and where its values are, quickly and without a server."""
+    toy.stage("pretrain", "pass")
+    code, said = toy.run("pretrain", "--help", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert code == 0
+    assert all(word in said for word in ["A toy.", "models/pretrain.txt", "dvc repro pretrain", "--params"])
+
+
+def test_second_writer_is_told(toy: Toy) -> None:
+    """One writer a stage: the second says why not and harms nothing."""
+    toy.stage("pretrain", "pass")
+    with server.locked(toy.root / ".ckpt" / "pretrain.lock"):
+        code, said = toy.run("pretrain")
+    assert code == 1
+    assert said.strip() == f"error: stage pretrain is already running in {toy.root}; wait for it, or stop it first"
+
+
+def test_unreachable_prefect_is_one_line(toy: Toy) -> None:
+    """A user's own PREFECT_API_URL is honoured, and named when nobody answers there."""
+    toy.stage("pretrain", "pass")
+    code, said = toy.run("pretrain", PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
+    assert code == 1
+    assert "http://127.0.0.1:9/api does not answer" in said and "Traceback" not in said
+
+
+def test_identity_outlives_a_used_again_pid() -> None:
+    """A process is its boot, its pid and its start together."""
+    import os
+
+    who = server.identity(os.getpid())
+    assert server.alive(who)
+    boot, pid, start = who.split("/")
+    assert not server.alive(f"{boot}/{pid}/{int(start) + 1}")
+    assert not server.alive("") and not server.identity(2**22 + 1)
+
+
+def test_taken_port_is_not_used(tmp_path: Path) -> None:
+    """The next free one is."""
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not server._free(port)
+    assert tmp_path.exists()
+
+
+def _state_of_last(toy: Toy, name: str) -> str:
+    """State of the newest Prefect run of a flow, asked over HTTP: Prefect itself would freeze its settings here."""
+    import urllib.request
+
+    body = json.dumps({"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": [name]}}}).encode()
+    request = urllib.request.Request(
+        toy.environment["PREFECT_API_URL"] + "/flow_runs/filter", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return str(json.loads(reply.read())[0]["state_type"])

@@ -1,0 +1,159 @@
+"""A stage may be killed at any moment: no orphan, no second writer, and the bytes of a run that was never killed."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import server
+from tests.conftest import Toy, wait_until
+
+# A tiny training through the real loop: 60 slow steps, a state saved every few of them.
+TRAIN = """
+import time
+import torch
+from srfoundry import fit, seeds
+fit.SAVE_SECONDS = 0.0
+net = torch.nn.Linear(4, 4)
+with torch.no_grad():
+    for weight in net.parameters():
+        weight.copy_(torch.randn(weight.shape, generator=seeds.generator(stage.seed, "start")))
+adam = torch.optim.Adam(net.parameters(), lr=0.01)
+def step(index):
+    (stage.root / "steps.txt").open("a").write(f"{index}\\n")
+    time.sleep(0.06)
+    batch = torch.randn(8, 4, generator=seeds.generator(stage.seed, stage.name, index))
+    loss = (net(batch) - batch).square().mean()
+    adam.zero_grad()
+    loss.backward()
+    adam.step()
+    return {"loss": loss.detach()}
+state = {"net": net, "adam": adam}
+history = fit.fit(step, steps=60, state=state, checkpoint=stage.checkpoint, key=stage.key, log=stage.log, title="toy")
+stage.output("models/pretrain.txt").write_text(repr([weight.tolist() for weight in net.parameters()]))
+stage.metrics({"loss": history[-1]["loss"]})
+stage.curve(history)
+"""
+
+
+def _outs(toy: Toy) -> dict[str, bytes]:
+    names = ["models/pretrain.txt", "results/pretrain/metrics.json", "results/pretrain/curves.csv"]
+    return {name: (toy.root / name).read_bytes() for name in names}
+
+
+def _steps(toy: Toy) -> list[int]:
+    path = toy.root / "steps.txt"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def _children(pid: int) -> list[int]:
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> dict[str, bytes]:
+    """What the toy training writes when nobody kills it."""
+    toy = Toy(tmp_path_factory.mktemp("undisturbed") / "toy", environment)
+    toy.stage("pretrain", TRAIN)
+    code, said = toy.run("dvc", "repro")
+    assert code == 0, said
+    assert not list((toy.root / ".ckpt").glob("*.pt"))
+    return _outs(toy)
+
+
+@pytest.mark.parametrize("victim", ["stage", "dvc"])
+def test_killed_run_resumes_to_the_same_bytes(toy: Toy, undisturbed: dict[str, bytes], victim: str) -> None:
+    """SIGKILL of the stage, or of dvc: nothing lives on after five seconds; the next repro ends with equal bytes."""
+    toy.stage("pretrain", TRAIN)
+    process = toy.start("dvc", "repro")
+    wait_until(lambda: len(_steps(toy)) > 20)
+    [worker] = _children(process.pid)
+    who = server.identity(worker)
+    os.kill(worker if victim == "stage" else process.pid, signal.SIGKILL)
+    wait_until(lambda: not server.alive(who), seconds=5.0)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    before = len(_steps(toy))
+    assert before < 60
+    code, said = toy.run("dvc", "repro")
+    assert code == 0, said
+    again = _steps(toy)[before:]
+    assert again[0] > 0, "started afresh instead of resuming"
+    assert again[-1] == 59
+    assert _outs(toy) == undisturbed
+
+
+def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None:
+    """The killed stage's MLflow run is the resumed one's; its Prefect run does not stay RUNNING for ever."""
+    from mlflow.tracking import MlflowClient
+
+    toy.stage("pretrain", TRAIN)
+    process = toy.start("pretrain")
+    wait_until(lambda: len(_steps(toy)) > 20)
+    process.kill()
+    process.communicate(timeout=10)
+    tag = f"process:{_boot()}/{process.pid}/"
+    assert _states(toy, tag) == ["RUNNING"]
+    code, said = toy.run("pretrain")
+    assert code == 0, said
+    assert _states(toy, tag) == ["CRASHED"]
+    client = MlflowClient(tracking_uri=f"sqlite:///{toy.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("srfoundry")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`dvc.stage` = 'pretrain'")
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    steps = [metric.step for metric in client.get_metric_history(runs[0].info.run_id, "loss")]
+    assert set(steps) >= set(range(2, 61))
+
+
+def test_two_repros_at_once(toy: Toy, undisturbed: dict[str, bytes]) -> None:
+    """The second says that the first is at work and ends; the first is unharmed."""
+    toy.stage("pretrain", TRAIN)
+    first = toy.start("dvc", "repro")
+    wait_until(lambda: len(_steps(toy)) > 3)
+    code, said = toy.run("dvc", "repro")
+    assert code != 0
+    assert "is busy, it is being blocked by" in said or "already running" in said, said
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, said
+    assert _steps(toy) == list(range(60))
+    assert _outs(toy) == undisturbed
+
+
+def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The last line of defence: a thread ends the process when its parent is gone."""
+    worker = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "from pipelines.server import die_with_parent; die_with_parent(0.5); "
+        f"open({str(tmp_path / 'ready')!r}, 'w').close(); time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"
+    process = subprocess.Popen([str(Path(environment["PATH"].split(":")[0]) / "python"), "-c", parent], env=environment)
+    wait_until((tmp_path / "ready").exists, 20.0)
+    [child] = _children(process.pid)
+    who = server.identity(child)
+    process.kill()
+    process.wait()
+    began = time.monotonic()
+    wait_until(lambda: not server.alive(who), seconds=5.0)
+    assert time.monotonic() - began < 5.0
+
+
+def _boot() -> str:
+    return server.identity(os.getpid()).split("/")[0]
+
+
+def _states(toy: Toy, tag: str) -> list[str]:
+    import json
+    import urllib.request
+
+    body = json.dumps({"limit": 200, "sort": "START_TIME_DESC"}).encode()
+    address = toy.environment["PREFECT_API_URL"] + "/flow_runs/filter"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        runs = json.loads(reply.read())
+    return [run["state_type"] for run in runs if any(mark.startswith(tag) for mark in run["tags"])]

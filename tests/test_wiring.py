@@ -1,0 +1,192 @@
+"""One word, five places; inputs complete; imports downward only: what keeps a stage findable and its results true."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipelines.graph import Graph
+from srfoundry.params import Params
+
+REPO = Path(__file__).resolve().parent.parent
+HOUSE = {"__init__", "stage", "server", "graph", "factory"}  # files of pipelines/ that are no stages
+STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
+# Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
+WATCHING = {
+    "pipelines/__init__.py",
+    "pipelines/graph.py",
+    "pipelines/server.py",
+    "src/srfoundry/errors.py",
+    "src/srfoundry/params.py",
+    "src/srfoundry/progress.py",
+    "src/srfoundry/registry.py",
+    "src/srfoundry/tracking.py",
+}
+LAYERS = [
+    "errors params images kernels resize metrics seeds progress photograph",
+    "degrade networks",
+    "checkpoint dataset fit restore",
+    "meta dual compress blind export tracking registry report",
+    "apply",
+    "cli",
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, inside functions too; `from a import b` gives a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write absolute imports only"
+            assert node.module is not None
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files(name: str) -> list[Path]:
+    """The project's files behind a dotted name: the module, and the packages above it that are not empty."""
+    parts = name.split(".")
+    base = {"srfoundry": REPO / "src", "pipelines": REPO}.get(parts[0])
+    if base is None:
+        return []
+    above = [base.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+    whole = [path for path in above if path.exists() and path.read_text().strip()]
+    module = base.joinpath(*parts).with_suffix(".py")
+    return [*whole, module] if module.exists() else whole
+
+
+def closure(start: Path) -> set[str]:
+    """The project's files that a file needs, itself included, as paths of the repository."""
+    seen: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += [file for name in imports(path) for file in files(name)]
+    return {path.relative_to(REPO).as_posix() for path in seen}
+
+
+def code(stage: str) -> set[str]:
+    """The code that a stage's results depend on."""
+    return {path for path in closure(REPO / "pipelines" / f"{stage}.py") - WATCHING if _says_something(REPO / path)}
+
+
+def _says_something(path: Path) -> bool:
+    """Whether a file is more than a docstring."""
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+
+
+def modules() -> list[Path]:
+    """All library files."""
+    return sorted((REPO / "src" / "srfoundry").rglob("*.py"))
+
+
+def test_stage_is_one_word_in_five_places() -> None:
+    """dvc.yaml, pipelines/, the function, params.yaml and the sections' classes name the same nine stages."""
+    graph = Graph(REPO)
+    assert list(graph.stages) == STAGES
+    assert {path.stem for path in (REPO / "pipelines").glob("*.py")} - HOUSE == set(STAGES)
+    assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {"shared", *STAGES}
+    assert set(Params.model_fields) == {"shared", *STAGES}
+    for name, stage in graph.stages.items():
+        tree = ast.parse((REPO / "pipelines" / f"{name}.py").read_text())
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, name
+        assert stage["cmd"] == f"python -m pipelines.{name}"
+        assert stage["params"] == ["shared", name]
+        assert f"results/{name}/metrics.json" in graph.outputs(name)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_inputs_name_all_code_of_the_stage(stage: str) -> None:
+    """Every file in the import closure is a dependency in dvc.yaml, and no other code is."""
+    graph = Graph(REPO)
+    listed = {path for path in graph.inputs(stage) if path.endswith(".py")}
+    needed = code(stage)
+    wrong = [f"add to dvc.yaml, stages.{stage}.deps:  - {path}" for path in sorted(needed - listed)]
+    wrong += [f"remove from dvc.yaml, stages.{stage}.deps:  - {path}" for path in sorted(listed - needed)]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_reads_its_own_values_only(stage: str) -> None:
+    """`stage.params.X` and `params.X` in a stage file are sections that dvc.yaml lists for it."""
+    for node in ast.walk(ast.parse((REPO / "pipelines" / f"{stage}.py").read_text())):
+        if isinstance(node, ast.Attribute) and node.attr in {"shared", *STAGES} and _is_params(node.value):
+            assert node.attr in {"shared", stage}, f"pipelines/{stage}.py:{node.lineno} reads params.{node.attr}"
+
+
+def _is_params(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "params") or (
+        isinstance(node, ast.Name) and node.id == "params"
+    )
+
+
+def test_stages_are_thin() -> None:
+    """A stage file joins library pieces; what thinks belongs to src/."""
+    long = {name: len((REPO / "pipelines" / f"{name}.py").read_text().splitlines()) for name in STAGES}
+    assert not {name: lines for name, lines in long.items() if lines > 100}
+
+
+def test_inputs_of_every_stage_are_written_by_a_stage_or_are_code() -> None:
+    """No data enters from the side."""
+    graph = Graph(REPO)
+    for stage in STAGES:
+        for path in graph.inputs(stage):
+            assert path.endswith(".py") or graph.writer(path), f"{stage}: nobody writes {path}"
+
+
+def test_imports_go_down_only() -> None:
+    """A library file imports lower layers, and its own layer only below the methods."""
+    wrong: list[str] = []
+    for path in modules():
+        own = path.relative_to(REPO / "src" / "srfoundry").with_suffix("").parts
+        if own[-1] == "__init__":
+            continue
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] != "srfoundry" or len(parts) == 1 or parts[1] not in LEVEL:
+                continue
+            inside = parts[1] == own[0]  # a package's files may share
+            sideways = LEVEL[parts[1]] == LEVEL[own[0]] and LEVEL[own[0]] >= 3
+            if not inside and (LEVEL[parts[1]] > LEVEL[own[0]] or sideways):
+                wrong.append(f"{'/'.join(own)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_library_file_has_a_layer() -> None:
+    """A new file is given its place in LAYERS."""
+    tops = {path.relative_to(REPO / "src" / "srfoundry").parts[0].removesuffix(".py") for path in modules()}
+    assert tops - {"__init__"} <= set(LEVEL)
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("prefect", set()),
+        ("dvc", set()),
+        ("mlflow", {"tracking.py", "registry.py"}),
+        ("onnx", {"export.py"}),
+        ("onnxruntime", {"export.py"}),
+    ],
+)
+def test_frameworks_stay_in_their_rooms(library: str, allowed: set[str]) -> None:
+    """The mathematics can be read, and used, without any of them."""
+    users = {path.name for path in modules() if any(name.split(".")[0] == library for name in imports(path))}
+    assert users <= allowed
+
+
+def test_no_module_pickles() -> None:
+    """No file that a user hands over is ever unpickled."""
+    for path in [*modules(), *(REPO / "pipelines").glob("*.py")]:
+        text = path.read_text()
+        assert "pickle.load" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "np.load", "numpy.load"}:
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                safe = given.get("weights_only") == "True" or (given.get("allow_pickle", "False") == "False")
+                assert safe and not (ast.unparse(node.func) == "torch.load" and "weights_only" not in given), path
