@@ -6,7 +6,7 @@ cli.py parses and prints; here is the work, callable from Python too.
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ TILE = 256  # low-resolution pixels a side where a model suggests nothing
 CROP = 384  # low-resolution pixels a side that estimation and adaptation look at, at most
 
 
+@runtime_checkable  # for the shape checks of the tests
 class Model(Protocol):
     """What enlarges an image in [0, 1]: export.Session, or TorchModel."""
 
