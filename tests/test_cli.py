@@ -1,0 +1,256 @@
+"""The program as its users meet it: files in, files out, one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srfoundry import apply, checkpoint, cli, export, images, kernels, resize, restore, seeds
+from srfoundry.degrade import degrade
+from srfoundry.networks.mzsr import MZSR
+from tests import tiny
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with exports/pruned.onnx and a photograph photo.png of 50 x 70 pixels."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "pruned.onnx").write_bytes(tiny.exported()[0])
+    pixels().save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def pixels(width: int = 70, height: int = 50) -> Image.Image:
+    """A colour photograph: smooth waves with some noise."""
+    y, x = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(0).normal(0, 6, (height, width, 3))
+    waves = np.stack([127 + 90 * np.sin(x / 7 + c) * np.cos(y / 9) for c in range(3)], axis=-1)
+    return Image.fromarray((waves + noise).clip(0, 255).astype(np.uint8))
+
+
+def run(*arguments: str | Path) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def failure(capture: Capture, *arguments: str | Path) -> str:
+    """The one line that a mistake is answered with."""
+    assert run(*arguments) == 1
+    said = capture.readouterr().err
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "Traceback" not in said
+    return last
+
+
+def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> None:
+    assert run("upscale", "photo.png", "--tile", "256") == 0
+    session = export.Session(folder / "exports" / "pruned.onnx", threads=1)
+    expected = images.to_uint8(session.run(images.read(folder / "photo.png")))
+    with Image.open(folder / "photo_x2.png") as written:
+        assert np.array_equal(np.array(written), expected[0].numpy())
+    assert "photo_x2.png" in capsys.readouterr().out
+
+
+def test_tiles_do_not_show_in_a_file(folder: Path) -> None:
+    run("upscale", "photo.png", "--tile", "32", "--overlap", "12", "--out", "tiled.png")
+    run("upscale", "photo.png", "--tile", "256", "--out", "whole.png")
+    tiled, whole = images.read(folder / "tiled.png"), images.read(folder / "whole.png")
+    assert float((tiled - whole).abs().max()) < 0.02  # the attention's means differ between tiles
+
+
+def test_a_folder_keeps_its_tree_and_names_its_bad_files(folder: Path, capsys: Capture) -> None:
+    album = folder / "album"
+    (album / "deep").mkdir(parents=True)
+    pixels().save(album / "a.png")
+    pixels().save(album / "a.jpg")
+    pixels(9, 5).save(album / "deep" / "small.png")
+    (album / "cut.png").write_bytes((album / "a.png").read_bytes()[:900])
+    (album / "words.jpg").write_text("no image")
+    assert run("upscale", "album") == 1
+    said = capsys.readouterr().err
+    assert "cut.png is damaged" in said and "words.jpg is not an image" in said and "2 of 5 images" in said
+    made = {path.relative_to(folder / "album_x2").as_posix() for path in (folder / "album_x2").rglob("*.*")}
+    assert made == {"a_png.png", "a_jpg.png", "deep/small.png"}
+
+
+def test_results_inside_the_folder_are_not_taken_for_photographs(folder: Path) -> None:
+    (folder / "album").mkdir()
+    pixels().save(folder / "album" / "a.png")
+    assert run("upscale", "album", "--out", "album/large") == 0
+    assert run("upscale", "album", "--out", "album/large") == 0
+    assert [path.name for path in (folder / "album" / "large").rglob("*.png")] == ["a.png"]
+
+
+def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path) -> None:
+    picture = pixels()
+    clear = picture.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(picture.size))
+    clear.save("alpha.png")
+    picture.convert("L").save("grey.png", icc_profile=b"profile of the camera")
+    Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257).save("deep.png")
+    picture.quantize(16).save("palette.png")
+    turned = Image.Exif()
+    turned[0x112] = 6
+    picture.save("turned.jpg", exif=turned)
+    modes = {}
+    for name in ("alpha.png", "grey.png", "deep.png", "palette.png", "turned.jpg"):
+        assert run("upscale", name, "--out", f"out_{Path(name).stem}.png") == 0
+        with Image.open(f"out_{Path(name).stem}.png") as written:
+            modes[name] = (written.mode, written.size)
+            if name == "grey.png":
+                assert written.info["icc_profile"] == b"profile of the camera"
+    size, standing = (140, 100), (100, 140)
+    assert modes == {
+        "alpha.png": ("RGBA", size),
+        "grey.png": ("L", size),
+        "deep.png": ("L", size),
+        "palette.png": ("RGB", size),
+        "turned.jpg": ("RGB", standing),
+    }
+    assert Path("out_grey.png").read_bytes() != b"" and np.array_equal(
+        np.array(Image.open("out_grey.png")), np.array(Image.open("out_deep.png"))
+    )
+    band = np.array(clear.getchannel("A"), dtype=np.float32)[None, None] / 255
+    expected = images.to_uint8(resize.cubic(torch.from_numpy(band), 2))[0, ..., 0].numpy()
+    assert np.array_equal(np.array(Image.open("out_alpha.png").getchannel("A")), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["upscale", "nowhere.png"], "nowhere.png not found"),
+        (["upscale", "photo.png", "--model", "gone.onnx"], "cannot read the model gone.onnx"),
+        (["upscale", "photo.png", "--model", "photo.png"], "--model takes a .onnx or .safetensors"),
+        (["upscale", "photo.png", "--model", "models:/nobody@champion"], "no such registered model"),
+        (["upscale", "photo.png", "--model", "models:/nobody"], "models:/NAME@champion"),
+        (["upscale", "photo.png", "--tile", "32", "--overlap", "16"], "tile must be larger than twice its overlap"),
+        (["upscale", "photo.png", "--out", "photo.png"], "would replace its own source"),
+        (["upscale", "photo.png", "--out", "photo.xyz"], "names no picture format"),
+        (["upscale", "empty"], "holds no photograph"),
+        (["info", "models/none.safetensors"], "models/none.safetensors not found"),
+        (["restore", "photo.png"], "params.yaml not found"),
+        (["degrade", "photo.png", "--kernel", "photo.png"], "no kernel that can be read"),
+    ],
+)
+def test_mistakes_are_one_line(folder: Path, capsys: Capture, arguments: list[str], words: str) -> None:
+    (folder / "empty").mkdir()
+    assert words in failure(capsys, *arguments)
+
+
+def test_no_model_at_all_says_how_to_get_one(folder: Path, capsys: Capture) -> None:
+    (folder / "exports" / "pruned.onnx").unlink()
+    assert "make repro" in failure(capsys, "upscale", "photo.png")
+
+
+def test_the_only_export_is_taken_whatever_its_name(folder: Path) -> None:
+    (folder / "exports" / "pruned.onnx").rename(folder / "exports" / "mine.onnx")
+    assert run("upscale", "photo.png") == 0
+
+
+def test_alpha_into_jpeg_is_refused_before_the_work(folder: Path, capsys: Capture) -> None:
+    picture = pixels()
+    picture.putalpha(128)
+    picture.save("alpha.png")
+    assert "transparency" in failure(capsys, "upscale", "alpha.png", "--out", "flat.jpg")
+
+
+def test_info_prints_the_card(folder: Path, capsys: Capture) -> None:
+    assert run("info") == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["scale"] == 2 and card["made_by"] == "prune" and card["arch"]["name"] == "drn"
+
+
+def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
+    checkpoint.save(folder / "tiny.safetensors", tiny.net(), arch=tiny.ARCH, scale=2, made_by="prune", params_hash="0")
+    run("upscale", "photo.png", "--out", "onnx.png")
+    run("upscale", "photo.png", "--model", "tiny.safetensors", "--out", "torch.png")
+    difference = (images.read(folder / "onnx.png") - images.read(folder / "torch.png")).abs().max()
+    assert float(difference) < 1.5 / 255
+
+
+def test_degrade_then_compare(folder: Path) -> None:
+    assert run("degrade", "photo.png", "--out", "low.png") == 0
+    kernel = kernels.gaussian(15, torch.tensor([4.0]), torch.tensor([4.0]), torch.zeros(1))
+    expected = images.to_uint8(degrade(images.read(folder / "photo.png"), kernel, 2))
+    assert torch.equal(images.to_uint8(images.read(folder / "low.png")), expected)
+    assert run("compare", "photo.png", "--out", "side_by_side.png") == 0
+    with Image.open("side_by_side.png") as drawn:
+        assert drawn.width > drawn.height
+
+
+def test_restore_with_a_given_kernel_explains_its_input(folder: Path, capsys: Capture) -> None:
+    repository = Path(cli.__file__).resolve().parents[2]
+    net = MZSR(width=8, depth=3)
+    checkpoint.save(
+        folder / "meta.safetensors",
+        net,
+        arch={"name": "mzsr", "width": 8, "depth": 3},
+        scale=2,
+        made_by="metatrain",
+        params_hash="0",
+    )
+    kernel = kernels.gaussian(15, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
+    np.save(folder / "blur.npy", kernel[0].numpy())
+    status = run(
+        "restore",
+        "photo.png",
+        "--kernel",
+        "blur.npy",
+        "--steps",
+        "2",
+        "--model",
+        "meta.safetensors",
+        "--params",
+        repository / "params.yaml",
+    )
+    assert status == 0
+    assert images.read(folder / "photo_restored.png").shape == (1, 3, 100, 140)
+    assert np.allclose(np.load(folder / "photo_restored_kernel.npy"), kernel[0].numpy())
+    assert (folder / "photo_restored_kernel.png").exists()
+    assert "consistency" in capsys.readouterr().out
+
+
+def test_blind_adaptation_runs_in_tiles_as_on_the_whole() -> None:
+    net = MZSR(width=8, depth=3)
+    low = torch.rand(1, 3, 60, 90, generator=seeds.generator(0, "blind"))
+    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
+    common: dict[str, Any] = {"estimate": lambda _: kernel, "rates": [0.01], "device": torch.device("cpu")}
+    tiled, whole = apply.blind(low, net, 2, tile=32, **common), apply.blind(low, net, 2, **common)
+    # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
+    assert float((tiled.restored - whole.restored).abs().max()) < 2e-4
+    assert tiled.consistency == pytest.approx(whole.consistency, abs=0.01)
+    assert restore.count(60, 90, 32, 6) > 1
+
+
+def test_help_is_quick_and_teaches() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "srfoundry.cli", "--help"]
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+    assert "srfoundry upscale holiday/" in done.stdout and "restore" in done.stdout
+    for heavy in ("torch", "numpy", "mlflow", "onnxruntime", "matplotlib", "PIL"):
+        assert not any(line.rsplit("|", 1)[-1].strip() == heavy for line in done.stderr.splitlines()), heavy
+    assert time.monotonic() - began < 20  # a hang, not a speed: what is imported decides that
+
+
+@pytest.mark.parametrize("command", ["upscale", "restore", "degrade", "compare", "models", "info"])
+def test_every_command_explains_itself(command: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(command, "--help")
+    assert caught.value.code == 0 and len(capsys.readouterr().out) > 60
+
+
+@pytest.mark.parametrize("bad", ["0", "-3", "many", "2.5"])
+def test_wrong_numbers_are_wrong_usage(folder: Path, bad: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("upscale", "photo.png", "--tile", bad)
+    assert caught.value.code == 2 and "whole number of at least 16" in capsys.readouterr().err
