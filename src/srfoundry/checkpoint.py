@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
 import torch
@@ -14,11 +14,14 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from srfoundry.errors import FoundryError
+from srfoundry.networks.drn import DRN, DualNets
 from srfoundry.networks.mzsr import MZSR
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"mzsr": MZSR}  # the one place where a name becomes a class
+# The one place where a name becomes a class.
+ARCHITECTURES: dict[str, type[nn.Module]] = {"mzsr": MZSR, "drn": DRN, "drn_duals": DualNets}
 
 
+@runtime_checkable  # for the shape checks of the tests
 class Stateful(Protocol):
     """Anything with PyTorch's pair of state methods: networks, optimisers, averages."""
 

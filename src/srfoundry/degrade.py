@@ -90,7 +90,7 @@ def son(
     return degrade(low, kernel, scale, decimation=decimation, noise=noise, rng=rng).clamp(0, 1)
 
 
-def sample_indices(extent: int, scale: float) -> Int[Tensor, " n"]:
+def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:
     """Return the pixels that direct decimation keeps: 0, s, 2s, ... where s divides, MZSR's even spread elsewhere."""
     count = -int(-extent // scale)
     spread = torch.linspace(0, extent - scale, count, dtype=torch.float64)

@@ -16,7 +16,10 @@ Border = Literal["symmetric", "replicate"]
 
 
 def cubic(
-    image: Float[Tensor, "b c h w"], scale: float, size: tuple[int, int] | None = None, border: Border = "symmetric"
+    image: Float[Tensor, "b c h w"],
+    scale: int | float,
+    size: tuple[int, int] | None = None,
+    border: Border = "symmetric",
 ) -> Float[Tensor, "b c H W"]:
     """Resize float images by `scale` (> 1 enlarges); differentiable, neither rounded nor clipped.
 
@@ -30,7 +33,7 @@ def cubic(
 
 
 def cubic_uint8(
-    image: UInt8[Tensor, "b c h w"], scale: float, size: tuple[int, int] | None = None
+    image: UInt8[Tensor, "b c h w"], scale: int | float, size: tuple[int, int] | None = None
 ) -> UInt8[Tensor, "b c H W"]:
     """Resize 8-bit images as the published test sets were: borders replicated, rounded half up after each pass."""
     height, width = size or output_size(image, scale)
@@ -38,7 +41,7 @@ def cubic_uint8(
     return _round(_along(rows, -1, width, scale, "replicate")).to(torch.uint8)
 
 
-def output_size(image: Tensor, scale: float) -> tuple[int, int]:
+def output_size(image: Tensor, scale: int | float) -> tuple[int, int]:
     """Return MATLAB's output size, ceil(scale * input)."""
     height, width = image.shape[-2:]
     # 1e-9: 24 * (1 / 3) is 8.000000000000002 in binary, and must give 8
@@ -49,7 +52,7 @@ def _round(levels: Tensor) -> Tensor:
     return torch.floor(levels + 0.5).clamp(0, 255)
 
 
-def _along(image: Tensor, dim: int, length: int, scale: float, border: Border) -> Tensor:
+def _along(image: Tensor, dim: int, length: int, scale: int | float, border: Border) -> Tensor:
     weights, taps = _contributions(image.shape[dim], length, scale, border)
     weights = weights.to(image)
     taps = taps.to(image.device)
@@ -62,7 +65,7 @@ def _along(image: Tensor, dim: int, length: int, scale: float, border: Border) -
 
 @lru_cache(maxsize=256)
 def _contributions(
-    extent: int, length: int, scale: float, border: Border
+    extent: int, length: int, scale: int | float, border: Border
 ) -> tuple[Float[Tensor, "n taps"], Int[Tensor, "n taps"]]:
     """Weights and source indices of every output sample, as imresize computes them."""
     shrink = min(scale, 1.0)
