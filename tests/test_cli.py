@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,24 @@ def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
     run("upscale", "photo.png", "--model", "tiny.safetensors", "--out", "torch.png")
     difference = (images.read(folder / "onnx.png") - images.read(folder / "torch.png")).abs().max()
     assert float(difference) < 1.5 / 255
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, several, at its import
+def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, capsys: Capture) -> None:
+    from srfoundry import registry
+
+    assert "no model is registered" in failure(capsys, "models")
+    file = folder / "exports" / "pruned.onnx"
+    digest = md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    registry.register(
+        export.read_proto(file), name="tiny", md5=digest, metric="psnr_y", value=31.0, tags={"scale": "2"}
+    )
+    capsys.readouterr()
+    assert run("models") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["tiny", "1", "champion", "psnr_y", "=", "31.000000", "2"]
+    assert run("upscale", "photo.png", "--model", "models:/tiny@champion", "--out", "champion.png") == 0
+    assert run("upscale", "photo.png", "--out", "local.png") == 0
+    assert (folder / "champion.png").read_bytes() == (folder / "local.png").read_bytes()
 
 
 def test_degrade_then_compare(folder: Path) -> None:

@@ -188,10 +188,10 @@ def compare(options: argparse.Namespace) -> int:
 def models(options: argparse.Namespace) -> int:
     """List the registered versions and their aliases."""
     rows = _registry().versions()
-    if not rows:
-        raise FoundryError("no model is registered yet; run `make repro`")
-    for row in rows:
-        say("  ".join(str(value) for value in row.values()))
+    lines = [list(rows[0]), *[list(row.values()) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
 
 

@@ -94,6 +94,35 @@ def fetch(uri: str) -> bytes:
     return blob
 
 
+def versions() -> list[dict[str, str]]:
+    """Every registered version, newest first within its model: model, version, aliases, figure, scale.
+
+    Raises:
+        FoundryError: nothing was ever registered in this store.
+    """
+    nothing = FoundryError(f"no model is registered at {_store()}; one is by: make repro")
+    _refuse_new_store(nothing)
+    client = MlflowClient()
+    rows: list[dict[str, str]] = []
+    for model in client.search_registered_models(order_by=["name ASC"]):
+        found = client.search_model_versions(f"name = '{model.name}'")
+        for version in sorted(found, key=lambda item: -int(item.version)):
+            whole = client.get_model_version(model.name, version.version)  # a search leaves the aliases out
+            tags = whole.tags
+            rows.append(
+                {
+                    "model": model.name,
+                    "version": str(whole.version),
+                    "aliases": ",".join(sorted(whole.aliases)),
+                    "figure": f"{tags.get('metric', '')} = {tags.get('value', '')}",
+                    "scale": tags.get("scale", ""),
+                }
+            )
+    if not rows:
+        raise nothing
+    return rows
+
+
 def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | None:
     """The newest version whose file is there and has this md5."""
     found = client.search_model_versions(f"name = '{name}' and tags.`model.md5` = '{md5}'")
