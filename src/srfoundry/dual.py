@@ -1,7 +1,7 @@
-"""Dual regression: train P (low -> high) so that a learned D brings its result back to the input (DRN, Guo et al. 2020).
+"""Dual regression: train P (low -> high) so that a learned D brings its result back (DRN, Guo et al., CVPR 2020).
 
 Images are in [0, 1] here and in 0..255 in the paper. All terms are means of absolute differences, so the paper's loss
-is 255 times ours and Adam takes the same steps; only the networks' mean shift knows which white it has (`DRN(peak=...)`).
+is 255 times ours and Adam takes the same steps; only the networks' mean shift knows its white (`DRN(peak=...)`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srfoundry import metrics, resize
+from srfoundry.checkpoint import Card, load
 from srfoundry.dataset import Patches
+from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
 from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.networks.units import channels_last
 from srfoundry.seeds import generator
 
 Batch = Mapping[int, Float[Tensor, "b 3 _ _"]]
@@ -50,8 +53,21 @@ def closed_loop(
     return {"total": primal + weight * dual, "primal": primal, "dual": dual}
 
 
-def loss_of(duals: DualNets, *, scale: int, weight: float, device: torch.device, precision: str) -> Loss:
-    """The loss as a function of (net, batch), for training, search and pruning alike; nets may run in bfloat16."""
+def loss_of(
+    duals: DualNets,
+    *,
+    scale: int,
+    weight: float,
+    device: torch.device,
+    precision: str,
+    teacher: DRN | None = None,
+    teacher_weight: float = 0.0,
+) -> Loss:
+    """The loss as a function of (net, batch), for training, search, selection and fine-tuning alike.
+
+    The nets may run in bfloat16; the mean shift, the enlargement and the loss never do. With a teacher, the squared
+    difference of the channel means before the last tail is added (DRC's distillation), `teacher_weight` times.
+    """
 
     def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         wanted = [image.to(device) for image in targets(batch, scale)]
@@ -61,14 +77,41 @@ def loss_of(duals: DualNets, *, scale: int, weight: float, device: torch.device,
             features = net.trunk(prepared)
             images = [net.paint(feature, index) for index, feature in enumerate(features)]
             mapped = duals(images)
-        return closed_loop([image.float() for image in images], [low.float() for low in mapped], wanted, weight)
+            with torch.no_grad():
+                taught = None if teacher is None else teacher.trunk(prepared)[-1]
+        exact = [[_at_least_float(image) for image in group] for group in (images, mapped)]
+        terms = closed_loop(exact[0], exact[1], wanted, weight)
+        if taught is not None:
+            terms["teacher"] = (_channel_mean(features[-1]) - _channel_mean(taught)).square().mean()
+            terms["total"] = terms["total"] + teacher_weight * terms["teacher"]
+        return terms
 
     return loss
+
+
+def _at_least_float(image: Tensor) -> Tensor:
+    return image.float() if image.dtype == torch.bfloat16 else image
+
+
+def _channel_mean(features: Tensor) -> Tensor:
+    return _at_least_float(features).mean(dim=1)
+
+
+def redraw(net: nn.Module, rng: torch.Generator) -> None:
+    """Draw every convolution's trainable weights anew (PyTorch's default: uniform within 1/sqrt(fan in)), in place."""
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                bound = module.weight[0].numel() ** -0.5
+                for value in (module.weight, module.bias):
+                    if value is not None:
+                        value.copy_((torch.rand(value.shape, generator=rng) * 2 - 1) * bound)
 
 
 def train(
     net: DRN,
     duals: DualNets,
+    loss: Loss,
     patches: Patches,
     *,
     steps: int,
@@ -77,11 +120,9 @@ def train(
     learning_rate: float,
     warmup: int,
     average: float,
-    dual_weight: float,
     clip: float,
     seed: int,
-    device: torch.device,
-    precision: str,
+    stage: str,
     checkpoint: Path,
     key: str,
     log: Log,
@@ -89,20 +130,19 @@ def train(
     """Train primal and dual together (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
     Args:
+        loss: from `loss_of` with these dual nets.
         patch: high-resolution pixels a side, a multiple of the scale.
         warmup: steps in which the rate climbs linearly.
         average: decay of the exponential average of the weights, a step; 0 keeps the last weights.
         clip: largest norm of the gradient.
+        stage: name in the progress bar and in the draws' seeds.
     """
-    net.to(device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    duals.to(device).train()
     smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average))
     weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
     optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
-    loss = loss_of(duals, scale=net.scale, weight=dual_weight, device=device, precision=precision)
 
     def step(index: int) -> dict[str, Tensor]:
-        drawn = patches.batch(batch, patch, rng=generator(seed, "dual", index))
+        drawn = patches.batch(batch, patch, rng=generator(seed, stage, index))
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, steps, learning_rate, warmup=warmup)
         terms = loss(net, drawn)
@@ -114,16 +154,29 @@ def train(
         return {name: value.detach() for name, value in terms.items()}
 
     state = {"net": net, "duals": duals, "average": smooth, "optimiser": optimiser}
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="dual")
+    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
     if steps:
         net.load_state_dict(smooth.module.state_dict())
-    net.eval()
-    duals.eval()
     return history
 
 
+def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[DRN, DualNets, Card]:
+    """Load a primal, its dual nets and the primal's card from their files onto a device.
+
+    Raises:
+        FoundryError: a file is missing or damaged, or holds another kind of network.
+    """
+    net, card = load(primal)
+    mapping, _ = load(duals)
+    for path, found, wanted in ((primal, net, DRN), (duals, mapping, DualNets)):
+        if not isinstance(found, wanted):
+            raise FoundryError(f"{path} must hold a {wanted.__name__}, got {type(found).__name__}; make it again")
+    assert isinstance(net, DRN) and isinstance(mapping, DualNets)
+    return channels_last(net, device), mapping.to(device), card
+
+
 def validate(net: nn.Module, patches: Patches, *, scale: int, device: torch.device) -> dict[str, float]:
-    """PSNR-Y in dB on whole photographs of a prepared set, and the gain over MATLAB's bicubic; `scale` pixels cropped."""
+    """PSNR-Y in dB on the whole photographs of a set, and its gain over MATLAB's bicubic; `scale` pixels cropped."""
     restored, enlarged = 0.0, 0.0
     names = patches.photographs()
     with torch.inference_mode():

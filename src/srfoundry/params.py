@@ -86,10 +86,72 @@ class Metatrain(Section):
     loss_weights: Literal["uniform", "annealed", "last"]
 
 
+class Dual(Section):
+    """The dual-regression network on bicubic pairs (DRN)."""
+
+    width: Annotated[int, Field(ge=3)]
+    blocks: Count
+    dual_width: Count
+    dual_weight: Weight
+    patch: Annotated[int, Field(ge=16)]
+    batch: Count
+    steps: Steps
+    learning_rate: Rate
+    warmup: Steps
+    average: Annotated[float, Field(ge=0, lt=1)]
+    clip: Annotated[float, Field(gt=0)]
+
+
+class Search(Section):
+    """How many channels each inner width keeps (DRC)."""
+
+    remove: Share
+    tolerance: Share
+    multiple: Count
+    order: Literal["first", "second"]
+    dual_weight: Weight
+    patch: Annotated[int, Field(ge=16)]
+    batch: Count
+    steps: Steps
+    learning_rate: Rate
+    width_rate: Rate
+    temperature: Rate
+    clip: Annotated[float, Field(gt=0)]
+
+
+class Prune(Section):
+    """Which channels stay, and fine-tuning without the others (DRC)."""
+
+    per_round: Count
+    select_batches: Count
+    select_batch: Count
+    select_rate: Rate
+    feature_weight: Weight
+    dual_weight: Weight
+    teacher_weight: Weight
+    patch: Annotated[int, Field(ge=16)]
+    batch: Count
+    steps: Steps
+    learning_rate: Rate
+    warmup: Steps
+    average: Annotated[float, Field(ge=0, lt=1)]
+    clip: Annotated[float, Field(gt=0)]
+
+
 class Evaluate(Section):
     """How the finished models are tried on the held-out photographs."""
 
     rates: Annotated[list[Rate], Field(min_length=1)]
+    tile: Annotated[int, Field(ge=32)]
+
+
+class Export(Section):
+    """What is handed out, under which name, and how exact it must be."""
+
+    registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    opset: Annotated[int, Field(ge=18, le=22)]
+    tolerance: Annotated[float, Field(gt=0, le=1e-2)]
+    sizes: Annotated[list[tuple[Count, Count]], Field(min_length=1)]
     tile: Annotated[int, Field(ge=32)]
 
 
@@ -100,7 +162,11 @@ class Params(Section):
     synthesize: Synthesize
     pretrain: Pretrain
     metatrain: Metatrain
+    dual: Dual
+    search: Search
+    prune: Prune
     evaluate: Evaluate
+    export: Export
 
     def section_hash(self, *names: str) -> str:
         """Return 16 hex digits over `shared` and the named sections."""

@@ -3,7 +3,7 @@
 The primal follows the paper: enlarge by bicubic interpolation, go down to the input's size, come up again through
 residual channel-attention blocks, and give one image a scale on the way. Two things are written differently, with the
 same values: the enlargement is a fixed depthwise convolution and a pixel shuffle (so that it exports to any runtime),
-and the mean shift after a tail is folded into the tail's weights. Inner widths are free, so a pruned net is a plain DRN.
+and the mean shift after a tail is folded into the tail's weights. Inner widths are free: a pruned net is a DRN too.
 """
 
 import torch
@@ -54,7 +54,7 @@ class Enlarge(nn.Module):
         taps = bicubic_taps(scale)
         kernel = torch.einsum("ik,jl->ijkl", taps, taps).reshape(scale**2, 1, 5, 5).repeat(3, 1, 1, 1)
         self.scale = scale
-        self.register_buffer("kernel", kernel.float(), persistent=False)
+        self.register_buffer("kernel", kernel, persistent=False)  # float64, so that a net in double is exact
 
     def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
         padded = functional.pad(low, (2, 2, 2, 2), mode="replicate")
@@ -126,6 +126,8 @@ class DRN(nn.Module):
     value of white: 1 in this house, 255 in the paper; it moves the mean shift and nothing else.
     """
 
+    multiple_of = 1
+
     def __init__(
         self, *, scale: int, blocks: int, width: int, inner: list[int] | None = None, peak: float = 1.0
     ) -> None:
@@ -133,7 +135,8 @@ class DRN(nn.Module):
         phases = phases_of(scale)
         widths = inner_widths(scale, blocks, width) if inner is None else list(inner)
         if len(widths) != phases * (blocks + 2):
-            raise ValueError(f"inner must list {phases * (blocks + 2)} widths for {scale=} {blocks=}, got {len(widths)}")
+            wanted = phases * (blocks + 2)
+            raise ValueError(f"inner must list {wanted} widths for {scale=} {blocks=}, got {len(widths)}")
         self.scale, self.phases = scale, phases
         self.enlarge = Enlarge(scale)
         self.subtract, self.add = MeanShift(peak, -1), MeanShift(peak, +1)
@@ -169,6 +172,7 @@ class DRN(nn.Module):
     def paint(self, features: Tensor, index: int) -> Float[Tensor, "b 3 h w"]:
         """Image `index` from its features: the tail with the mean shift folded into its weights (exact, one conv)."""
         tail = self.tails[index]
+        assert isinstance(tail, nn.Conv2d) and tail.bias is not None
         mix = self.add.weight[:, :, 0, 0]
         weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
         return functional.conv2d(features, weight, mix @ tail.bias + self.add.bias, padding=1)

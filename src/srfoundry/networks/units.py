@@ -5,11 +5,17 @@ of a unit removes input channel c of the consumer and, of the producer, output c
 (fold is 1, or 4 where a pixel shuffle by 2 stands between the two).
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,65 @@ def parameters_per_channel(net: nn.Module, unit: Unit) -> int:
     return unit.fold * taken + consumer.weight[:, 0].numel()
 
 
-def parameters_at(net: nn.Module, units: Sequence[Unit], widths: Sequence[float] | Tensor) -> float | Tensor:
-    """Parameters of the net if its units had these widths: exact for integers, differentiable for a tensor."""
+def parameters_at(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) -> int:
+    """Parameters of the net if its units had these widths; exact."""
     total = sum(parameter.numel() for parameter in net.parameters())
     costs = [parameters_per_channel(net, unit) for unit in units]
     dense = widths_of(net, units)
-    if isinstance(widths, Tensor):
-        return total - (widths.new_tensor(costs) * (widths.new_tensor(dense) - widths)).sum()
     return total - sum(cost * (full - kept) for cost, full, kept in zip(costs, dense, widths, strict=True))
 
 
 def producer_rows(kept: Tensor, fold: int) -> Tensor:
     """Output channels of the producer that belong to the kept channels, in order."""
     return (kept[:, None] * fold + torch.arange(fold, device=kept.device)[None]).flatten()
+
+
+def thin(net: Net, units: Sequence[Unit], kept: Sequence[Tensor]) -> Net:
+    """A copy of the net without the other channels: real surgery, smaller dense convolutions.
+
+    Equal to the net in which the consumers' other input channels are zero. A kept list holds channel indices of one
+    unit in the order in which they shall lie.
+
+    Raises:
+        ValueError: a list is empty, repeats a channel, or names one that the unit does not have.
+    """
+    smaller = copy.deepcopy(net)
+    for unit, channels in zip(units, kept, strict=True):
+        producer, consumer = convolution(smaller, unit.producer), convolution(smaller, unit.consumer)
+        chosen = channels.tolist()
+        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(consumer.in_channels)):
+            raise ValueError(
+                f"kept channels of {unit.name} must be distinct and below {consumer.in_channels}, got {chosen}; "
+                "name at least one"
+            )
+        rows = producer_rows(channels, unit.fold)
+        producer.weight = nn.Parameter(producer.weight.detach()[rows].clone())
+        if producer.bias is not None:
+            producer.bias = nn.Parameter(producer.bias.detach()[rows].clone())
+        consumer.weight = nn.Parameter(consumer.weight.detach()[:, channels].clone())
+        producer.out_channels, consumer.in_channels = len(rows), len(chosen)
+    return smaller
+
+
+def importance_order(weight: Float[Tensor, "o c k k"]) -> Int[Tensor, " c"]:
+    """Input channels by the L1 norm of their slice, largest first (DRC); ties in index order; no gradient."""
+    norms = weight.detach().abs().sum(dim=(0, 2, 3))
+    return torch.argsort(norms, descending=True, stable=True)
+
+
+def largest(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) -> list[Tensor]:
+    """The channels that plain magnitude would keep: for each unit the `width` heaviest, in index order."""
+    orders = [importance_order(convolution(net, unit.consumer).weight) for unit in units]
+    return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]
+
+
+def channels_last(net: Net, device: torch.device) -> Net:
+    """The net on a device with its weights in channels-last order, the convolutions' quick layout; in place."""
+    return net.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def multiplications(net: nn.Module, low: Float[Tensor, "b c h w"]) -> int:
+    """Multiply-adds of one pass over `low`: half of the operations that PyTorch counts, additions of biases aside."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(low)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,59 @@
+"""Small closed loops for the tests of DRN, dual training, search and pruning: nets, photographs, the golden weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srfoundry import dataset
+from srfoundry.dataset import Patches
+from srfoundry.dual import redraw
+from srfoundry.networks.drn import DRN, DualNets, MeanShift, start_at_bicubic
+from srfoundry.seeds import generator
+from tests.conftest import golden
+
+CPU = torch.device("cpu")
+
+
+def reference(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a golden file of the authors' code."""
+    with np.load(golden(f"golden/reference/{name}.npz")) as arrays:
+        return dict(arrays)
+
+
+def count(net: nn.Module) -> int:
+    """All parameters, the frozen mean shifts included, as the papers count."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def fill(net: nn.Module) -> None:
+    """The golden files' deterministic weights; the mean shifts keep theirs."""
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and not isinstance(module, MeanShift):
+                weight = module.weight
+                index = torch.arange(weight.numel(), dtype=torch.float64)
+                value = torch.sin(0.7 * index + 0.3) / (weight[0].numel() ** 0.5)
+                weight.copy_(value.reshape(weight.shape))
+                if module.bias is not None:
+                    module.bias.copy_(0.05 * torch.cos(1.3 * torch.arange(module.bias.numel(), dtype=torch.float64)))
+
+
+def photographs(folder: Path) -> Patches:
+    """A prepared set of two smooth random images, 64 pixels a side."""
+    images: list[tuple[str, Tensor]] = []
+    for name in ("one", "two"):
+        coarse = torch.rand(1, 3, 16, 16, generator=generator(3, name))
+        images.append((name, torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear").clamp(0, 1)))
+    dataset.prepare(folder, images, [1, 2, 4])
+    return Patches.open(folder)
+
+
+def nets() -> tuple[DRN, DualNets]:
+    """A tiny x2 primal that starts at bicubic, and its dual net."""
+    net, duals = DRN(scale=2, blocks=1, width=8), DualNets(scale=2, width=8)
+    redraw(net, generator(1, "primal"))
+    redraw(duals, generator(1, "dual"))
+    start_at_bicubic(net)
+    return net, duals

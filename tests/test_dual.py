@@ -1,0 +1,105 @@
+"""Dual regression: the loss's algebra, training that resumes to the same bytes, and a dual term that reaches P."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.dataset import Patches
+from srfoundry.dual import closed_loop, loss_of, redraw, targets, train, validate
+from srfoundry.errors import Diverged
+from srfoundry.networks.drn import DRN
+from srfoundry.seeds import generator
+from tests.closed import CPU, nets, photographs
+
+
+def run(patches: Patches, folder: Path, *, steps: int = 4, rate: float = 1e-3, stop: int | None = None) -> DRN:
+    net, duals = nets()
+    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    train(
+        net, duals, loss, patches, steps=steps, batch=2, patch=16, learning_rate=rate, warmup=1, average=0.5,
+        clip=1.0, seed=1, stage="dual", checkpoint=folder / "dual.pt", key="k", log=log,
+    )  # fmt: skip
+    return net
+
+
+def same(first: DRN, second: DRN) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_targets_are_smallest_first() -> None:
+    batch = {f: torch.zeros(1, 3, 16 // f, 16 // f) for f in (1, 2, 4)}
+    assert [t.shape[-1] for t in targets(batch, 4)] == [4, 8, 16]
+    assert [t.shape[-1] for t in targets(batch, 2)] == [8, 16]
+
+
+def test_loss_is_the_sum_of_means_over_scales() -> None:
+    def constant(value: float, size: int) -> Tensor:
+        return torch.full((1, 3, size, size), float(value))
+
+    images, wanted = [constant(1, 2), constant(2, 4)], [constant(0.5, 2), constant(0, 4)]
+    terms = closed_loop(images, [constant(0.2, 2)], wanted, 0.1)
+    assert float(terms["primal"]) == pytest.approx(0.5 + 2.0)
+    assert float(terms["dual"]) == pytest.approx(0.3)
+    assert float(terms["total"]) == pytest.approx(2.5 + 0.03)
+
+
+def test_the_dual_term_trains_the_primal(tmp_path: Path) -> None:
+    net, duals = nets()
+    batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
+    loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")(net, batch)["dual"].backward()
+    assert net.head.weight.grad is not None and float(net.head.weight.grad.abs().max()) > 0
+
+
+def test_weight_zero_is_plain_training(tmp_path: Path) -> None:
+    patches = photographs(tmp_path)
+    net, duals = nets()
+    batch = patches.batch(2, 16, rng=generator(1, "batch"))
+    terms = loss_of(duals, scale=2, weight=0.0, device=CPU, precision="float32")(net, batch)
+    wanted = targets(batch, 2)
+    plain = sum((image - target).abs().mean() for image, target in zip(net.images(wanted[0]), wanted, strict=True))
+    torch.testing.assert_close(terms["total"], plain, atol=0, rtol=1e-5)
+
+
+def test_a_teacher_costs_nothing_to_itself(tmp_path: Path) -> None:
+    net, duals = nets()
+    batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
+    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32", teacher=net, teacher_weight=1.0)
+    terms = loss(net, batch)
+    assert float(terms["teacher"].detach()) == 0
+    redraw(net.ups, generator(2, "other"))
+    other, _ = nets()
+    assert float(loss(other, batch)["teacher"].detach()) > 0
+
+
+def test_training_lowers_the_loss_and_validates(tmp_path: Path) -> None:
+    patches = photographs(tmp_path / "set")
+    before, duals = nets()
+    after = run(patches, tmp_path, steps=30, rate=3e-3)
+    loss = loss_of(duals, scale=2, weight=0.0, device=CPU, precision="float32")
+    batch = patches.batch(4, 32, rng=generator(9, "fresh"))
+    assert float(loss(after, batch)["total"].detach()) < 0.9 * float(loss(before, batch)["total"].detach())
+    scores = validate(after, patches, scale=2, device=CPU)
+    assert scores["gain_db"] == pytest.approx(scores["psnr_y"] - scores["bicubic_psnr_y"])
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    patches = photographs(tmp_path / "set")
+    whole = run(patches, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(patches, tmp_path / "cut", stop=3)
+    assert (tmp_path / "cut" / "dual.pt").exists()
+    assert same(whole, run(patches, tmp_path / "cut"))
+
+
+def test_divergence_stops(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="total is"):
+        run(photographs(tmp_path / "set"), tmp_path, steps=40, rate=1e30)

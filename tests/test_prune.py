@@ -1,0 +1,138 @@
+"""Greedy selection and surgery: the released code's sixty choices, exact thinning, a NaN guard, a resumable stage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.compress.prune import select, select_unit
+from srfoundry.dual import loss_of
+from srfoundry.errors import Diverged
+from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.networks.units import largest, thin, widths_of
+from srfoundry.seeds import generator
+from tests.closed import CPU, nets, photographs, reference
+
+AUTHORS = {  # their module names, as in the golden file, and ours
+    "sub_mean": "subtract",
+    "add_mean": "add",
+    "head": "head",
+    **{f"down.{i}.dual_module.0.0": f"downs.{i}.reduce" for i in range(2)},
+    **{f"down.{i}.dual_module.1": f"downs.{i}.expand" for i in range(2)},
+    **{f"up_blocks.{i}.0.body.0": f"ups.{i}.blocks.0.first" for i in range(2)},
+    **{f"up_blocks.{i}.0.body.2": f"ups.{i}.blocks.0.second" for i in range(2)},
+    **{f"up_blocks.{i}.0.body.3.conv_du.0": f"ups.{i}.blocks.0.squeeze" for i in range(2)},
+    **{f"up_blocks.{i}.0.body.3.conv_du.2": f"ups.{i}.blocks.0.excite" for i in range(2)},
+    **{f"up_blocks.{i}.1.0": f"ups.{i}.spread" for i in range(2)},
+    **{f"up_blocks.{i}.2": f"ups.{i}.merge" for i in range(2)},
+    **{f"tail.{i}": f"tails.{i}" for i in range(3)},
+}
+
+
+def test_greedy_selection_as_released() -> None:
+    """One channel a round: all sixty choices in order, their scores, the masks, and the pruned net's outputs."""
+    data = reference("drc_greedy_selection")
+    net, duals = DRN(scale=4, blocks=1, width=16, peak=255.0).double(), DualNets(scale=4, width=16).double()
+    for theirs, ours in AUTHORS.items():
+        for part in ("weight", "bias"):
+            if f"init.{theirs}.{part}" in data:
+                net.get_parameter(f"{ours}.{part}").data.copy_(torch.from_numpy(data[f"init.{theirs}.{part}"]))
+    for k in range(2):
+        for theirs, ours in (("0.0", "reduce"), ("1", "paint")):
+            value = torch.from_numpy(data[f"init.dual{k}.dual_module.{theirs}.weight"])
+            duals.get_parameter(f"{k}.{ours}.weight").data.copy_(value)
+    batches = [
+        {f: torch.from_numpy(data[f"b{b}_{name}"]) for f, name in ((4, "lr4"), (2, "lr2"), (1, "hr"))} for b in range(2)
+    ]
+    dense = thin(net, [], [])
+    loss = loss_of(duals, scale=4, weight=0.1, device=CPU, precision="float32")
+    order: list[int] = []
+    seen: list[Tensor] = []
+    kept = []
+    for unit, width in zip(net.units(), data["cfg"].tolist(), strict=True):
+        chosen, _ = select_unit(
+            net, dense, unit, width, batches, loss, per_round=1, rate=1e-7, feature_weight=1.0,
+            note=lambda missed: seen.append(missed.clone()),
+        )  # fmt: skip
+        order += chosen
+        kept.append(torch.tensor(sorted(chosen)))
+    assert order == data["order"].tolist()
+    torch.testing.assert_close(seen[0], torch.from_numpy(data["score0"]), rtol=1e-3, atol=0)
+    with torch.no_grad():
+        masked = net.images(batches[0][4])
+        thinned = thin(net, net.units(), kept).images(batches[0][4])
+    for k in range(3):
+        torch.testing.assert_close(masked[k], torch.from_numpy(data[f"out{k}"]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(thinned[k], masked[k], atol=1e-10, rtol=0)
+
+
+def test_thinning_is_masking_and_gives_a_plain_net() -> None:
+    net, _ = nets()
+    units = net.units()
+    kept = [torch.tensor([1, 3]), torch.tensor([0, 5, 9, 15]), torch.tensor([2, 3, 11])]
+    masked = thin(net, [], [])
+    for unit, channels in zip(units, kept, strict=True):
+        weight = masked.get_parameter(f"{unit.consumer}.weight")
+        gone = torch.ones(weight.shape[1], dtype=torch.bool)
+        gone[channels] = False
+        weight.data[:, gone] = 0
+    low = torch.rand(1, 3, 9, 7, generator=generator(1, "low"))
+    smaller = thin(net, units, kept)
+    torch.testing.assert_close(smaller(low), masked(low), atol=1e-6, rtol=0)
+    rebuilt = DRN(scale=2, blocks=1, width=8, inner=widths_of(smaller, units))
+    rebuilt.load_state_dict(smaller.state_dict())
+    torch.testing.assert_close(rebuilt(low), smaller(low), atol=0, rtol=0)
+
+
+def test_keeping_everything_changes_nothing() -> None:
+    net, _ = nets()
+    units = net.units()
+    low = torch.rand(1, 3, 8, 8, generator=generator(1, "low"))
+    same = thin(net, units, largest(net, units, widths_of(net, units)))
+    torch.testing.assert_close(same(low), net(low), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [[], [1, 1], [99]])
+def test_thinning_refuses_a_wrong_list(channels: list[int]) -> None:
+    net, _ = nets()
+    unit = net.units()[0]
+    with pytest.raises(ValueError, match=r"kept channels of downs\.0"):
+        thin(net, [unit], [torch.tensor(channels, dtype=torch.long)])
+
+
+def choose(folder: Path, *, rate: float = 1e-3, stop: int | None = None, per_round: int = 2) -> list[list[int]]:
+    net, duals = nets()
+    patches = photographs(folder / "set")
+    batches = [patches.batch(2, 16, rng=generator(1, "batch", i)) for i in range(2)]
+    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    kept, history = select(
+        net, thin(net, [], []), net.units(), [4, 8, 16], batches, loss, per_round=per_round, rate=rate,
+        feature_weight=1.0, checkpoint=folder / "prune.pt", key="k", log=log,
+    )  # fmt: skip
+    assert len(history) == 3
+    return [channels.tolist() for channels in kept]
+
+
+def test_selection_resumes_between_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    whole = choose(tmp_path / "whole")
+    assert [len(channels) for channels in whole] == [4, 8, 16]
+    with pytest.raises(KeyboardInterrupt):
+        choose(tmp_path / "cut", stop=2)
+    assert choose(tmp_path / "cut") == whole
+
+
+def test_a_diverging_unit_is_begun_again_slower(tmp_path: Path) -> None:
+    kept = choose(tmp_path / "fast", rate=3.0, per_round=4)
+    assert [len(channels) for channels in kept] == [4, 8, 16]
+
+
+def test_hopeless_divergence_stops(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="select_rate|not finite"):
+        choose(tmp_path, rate=1e38)

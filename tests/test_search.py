@@ -1,0 +1,186 @@
+"""Channel search: the released maths to the digit, exact budgets, exact second order, and a resumable search."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.compress.search import (
+    Budget,
+    Widths,
+    candidates,
+    choose,
+    ladder,
+    mixed,
+    mixing,
+    outer_loss,
+    search,
+)
+from srfoundry.dual import loss_of
+from srfoundry.errors import FoundryError
+from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.networks.units import convolution, largest, thin
+from srfoundry.seeds import generator
+from tests.closed import CPU, count, fill, nets, photographs, reference
+
+
+def test_candidates_as_released() -> None:
+    for rate, channels, *widths in reference("drc_candidates")["table"]:
+        assert candidates(int(channels), float(rate)) == [int(width) for width in widths]
+
+
+def test_ladders_reach_from_narrow_to_full() -> None:
+    assert ladder(48, 16) == [16, 32, 48]
+    assert ladder(24, 16) == [8, 16, 24]
+    assert ladder(20, 8) == [8, 16, 20]
+    assert ladder(1, 8) == [1]
+
+
+def test_mixing_loss_and_architecture_gradient_as_released() -> None:
+    data = reference("drc_search_mix")
+    net = DRN(scale=4, blocks=1, width=16, peak=255.0).double()
+    duals = DualNets(scale=4, width=16).double()
+    fill(net)
+    fill(duals)
+    units = net.units()
+    ladders = [data[f"chset{i}"].tolist() for i in range(len(units))]
+    logits = [torch.tensor(row, requires_grad=True) for row in data["alphas"]]
+    shares = [torch.softmax(row, dim=0) for row in logits]
+    for i, (unit, share) in enumerate(zip(units, shares, strict=True)):
+        weight = convolution(net, unit.consumer).weight
+        torch.testing.assert_close(weight.detach(), torch.from_numpy(data[f"layerw{i}"]), atol=1e-12, rtol=0)
+        factors = mixing(share, weight, ladders[i]).detach()
+        torch.testing.assert_close(factors, torch.from_numpy(data[f"mix{i}"]), atol=1e-12, rtol=0)
+    batch = {4: data["val_lr4"], 2: data["val_lr2"], 1: data["val_hr"]}
+    batch = {factor: torch.from_numpy(image) for factor, image in batch.items()}
+    loss = loss_of(duals, scale=4, weight=0.1, device=CPU, precision="float32")
+    with mixed(net, units, ladders, shares):
+        value = outer_loss(net, loss, batch, batch, order="first", inner_rate=0.0)
+    assert float(value.detach()) == pytest.approx(float(data["loss"]), rel=1e-9)
+    for i, gradient in enumerate(torch.autograd.grad(value, logits)):
+        theirs = torch.from_numpy(data[f"dalpha{i}"])
+        assert float((gradient - theirs).norm() / theirs.norm()) < 1e-7
+
+
+def test_a_certain_mixture_is_the_net_cut_by_magnitude() -> None:
+    net, _ = nets()
+    units = net.units()
+    ladders = [ladder(convolution(net, unit.consumer).in_channels, 4) for unit in units]
+    shares = [torch.eye(len(widths))[0] for widths in ladders]
+    chosen = [widths[0] for widths in ladders]
+    low = torch.rand(1, 3, 7, 6, generator=generator(1, "low"))
+    with mixed(net, units, ladders, shares), torch.no_grad():
+        wanted = net(low)
+    smaller = thin(net, units, largest(net, units, chosen))
+    torch.testing.assert_close(smaller(low), wanted, atol=1e-6, rtol=0)
+
+
+def test_the_expected_count_is_exact() -> None:
+    net = DRN(scale=2, blocks=2, width=16)
+    units = net.units()
+    budget = Budget.of(net, units)
+    widths = [8, 16, 32, 8]
+    smaller = count(thin(net, units, largest(net, units, widths)))
+    assert budget.total == count(net)
+    assert budget.removed(widths) == pytest.approx(1 - smaller / count(net), abs=1e-12)
+    assert smaller == count(DRN(scale=2, blocks=2, width=16, inner=widths))
+    searched = Widths([ladder(full, 8) for full in budget.dense], rng=generator(1, "logits"))
+    shares = searched.shares()
+    exact = sum(
+        math.prod(float(share[i].detach()) for share, i in zip(shares, picks, strict=True))
+        * budget.removed([widths[i] for widths, i in zip(searched.ladders, picks, strict=True)])
+        for picks in torch.cartesian_prod(*[torch.arange(len(share)) for share in shares]).tolist()
+    )
+    assert float(budget.expected_removed(searched.expected(shares)).detach()) == pytest.approx(exact, abs=1e-6)
+
+
+def test_second_order_is_the_finite_difference() -> None:
+    """d/dalpha of L_val(w - rate * dL_train/dw(w, alpha), alpha), against differences in float64."""
+    net, duals = DRN(scale=2, blocks=1, width=4).double(), DualNets(scale=2, width=4).double()
+    fill(net)
+    fill(duals)
+    units = net.units()
+    ladders = [ladder(convolution(net, unit.consumer).in_channels, 2) for unit in units]
+    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+    rng = generator(1, "images")
+    batches = [
+        {1: torch.rand(1, 3, 12, 12, generator=rng).double(), 2: torch.rand(1, 3, 6, 6, generator=rng).double()}
+        for _ in range(2)
+    ]
+
+    def value(logits: list[Tensor], order: str) -> Tensor:
+        shares = [torch.softmax(row, dim=0) for row in logits]
+        with mixed(net, units, ladders, shares):
+            if order == "first":
+                return outer_loss(net, loss, *batches, order="first", inner_rate=0.05)
+            return outer_loss(net, loss, *batches, order="second", inner_rate=0.05)
+
+    logits = [torch.randn(len(widths), generator=rng).double().requires_grad_() for widths in ladders]
+    exact = torch.autograd.grad(value(logits, "second"), logits)
+    first = torch.autograd.grad(value(logits, "first"), logits)
+    direction = [torch.randn(len(widths), generator=rng).double() for widths in ladders]
+    small = 1e-6
+    moved = [
+        value([row.detach() + sign * small * d for row, d in zip(logits, direction, strict=True)], "second")
+        for sign in (1, -1)
+    ]
+    slope = float((moved[0] - moved[1]).detach()) / (2 * small)
+    along = [float(sum((g * d).sum() for g, d in zip(kind, direction, strict=True))) for kind in (exact, first)]
+    assert along[0] == pytest.approx(slope, rel=1e-4)
+    assert abs(along[1] - slope) > 1e-3 * abs(slope)
+
+
+def test_choice_meets_the_budget_and_prefers_the_likely() -> None:
+    net = DRN(scale=2, blocks=6, width=24)
+    budget = Budget.of(net, net.units())
+    ladders = [ladder(full, 16) for full in budget.dense]
+    rng = generator(1, "shares")
+    for _ in range(5):
+        shares = [torch.softmax(torch.randn(len(widths), generator=rng), dim=0) for widths in ladders]
+        chosen = choose(ladders, shares, budget, remove=0.3, tolerance=0.01)
+        assert 0.3 <= budget.removed(chosen) <= 0.31
+        best = max(
+            (
+                sum(math.log(float(share[i])) for share, i in zip(shares, picks, strict=True))
+                for picks in torch.cartesian_prod(*[torch.arange(len(widths)) for widths in ladders]).tolist()
+                if 0.3 <= budget.removed([w[i] for w, i in zip(ladders, picks, strict=True)]) <= 0.3095
+            ),
+        )
+        reached = sum(math.log(float(s[w.index(c)])) for s, w, c in zip(shares, ladders, chosen, strict=True))
+        assert reached >= best - 1e-9
+    shares = [torch.ones(len(widths)) / len(widths) for widths in ladders]
+    with pytest.raises(FoundryError, match=r"search\.remove must be at most"):
+        choose(ladders, shares, budget, remove=0.95, tolerance=0.01)
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_search_meets_its_budget_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    patches = photographs(tmp_path / "set")
+
+    def run(folder: Path, stop: int | None = None) -> tuple[list[int], DRN]:
+        net, duals = nets()
+        loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+
+        def log(step: int, _values: dict[str, float]) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        widths, history = search(
+            net, net.units(), loss, patches, remove=0.3, tolerance=0.01, multiple=4,
+            order="second" if order == "second" else "first", steps=4, batch=1, patch=16, learning_rate=1e-3,
+            width_rate=0.05, temperature=0.2, clip=1.0, seed=1, trained=[net, duals],
+            checkpoint=folder / "search.pt", key="k", log=log,
+        )  # fmt: skip
+        assert history[-1]["step"] == 4
+        return widths, net
+
+    whole, net = run(tmp_path / "whole")
+    assert 0.3 <= Budget.of(net, net.units()).removed(whole) < 0.36
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", stop=3)
+    again, other = run(tmp_path / "cut")
+    assert whole == again
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
