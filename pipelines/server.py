@@ -131,12 +131,12 @@ class Service:
             for port in range(self.port, self.port + 100):
                 if not _free(port):
                     continue
-                process = self._start(root, port, folder / f"{self.name}.log")
+                pid = self._start(root, port, folder / f"{self.name}.log")
                 url = f"http://127.0.0.1:{port}"
-                if self._answers(url, wait, identity(process.pid)):
-                    record.write_text(json.dumps({"url": url, "process": identity(process.pid)}))
+                if self._answers(url, wait, identity(pid)):
+                    record.write_text(json.dumps({"url": url, "process": identity(pid)}))
                     return url
-                _end(process.pid)
+                _end(pid)
                 if _free(port):  # it died of something else than a port that was taken meanwhile
                     break
         raise FoundryError(f"the local {self.name} server did not start; read {folder / (self.name + '.log')}")
@@ -151,7 +151,7 @@ class Service:
         _end(int(who.split("/")[1]))
         return True
 
-    def _start(self, root: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    def _start(self, root: Path, port: int, log: Path) -> int:
         environment = os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
         for name in ("PREFECT_API_URL", "DVC_STAGE", "DVC_ROOT"):
             environment.pop(name, None)
@@ -165,8 +165,8 @@ class Service:
                 stderr=out,
                 start_new_session=True,  # a group of its own, that `stop` ends as a whole
             )
-        _OUTLIVING.append(process)
-        return process
+        process.returncode = 0  # it outlives this process on purpose: Popen need not complain when it is dropped
+        return process.pid
 
     def _answers(self, url: str, wait: float, who: str) -> bool:
         deadline = time.monotonic() + wait
@@ -181,9 +181,6 @@ class Service:
 
 PREFECT = Service("prefect", 4200, "/api/health")
 MLFLOW = Service("mlflow", 5000, "/health")
-
-
-_OUTLIVING: list[subprocess.Popen[bytes]] = []  # held, for Popen complains when it is dropped while its process lives
 
 
 def ensure_prefect(root: Path) -> str:

@@ -222,6 +222,7 @@ def _tracked(stage: Stage, params: Mapping[str, Any], flow_run_id: str) -> Itera
 
 def mark_dead_runs() -> int:
     """Set Prefect runs whose process was killed to Crashed (nobody else would); return how many there were."""
+    from httpx import HTTPError
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
     from prefect.client.schemas.objects import StateType
@@ -236,7 +237,7 @@ def mark_dead_runs() -> int:
                 if marks and not server.alive(marks[0]):
                     client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
                     count += 1
-    except (RuntimeError, ValueError, OSError) as error:
+    except (HTTPError, RuntimeError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         address = os.environ.get("PREFECT_API_URL")
         raise FoundryError(

@@ -111,15 +111,29 @@ def toy(tmp_path: Path, environment: dict[str, str]) -> Toy:
     return Toy(tmp_path / "toy", environment)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: making one takes seconds, copying it none."""
+    from srfoundry.tracking import Tracker
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    Tracker(f"sqlite:///{path}", "none", path.parent / "none")
+    return path
+
+
 @pytest.fixture
-def mlflow_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh sqlite store, which MLflow's defaults point to."""
+def mlflow_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh sqlite store with the experiment srfoundry, which MLflow's defaults point to."""
     import mlflow
 
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    from srfoundry.tracking import Tracker
+
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
+    tracker = Tracker(uri, "srfoundry", tmp_path / "mlartifacts")
+    mlflow.set_experiment(experiment_id=tracker.experiment)
     yield uri
     mlflow.set_tracking_uri(before)
 

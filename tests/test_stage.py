@@ -111,12 +111,12 @@ def test_mistakes_are_one_line_and_code_one(toy: Toy) -> None:
     toy.stage(
         "pretrain", "from srfoundry.errors import FoundryError\nraise FoundryError('low is 3, need 8; enlarge it')"
     )
-    toy.stage("dual", "raise ZeroDivisionError('ours')")
+    toy.stage("metatrain", "raise ZeroDivisionError('ours')")
     code, said = toy.run("pretrain")
     assert code == 1
     assert [line for line in said.splitlines() if "error" in line.lower()] == ["error: low is 3, need 8; enlarge it"]
     assert "Traceback" not in said
-    code, said = toy.run("dual")
+    code, said = toy.run("metatrain")
     assert code == 1 and "Traceback" in said and "ZeroDivisionError: ours" in said
     assert _state_of_last(toy, "pretrain") == "FAILED"
     text = (toy.root / "params.yaml").read_text()

@@ -4,6 +4,7 @@ Registering is idempotent: the same model file is one version, however often its
 """
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,15 +137,17 @@ def _log(proto: Any, name: str, run_id: str | None) -> str:
     signature = ModelSignature(_schema(proto.graph.input), _schema(proto.graph.output))
     mlflow.start_run(run_id=run_id)
     try:
-        info = onnx_models.log_model(
-            proto,
-            name=name,
-            signature=signature,
-            registered_model_name=name,
-            onnx_execution_providers=["CUDAExecutionProvider", "CPUExecutionProvider"],
-            pip_requirements=RUNTIME,
-            save_as_external_data=False,  # one file, the same bytes as under exports/
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own modules
+            info = onnx_models.log_model(
+                proto,
+                name=name,
+                signature=signature,
+                registered_model_name=name,
+                onnx_execution_providers=["CUDAExecutionProvider", "CPUExecutionProvider"],
+                pip_requirements=RUNTIME,
+                save_as_external_data=False,  # one file, the same bytes as under exports/
+            )
     finally:
         mlflow.end_run()
     return str(info.registered_model_version)
