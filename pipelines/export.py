@@ -14,7 +14,7 @@ def export(stage: Stage) -> None:
 
     chosen = stage.params.export
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
-    data_hash = stage.digests["data/synthesize/train"].removesuffix(".dir")
+    data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     figures = {}
     for name, trained in (("pruned", "prune"), ("dual", "dual")):
         net, made = checkpoint.load(stage.input(f"models/{trained}.safetensors"))
