@@ -41,8 +41,8 @@ def alone(height: int, width: int, tile: int, threads: int) -> None:
 def main() -> None:
     """Measure each tile size on a large image, for memory and time, and on a photograph, for faithfulness."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=2, default=[2000, 3000], help="large image (default: 2000 3000)")
-    parser.add_argument("--tiles", type=int, nargs="+", default=[96, 128, 256, 512], help="default: 96 128 256 512")
+    parser.add_argument("--size", type=int, nargs=2, default=[1000, 1500], help="large image (default: 1000 1500)")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[128, 256], help="default: 128 256")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

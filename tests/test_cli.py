@@ -138,6 +138,7 @@ def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path
         (["upscale", "photo.png", "--out", "photo.png"], "would replace its own source"),
         (["upscale", "photo.png", "--out", "photo.xyz"], "names no picture format"),
         (["upscale", "empty"], "holds no photograph"),
+        (["upscale", "empty", "--out", "photo.png"], "--out must be one too"),
         (["info", "models/none.safetensors"], "models/none.safetensors not found"),
         (["restore", "photo.png"], "params.yaml not found"),
         (["degrade", "photo.png", "--kernel", "photo.png"], "no kernel that can be read"),

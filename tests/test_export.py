@@ -55,6 +55,13 @@ def test_same_bytes_twice_and_no_word_of_this_machine(
     assert not caplog.records and capfd.readouterr() == ("", "")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test the seconds of tracing the same network again."""
+    monkeypatch.setattr(export, "_to_bytes", lambda wrapped, card: tiny.exported()[0])
+
+
+@pytest.mark.usefixtures("quick")
 def test_card_travels_inside_and_beside(path: Path, tmp_path: Path) -> None:
     written = tmp_path / "out" / "tiny.onnx"
     card = tiny.describe()
@@ -66,6 +73,7 @@ def test_card_travels_inside_and_beside(path: Path, tmp_path: Path) -> None:
     assert names == {field.name for field in dataclasses.fields(export.OnnxCard)}
 
 
+@pytest.mark.usefixtures("quick")
 def test_too_large_a_difference_leaves_no_file(tmp_path: Path) -> None:
     target = tmp_path / "wrong.onnx"
     with pytest.raises(FoundryError, match="within 1e-30, got a difference of .*deleted"):

@@ -65,7 +65,9 @@ def plan(source: Path, out: Path | None, scale: int) -> list[Job]:
         FoundryError: nothing there, or a result would replace its own source.
     """
     if source.is_dir():
-        folder = out or source.with_name(f"{source.resolve().name}_x{scale}")
+        folder = out or source.resolve().with_name(f"{source.resolve().name}_x{scale}")
+        if folder.is_file():
+            raise FoundryError(f"{source} is a folder, so --out must be one too, got the file {folder}; name a folder")
         found = [path for path in images.find(source) if folder.resolve() not in path.resolve().parents]
         stems = [path.with_suffix("") for path in found]
         jobs = []

@@ -98,8 +98,8 @@ def upscale(options: argparse.Namespace) -> int:
                 f"error: {failed} of {len(jobs)} images were left out (named above); the others are done\n"
             )
         return 1
-    where = jobs[0].target if len(jobs) == 1 else f"{len(jobs)} images below {options.out or jobs[0].target.parent}"
-    say(f"{where}  (x{model.scale})")
+    below = os.path.relpath(os.path.commonpath([job.target.parent.resolve() for job in jobs]))
+    say(f"{jobs[0].target if len(jobs) == 1 else f'{len(jobs)} images below {below}'}  (x{model.scale})")
     return 0
 
 

@@ -226,7 +226,8 @@ def _providers(device: str) -> list[Any]:
 
     onnxruntime.preload_dlls()  # the CUDA libraries that torch brought along
     # TF32 keeps 10 bits of mantissa: differences of 1e-3 would show up as wrong last bits in flat skies.
-    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    # HEURISTIC: the default tries every algorithm anew at each size of image.
+    return [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
 
 
 def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
