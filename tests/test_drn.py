@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from srfoundry.dual import closed_loop, redraw
 from srfoundry.networks.drn import DRN, DualNets, Enlarge, inner_widths, start_at_bicubic
-from srfoundry.networks.units import convolution, parameters_at, widths_of
+from srfoundry.networks.units import convolution, multiplications, parameters_at, widths_of
 from srfoundry.seeds import generator
 from tests.closed import count, fill, reference
 
@@ -107,3 +107,9 @@ def test_rejects_what_it_cannot_be() -> None:
         DRN(scale=2, blocks=1, width=8, inner=[8])
     with pytest.raises(TypeError, match="plain convolutions"):
         convolution(DRN(scale=2, blocks=1, width=8), "ups.0")
+
+
+@pytest.mark.parametrize(("blocks", "width", "billions"), [(30, 16, 109.92), (40, 20, 224.76)])
+def test_multiplications_as_published(blocks: int, width: int, billions: float) -> None:
+    net = DRN(scale=4, blocks=blocks, width=width).to("meta")
+    assert multiplications(net, torch.zeros(1, 3, 96, 96, device="meta")) == pytest.approx(billions * 1e9, rel=1e-3)

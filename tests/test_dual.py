@@ -1,14 +1,16 @@
 """Dual regression: the loss's algebra, training that resumes to the same bytes, and a dual term that reaches P."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from srfoundry import checkpoint
 from srfoundry.dataset import Patches
-from srfoundry.dual import closed_loop, loss_of, redraw, targets, train, validate
-from srfoundry.errors import Diverged
+from srfoundry.dual import closed_loop, loss_of, redraw, reopen, targets, train, validate
+from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.drn import DRN
 from srfoundry.seeds import generator
 from tests.closed import CPU, nets, photographs
@@ -103,3 +105,14 @@ def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pyt
 def test_divergence_stops(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="total is"):
         run(photographs(tmp_path / "set"), tmp_path, steps=40, rate=1e30)
+
+
+def test_reopening_checks_the_kind_of_network(tmp_path: Path) -> None:
+    net, duals = nets()
+    save = partial(checkpoint.save, scale=2, made_by="dual", params_hash="0" * 16)
+    save(tmp_path / "primal", net, arch={"name": "drn", "scale": 2, "blocks": 1, "width": 8})
+    save(tmp_path / "duals", duals, arch={"name": "drn_duals", "scale": 2, "width": 8})
+    loaded, _, card = reopen(tmp_path / "primal", tmp_path / "duals", CPU)
+    assert same(loaded, net) and card.multiple_of == 1
+    with pytest.raises(FoundryError, match="must hold a DualNets, got DRN"):
+        reopen(tmp_path / "primal", tmp_path / "primal", CPU)

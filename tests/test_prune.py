@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from srfoundry.compress.picture import widths_picture
 from srfoundry.compress.prune import select, select_unit
 from srfoundry.dual import loss_of
 from srfoundry.errors import Diverged
@@ -136,3 +137,10 @@ def test_a_diverging_unit_is_begun_again_slower(tmp_path: Path) -> None:
 def test_hopeless_divergence_stops(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="select_rate|not finite"):
         choose(tmp_path, rate=1e38)
+
+
+def test_picture_is_the_same_every_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        rows = [{"step": 1.0, "removed": 0.1}, {"step": 2.0, "removed": 0.3}]
+        widths_picture(tmp_path / name / "w.png", ["a", "b"], [8, 8], [4, 8], rows, 0.3)
+    assert (tmp_path / "one" / "w.png").read_bytes() == (tmp_path / "two" / "w.png").read_bytes()

@@ -33,7 +33,7 @@ def test_candidates_as_released() -> None:
 
 def test_ladders_reach_from_narrow_to_full() -> None:
     assert ladder(48, 16) == [16, 32, 48]
-    assert ladder(24, 16) == [8, 16, 24]
+    assert ladder(24, 16) == [4, 8, 12, 16, 20, 24]
     assert ladder(20, 8) == [8, 16, 20]
     assert ladder(1, 8) == [1]
 

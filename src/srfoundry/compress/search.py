@@ -43,10 +43,11 @@ def candidates(channels: int, remove: float, shares: Sequence[float] = (0.5, 0.6
 
 
 def ladder(channels: int, multiple: int) -> list[int]:
-    """Our widths: every multiple up to the full width, finer where the unit is narrower than two multiples."""
-    step = multiple
-    while step > 1 and channels < 2 * step:
-        step //= 2
+    """Our widths: every multiple up to the full width; quarter steps in a unit narrower than two multiples.
+
+    Narrow units hold few parameters: they let a budget be met closely, at widths that cost a runtime little.
+    """
+    step = multiple if channels >= 2 * multiple else max(1, multiple // 4)
     return sorted({*range(step, channels, step), channels})
 
 

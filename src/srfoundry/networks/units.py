@@ -112,7 +112,21 @@ def channels_last(net: Net, device: torch.device) -> Net:
 
 
 def multiplications(net: nn.Module, low: Float[Tensor, "b c h w"]) -> int:
-    """Multiply-adds of one pass over `low`: half of the operations that PyTorch counts, additions of biases aside."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(low)
-    return counter.get_total_flops() // 2
+    """Multiply-adds of one pass over `low`, counted as the papers do: products, and one addition a bias.
+
+    Half of the operations that PyTorch counts, plus the outputs of the convolutions with a bias.
+    """
+    biases = 0
+
+    def hook(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal biases
+        biases += 0 if module.bias is None else output.numel()
+
+    handles = [part.register_forward_hook(hook) for part in net.modules() if isinstance(part, nn.Conv2d)]
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net(low)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counter.get_total_flops() // 2 + biases
