@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def stale(root: Path) -> list[str]:
     return list(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def lines(command: list[str], root: Path, environment: dict[str, str]) -> Iterator[tuple[str, int | None]]:
+def lines(command: list[str], root: Path, environment: dict[str, str]) -> Generator[tuple[str, int | None]]:
     """Run a command and give each line as it comes, then ("", exit code); progress bars give one line now and then.
 
     The process ends with the iteration, also when that is broken off."""
@@ -51,13 +51,14 @@ def lines(command: list[str], root: Path, environment: dict[str, str]) -> Iterat
     assert process.stdout is not None
     barred = -BARS
     try:
-        for line in TextIOWrapper(process.stdout, errors="replace", newline=""):  # "\r" ends a bar's line
-            if line.endswith("\r"):
-                if time.monotonic() - barred < BARS:
-                    continue
-                barred = time.monotonic()
-            if line.strip():
-                yield line.rstrip(), None
+        with TextIOWrapper(process.stdout, errors="replace", newline="") as said:  # "\r" ends a bar's line
+            for line in said:
+                if line.endswith("\r"):
+                    if time.monotonic() - barred < BARS:
+                        continue
+                    barred = time.monotonic()
+                if line.strip():
+                    yield line.rstrip(), None
         yield "", process.wait()
     finally:
         if process.poll() is None:
@@ -66,6 +67,7 @@ def lines(command: list[str], root: Path, environment: dict[str, str]) -> Iterat
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def verdict(said: list[str]) -> str:

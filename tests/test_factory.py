@@ -1,0 +1,105 @@
+"""The whole graph as one flow: DVC decides what runs, Prefect shows it, and a failure stops with one line."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pipelines import server
+from pipelines.factory import lines, verdict
+from tests.conftest import Toy, wait_until
+
+WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
+
+
+def test_runs_what_is_stale_in_order(toy: Toy) -> None:
+    """First all, then nothing; lost outs come out of DVC's cache; a failing stage stops the rest."""
+    toy.stage("metatrain", WRITE.format("metatrain", "m"), deps=["models/pretrain.txt"])  # listed before its input
+    toy.stage("pretrain", WRITE.format("pretrain", "p"))
+    assert _factory(toy) == {"pretrain": "ran", "metatrain": "ran"}
+    assert _factory(toy) == {"pretrain": "unchanged", "metatrain": "unchanged"}
+    (toy.root / "dvc.lock").unlink()
+    shutil.rmtree(toy.root / "models")
+    assert _factory(toy) == {"pretrain": "restored", "metatrain": "restored"}
+    broken = (
+        (toy.root / "pretrain.py").read_text().replace("stage.metrics", "stage.input('gone.txt')\n    stage.metrics")
+    )
+    (toy.root / "pretrain.py").write_text(broken)
+    code, said = toy.run("pipelines.factory", "run")
+    assert code == 1
+    assert said.strip().splitlines()[-1].startswith("error: stage pretrain failed: ")
+    assert "metatrain" not in said and "Traceback" not in said
+
+
+def test_bad_params_stop_the_factory_first(toy: Toy) -> None:
+    """Before DVC, before Prefect."""
+    text = (toy.root / "params.yaml").read_text()
+    (toy.root / "params.yaml").write_text(text.replace("threads:", "treads:", 1))
+    code, said = toy.run("pipelines.factory", "run", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert code == 1
+    assert said.startswith("error: ") and "shared.treads" in said and len(said.splitlines()) == 1
+
+
+def test_deployment_runs_from_the_user_interface(toy: Toy) -> None:
+    """`serve` makes a deployment with a schedule; a run that is asked for over the API completes."""
+    toy.stage("pretrain", WRITE.format("pretrain", "p"))
+    process = toy.start("pipelines.factory", "serve", "--cron", "0 3 * * *")
+    try:
+        wait_until(lambda: bool(_post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})))
+        [deployment] = _post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})
+        assert [entry["schedule"]["cron"] for entry in deployment["schedules"]] == ["0 3 * * *"]
+        run = _post(toy, f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+
+        def ended() -> bool:
+            [found] = _post(toy, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+            return found["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+        wait_until(ended, seconds=120)
+        [found] = _post(toy, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+        assert found["state_type"] == "COMPLETED"
+        assert (toy.root / "models" / "pretrain.txt").exists()
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def test_lines_come_as_they_are_said_and_bars_do_not_flood(tmp_path: Path) -> None:
+    """A bar's states are thinned; breaking off ends the process."""
+    talk = "import sys, time\nprint('one', flush=True)\n"
+    talk += "for i in range(500): sys.stdout.write(f'{i}%|\\r')\nprint('two', flush=True)\nraise SystemExit(3)"
+    said = list(lines([sys.executable, "-c", talk], tmp_path, dict(os.environ)))
+    assert said[0] == ("one", None) and said[-2:] == [("two", None), ("", 3)]
+    assert len(said) < 6
+    sleeper = lines(
+        [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], tmp_path, {}
+    )
+    who = server.identity(int(next(sleeper)[0]))
+    began = time.monotonic()
+    sleeper.close()
+    assert not server.alive(who) and time.monotonic() - began < 10
+
+
+def test_verdict_reads_what_dvc_says() -> None:
+    """The words of the pinned DVC."""
+    assert verdict(["Running stage 'dual':", "> python -m pipelines.dual"]) == "ran"
+    assert verdict(["Stage 'dual' is cached - skipping run, checking out outputs"]) == "restored"
+    assert verdict(["Stage 'dual' didn't change, skipping"]) == "unchanged"
+
+
+def _factory(toy: Toy) -> dict[str, str]:
+    code, said = toy.run("pipelines.factory", "run")
+    assert code == 0, said
+    table = [line.split() for line in said.splitlines() if line.startswith(("pretrain  ", "metatrain  "))]
+    return {stage: what for stage, what in table}
+
+
+def _post(toy: Toy, path: str, body: dict[str, Any]) -> Any:
+    address = f"{toy.environment['PREFECT_API_URL']}/{path}"
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read())
