@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call
 
 from srfoundry import degrade, resize
 from srfoundry.dataset import Patches
@@ -21,6 +21,7 @@ from srfoundry.fit import Log, autocast, cosine, fit
 from srfoundry.seeds import generator
 
 Weights = dict[str, Tensor]
+CLIP = 0.5  # of the outer gradient's norm: differentiating through inner steps makes rare, huge gradients
 
 
 @dataclass(frozen=True)
@@ -56,50 +57,52 @@ def draw_tasks(
     chosen = bank[torch.randint(len(bank), (tasks,), generator=rng)].repeat_interleave(2 * shots, dim=0)
     high = patches.batch(tasks * 2 * shots, patch, rng=rng)[1].to(device)
     enlarged = kernel_pairs(high, chosen.to(device), scale)
-    shaped = [image.reshape(tasks, 2, shots, *image.shape[1:]) for image in (enlarged, high)]
+    shaped = [
+        image.contiguous(memory_format=torch.channels_last).reshape(tasks, 2, shots, *image.shape[1:])
+        for image in (enlarged, high)
+    ]
     return Tasks(shaped[0][:, 0], shaped[1][:, 0], shaped[0][:, 1], shaped[1][:, 1])
 
 
-def mean_absolute_error(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor) -> Tensor:
-    """Loss of the network with the given weights."""
-    return (functional_call(net, weights, (enlarged,)) - target).abs().mean()
+def mean_absolute_error(
+    net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str = "float32"
+) -> Float[Tensor, ""]:
+    """Loss of the network with the given weights; the convolutions may run in bfloat16, the mean never does."""
+    with autocast(enlarged.device, precision):
+        restored = functional_call(net, weights, (enlarged,))
+    return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs().mean()
 
 
-def meta_loss(
+def task_loss(
     net: nn.Module,
     weights: Weights,
     tasks: Tasks,
+    which: int,
     *,
     inner_rate: float,
     step_weights: Float[Tensor, " n"],
     order: str = "second",
-) -> tuple[Float[Tensor, ""], Float[Tensor, "n t"]]:
-    """MAML's objective over kernel tasks (MZSR eq. 7), all tasks in one batched program.
+    precision: str = "float32",
+) -> tuple[Float[Tensor, ""], Float[Tensor, " n"]]:
+    """MAML's objective for one task (MZSR eq. 6 and 7), and the query loss after each inner step.
 
-    theta_j = theta_{j-1} - rate * grad L_support(theta_{j-1}); J = mean_j w_j mean_tasks L_query(theta_j). The mean over
-    the steps is the released program's further 1/N.
+    theta_j = theta_{j-1} - rate * grad L_support(theta_{j-1}); J = mean_j w_j L_query(theta_j). The mean over the steps
+    is the released program's further 1/N.
 
     Args:
         step_weights: w_j, one for each inner step; their number is the number of inner steps.
         order: `second` differentiates through the inner gradients, `first` does not.
-
-    Returns:
-        J, and the query loss of every step and task.
     """
-
-    def one_task(support: Tensor, support_high: Tensor, query: Tensor, query_high: Tensor) -> Tensor:
-        adapted = weights
-        losses = []
-        for _ in range(len(step_weights)):
-            slope = grad(lambda now: mean_absolute_error(net, now, support, support_high))(adapted)
-            if order == "first":
-                slope = {name: value.detach() for name, value in slope.items()}
-            adapted = {name: value - inner_rate * slope[name] for name, value in adapted.items()}
-            losses.append(mean_absolute_error(net, adapted, query, query_high))
-        return torch.stack(losses)
-
-    losses = vmap(one_task, out_dims=1)(tasks.support, tasks.support_high, tasks.query, tasks.query_high)
-    return (step_weights.to(losses) * losses.mean(dim=1)).mean(), losses
+    support, support_high = tasks.support[which], tasks.support_high[which]
+    query, query_high = tasks.query[which], tasks.query_high[which]
+    adapted, losses = weights, []
+    for _ in range(len(step_weights)):
+        inner = mean_absolute_error(net, adapted, support, support_high, precision)
+        slope = torch.autograd.grad(inner, list(adapted.values()), create_graph=order == "second")
+        adapted = {name: value - inner_rate * g for (name, value), g in zip(adapted.items(), slope, strict=True)}
+        losses.append(mean_absolute_error(net, adapted, query, query_high, precision))
+    each = torch.stack(losses)
+    return (step_weights.to(each) * each).mean(), each.detach()
 
 
 def step_weights(inner_steps: int, iteration: int, *, how: str, horizon: float = 10_000.0) -> Float[Tensor, " n"]:
@@ -191,27 +194,40 @@ def metatrain(
     scale: int,
     seed: int,
     device: torch.device,
+    precision: str,
     checkpoint: Path,
     key: str,
     log: Log,
 ) -> list[dict[str, float]]:
-    """Meta-transfer training (MZSR alg. 1): Adam on the objective of `meta_loss`, in float32 throughout."""
+    """Meta-transfer training (MZSR alg. 1): Adam on the mean of `task_loss` over the tasks of a meta-batch."""
+    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
 
     def step(index: int) -> Mapping[str, Tensor]:
         rng = generator(seed, "metatrain", index)
-        drawn = draw_tasks(
-            patches, bank, tasks=tasks, shots=shots, patch=patch, scale=scale, device=device, rng=rng
-        )
+        drawn = draw_tasks(patches, bank, tasks=tasks, shots=shots, patch=patch, scale=scale, device=device, rng=rng)
         weights = step_weights(inner_steps, index, how=loss_weights, horizon=float(steps))
-        objective, losses = meta_loss(
-            net, dict(net.named_parameters()), drawn, inner_rate=inner_rate, step_weights=weights, order=order
-        )
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(index, steps, learning_rate, warmup=min(10, steps // 10))
         optimiser.zero_grad(set_to_none=True)
-        objective.backward()
+        each = []
+        for which in range(tasks):  # a task at a time: on a CPU faster than all batched, and memory is that of one
+            objective, losses = task_loss(
+                net,
+                dict(net.named_parameters()),
+                drawn,
+                which,
+                inner_rate=inner_rate,
+                step_weights=weights,
+                order=order,
+                precision=precision,
+            )
+            (objective / tasks).backward()
+            each.append(losses)
+        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
         optimiser.step()
-        means = losses.detach().mean(dim=1)
-        return {"objective": objective.detach(), "query_first": means[0], "query_last": means[-1]}
+        means = torch.stack(each).mean(dim=0)
+        return {"query_last": means[-1], "query_first": means[0]}
 
     state = {"net": net, "optimiser": optimiser}
     return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain")
@@ -249,14 +265,16 @@ def adapt(
     weights: Weights = {name: value.detach() for name, value in net.named_parameters()}
     best, losses = weights, []
     for rate in rates:
-        slope, loss = torch.func.grad_and_value(lambda now: mean_absolute_error(net, now, enlarged, target))(weights)
-        if not math.isfinite(float(loss)) or (losses and float(loss) > 2 * losses[0]):
+        weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
+        loss = mean_absolute_error(net, weights, enlarged, target)
+        slope = torch.autograd.grad(loss, list(weights.values()))
+        if not math.isfinite(float(loss.detach())) or (losses and float(loss.detach()) > 2 * losses[0]):
             return best, losses
-        if not losses or float(loss) <= min(losses):
-            best = weights
-        losses.append(float(loss))
-        weights = {name: value - rate * slope[name] for name, value in weights.items()}
-    return weights, losses
+        if not losses or float(loss.detach()) <= min(losses):
+            best = {name: value.detach() for name, value in weights.items()}
+        losses.append(float(loss.detach()))
+        weights = {name: value - rate * g for (name, value), g in zip(weights.items(), slope, strict=True)}
+    return {name: value.detach() for name, value in weights.items()}, losses
 
 
 def restore(
