@@ -138,6 +138,38 @@ class Prune(Section):
     clip: Annotated[float, Field(gt=0)]
 
 
+class Estimate(Section):
+    """Kernel estimation from one low-resolution image (DKP)."""
+
+    kernel_size: Annotated[int, Field(ge=3, le=31)]
+    variances: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=2, max_length=2)]
+    iterations: Count
+    draws: Annotated[int, Field(ge=8)]
+    temperature: Annotated[float, Field(gt=0)]
+    image_steps: Steps
+    kernel_steps: Count
+    image_rate: Rate
+    kernel_rate: Rate
+    prior_strength: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    langevin: Weight
+    window: Annotated[int, Field(ge=16)]
+    width: Count
+    levels: Annotated[int, Field(ge=1, le=6)]
+    noise: Annotated[float, Field(ge=0, le=0.5)]
+    tile: Annotated[int, Field(ge=8)]
+    keep: Annotated[float, Field(gt=0, le=1)]
+    exponent: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    softness: Weight
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Estimate":
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.kernel_size}")
+        if self.variances[0] >= self.variances[1]:
+            raise ValueError(f"variances must be the least and then the largest, got {self.variances}")
+        return self
+
+
 class Evaluate(Section):
     """How the finished models are tried on the held-out photographs."""
 
@@ -165,6 +197,7 @@ class Params(Section):
     dual: Dual
     search: Search
     prune: Prune
+    estimate: Estimate
     evaluate: Evaluate
     export: Export
 

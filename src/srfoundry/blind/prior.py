@@ -96,7 +96,8 @@ class Population:
     """Random kernel sampling that adapts to the image: population Monte Carlo with mixture weights (Cornuet 2012).
 
     The first round draws from the prior, each later one from a Gaussian over shapes fitted to all weighted draws so
-    far. Weights are prior * likelihood^(1/temperature) / proposal, where the proposal is the mixture of all rounds.
+    far; draws that leave the prior's range are brought back to its edge. Weights are
+    prior * likelihood^(1/temperature) / proposal, where the proposal is the mixture of all rounds.
     """
 
     def __init__(self, prior: GaussianPrior) -> None:
@@ -105,6 +106,7 @@ class Population:
         self.scores = torch.empty(0, dtype=torch.float64)
         self.fitted: list[torch.distributions.MultivariateNormal] = []
         self.weights = self.scores
+        self.temperature = math.inf
 
     def draw(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n 3"]:
         """Propose shapes for this round."""
@@ -119,14 +121,24 @@ class Population:
         noise = torch.randn(count, 3, generator=rng, device=rng.device, dtype=torch.float64)
         return self.prior.clip(mean + noise @ proposal.scale_tril.T)
 
-    def weigh(self, shapes: Float[Tensor, "n 3"], scores: Float[Tensor, " n"], temperature: float) -> Tensor:
-        """Add a round's draws with their log-likelihoods and return k_hat = sum w k over all draws, `1 k k`."""
-        self.shapes = torch.cat([self.shapes.to(shapes), shapes])
-        self.scores = torch.cat([self.scores.to(scores), scores])
+    def weigh(
+        self, shapes: Float[Tensor, "n 3"], scores: Float[Tensor, " n"], *, temperature: float, least: float
+    ) -> Float[Tensor, "1 k k"]:
+        """Add a round's draws with their log-likelihoods and return k_hat = sum w k over all draws, `1 k k`.
+
+        The temperature is raised above `temperature` for as long as fewer than `least` draws would carry the weight:
+        early rounds, far from the posterior, must not collapse onto their one best draw.
+        """
+        self.shapes = torch.cat([self.shapes, shapes])
+        self.scores = torch.cat([self.scores, scores])
         prior = self.prior.log_density(self.shapes)
         rounds = torch.stack([prior, *(part.log_prob(self.shapes) for part in self.fitted)])
-        proposal = rounds.logsumexp(dim=0)
-        self.weights = posterior_weights(-(self.scores + temperature * (prior - proposal)), temperature)
+        ratio = prior - rounds.logsumexp(dim=0)
+        for power in range(60):
+            self.temperature = temperature * 1.3**power
+            self.weights = posterior_weights(-(self.scores / self.temperature + ratio), 1.0)
+            if self.effective() >= min(least, 0.5 * len(self.shapes)):
+                break
         heavy = self.weights > 1e-9
         family = self.prior.kernels(self.shapes[heavy])
         return (self.weights[heavy, None, None] * family).sum(dim=0, keepdim=True)

@@ -11,6 +11,7 @@ invariant prior), alpha and the noise ratio over a grid, in each tile apart. It 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -48,12 +49,13 @@ class SpectralLikelihood:
         noise: float,
         tile: int,
         keep: float,
-        exponent: tuple[float, float],
+        exponent: Sequence[float],
         softness: float,
     ) -> None:
         size = min(tile, *low.shape[-2:])
         if size < 8:
-            raise FoundryError(f"image of {low.shape[-2]}x{low.shape[-1]} is too small to estimate a kernel; give 8x8 or more")
+            got = f"{low.shape[-2]}x{low.shape[-1]}"
+            raise FoundryError(f"image of {got} is too small to estimate a kernel from; give 8x8 pixels or more")
         power = _periodograms(low.float(), size)
         busiest = power.mean(dim=(1, 2)).argsort(descending=True, stable=True)
         rows, columns = _frequencies(size, low.device)

@@ -1,4 +1,4 @@
-"""The untrained image network of deep image prior (DIP): a U-Net with skip branches and non-local blocks (DKP's G_x)."""
+"""The untrained image network of deep image prior (DIP): a U-Net with skip branches and non-local blocks (G_x)."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,6 @@ class NonLocal(nn.Module):
         self.theta, self.phi, self.g = (nn.Conv2d(width, inner, 1) for _ in range(3))
         self.out = nn.Conv2d(inner, width, 1)
         self.norm = _norm(width)
-        self.norm.starts_at_zero = True  # read by `initialise`
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         pooled = [_pool(part(features)).flatten(2) for part in (self.phi, self.g)]
@@ -92,8 +91,11 @@ def draw(make: Callable[[], Net], *, rng: torch.Generator, device: torch.device 
                 for value in module.parameters(recurse=False):
                     value.copy_((torch.rand(value.shape, generator=rng, device=rng.device) * 2 - 1) * bound)
             elif isinstance(module, nn.BatchNorm2d):
-                module.weight.fill_(0.0 if getattr(module, "starts_at_zero", False) else 1.0)
+                module.weight.fill_(1.0)
                 module.bias.zero_()
+        for module in net.modules():
+            if isinstance(module, NonLocal):
+                module.norm.weight.zero_()  # it starts as the identity
     return net
 
 
@@ -102,7 +104,8 @@ def _norm(width: int) -> nn.BatchNorm2d:
 
 
 def _unit(entering: int, leaving: int, size: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(entering, leaving, size, stride=stride, padding=size // 2, padding_mode="reflect" if size > 1 else "zeros")
+    border = "reflect" if size > 1 else "zeros"  # a 1x1 convolution has no border
+    conv = nn.Conv2d(entering, leaving, size, stride=stride, padding=size // 2, padding_mode=border)
     return nn.Sequential(conv, _norm(leaving), nn.LeakyReLU(SLOPE))
 
 
