@@ -259,7 +259,9 @@ def adapt(
     target = low[..., : low.shape[-2] // scale * scale, : low.shape[-1] // scale * scale]
     least = 8 * scale
     if min(target.shape[-2:]) < least:
-        raise FoundryError(f"image of {tuple(low.shape[-2:])} is too small to adapt on; {least} pixels a side are needed")
+        raise FoundryError(
+            f"image of {tuple(low.shape[-2:])} is too small to adapt on; {least} pixels a side are needed"
+        )
     son = degrade.son(target, kernel, scale, noise=noise, rng=rng)
     enlarged = resize.cubic(son, scale, size=(target.shape[-2], target.shape[-1]))
     weights: Weights = {name: value.detach() for name, value in net.named_parameters()}

@@ -1,0 +1,70 @@
+"""Weights from which a few gradient steps on one image undo that image's own blur."""
+
+from pipelines.stage import Stage, main
+
+
+def metatrain(stage: Stage) -> None:
+    """Meta-transfer training: MAML over kernel tasks, from the pretrained network (MZSR, second phase)."""
+    from functools import partial
+
+    import numpy as np
+    import torch
+
+    from srfoundry import checkpoint, meta
+    from srfoundry.dataset import Patches
+
+    chosen, scale, device = stage.params.metatrain, stage.scale, stage.device
+    net, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
+    bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
+    common = {"scale": scale, "seed": stage.seed, "device": device, "precision": stage.precision, "log": stage.log}
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    warm = meta.warm_up(
+        net,
+        patches,
+        bank,
+        patch=chosen.warmup_patch,
+        batch=chosen.warmup_batch,
+        steps=chosen.warmup_steps,
+        learning_rate=chosen.warmup_learning_rate,
+        checkpoint=stage.checkpoint.with_name(f"{stage.name}.pt.warmup"),
+        key=stage.key,
+        **common,
+    )
+    history = meta.metatrain(
+        net,
+        patches,
+        bank,
+        tasks=chosen.tasks,
+        shots=chosen.shots,
+        patch=chosen.patch,
+        inner_steps=chosen.inner_steps,
+        inner_rate=chosen.inner_rate,
+        steps=chosen.steps,
+        learning_rate=chosen.learning_rate,
+        order=chosen.order,
+        loss_weights=chosen.loss_weights,
+        checkpoint=stage.checkpoint,
+        key=stage.key,
+        **common | {"log": lambda step, values: stage.log(chosen.warmup_steps + step, values)},
+    )
+    score = partial(meta.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device)
+    rates = stage.params.metatrain.rates
+    scores = {}
+    for name in ("gauss20", "aniso"):
+        kernel = torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))[None]
+        scores[name] = {f"steps_{count}": score(kernel=kernel, rates=rates[:count]) for count in (0, 1, len(rates))}
+    checkpoint.save(
+        stage.output("models/metatrain.safetensors"),
+        net,
+        arch=card.arch,
+        scale=scale,
+        made_by=stage.name,
+        params_hash=stage.params.section_hash(stage.name),
+        metrics=scores,
+    )
+    stage.curve(warm + [{**row, "step": row["step"] + chosen.warmup_steps} for row in history])
+    stage.metrics({"validation": scores})
+
+
+if __name__ == "__main__":
+    main(metatrain)

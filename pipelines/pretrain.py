@@ -1,0 +1,50 @@
+"""The starting point of zero-shot super-resolution: a small network that undoes MATLAB's bicubic reduction."""
+
+from pipelines.stage import Stage, main
+
+
+def pretrain(stage: Stage) -> None:
+    """Train the eight-layer network on bicubic pairs with L1 (MZSR, first phase)."""
+    from srfoundry import checkpoint, meta
+    from srfoundry.dataset import Patches
+    from srfoundry.networks.mzsr import MZSR
+    from srfoundry.seeds import generator
+
+    chosen = stage.params.pretrain
+    net = MZSR(width=chosen.width, depth=chosen.depth)
+    net.redraw(generator(stage.seed, stage.name, "net"))
+    history = meta.pretrain(
+        net,
+        Patches.open(stage.input("data/synthesize/train")),
+        patch=chosen.patch,
+        batch=chosen.batch,
+        steps=chosen.steps,
+        learning_rate=chosen.learning_rate,
+        scale=stage.scale,
+        seed=stage.seed,
+        device=stage.device,
+        precision=stage.precision,
+        checkpoint=stage.checkpoint,
+        key=stage.key,
+        log=stage.log,
+    )
+    validation = Patches.open(stage.input("data/synthesize/validation"))
+    scores = {
+        "validation": meta.validate(net, validation, stage.scale, device=stage.device),
+        "parameters": sum(weight.numel() for weight in net.parameters()),
+    }
+    checkpoint.save(
+        stage.output("models/pretrain.safetensors"),
+        net,
+        arch={"name": "mzsr", "width": chosen.width, "depth": chosen.depth},
+        scale=stage.scale,
+        made_by=stage.name,
+        params_hash=stage.params.section_hash(stage.name),
+        metrics=scores,
+    )
+    stage.curve(history)
+    stage.metrics(scores)
+
+
+if __name__ == "__main__":
+    main(pretrain)
