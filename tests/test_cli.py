@@ -244,7 +244,7 @@ def test_blind_adaptation_runs_in_tiles_as_on_the_whole() -> None:
     net = MZSR(width=8, depth=3)
     low = torch.rand(1, 3, 60, 90, generator=seeds.generator(0, "blind"))
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
-    common: dict[str, Any] = {"estimate": lambda _: kernel, "rates": [0.01], "device": torch.device("cpu")}
+    common: dict[str, Any] = {"kernel": kernel, "rates": [0.01], "device": torch.device("cpu")}
     tiled, whole = apply.blind(low, net, 2, tile=32, **common), apply.blind(low, net, 2, **common)
     # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
     assert float((tiled.restored - whole.restored).abs().max()) < 2e-4

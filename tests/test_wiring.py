@@ -29,6 +29,7 @@ LAYERS = [
     "checkpoint dataset fit restore",
     "meta dual compress blind export tracking registry report",
     "apply",
+    "commands",
     "cli",
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

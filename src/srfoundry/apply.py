@@ -4,7 +4,7 @@ cli.py parses and prints; here is the work, callable from Python too.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 TILE = 256  # low-resolution pixels a side where a model suggests nothing
-CROP = 384  # low-resolution pixels a side that estimation and adaptation look at, at most
+LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
+ADAPT = 384  # and that the network adapts on: its gradients hold every feature map
 
 
 @runtime_checkable  # for the shape checks of the tests
@@ -127,33 +128,29 @@ def blind(
     net: "Module",
     scale: int,
     *,
-    estimate: Callable[[Float[Tensor, "1 3 h w"]], Float[Tensor, "1 k k"]],
+    kernel: Float[Tensor, "1 k k"],
     rates: Sequence[float],
     tile: int = TILE,
     device: torch.device,
     progress: restore.Progress | None = None,
 ) -> Restoration:
-    """Find the kernel, adapt the net on the image's own reduced copy, restore, and check D(restored) against the input.
+    """Adapt the net on the image's own reduced copy made with `kernel`, restore, check D(restored) against the input.
 
-    `estimate` maps the image to its kernel. It and the adaptation see only the busiest `CROP` pixels of a large image,
-    so that time and memory stay bounded; the adapted net then runs over tiles.
+    Adaptation sees the busiest `ADAPT` pixels a side of a large image, so that time and memory stay bounded; the
+    adapted net then runs over tiles. Estimate the kernel of `window(low, LOOK)` before, for the same reason.
 
     Raises:
         FoundryError: the image is too small to adapt on.
     """
-    top, left, height, width = report.busiest(low, CROP)
-    crop = low[..., top : top + height, left : left + width].to(device)
     net = net.to(device)
-    kernel = estimate(crop).detach().float()
-    weights, losses = meta.adapt(net, crop, kernel.to(device), scale, rates=rates)
+    kernel = kernel.detach().float().cpu()
+    weights, losses = meta.adapt(net, window(low, ADAPT).to(device), kernel.to(device), scale, rates=rates)
 
     def run(piece: Tensor) -> Tensor:
         return meta.restore(net, piece.to(device), scale, weights=weights).cpu()
 
-    overlap = 2 * int(getattr(net, "reach", 16))
-    restored = restore.tiled(run, low, scale, tile=tile, overlap=overlap, progress=progress)
+    restored = restore.tiled(run, low, scale, tile=tile, overlap=overlap(net), progress=progress)
     bicubic = resize.cubic(low, scale).clamp(0, 1)
-    kernel = kernel.cpu()
     return Restoration(
         restored=restored,
         bicubic=bicubic,
@@ -162,6 +159,17 @@ def blind(
         consistency=consistency(restored, low, kernel, scale),
         consistency_bicubic=consistency(bicubic, low, kernel, scale),
     )
+
+
+def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]:
+    """The busiest `side` x `side` pixels of an image, or all of a smaller one."""
+    top, left, height, width = report.busiest(low, side)
+    return low[..., top : top + height, left : left + width]
+
+
+def overlap(net: "Module") -> int:
+    """Pixels that the tiles of an MZSR net share on each side; it looks `reach` enlarged pixels far."""
+    return 2 * int(getattr(net, "reach", 16))
 
 
 def consistency(

@@ -1,0 +1,243 @@
+"""What each command of the program does: options in, files and printed lines out. cli.py parses, apply.py works.
+
+Heavy imports stay inside the commands that need them, so that `srfoundry --help` is there at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srfoundry.errors import FoundryError
+
+if TYPE_CHECKING:
+    import torch
+
+    from srfoundry.apply import Model
+
+DEFAULT = "exports/pruned.onnx"
+
+
+def say(text: str = "") -> None:
+    """Print one line for the user."""
+    sys.stdout.write(text + "\n")
+
+
+def upscale(options: argparse.Namespace) -> int:
+    """Enlarge an image or a folder."""
+    from tqdm import tqdm
+
+    from srfoundry import apply, photograph, restore
+    from srfoundry.progress import bar
+
+    model, tile, overlap = _model(options)
+    restore.check(tile, overlap)
+    jobs = apply.plan(options.image, options.out, model.scale)
+    tiles = {job: restore.count(*photograph.size(job.source), tile, overlap) for job in jobs}
+    if len(jobs) == 1:  # then a bad image is simply the program's error, before any bar
+        photograph.check_target(photograph.read(jobs[0].source), jobs[0].target)
+    failed = 0
+    with bar("upscale", sum(tiles.values())) as progress:
+        done = 0
+
+        def tick(_done: int, _total: int) -> None:
+            progress.update(1)
+
+        for job, error in apply.upscale(jobs, model, tile=tile, overlap=overlap, progress=tick):
+            done += tiles[job]
+            progress.update(done - progress.n)  # an image that failed counts as done
+            progress.set_postfix_str(job.source.name)
+            if error is not None:
+                failed += 1
+                tqdm.write(f"error: {error}", file=sys.stderr)
+    if failed:
+        if len(jobs) > 1:
+            sys.stderr.write(
+                f"error: {failed} of {len(jobs)} images were left out (named above); the others are done\n"
+            )
+        return 1
+    below = os.path.relpath(os.path.commonpath([job.target.parent.resolve() for job in jobs]))
+    say(f"{jobs[0].target if len(jobs) == 1 else f'{len(jobs)} images below {below}'}  (x{model.scale})")
+    return 0
+
+
+def restore_blindly(options: argparse.Namespace) -> int:
+    """Estimate the kernel, adapt, restore."""
+    import numpy as np
+
+    from srfoundry import apply, checkpoint, images, kernels, params, photograph, report, restore
+    from srfoundry.progress import bar
+
+    chosen = params.load(options.params)
+    device = _device(options.device)
+    original = photograph.read(options.image)
+    target = options.out or options.image.with_name(f"{options.image.stem}_restored.png")
+    target = target / f"{options.image.stem}_restored.png" if target.is_dir() or not target.suffix else target
+    if target.resolve() == options.image.resolve():
+        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    photograph.check_target(original, target)
+    net, card = checkpoint.load(options.model)
+    rates = [*chosen.evaluate.rates, *[chosen.evaluate.rates[-1]] * options.steps][: options.steps]
+    if options.kernel is not None:
+        kernel = kernels.read(options.kernel)
+    else:
+        kernel = _estimate(apply.window(original.image, apply.LOOK).to(device), card.scale, chosen, options.image.stem)
+    height, width = original.image.shape[-2:]
+    with bar("restore", restore.count(height, width, apply.TILE, apply.overlap(net))) as progress:
+        found = apply.blind(
+            original.image,
+            net,
+            card.scale,
+            kernel=kernel,
+            rates=rates,
+            device=device,
+            progress=_to(progress),
+        )
+    photograph.write(images.to_uint8(found.restored), original, target)
+    stem = target.with_name(f"{target.stem}_kernel")
+    np.save(stem.with_suffix(".npy"), found.kernel[0].numpy())
+    caption = "estimated kernel" if options.kernel is None else "given kernel"
+    report.blind(stem.with_suffix(".png"), original.image, found.bicubic, found.restored, found.kernel, caption)
+    say(f"{target}  (x{card.scale}, {len(found.losses)} steps)")
+    say(f"{stem}.npy  and  {stem}.png")
+    say(f"consistency D(restored) = input: {found.consistency:.2f} dB  (bicubic: {found.consistency_bicubic:.2f} dB)")
+    return 0
+
+
+def degrade(options: argparse.Namespace) -> int:
+    """Blur and decimate a sharp photograph: a test case for `restore`."""
+    import torch
+
+    from srfoundry import degrade as physics
+    from srfoundry import images, kernels
+
+    image = images.read(options.image)
+    if options.kernel is not None:
+        kernel = kernels.read(options.kernel)
+    else:
+        variance = torch.tensor([options.width**2])
+        kernel = kernels.gaussian(15, variance, variance, torch.zeros(1))
+    target = options.out or options.image.with_name(f"{options.image.stem}_low.png")
+    images.write(physics.degrade(image, kernel, options.scale), target)
+    say(str(target))
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Make photographs small, enlarge them with the model, and draw the two beside the original."""
+    from srfoundry import images, report, resize, restore
+
+    model, tile, overlap = _model(options)
+    rows = []
+    for path in options.images:
+        high = images.read(path)
+        high = high[..., : high.shape[-2] // model.scale * model.scale, : high.shape[-1] // model.scale * model.scale]
+        # The model sees what a file would hold: 8 bits.
+        low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / model.scale)))
+        restored = restore.tiled(model.run, low, model.scale, tile=tile, overlap=overlap)
+        rows.append((low, {"srfoundry": restored}, high, None))
+    report.hero(options.out, rows)
+    say(str(options.out))
+    return 0
+
+
+def models(options: argparse.Namespace) -> int:
+    """List the registered versions and their aliases."""
+    rows = _registry().versions()
+    lines = [list(rows[0]), *[list(row.values()) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print a model's card."""
+    import dataclasses
+
+    path = _find(options.model)
+    if isinstance(path, Path) and path.suffix == ".safetensors":
+        from srfoundry import checkpoint
+
+        card: Any = checkpoint.read_card(path)
+    else:
+        from srfoundry.export import Session
+
+        card = Session(path, threads=1, device="cpu").card
+    say(json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True))
+    return 0
+
+
+def _model(options: argparse.Namespace) -> "tuple[Model, int, int]":
+    """The model that the options name, with its tile and overlap."""
+    path = _find(options.model)
+    if isinstance(path, Path) and path.suffix == ".safetensors":
+        from srfoundry.apply import TILE, TorchModel
+
+        device = _device(options.device)
+        model: Any = TorchModel(path, device)
+        tile, overlap = TILE, model.overlap
+    else:
+        from srfoundry.export import Session
+
+        model = Session(path, threads=options.threads, device=options.device)
+        tile, overlap = model.card.tile, model.card.overlap
+    tile = options.tile or tile
+    return model, tile, min(overlap, tile // 4) if options.overlap is None else options.overlap
+
+
+def _find(name: str | None) -> Path | bytes:
+    if name is not None and name.startswith("models:/"):
+        return _registry().fetch(name)
+    if name is not None:
+        path = Path(name)
+        if path.suffix not in (".onnx", ".safetensors"):
+            raise FoundryError(f"--model takes a .onnx or .safetensors file or models:/NAME@alias, got {name}")
+        return path
+    found = [Path(DEFAULT)] if Path(DEFAULT).exists() else sorted(Path("exports").glob("*.onnx"))
+    if not found:
+        raise FoundryError("no model: exports/ holds no .onnx file here; run `make repro`, or name one with --model")
+    return found[0]
+
+
+def _to(progress: Any) -> Callable[[int, object], None]:
+    """Move a bar to the first argument of a callback."""
+
+    def tick(done: int, _: object) -> None:
+        progress.update(done - progress.n)
+
+    return tick
+
+
+def _registry() -> Any:
+    """The registry of the project in this folder, or of MLFLOW_TRACKING_URI; MLflow reads these at its import."""
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from srfoundry import registry
+
+    return registry
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _estimate(low: Any, scale: int, chosen: Any, name: str) -> Any:
+    from srfoundry import seeds
+    from srfoundry.blind import dkp
+    from srfoundry.progress import bar
+
+    settings = dkp.Settings(**chosen.estimate.model_dump())
+    rng = seeds.generator(chosen.shared.seed, "restore", name)
+    with bar("estimate", settings.iterations) as progress:
+        found = dkp.estimate(low, scale=scale, settings=settings, rng=rng, log=_to(progress))
+    return found.kernel
