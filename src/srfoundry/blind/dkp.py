@@ -136,9 +136,7 @@ def estimate(
 class _Sampling:
     """RKS: draws that adapt to the image, and their weighted mean."""
 
-    def __init__(
-        self, low: Tensor, scale: int, prior: GaussianPrior, settings: Settings, rng: torch.Generator
-    ) -> None:
+    def __init__(self, low: Tensor, scale: int, prior: GaussianPrior, settings: Settings, rng: torch.Generator) -> None:
         self.likelihood = SpectralLikelihood(
             low,
             scale,
@@ -195,9 +193,7 @@ class _ImageNet:
 class _KernelNet:
     """G_k with its code and optimiser: the PKE step."""
 
-    def __init__(
-        self, prior: GaussianPrior, settings: Settings, rng: torch.Generator, device: torch.device
-    ) -> None:
+    def __init__(self, prior: GaussianPrior, settings: Settings, rng: torch.Generator, device: torch.device) -> None:
         self.net = draw(lambda: KernelGenerator(prior.size), rng=rng, device=device)
         self.code = 0.1 * torch.rand(200, generator=rng).to(device)
         self.settings, self.rng = settings, rng

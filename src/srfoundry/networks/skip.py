@@ -45,7 +45,7 @@ class Level(nn.Module):
         self.join = _norm(skip + width)
         self.up = nn.Sequential(_unit(skip + width, width, 3), _unit(width, width, 1))
 
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b w h w"]:
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         deep = self.deeper(self.mix(self.attend(self.down(features))))
         deep = functional.interpolate(deep, scale_factor=2, mode="bilinear", align_corners=False)
         deep = _centre(deep, features.shape[-2:])  # larger by one where a size was odd
@@ -65,9 +65,7 @@ class Skip(nn.Module):
 
     multiple_of = 1
 
-    def __init__(
-        self, *, code: int = 3, width: int = 128, skip: int = 16, levels: int = 5, non_local: int = 2
-    ) -> None:
+    def __init__(self, *, code: int = 3, width: int = 128, skip: int = 16, levels: int = 5, non_local: int = 2) -> None:
         super().__init__()
         trunk: nn.Module = nn.Identity()
         for level in reversed(range(levels)):
