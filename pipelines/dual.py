@@ -9,10 +9,10 @@ def dual(stage: Stage) -> None:
 
     from srfoundry import checkpoint
     from srfoundry.dataset import Patches
-    from srfoundry.dual import loss_of, redraw, train, validate
+    from srfoundry.dual import loss_of, train, validate
     from srfoundry.networks.drn import DRN, DualNets, start_at_bicubic
     from srfoundry.networks.units import channels_last
-    from srfoundry.seeds import generator
+    from srfoundry.seeds import generator, redraw
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
     net = DRN(scale=scale, blocks=chosen.blocks, width=chosen.width)

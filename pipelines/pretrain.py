@@ -8,11 +8,11 @@ def pretrain(stage: Stage) -> None:
     from srfoundry import checkpoint, meta
     from srfoundry.dataset import Patches
     from srfoundry.networks.mzsr import MZSR
-    from srfoundry.seeds import generator
+    from srfoundry.seeds import generator, redraw
 
     chosen = stage.params.pretrain
     net = MZSR(width=chosen.width, depth=chosen.depth)
-    net.redraw(generator(stage.seed, stage.name, "net"))
+    redraw(net, generator(stage.seed, stage.name, "net"))
     history = meta.pretrain(
         net,
         Patches.open(stage.input("data/synthesize/train")),

@@ -88,7 +88,7 @@ def _pairs(stage: Stage, folder: "Path", name: str, tests: list[str]) -> None:
     high = images.read(folder / "high" / f"{name}.png")
     lows = {test: images.read(folder / test / f"{name}.png") for test in ("bicubic", *tests)}
     picture = stage.output(f"results/{stage.name}/pairs.png")
-    report.hero(picture, [(low, {}, high, None) for low in lows.values()], zoom=3)
+    report.hero(picture, [(low, {test: high}, None, None) for test, low in lows.items()], zoom=3)
     stage.picture("pairs", picture)
 
 

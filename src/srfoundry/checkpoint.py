@@ -92,7 +92,7 @@ def read_card(path: Path) -> Card:
         with safe_open(path, framework="pt") as file:
             return Card(**json.loads(file.metadata()["card"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise FoundryError(f"{path} is damaged or no model of srfoundry ({error}); remove it and run its stage") from None
+        raise FoundryError(f"{path} is damaged or no srfoundry model ({error}); remove it and run its stage") from None
 
 
 def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:

@@ -1,4 +1,4 @@
-"""Training photographs as memory-mapped pixels, and aligned random patches from them, the same ones for every worker."""
+"""Training photographs as memory-mapped pixels, and aligned random patches from them, the same for every worker."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -80,7 +80,9 @@ class Patches:
             entry = self.entries[which % len(self.entries)]
             if min(entry["height"], entry["width"]) < patch:
                 size = f"{entry['height']}x{entry['width']}"
-                raise FoundryError(f"photograph {entry['name']} ({size}) is smaller than a patch of {patch}; raise synthesize.smallest")
+                raise FoundryError(
+                    f"photograph {entry['name']} ({size}) is smaller than a patch of {patch}; raise synthesize.smallest"
+                )
             top = row % ((entry["height"] - patch) // align + 1) * align
             left = column % ((entry["width"] - patch) // align + 1) * align
             high = self._view(entry, 1)[top : top + patch, left : left + patch]

@@ -41,9 +41,11 @@ def degrade(
     """
     size = kernel.shape[-1]
     if kernel.shape[0] not in (1, high.shape[0]):
-        raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one kernel or one for each image")
+        raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
     if min(high.shape[-2:]) < size // 2 + 1:
-        raise FoundryError(f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one")
+        raise FoundryError(
+            f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
+        )
     stride = scale if decimation == "direct" and all(extent % scale == 0 for extent in high.shape[-2:]) else 1
     low = _filter(high, kernel, border, stride)
     if decimation == "bicubic":

@@ -97,17 +97,6 @@ def _channel_mean(features: Tensor) -> Tensor:
     return _at_least_float(features).mean(dim=1)
 
 
-def redraw(net: nn.Module, rng: torch.Generator) -> None:
-    """Draw every convolution's trainable weights anew (PyTorch's default: uniform within 1/sqrt(fan in)), in place."""
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d):
-                bound = module.weight[0].numel() ** -0.5
-                for value in (module.weight, module.bias):
-                    if value is not None:
-                        value.copy_((torch.rand(value.shape, generator=rng) * 2 - 1) * bound)
-
-
 def train(
     net: DRN,
     duals: DualNets,

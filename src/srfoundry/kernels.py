@@ -63,7 +63,7 @@ def check(kernel: Float[Tensor, "*n k1 k2"], name: str = "kernel") -> None:
     """
     rows, columns = kernel.shape[-2:]
     if rows != columns or rows % 2 == 0:
-        raise FoundryError(f"{name} must be square and of odd size, got {rows}x{columns}; pad it with a row and a column")
+        raise FoundryError(f"{name} must be square and of odd size, got {rows}x{columns}; pad it with zeros")
     if not bool(torch.isfinite(kernel).all()):
         raise FoundryError(f"{name} holds NaN or infinity; make it again")
     sums = kernel.double().sum(dim=(-2, -1))

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry import degrade, resize
+from srfoundry import degrade, images, metrics, resize
 from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
@@ -37,7 +37,7 @@ class Tasks:
 def kernel_pairs(
     high: Float[Tensor, "b 3 p p"], kernel: Float[Tensor, "n k k"], scale: int
 ) -> Float[Tensor, "b 3 p p"]:
-    """Degrade directly with a kernel for all or for each, clip, and enlarge back to the patch's size (MZSR sec. 3.2)."""
+    """Degrade directly with a kernel for all or for each, clip, and enlarge to the patch's size (MZSR sec. 3.2)."""
     low = degrade.degrade(high, kernel, scale).clamp(0, 1)
     return resize.cubic(low, scale, size=(high.shape[-2], high.shape[-1]))
 
@@ -142,8 +142,8 @@ def pretrain(
     """Train on bicubic pairs with L1 (MZSR eq. 4); returns the curve."""
 
     def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        images = patches.batch(batch, patch, rng=rng)
-        return resize.cubic(images[scale].to(device), scale), images[1].to(device)
+        drawn = patches.batch(batch, patch, rng=rng)
+        return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
 
     step, state = _plain_step(net, pairs, steps, learning_rate, (seed, "pretrain"), device, precision)
     return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="pretrain")
@@ -166,7 +166,7 @@ def warm_up(
     key: str,
     log: Log,
 ) -> list[dict[str, float]]:
-    """Train over kernel tasks without inner steps, a kernel for each patch: much of MAML's gain at a part of its cost."""
+    """Train over kernel tasks without inner steps, one for each patch: much of MAML's gain at a part of its cost."""
 
     def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
         kernels = bank[torch.randint(len(bank), (batch,), generator=rng)].to(device)
@@ -260,7 +260,7 @@ def adapt(
     least = 8 * scale
     if min(target.shape[-2:]) < least:
         raise FoundryError(
-            f"image of {tuple(low.shape[-2:])} is too small to adapt on; {least} pixels a side are needed"
+            f"image of {tuple(low.shape[-2:])} is too small to adapt on; {least} pixels a side are the least"
         )
     son = degrade.son(target, kernel, scale, noise=noise, rng=rng)
     enlarged = resize.cubic(son, scale, size=(target.shape[-2], target.shape[-1]))
@@ -287,6 +287,35 @@ def restore(
         enlarged = resize.cubic(low, scale)
         restored = net(enlarged) if weights is None else functional_call(net, weights, (enlarged,))
         return restored.clamp(0, 1)
+
+
+def validate(
+    net: nn.Module,
+    patches: Patches,
+    scale: int,
+    *,
+    device: torch.device,
+    kernel: Float[Tensor, "1 k k"] | None = None,
+    rates: Sequence[float] = (),
+) -> dict[str, float]:
+    """PSNR-Y in dB on whole photographs after adaptation to each, and its gain over MATLAB's bicubic.
+
+    Args:
+        kernel: photographs are degraded directly with it, to 8 bits; None means the set's own bicubic reduction.
+        rates: step sizes of the adaptation; none means none.
+    """
+    restored, enlarged = 0.0, 0.0
+    names = patches.photographs()
+    for name in names:
+        high = patches.image(name)
+        low = patches.image(name, scale)
+        if kernel is not None:
+            low = images.from_uint8(images.to_uint8(degrade.degrade(high, kernel, scale)))
+        low = low.to(device)
+        weights, _ = adapt(net, low, kernel, scale, rates=rates)
+        restored += metrics.psnr_y(restore(net, low, scale, weights=weights).cpu(), high, scale) / len(names)
+        enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)
+    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
 
 
 def _plain_step(

@@ -73,6 +73,7 @@ class Metatrain(Section):
     """MAML over kernel tasks (MZSR phase 2)."""
 
     warmup_steps: Steps
+    warmup_patch: Annotated[int, Field(ge=16)]
     warmup_batch: Count
     warmup_learning_rate: Rate
     steps: Steps
@@ -84,6 +85,7 @@ class Metatrain(Section):
     learning_rate: Rate
     order: Literal["first", "second"]
     loss_weights: Literal["uniform", "annealed", "last"]
+    rates: Annotated[list[Rate], Field(min_length=1)]
 
 
 class Dual(Section):
@@ -173,7 +175,6 @@ class Estimate(Section):
 class Evaluate(Section):
     """How the finished models are tried on the held-out photographs."""
 
-    rates: Annotated[list[Rate], Field(min_length=1)]
     tile: Annotated[int, Field(ge=32)]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import torch
+from torch import nn
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -24,3 +25,14 @@ def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") 
     rng = torch.Generator(device=device)
     rng.manual_seed(derive(seed, *names))
     return rng
+
+
+def redraw(net: nn.Module, rng: torch.Generator) -> None:
+    """Draw every convolution's trainable weights anew (PyTorch's default: uniform within 1/sqrt(fan in)), in place."""
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                bound = module.weight[0].numel() ** -0.5
+                for value in (module.weight, module.bias):
+                    if value is not None:
+                        value.copy_((torch.rand(value.shape, generator=rng) * 2 - 1) * bound)
