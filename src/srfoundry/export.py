@@ -53,9 +53,11 @@ class OnnxNet(nn.Module):
         self.net = net
 
     def forward(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        output = self.net(low)
-        restored = output[-1] if isinstance(output, (list, tuple)) else output
-        return restored.clamp(0, 1)
+        return _last(self.net(low)).clamp(0, 1)
+
+
+def _last(output: Any) -> Tensor:
+    return output[-1] if isinstance(output, (list, tuple)) else output
 
 
 def write(net: nn.Module, card: OnnxCard, path: Path, *, sizes: Sequence[Sequence[int]], tolerance: float) -> float:
@@ -72,6 +74,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, *, sizes: Sequence[Sequenc
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), sizes)
     if not worst <= tolerance:  # the comparison is written so that NaN fails too
         path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
         raise FoundryError(
             f"{path.name} must give PyTorch's numbers within {tolerance:g}, got a difference of {worst:g}; "
             "the file was deleted: try another export.opset"
@@ -99,7 +102,7 @@ def reach(net: nn.Module, *, share: float = 0.99, size: int = 96) -> int:
     the formal receptive field infinite; this is the radius that a tile's surroundings should have.
     """
     low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).requires_grad_()
-    restored = OnnxNet(net).eval()(low)
+    restored = _last(net(low))  # not clipped: a clipped pixel has no slope
     middle = restored.shape[-1] // 2
     (slope,) = torch.autograd.grad(restored[..., middle, middle].sum(), low)
     distance = (torch.arange(size) - size // 2).abs()
