@@ -118,7 +118,18 @@ class Service:
                 str(port),
             ]
         store = os.environ["MLFLOW_TRACKING_URI"]
-        return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
+        return [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            store,
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
 
     def ensure(self, root: Path, wait: float = 120.0) -> str:
         """The server's address, http://127.0.0.1:PORT: the one this repository already runs, or a new one."""

@@ -119,6 +119,8 @@ class Stage:
         picture = path.with_suffix(".png")
         _draw(history, names, picture, self.name)
         self.picture("curves", picture)
+        if self.run is not None:
+            self.run.complete(history)
 
     def picture(self, name: str, path: Path) -> None:
         """Hand a PNG that stands under results/<stage>/ to MLflow."""

@@ -137,7 +137,7 @@ def test_json_equals_mlflow_through_a_real_stage(toy: Toy) -> None:
     assert set(runs) == {"pipeline", "pretrain", "metatrain"}, "one run a stage, and nothing mirrored twice"
     for name in ("pretrain", "metatrain"):
         written = flatten(json.loads((toy.root / "results" / name / "metrics.json").read_text()))
-        assert runs[name].data.metrics == written
+        assert written.items() <= runs[name].data.metrics.items()  # which hold the curves' ends too
         assert runs[name].data.tags[PARENT] == runs["pipeline"].info.run_id
         assert runs[name].data.tags["prefect.flow_run_id"]
         assert runs[name].data.params["shared.seed"]

@@ -10,7 +10,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,15 @@ class StageRun:
                 del self._waiting[:BATCH]
         except MlflowException as error:
             warnings.warn(f"MLflow took no values ({str(error).splitlines()[0][:120]}); they wait", stacklevel=2)
+
+    def complete(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Add the points of a finished curve that never arrived, those before a kill for example."""
+        self.flush()
+        names = {name for row in history for name in row if name != "step"}
+        known = {name: {point.step for point in self._client.get_metric_history(self.id, name)} for name in names}
+        for place, row in enumerate(history):
+            step = int(row.get("step", place))
+            self.log(step, {name: row[name] for name in names & set(row) if step not in known[name]})
 
     def metrics(self, values: Mapping[str, Any], file: Path) -> None:
         """Mirror final metrics: the numbers among `values`, and the md5 of the file that holds the truth."""
