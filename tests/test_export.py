@@ -144,14 +144,3 @@ def test_cuda_gives_the_same_image(path: Path) -> None:
     session = export.Session(path, threads=1, device="cuda")
     assert session.device == "cuda"
     assert float((session.run(low) - export.Session(path, threads=1, device="cpu").run(low)).abs().max()) < 1e-5
-
-
-@pytest.mark.parametrize("depth", [2, 4])
-def test_reach_is_at_most_the_receptive_field(depth: int) -> None:
-    layers: list[nn.Module] = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(depth)]
-    for layer in layers:
-        nn.init.constant_(layer.weight, 1 / 27)  # pyright: ignore[reportArgumentType]
-        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
-    net = nn.Sequential(*layers)
-    assert export.reach(net, share=1.0 - 1e-9) == depth
-    assert 0 < export.reach(net, share=0.9) <= depth

@@ -102,3 +102,14 @@ def test_bad_tiles_and_wrong_scales_are_named() -> None:
         restore.tiled(local_net(2, 2), picture(64, 64), 2, tile=32, overlap=16)
     with pytest.raises(FoundryError, match="must return"):
         restore.tiled(local_net(2, 2), picture(64, 64), 4, tile=32, overlap=8)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_reach_is_at_most_the_receptive_field(depth: int) -> None:
+    layers: list[nn.Module] = [nn.Conv2d(3, 3, 3, padding=1) for _ in range(depth)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1 / 27)  # pyright: ignore[reportArgumentType]
+        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+    net = nn.Sequential(*layers)
+    assert restore.reach(net, share=1.0 - 1e-9) == depth
+    assert 0 < restore.reach(net, share=0.9) <= depth

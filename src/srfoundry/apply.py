@@ -40,7 +40,7 @@ class TorchModel:
 
         net, self.card = checkpoint.load(path)
         self.scale = self.card.scale
-        self.overlap = export.overlap_for(net, TILE)
+        self.overlap = restore.overlap_for(net, TILE)
         self._net = export.OnnxNet(net).to(device)
         self._padded, self._device = export.padded, device
 

@@ -80,7 +80,8 @@ def restore_blindly(options: argparse.Namespace) -> int:
         raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
     photograph.check_target(original, target)
     net, card = checkpoint.load(options.model)
-    rates = [*chosen.evaluate.rates, *[chosen.evaluate.rates[-1]] * options.steps][: options.steps]
+    rates = chosen.metatrain.rates
+    rates = [*rates, *[rates[-1]] * options.steps][: options.steps]
     if options.kernel is not None:
         kernel = kernels.read(options.kernel)
     else:

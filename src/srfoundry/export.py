@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import checkpoint, seeds
+from srfoundry import checkpoint, restore, seeds
 from srfoundry.errors import FoundryError
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
@@ -46,18 +46,14 @@ class OnnxCard:
 
 
 class OnnxNet(nn.Module):
-    """A net as it is exported: the last of its outputs, clipped to [0, 1]."""
+    """A net as it is exported: its output clipped to [0, 1]."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        return _last(self.net(low)).clamp(0, 1)
-
-
-def _last(output: Any) -> Tensor:
-    return output[-1] if isinstance(output, (list, tuple)) else output
+        return self.net(low).clamp(0, 1)
 
 
 def write(net: nn.Module, card: OnnxCard, path: Path, *, sizes: Sequence[Sequence[int]], tolerance: float) -> float:
@@ -95,23 +91,6 @@ def parity(wrapped: nn.Module, session: "Session", sizes: Sequence[Sequence[int]
     return float(torch.stack(differences).max())  # NaN wins, as it should
 
 
-def reach(net: nn.Module, *, share: float = 0.99, size: int = 96) -> int:
-    """How far the net looks in practice: the radius in input pixels that holds `share` of |d output / d input|.
-
-    Measured at the middle pixel of a random image of `size` pixels a side. The global means of channel attention make
-    the formal receptive field infinite; this is the radius that a tile's surroundings should have.
-    """
-    low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).requires_grad_()
-    restored = _last(net(low))  # not clipped: a clipped pixel has no slope
-    middle = restored.shape[-1] // 2
-    (slope,) = torch.autograd.grad(restored[..., middle, middle].sum(), low)
-    distance = (torch.arange(size) - size // 2).abs()
-    ring = torch.maximum(distance[:, None], distance[None, :]).flatten()
-    mass = torch.zeros(size // 2 + 1, dtype=torch.float64)
-    mass.index_add_(0, ring, slope.abs().sum(dim=(0, 1)).flatten().double())
-    return int((mass.cumsum(0) < share * mass.sum()).sum())
-
-
 def describe(
     net: nn.Module,
     made: checkpoint.Card,
@@ -131,7 +110,7 @@ def describe(
         value_range=[0.0, 1.0],
         multiple_of=made.multiple_of,
         tile=tile,
-        overlap=overlap_for(net, tile),
+        overlap=restore.overlap_for(net, tile),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         opset=opset,
         metrics={**made.metrics, **metrics},
@@ -139,11 +118,6 @@ def describe(
         params_hash=made.params_hash,
         data_hash=data_hash,
     )
-
-
-def overlap_for(net: nn.Module, tile: int) -> int:
-    """Pixels that tiles should share on each side: twice the net's reach, for restore.bands fades over half of them."""
-    return min(max(2 * reach(net), 16), tile // 4)
 
 
 class Session:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from srfoundry import images
+from srfoundry import images, seeds
 from srfoundry.errors import FoundryError
 
 Upscale = Callable[[Float[Tensor, "1 c h w"]], Float[Tensor, "1 c H W"]]
@@ -130,6 +130,28 @@ def count(height: int, width: int, tile: int, overlap: int) -> int:
     """How many tiles an image of this size takes."""
     check(tile, overlap)
     return len(starts(height, tile, overlap)) * len(starts(width, tile, overlap))
+
+
+def reach(net: Callable[[Tensor], Tensor], *, share: float = 0.99, size: int = 96) -> int:
+    """How far a net looks in practice: the radius in input pixels that holds `share` of |d output / d input|.
+
+    Measured at the middle pixel of a random image of `size` pixels a side. The global means of channel attention make
+    the formal receptive field infinite; this is the radius that a tile's surroundings should have.
+    """
+    low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).requires_grad_()
+    restored = net(low)  # not clipped: a clipped pixel has no slope
+    middle = restored.shape[-1] // 2
+    (slope,) = torch.autograd.grad(restored[..., middle, middle].sum(), low)
+    distance = (torch.arange(size) - size // 2).abs()
+    ring = torch.maximum(distance[:, None], distance[None, :]).flatten()
+    mass = torch.zeros(size // 2 + 1, dtype=torch.float64)
+    mass.index_add_(0, ring, slope.abs().sum(dim=(0, 1)).flatten().double())
+    return int((mass.cumsum(0) < share * mass.sum()).sum())
+
+
+def overlap_for(net: Callable[[Tensor], Tensor], tile: int) -> int:
+    """Pixels that tiles should share on each side: twice the net's reach, for `bands` fades over half of them."""
+    return min(max(2 * reach(net), 16), tile // 4)
 
 
 def check(tile: int, overlap: int) -> None:
