@@ -9,12 +9,10 @@ import inspect
 import json
 import math
 import os
-import platform
-import subprocess
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import server
 from pipelines.graph import Graph
+from pipelines.watch import mark_dead_runs, process_tag, shown, tracked
 from srfoundry import params as params_file
 from srfoundry.errors import FoundryError
 from srfoundry.params import Params
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     import torch
 
     from srfoundry.tracking import StageRun
-
-CODE = ("src", "pipelines", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
 
 class Stage:
@@ -159,93 +156,29 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
 
     torch.set_num_threads(stage.params.shared.threads)
     torch.backends.cudnn.deterministic = True
-    device, key = (
-        stage.device,
-        stage.key,
-    )  # wrong hardware or a missing input stops here, before any server starts
+    device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before a server starts
     server.ensure_prefect(stage.root)
     from prefect import flow, tags
     from prefect.runtime import flow_run
 
     mark_dead_runs()
-    own = stage.params.model_dump(mode="json")
-    shown = {"shared": own["shared"], stage.name: own.get(stage.name, {})}
 
     @flow(name=stage.name, description=function.__doc__, persist_result=False, validate_parameters=False)
     def stage_flow(params: dict[str, Any]) -> None:
         _say(f"{stage.name}: seed {stage.seed}, {device}, {stage.params.shared.threads} threads, key {key[:8]}")
-        with _tracked(stage, params, str(flow_run.id)):
+        run = tracked(
+            stage.name, stage.root, stage.params, key=key, digests=stage.digests, flow_run_id=str(flow_run.id)
+        )
+        with run as stage.run:
             function(stage)
-
-    factory = os.environ.get("SRFOUNDRY_FACTORY_RUN")
-    with tags(f"process:{server.identity(os.getpid())}", *([f"factory:{factory}"] if factory else [])):
-        stage_flow(shown)
-    for leftover in stage.checkpoint.parent.glob(f"{stage.name}.pt*"):
-        leftover.unlink()
-
-
-@contextmanager
-def _tracked(stage: Stage, params: Mapping[str, Any], flow_run_id: str) -> Iterator[None]:
-    """Open the stage's MLflow run, or go on with a killed one's, and close it as the stage ends."""
-    from srfoundry.tracking import Tracker
-
-    tags = {
-        **_git(stage.root),
-        **{f"dvc.dep.{path}": md5 for path, md5 in stage.digests.items()},
-        "params.hash": stage.params.section_hash(stage.name),
-        "prefect.flow_run_id": flow_run_id,
-        "process.host": f"{platform.node()}:{stage.root}",
-    }
-    whole = (stage.root / "params.yaml").read_bytes() if (stage.root / "params.yaml").exists() else b""
-    pipeline = blake2b(whole + tags["git.commit"].encode(), digest_size=8).hexdigest()
-    common = {name: tags[name] for name in ("git.commit", "git.dirty")}
-    with server.locked(stage.root / ".ckpt" / "mlflow.lock"):
-        tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], "srfoundry", stage.root / "mlartifacts")
-        parent = tracker.parent(pipeline, common)
-        run = tracker.stage(stage.name, parent=parent, key=stage.key, params=params, tags=tags)
-        everything = stage.params.model_dump(mode="json")
-        for other in Graph(stage.root).ancestors(stage.name):  # those that DVC restored left no run under this parent
-            own = {"shared": everything["shared"], other: everything.get(other, {})}
-            tracker.mirror(other, parent=parent, results=stage.root / "results" / other, params=own, tags=common)
-    stage.run = run
-    status = "FAILED"
-    try:
-        yield
-        status = "FINISHED"
-    except FoundryError as error:
-        run.tag("error", str(error)[:500])
-        raise
-    finally:
-        if sys.exc_info()[0] is not None and not isinstance(sys.exc_info()[1], Exception):
-            status = "KILLED"
-        run.close(status)
         stage.run = None
 
-
-def mark_dead_runs() -> int:
-    """Set Prefect runs whose process was killed to Crashed (nobody else would); return how many there were."""
-    from httpx import HTTPError
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-    from prefect.client.schemas.objects import StateType
-    from prefect.states import Crashed
-
-    count = 0
-    running = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
-    try:
-        with get_client(sync_client=True) as client:
-            for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=running))):
-                marks = [tag.removeprefix("process:") for tag in run.tags if tag.startswith("process:")]
-                if marks and not server.alive(marks[0]):
-                    client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
-                    count += 1
-    except (HTTPError, RuntimeError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        address = os.environ.get("PREFECT_API_URL")
-        raise FoundryError(
-            f"Prefect at {address} does not answer: {reason}; unset PREFECT_API_URL or mend it"
-        ) from None
-    return count
+    factory = os.environ.get("SRFOUNDRY_FACTORY_RUN")
+    with tags(process_tag(), *([f"factory:{factory}"] if factory else [])):
+        stage_flow(shown(stage.params, stage.name))
+    for leftover in stage.checkpoint.parent.glob(f"{stage.name}.pt*"):
+        leftover.unlink()
+    shutil.rmtree(stage.checkpoint.with_suffix(""), ignore_errors=True)  # where a stage keeps several
 
 
 def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
@@ -257,7 +190,7 @@ def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
         f"reads    {', '.join(filter(graph.writer, graph.inputs(name))) or 'the photographs'}",
         f"writes   {', '.join(graph.outputs(name)) or f'results/{name}/'}",
         f"values   params.yaml, sections shared and {name}",
-        f"resumes  .ckpt/{name}.pt, written as it goes, gone when it is done",
+        f"resumes  .ckpt/{name}.pt or .ckpt/{name}/, written as it goes, gone when it is done",
         "",
         f"Usually run by `dvc repro {name}`, which runs what it needs first and skips what is up to date.",
     ]
@@ -268,18 +201,6 @@ def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="another params file, to try things")
     return parser
-
-
-def _git(root: Path) -> dict[str, str]:
-    def ask(*command: str) -> str:
-        try:
-            done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    commit = ask("rev-parse", "HEAD")
-    return {"git.commit": commit, "git.dirty": str(bool(ask("status", "--porcelain", "--", *CODE))).lower()}
 
 
 def _rounded(value: Any, where: str) -> Any:

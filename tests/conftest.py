@@ -1,11 +1,15 @@
 """What all tests share: golden data, a small params file, toy factories in a folder of their own, and one server."""
 
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +108,16 @@ class Toy:
         said, _ = process.communicate(timeout=240)
         return process.returncode, said
 
+    def prefect_states(self, pid: int) -> list[str]:
+        """States of the Prefect runs of one process; over HTTP, for Prefect would freeze its settings here."""
+        body = json.dumps({"limit": 200, "sort": "START_TIME_DESC"}).encode()
+        address = self.environment["PREFECT_API_URL"] + "/flow_runs/filter"
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            runs = json.loads(reply.read())
+        mark = f"process:{platform.node()}/{server.identity(os.getpid()).split('/')[0]}/{pid}/"
+        return [run["state_type"] for run in runs if any(tag.startswith(mark) for tag in run["tags"])]
+
 
 @pytest.fixture
 def toy(tmp_path: Path, environment: dict[str, str]) -> Toy:
@@ -140,8 +154,6 @@ def mlflow_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
 
 def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds; fail the test when it does not in time."""
-    import time
-
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"still not true after {seconds:.0f} s"

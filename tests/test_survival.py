@@ -96,11 +96,10 @@ def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None
     wait_until(lambda: len(_steps(toy)) > 20)
     process.kill()
     process.communicate(timeout=10)
-    tag = f"process:{_boot()}/{process.pid}/"
-    assert _states(toy, tag) == ["RUNNING"]
+    assert toy.prefect_states(process.pid) == ["RUNNING"]
     code, said = toy.run("pretrain")
     assert code == 0, said
-    assert _states(toy, tag) == ["CRASHED"]
+    assert toy.prefect_states(process.pid) == ["CRASHED"]
     client = MlflowClient(tracking_uri=f"sqlite:///{toy.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("srfoundry")
     assert experiment is not None
@@ -141,19 +140,3 @@ def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: 
     began = time.monotonic()
     wait_until(lambda: not server.alive(who), seconds=5.0)
     assert time.monotonic() - began < 5.0
-
-
-def _boot() -> str:
-    return server.identity(os.getpid()).split("/")[0]
-
-
-def _states(toy: Toy, tag: str) -> list[str]:
-    import json
-    import urllib.request
-
-    body = json.dumps({"limit": 200, "sort": "START_TIME_DESC"}).encode()
-    address = toy.environment["PREFECT_API_URL"] + "/flow_runs/filter"
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        runs = json.loads(reply.read())
-    return [run["state_type"] for run in runs if any(mark.startswith(tag) for mark in run["tags"])]

@@ -10,13 +10,14 @@ from pipelines.graph import Graph
 from srfoundry.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
-HOUSE = {"__init__", "stage", "server", "graph", "factory"}  # files of pipelines/ that are no stages
+HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory"}  # files of pipelines/ that are no stages
 STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
 # Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
 WATCHING = {
     "pipelines/__init__.py",
     "pipelines/graph.py",
     "pipelines/server.py",
+    "pipelines/watch.py",
     "src/srfoundry/errors.py",
     "src/srfoundry/params.py",
     "src/srfoundry/progress.py",
@@ -24,7 +25,7 @@ WATCHING = {
     "src/srfoundry/tracking.py",
 }
 LAYERS = [
-    "errors params images kernels resize metrics seeds progress photograph",
+    "errors params images kernels resize metrics seeds progress photograph sources",
     "degrade networks",
     "checkpoint dataset fit restore",
     "meta dual compress blind export tracking registry report",

@@ -129,13 +129,17 @@ class Tracker:
         self, name: str, *, parent: str, key: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> StageRun:
         """The run of a stage under `parent`: the unfinished one of a killed process with the same key, or a new one."""
-        for run in self._search(f"tags.`dvc.stage` = '{name}' and attributes.status = 'RUNNING'"):
+        for run in self._search(f"tags.`dvc.stage` = '{name}' and attributes.status != 'FINISHED'"):
             marks = run.data.tags
+            if run.info.status == "FAILED":
+                continue
             if marks.get("key") == key and marks.get(PARENT) == parent:
-                for tag, value in tags.items():
-                    self.client.set_tag(run.info.run_id, tag, value)
+                self.client.update_run(run.info.run_id, status="RUNNING")
+                self.client.log_batch(run.info.run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
                 return StageRun(self.client, run.info.run_id, parent)
-            if marks.get("process.host") == tags.get("process.host"):  # one writer a stage: that process is dead
+            if run.info.status == "RUNNING" and marks.get("process.host") == tags.get(
+                "process.host"
+            ):  # one writer a stage: that process is dead
                 self.client.set_terminated(run.info.run_id, "KILLED")
         return self._child(name, parent, params, {**tags, "key": key})
 
