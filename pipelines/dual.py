@@ -30,6 +30,7 @@ def dual(stage: Stage) -> None:
         steps=chosen.steps,
         batch=chosen.batch,
         patch=chosen.patch,
+        octave=chosen.octave,
         learning_rate=chosen.learning_rate,
         warmup=chosen.warmup,
         average=chosen.average,

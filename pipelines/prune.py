@@ -13,7 +13,7 @@ def prune(stage: Stage) -> None:
     from srfoundry.compress.picture import widths_picture
     from srfoundry.compress.prune import select
     from srfoundry.dataset import Patches
-    from srfoundry.dual import loss_of, reopen, train, validate
+    from srfoundry.dual import draw, loss_of, reopen, train, validate
     from srfoundry.networks.units import multiplications, thin, widths_of
     from srfoundry.seeds import generator
 
@@ -26,10 +26,8 @@ def prune(stage: Stage) -> None:
     patches = Patches.open(stage.input("data/synthesize/train"))
     validation = Patches.open(stage.input("data/synthesize/validation"))
     loss = partial(loss_of, duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
-    batches = [
-        patches.batch(chosen.select_batch, chosen.patch, rng=generator(stage.seed, "prune", "select", index))
-        for index in range(chosen.select_batches)
-    ]
+    cut = partial(draw, patches, count=chosen.select_batch, patch=chosen.patch, scale=scale, octave=chosen.octave)
+    batches = [cut(rng=generator(stage.seed, "prune", "select", index)) for index in range(chosen.select_batches)]
     sparse = thin(dense, [], [])
     kept, chosen_rows = select(
         sparse,
@@ -55,6 +53,7 @@ def prune(stage: Stage) -> None:
         steps=chosen.steps,
         batch=chosen.batch,
         patch=chosen.patch,
+        octave=chosen.octave,
         learning_rate=chosen.learning_rate,
         warmup=chosen.warmup,
         average=chosen.average,

@@ -5,13 +5,18 @@ from pipelines.stage import Stage, main
 
 def search(stage: Stage) -> None:
     """Search each layer's channel number on the dual-regression loss, so that the parameter budget is met (DRC)."""
+    from functools import partial
+
+    from torch import Tensor
+
     from srfoundry import checkpoint
     from srfoundry.compress.picture import widths_picture
     from srfoundry.compress.search import Budget
     from srfoundry.compress.search import search as run
     from srfoundry.dataset import Patches
-    from srfoundry.dual import loss_of, reopen, validate
+    from srfoundry.dual import draw, loss_of, reopen, validate
     from srfoundry.networks.units import largest, thin
+    from srfoundry.seeds import generator
 
     chosen, device = stage.params.search, stage.device
     trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))
@@ -19,23 +24,28 @@ def search(stage: Stage) -> None:
     loss = loss_of(duals, scale=stage.scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
     units = net.units()
     budget = Budget.of(net, units)
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    names = patches.photographs()
+
+    def one(half: Patches, part: str, index: int) -> dict[int, Tensor]:
+        rng = generator(stage.seed, "search", part, index)
+        return draw(half, count=chosen.batch, patch=chosen.patch, scale=stage.scale, octave=chosen.octave, rng=rng)
+
     widths, history = run(
         net,
         units,
         loss,
-        Patches.open(stage.input("data/synthesize/train")),
+        (partial(one, patches.only(names[0::2]), "train"), partial(one, patches.only(names[1::2] or names), "alpha")),
         remove=chosen.remove,
         tolerance=chosen.tolerance,
         multiple=chosen.multiple,
         order=chosen.order,
         steps=chosen.steps,
-        batch=chosen.batch,
-        patch=chosen.patch,
         learning_rate=chosen.learning_rate,
         width_rate=chosen.width_rate,
         temperature=chosen.temperature,
         clip=chosen.clip,
-        seed=stage.seed,
+        rng=generator(stage.seed, "search", "logits"),
         trained=[net, duals],
         checkpoint=stage.checkpoint,
         key=stage.key,
@@ -43,11 +53,11 @@ def search(stage: Stage) -> None:
     )
     cut = thin(net, units, largest(net, units, widths))
     validation = Patches.open(stage.input("data/synthesize/validation"))
-    names = [unit.name for unit in units]
+    units_named = [unit.name for unit in units]
     scores = {
         "validation_untuned": validate(cut, validation, scale=stage.scale, device=device),
-        "widths": dict(zip(names, widths, strict=True)),
-        "dense_widths": dict(zip(names, budget.dense, strict=True)),
+        "widths": dict(zip(units_named, widths, strict=True)),
+        "dense_widths": dict(zip(units_named, budget.dense, strict=True)),
         "removed_fraction": budget.removed(widths),
         "expected_removed_fraction": history[-1]["removed"] if history else 0.0,
         "budget": {"remove": chosen.remove, "tolerance": chosen.tolerance},
@@ -65,7 +75,7 @@ def search(stage: Stage) -> None:
     )
     stage.curve(history)
     picture = stage.results / "widths.png"
-    widths_picture(picture, names, budget.dense, widths, history, chosen.remove)
+    widths_picture(picture, units_named, budget.dense, widths, history, chosen.remove)
     stage.picture("widths", picture)
     stage.metrics(scores)
 

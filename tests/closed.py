@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from srfoundry import dataset
 from srfoundry.dataset import Patches
-from srfoundry.dual import redraw
 from srfoundry.networks.drn import DRN, DualNets, MeanShift, start_at_bicubic
-from srfoundry.seeds import generator
+from srfoundry.seeds import generator, redraw
 from tests.conftest import golden
 
 CPU = torch.device("cpu")

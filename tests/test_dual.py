@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from srfoundry import checkpoint
+from srfoundry import checkpoint, resize
 from srfoundry.dataset import Patches
-from srfoundry.dual import closed_loop, loss_of, redraw, reopen, targets, train, validate
+from srfoundry.dual import closed_loop, draw, loss_of, reopen, targets, train, validate
 from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.drn import DRN
-from srfoundry.seeds import generator
+from srfoundry.seeds import generator, redraw
 from tests.closed import CPU, nets, photographs
 
 
@@ -25,8 +25,8 @@ def run(patches: Patches, folder: Path, *, steps: int = 4, rate: float = 1e-3, s
             raise KeyboardInterrupt
 
     train(
-        net, duals, loss, patches, steps=steps, batch=2, patch=16, learning_rate=rate, warmup=1, average=0.5,
-        clip=1.0, seed=1, stage="dual", checkpoint=folder / "dual.pt", key="k", log=log,
+        net, duals, loss, patches, steps=steps, batch=2, patch=16, octave=0.5, learning_rate=rate, warmup=1,
+        average=0.5, clip=1.0, seed=1, stage="dual", checkpoint=folder / "dual.pt", key="k", log=log,
     )  # fmt: skip
     return net
 
@@ -40,6 +40,18 @@ def test_targets_are_smallest_first() -> None:
     batch = {f: torch.zeros(1, 3, 16 // f, 16 // f) for f in (1, 2, 4)}
     assert [t.shape[-1] for t in targets(batch, 4)] == [4, 8, 16]
     assert [t.shape[-1] for t in targets(batch, 2)] == [8, 16]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_halved_photographs_are_aligned_at_every_scale(tmp_path: Path, scale: int) -> None:
+    patches = photographs(tmp_path)
+    batch = draw(patches, count=4, patch=16, scale=scale, octave=0.5, rng=generator(1, "batch"))
+    assert {factor: tuple(image.shape) for factor, image in batch.items()} == {
+        factor: (4, 3, 16 // factor, 16 // factor) for factor in (1, 2, 4) if factor <= scale
+    }
+    for factor in (2, scale):
+        smaller = resize.cubic(batch[1], 1 / factor)
+        assert float((smaller - batch[factor])[..., 1:-1, 1:-1].abs().max()) < 0.06
 
 
 def test_loss_is_the_sum_of_means_over_scales() -> None:

@@ -164,14 +164,17 @@ def test_search_meets_its_budget_and_resumes(tmp_path: Path, monkeypatch: pytest
         net, duals = nets()
         loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
 
+        def draw(index: int) -> dict[int, Tensor]:
+            return patches.batch(1, 16, rng=generator(1, "search", index))
+
         def log(step: int, _values: dict[str, float]) -> None:
             if step == stop:
                 raise KeyboardInterrupt
 
         widths, history = search(
-            net, net.units(), loss, patches, remove=0.3, tolerance=0.01, multiple=4,
-            order="second" if order == "second" else "first", steps=4, batch=1, patch=16, learning_rate=1e-3,
-            width_rate=0.05, temperature=0.2, clip=1.0, seed=1, trained=[net, duals],
+            net, net.units(), loss, (draw, draw), remove=0.3, tolerance=0.01, multiple=4,
+            order="second" if order == "second" else "first", steps=4, learning_rate=1e-3,
+            width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net, duals],
             checkpoint=folder / "search.pt", key="k", log=log,
         )  # fmt: skip
         assert history[-1]["step"] == 4

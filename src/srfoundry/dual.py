@@ -17,12 +17,40 @@ from srfoundry.checkpoint import Card, load
 from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
+from srfoundry.images import from_uint8, to_uint8
 from srfoundry.networks.drn import DRN, DualNets
 from srfoundry.networks.units import channels_last
 from srfoundry.seeds import generator
 
 Batch = Mapping[int, Float[Tensor, "b 3 _ _"]]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+def draw(
+    patches: Patches, *, count: int, patch: int, scale: int, octave: float, rng: torch.Generator
+) -> dict[int, Tensor]:
+    """Aligned patches of which a share of `octave` shows the photographs at half size, as a zoomed-out camera would.
+
+    A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
+    reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there.
+
+    Args:
+        patch: high-resolution pixels a side; halved photographs are cut twice as large.
+    """
+    halved = round(count * octave)
+    parts = []
+    if halved < count:
+        full = patches.batch(count - halved, patch, rng=rng)
+        parts.append({factor: full[factor] for factor in _factors(scale)})
+    if halved:
+        wide = patches.batch(halved, 2 * patch, rng=rng)
+        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 0.5).permute(0, 2, 3, 1)
+        parts.append({factor: wide[2 * factor] for factor in _factors(scale)[:-1]} | {scale: from_uint8(smaller)})
+    return {factor: torch.cat([part[factor] for part in parts]) for factor in _factors(scale)}
+
+
+def _factors(scale: int) -> list[int]:
+    return [1 << phase for phase in range(scale.bit_length())]
 
 
 def targets(batch: Batch, scale: int) -> list[Tensor]:
@@ -106,6 +134,7 @@ def train(
     steps: int,
     batch: int,
     patch: int,
+    octave: float,
     learning_rate: float,
     warmup: int,
     average: float,
@@ -121,6 +150,7 @@ def train(
     Args:
         loss: from `loss_of` with these dual nets.
         patch: high-resolution pixels a side, a multiple of the scale.
+        octave: share of the patches that show photographs at half size.
         warmup: steps in which the rate climbs linearly.
         average: decay of the exponential average of the weights, a step; 0 keeps the last weights.
         clip: largest norm of the gradient.
@@ -131,7 +161,8 @@ def train(
     optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
 
     def step(index: int) -> dict[str, Tensor]:
-        drawn = patches.batch(batch, patch, rng=generator(seed, stage, index))
+        rng = generator(seed, stage, index)
+        drawn = draw(patches, count=batch, patch=patch, scale=net.scale, octave=octave, rng=rng)
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, steps, learning_rate, warmup=warmup)
         terms = loss(net, drawn)

@@ -96,6 +96,7 @@ class Dual(Section):
     dual_width: Count
     dual_weight: Weight
     patch: Annotated[int, Field(ge=16)]
+    octave: Annotated[float, Field(ge=0, le=1)]
     batch: Count
     steps: Steps
     learning_rate: Rate
@@ -113,6 +114,7 @@ class Search(Section):
     order: Literal["first", "second"]
     dual_weight: Weight
     patch: Annotated[int, Field(ge=16)]
+    octave: Annotated[float, Field(ge=0, le=1)]
     batch: Count
     steps: Steps
     learning_rate: Rate
@@ -132,6 +134,7 @@ class Prune(Section):
     dual_weight: Weight
     teacher_weight: Weight
     patch: Annotated[int, Field(ge=16)]
+    octave: Annotated[float, Field(ge=0, le=1)]
     batch: Count
     steps: Steps
     learning_rate: Rate

@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, cosine, fit
 from srfoundry.networks.units import (
@@ -30,9 +29,9 @@ from srfoundry.networks.units import (
     parameters_per_channel,
     widths_of,
 )
-from srfoundry.seeds import generator
 
 Loss = Callable[[nn.Module, Mapping[int, Tensor]], dict[str, Tensor]]
+Draw = Callable[[int], Mapping[int, Tensor]]
 GRID = 20_000  # parts into which the net's parameters are cut when the final widths are chosen
 
 
@@ -219,20 +218,18 @@ def search(
     net: nn.Module,
     units: Sequence[Unit],
     loss: Loss,
-    patches: Patches,
+    draw: tuple[Draw, Draw],
     *,
     remove: float,
     tolerance: float,
     multiple: int,
     order: Literal["first", "second"],
     steps: int,
-    batch: int,
-    patch: int,
     learning_rate: float,
     width_rate: float,
     temperature: float,
     clip: float,
-    seed: int,
+    rng: torch.Generator,
     trained: Sequence[nn.Module],
     checkpoint: Path,
     key: str,
@@ -241,9 +238,11 @@ def search(
     """Search the units' widths (DRC): alpha on one half of the photographs, the weights on the other, in turns.
 
     Args:
+        draw: the batch of a step from either half, for the weights and for alpha.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
         temperature: of the softmax at the end; it falls from 1 geometrically, so that the mixture becomes a choice.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
+        rng: for the first logits.
 
     Returns:
         the widths, with a removed fraction in [remove, remove + tolerance] where the ladders allow it, and the curve.
@@ -251,19 +250,14 @@ def search(
     budget = Budget.of(net, units)
     ladders = [ladder(full, multiple) for full in budget.dense]
     device = next(net.parameters()).device
-    widths = Widths(ladders, rng=generator(seed, "search", "logits")).to(device)
+    widths = Widths(ladders, rng=rng).to(device)
     weights = [value for module in trained for value in module.parameters() if value.requires_grad]
     inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
-    names = patches.photographs()
-    halves = patches.only(names[0::2]), patches.only(names[1::2] or names)
     target = remove + tolerance / 2
 
     def step(index: int) -> dict[str, Tensor | float]:
-        train, validation = (
-            half.batch(batch, patch, rng=generator(seed, "search", part, index))
-            for half, part in zip(halves, ("train", "validation"), strict=True)
-        )
+        train, validation = (half(index) for half in draw)
         heat = temperature ** (index / max(1, steps - 1))
         rate = cosine(index, steps, learning_rate)
         shares = widths.shares(heat)
