@@ -22,6 +22,11 @@ class Graph:
         """Paths that the stage depends on, code included; empty for a stage that dvc.yaml does not list."""
         return _paths(self.stages.get(name, {}).get("deps", []))
 
+    def sections(self, name: str) -> list[str]:
+        """Sections of params.yaml that the stage reads, whole or in part, its own first and `shared` left out."""
+        listed = [str(entry).split(".")[0] for entry in self.stages.get(name, {}).get("params", [])]
+        return [section for section in dict.fromkeys([name, *listed]) if section != "shared"]
+
     def outputs(self, name: str) -> list[str]:
         """Paths that the stage writes: outs, metrics and plots."""
         stage = self.stages.get(name, {})

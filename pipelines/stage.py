@@ -64,7 +64,7 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """32 hex digits over params, code, inputs and device: a checkpoint of another experiment has another key."""
-        parts = [self.params.section_hash(self.name), self.digests, str(self.device)]
+        parts = [self.params.section_hash(*self._graph.sections(self.name)), self.digests, str(self.device)]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def input(self, path: str) -> Path:
@@ -189,7 +189,7 @@ def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
         "",
         f"reads    {', '.join(filter(graph.writer, graph.inputs(name))) or 'the photographs'}",
         f"writes   {', '.join(graph.outputs(name)) or f'results/{name}/'}",
-        f"values   params.yaml, sections shared and {name}",
+        f"values   params.yaml, sections shared, {', '.join(graph.sections(name))}",
         f"resumes  .ckpt/{name}.pt or .ckpt/{name}/, written as it goes, gone when it is done",
         "",
         f"Usually run by `dvc repro {name}`, which runs what it needs first and skips what is up to date.",
