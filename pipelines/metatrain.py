@@ -48,7 +48,7 @@ def metatrain(stage: Stage) -> None:
         **common | {"log": lambda step, values: stage.log(chosen.warmup_steps + step, values)},
     )
     score = partial(meta.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device)
-    rates = stage.params.metatrain.rates
+    rates = chosen.rates
     scores = {}
     for name in ("gauss20", "aniso"):
         kernel = torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))[None]
@@ -60,7 +60,7 @@ def metatrain(stage: Stage) -> None:
         scale=scale,
         made_by=stage.name,
         params_hash=stage.params.section_hash(stage.name),
-        metrics=scores,
+        metrics={"validation": scores, "rates": rates},  # the card says how this net wants to be adapted
     )
     stage.curve(warm + [{**row, "step": row["step"] + chosen.warmup_steps} for row in history])
     stage.metrics({"validation": scores})
