@@ -1,4 +1,4 @@
-"""Every model on every test set, against MATLAB's bicubic; zero-shot adaptation with true, estimated and wrong kernels."""
+"""Every model on every test set against MATLAB's bicubic; zero-shot adaptation with true and other kernels."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,6 +20,15 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("must be odd, so that a kernel has a middle tap")
+    return size
+
+
+OddSize = Annotated[int, Field(ge=3, le=31), AfterValidator(_odd)]
 
 
 class Section(BaseModel):
@@ -47,15 +56,9 @@ class Synthesize(Section):
     held_out: Names | Share
     validation: Names | Share
     smallest: Annotated[int, Field(ge=32)]
-    kernel_size: Annotated[int, Field(ge=3, le=31)]
+    kernel_size: OddSize
     bank: Count
     noise: Annotated[float, Field(ge=0, le=0.5)]
-
-    @model_validator(mode="after")
-    def _odd(self) -> "Synthesize":
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.kernel_size}")
-        return self
 
 
 class Pretrain(Section):

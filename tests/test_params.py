@@ -1,0 +1,76 @@
+"""Bad values stop everything before any work starts, all of them at once, each by its key."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from srfoundry import params
+from srfoundry.errors import FoundryError
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def changed(folder: Path, **values: object) -> Path:
+    """The repository's params.yaml with `section__key` values replaced, or removed where None."""
+    whole = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    for name, value in values.items():
+        section, key = name.split("__")
+        if value is None:
+            del whole[section][key]
+        else:
+            whole[section][key] = value
+    path = folder / "params.yaml"
+    with path.open("w") as file:
+        YAML().dump(whole, file)
+    return path
+
+
+def test_the_repositorys_own_values_are_good() -> None:
+    assert params.load(REPO / "params.yaml").shared.scale == 2
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    path = changed(tmp_path, dual__dual_wieght=0.1, dual__batch=0, shared__scale=3, pretrain__width=None)
+    with pytest.raises(FoundryError) as caught:
+        params.load(path)
+    text = str(caught.value)
+    for part in ("dual.dual_wieght: unknown key", "dual.batch", "got 0", "shared.scale", "pretrain.width: missing"):
+        assert part in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shared__seed": -1},
+        {"shared__device": "gpu"},
+        {"pretrain__learning_rate": 5},
+        {"pretrain__learning_rate": "1e-3x"},
+        {"synthesize__kernel_size": 14},
+        {"synthesize__held_out": 1.5},
+        {"synthesize__held_out": []},
+        {"metatrain__order": "third"},
+        {"metatrain__rates": []},
+        {"prune__steps": 1.5},
+    ],
+)
+def test_out_of_range_values_stop(tmp_path: Path, values: dict[str, object]) -> None:
+    with pytest.raises(FoundryError, match=next(iter(values)).replace("__", ".")):
+        params.load(changed(tmp_path, **values))
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [1", "YAML"), ("", "params"), ("- 1", "params")])
+def test_what_is_no_params_file_is_said(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(FoundryError, match=said):
+        params.load(path)
+    with pytest.raises(FoundryError, match="not found"):
+        params.load(tmp_path / "none.yaml")
+
+
+def test_a_sections_hash_knows_only_its_section(tmp_path: Path) -> None:
+    before, after = params.load(REPO / "params.yaml"), params.load(changed(tmp_path, dual__steps=7))
+    assert before.section_hash("dual") != after.section_hash("dual")
+    assert before.section_hash("pretrain") == after.section_hash("pretrain")
