@@ -1,5 +1,7 @@
 """Weights from which a few gradient steps on one image undo that image's own blur."""
 
+from typing import Any
+
 from pipelines.stage import Stage, main
 
 
@@ -16,7 +18,7 @@ def metatrain(stage: Stage) -> None:
     chosen, scale, device = stage.params.metatrain, stage.scale, stage.device
     net, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
     bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
-    common = {"scale": scale, "seed": stage.seed, "device": device, "precision": stage.precision, "log": stage.log}
+    common: dict[str, Any] = {"scale": scale, "seed": stage.seed, "device": device, "precision": stage.precision}
     patches = Patches.open(stage.input("data/synthesize/train"))
     warm = meta.warm_up(
         net,
@@ -28,6 +30,7 @@ def metatrain(stage: Stage) -> None:
         learning_rate=chosen.warmup_learning_rate,
         checkpoint=stage.checkpoint.with_name(f"{stage.name}.pt.warmup"),
         key=stage.key,
+        log=stage.log,
         **common,
     )
     history = meta.metatrain(
@@ -45,7 +48,8 @@ def metatrain(stage: Stage) -> None:
         loss_weights=chosen.loss_weights,
         checkpoint=stage.checkpoint,
         key=stage.key,
-        **common | {"log": lambda step, values: stage.log(chosen.warmup_steps + step, values)},
+        log=lambda step, values: stage.log(chosen.warmup_steps + step, values),
+        **common,
     )
     score = partial(meta.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device)
     rates = chosen.rates

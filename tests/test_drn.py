@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srfoundry.dual import closed_loop, redraw
+from srfoundry.dual import closed_loop
 from srfoundry.networks.drn import DRN, DualNets, Enlarge, inner_widths, start_at_bicubic
 from srfoundry.networks.units import convolution, multiplications, parameters_at, widths_of
-from srfoundry.seeds import generator
+from srfoundry.seeds import generator, redraw
 from tests.closed import count, fill, reference
 
 

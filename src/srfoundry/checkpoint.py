@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from srfoundry.networks.drn import DRN, DualNets
 from srfoundry.networks.mzsr import MZSR
 
 # The one place where a name becomes a class.
+# What reading damaged bytes can end in, besides the unpickler's own errors.
+DAMAGE = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, OSError)
 ARCHITECTURES: dict[str, type[nn.Module]] = {"mzsr": MZSR, "drn": DRN, "drn_duals": DualNets}
 
 
@@ -122,7 +125,7 @@ def load_state(path: Path, key: str, state: Mapping[str, Stateful]) -> tuple[int
         for name, part in state.items():
             part.load_state_dict(whole["state"][name])
         return int(whole["step"]), list(whole["history"])
-    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError, UnpicklingError) as error:
+    except (*DAMAGE, UnpicklingError, struct.error) as error:
         reason = " ".join(str(error).split())[:160]
         raise FoundryError(f"checkpoint {path} is damaged ({reason}); delete it to start the stage afresh") from None
 

@@ -75,7 +75,8 @@ class Patches:
         return {factor: from_uint8(torch.stack([item[factor] for item in drawn])) for factor in self.factors}
 
     def _draw(self, patch: int, align: int, rng: torch.Generator) -> dict[int, Tensor]:
-        for _ in range(TRIES):
+        tries = 0
+        while True:
             which, row, column, turn = torch.randint(2**31, (4,), generator=rng).tolist()
             entry = self.entries[which % len(self.entries)]
             if min(entry["height"], entry["width"]) < patch:
@@ -86,7 +87,8 @@ class Patches:
             top = row % ((entry["height"] - patch) // align + 1) * align
             left = column % ((entry["width"] - patch) // align + 1) * align
             high = self._view(entry, 1)[top : top + patch, left : left + patch]
-            if _texture(high) >= FLAT:
+            tries += 1
+            if tries == TRIES or _texture(high) >= FLAT:
                 break
         cut = {}
         for factor in self.factors:
@@ -100,7 +102,7 @@ class Patches:
         return self._maps[factor][start : start + height * width * 3].reshape(height, width, 3)
 
 
-def prepare(folder: Path, photographs: Iterable[tuple[str, Float[Tensor, "1 3 h w"]]], factors: Sequence[int]) -> None:
+def prepare(folder: Path, photographs: Iterable[tuple[str, Float[Tensor, "1 3 _ _"]]], factors: Sequence[int]) -> None:
     """Write a set that `Patches.open` reads: every photograph, cropped to a multiple, at every reduction."""
     folder.mkdir(parents=True, exist_ok=True)
     entries: list[dict[str, Any]] = []

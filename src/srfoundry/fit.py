@@ -57,7 +57,7 @@ def fit(
                 row = {name: sum(series) / len(series) for name, series in sums.items()}
                 sums = {}
                 history.append({"step": float(index + 1), **row})
-                progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()})
+                progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
                 log(index + 1, row)
                 if time.monotonic() - saved_at > SAVE_SECONDS or index + 1 == steps:
                     checkpoints.save_state(checkpoint, key, state, index + 1, history)
@@ -65,7 +65,7 @@ def fit(
     return history
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the context in which a network runs in bfloat16 where `precision` and the hardware say so."""
     if not fast_bfloat16(device) if precision == "auto" else precision == "float32":
         return nullcontext()

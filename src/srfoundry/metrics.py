@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from srfoundry.images import from_uint8, luma, to_uint8
 
 
-def psnr_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], border: int) -> float:
+def psnr_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int) -> float:
     """Peak signal-to-noise ratio in dB on Y: both images rounded to 8 bits, Y not rounded, `border` pixels cropped.
 
     Raises:
@@ -20,7 +20,7 @@ def psnr_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], b
     return math.inf if error == 0 else float(10 * torch.log10(255.0**2 / error))
 
 
-def ssim_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], border: int) -> float:
+def ssim_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int) -> float:
     """Structural similarity on Y (Wang et al. 2004): Gaussian window 11x11 of deviation 1.5, valid region only."""
     a, b = _cropped_luma(restored, high, border), _cropped_luma(high, restored, border)
     axis = torch.arange(-5, 6, dtype=torch.float64)
@@ -38,7 +38,7 @@ def ssim_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 h w"], b
     return float(ratio.mean())
 
 
-def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*n k k"]) -> float:
+def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*m j j"]) -> float:
     """PSNR in dB of a kernel, peak 1, all taps, not aligned (the blind-SR papers' measure)."""
     if estimate.shape != kernel.shape:
         raise ValueError(f"kernels must have one size, got {tuple(estimate.shape)} and {tuple(kernel.shape)}")

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
-def bar(title: str, total: int | None, start: int = 0) -> "tqdm[None]":
+def bar(title: str, total: int | None, start: int = 0) -> "tqdm[NoReturn]":
     """Return a tqdm bar (a context manager with `.update(n)` and `.set_postfix(...)`) that starts at `start`."""
     live = sys.stderr.isatty()
     interval = 0.2 if live else 15.0  # a log file wants few lines

@@ -75,7 +75,7 @@ def split(
     dealt: dict[str, list[str]] = {}
     free = sorted(names)
     for part, choice in wanted.items():
-        if isinstance(choice, float):
+        if isinstance(choice, (int, float)):
             scenes = sorted({_scene(name) for name in free}, key=lambda scene: derive(seed, "split", scene))
             taken = set(scenes[: max(1, math.floor(choice * len({_scene(name) for name in names})))])
         else:

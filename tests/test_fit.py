@@ -1,0 +1,71 @@
+"""The training loop: resumed equals uninterrupted, a bad loss stops it, curves have fixed rows."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from srfoundry import fit as fitting
+from srfoundry.errors import Diverged
+from srfoundry.fit import cosine, fit
+from srfoundry.seeds import generator, redraw
+
+
+class Stop(Exception):
+    """Stands for a kill."""
+
+
+def train(folder: Path, steps: int, *, stop: int | None = None, bad: int | None = None) -> tuple[nn.Module, list]:
+    net = nn.Conv2d(1, 1, 3)
+    redraw(net, generator(1, "net"))
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
+
+    def step(index: int) -> dict[str, torch.Tensor | float]:
+        if index == stop:
+            raise Stop
+        x = torch.rand(2, 1, 8, 8, generator=generator(1, "batch", index))
+        loss = net(x).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return {"loss": math.nan if index == bad else loss.detach()}
+
+    state = {"net": net, "optimiser": optimiser}
+    path = folder / "state.pt"
+    history = fit(step, steps=steps, state=state, checkpoint=path, key="k", log=lambda step, values: None, title="t")
+    return net, history
+
+
+def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    whole, curve = train(tmp_path / "a", 250)
+    for stop in (1, 133, 201):
+        with pytest.raises(Stop):
+            train(tmp_path / "b", 250, stop=stop)
+    resumed, again = train(tmp_path / "b", 250)
+    assert curve == again and len(curve) == 125
+    assert all(a.equal(b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    with pytest.raises(Diverged, match=r"loss is nan at step 30 .*state\.pt.*learning rate"):
+        train(tmp_path, 100, bad=30)
+    assert (tmp_path / "state.pt").exists()
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rates = [cosine(step, 100, 1.0, 0.1, warmup=10) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0 and rates[100] == pytest.approx(0.1)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_float32_is_never_lowered() -> None:
+    with fitting.autocast(torch.device("cpu"), "float32"):
+        assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.float32
+    with fitting.autocast(torch.device("cpu"), "bfloat16"):
+        assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.bfloat16
