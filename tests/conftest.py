@@ -120,9 +120,11 @@ class Toy:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, environment: dict[str, str]) -> Toy:
-    """An empty toy factory."""
-    return Toy(tmp_path / "toy", environment)
+def toy(tmp_path: Path, environment: dict[str, str], empty_store: Path) -> Toy:
+    """An empty toy factory, with an MLflow database to save each test the seconds that making one takes."""
+    made = Toy(tmp_path / "toy", environment)
+    shutil.copy(empty_store, made.root)
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -152,9 +154,11 @@ def mlflow_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
     mlflow.set_tracking_uri(before)
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until a condition holds; fail the test when it does not in time."""
+def wait_until(true: Callable[[], bool], seconds: float = 120.0, process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until a condition holds; fail the test when it does not in time, or when `process` ends before."""
     deadline = time.monotonic() + seconds
     while not true():
+        if process is not None and process.poll() is not None and not true():
+            raise AssertionError(f"the process ended too early:\n{process.communicate()[0]}")
         assert time.monotonic() < deadline, f"still not true after {seconds:.0f} s"
         time.sleep(0.05)

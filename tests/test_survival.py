@@ -70,7 +70,7 @@ def test_killed_run_resumes_to_the_same_bytes(toy: Toy, undisturbed: dict[str, b
     """SIGKILL of the stage, or of dvc: nothing lives on after five seconds; the next repro ends with equal bytes."""
     toy.stage("pretrain", TRAIN)
     process = toy.start("dvc", "repro")
-    wait_until(lambda: len(_steps(toy)) > 20)
+    wait_until(lambda: len(_steps(toy)) > 20, process=process)
     [worker] = _children(process.pid)
     who = server.identity(worker)
     os.kill(worker if victim == "stage" else process.pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None
 
     toy.stage("pretrain", TRAIN)
     process = toy.start("pretrain")
-    wait_until(lambda: len(_steps(toy)) > 20)
+    wait_until(lambda: len(_steps(toy)) > 20, process=process)
     process.kill()
     process.communicate(timeout=10)
     assert toy.prefect_states(process.pid) == ["RUNNING"]
@@ -113,7 +113,7 @@ def test_two_repros_at_once(toy: Toy, undisturbed: dict[str, bytes]) -> None:
     """The second says that the first is at work and ends; the first is unharmed."""
     toy.stage("pretrain", TRAIN)
     first = toy.start("dvc", "repro")
-    wait_until(lambda: len(_steps(toy)) > 3)
+    wait_until(lambda: len(_steps(toy)) > 3, process=first)
     code, said = toy.run("dvc", "repro")
     assert code != 0
     assert "is busy, it is being blocked by" in said or "already running" in said, said
