@@ -21,7 +21,7 @@ def widths_picture(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(5.0, 0.28 * len(names)), 5.5), layout="constrained")
+    figure = Figure(figsize=(max(5.0, 0.28 * len(names)), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     bars, curve = figure.subplots(2, 1, height_ratios=[2, 1])
     places = range(len(names))
@@ -29,12 +29,12 @@ def widths_picture(
     bars.bar(places, kept, color=KEPT, label="kept")
     bars.set_xticks(places, names, rotation=90, fontsize=7)
     bars.set_ylabel("channels")
-    bars.legend(loc="lower left")
+    bars.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2, frameon=False)
     value = "total" if target is None else "removed"
     curve.plot([row["step"] for row in history], [row[value] for row in history], color=KEPT)
     if target is not None:
         curve.axhline(target, color=LINE, linewidth=0.8, linestyle="--")
-    curve.set(xlabel="step", ylabel="loss" if target is None else "expected removed fraction")
+    curve.set(xlabel="step", ylabel="loss" if target is None else "removed (expected)")
     curve.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})

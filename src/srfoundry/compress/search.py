@@ -32,6 +32,8 @@ from srfoundry.networks.units import (
 
 Loss = Callable[[nn.Module, Mapping[int, Tensor]], dict[str, Tensor]]
 Draw = Callable[[int], Mapping[int, Tensor]]
+PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
+PRICE_RATE = 0.2  # the multiplier's step
 GRID = 20_000  # parts into which the net's parameters are cut when the final widths are chosen
 
 
@@ -294,7 +296,3 @@ def search(
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
     chosen = choose(ladders, widths.shares(temperature), budget, remove=remove, tolerance=tolerance)
     return chosen, history
-
-
-PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
-PRICE_RATE = 0.2  # the multiplier's step
