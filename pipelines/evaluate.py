@@ -68,8 +68,9 @@ def _restored(
         def run(part: "Tensor") -> "Tensor":
             return net(part).clamp(0, 1) if weights is None else meta.restore(net, part, scale, weights=weights)
 
+        overlap = overlap_for(net, tile)
         with torch.inference_mode():
-            return tiled(run, low, scale, tile=tile, overlap=overlap_for(net, tile))
+            return tiled(run, low, scale, tile=tile, overlap=overlap)
 
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     for method, model in FIXED.items():

@@ -1,6 +1,7 @@
 """dvc.yaml read as a graph, so that stages, the factory and the tests share one truth about order and inputs."""
 
 import hashlib
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ class Graph:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.stages: dict[str, dict[str, Any]] = _read(root / "dvc.yaml").get("stages", {})
+        values = _read(root / "params.yaml")
+        self.stages: dict[str, dict[str, Any]] = _filled(_read(root / "dvc.yaml").get("stages", {}), values)
         self.lock: dict[str, dict[str, Any]] = _read(root / "dvc.lock").get("stages", {})
 
     def inputs(self, name: str) -> list[str]:
@@ -74,6 +76,17 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     return YAML(typ="safe").load(path.read_text()) or {}
+
+
+def _filled(part: Any, values: dict[str, Any]) -> Any:
+    """Put params.yaml's values for `${section.key}`, as DVC does."""
+    if isinstance(part, dict):
+        return {key: _filled(item, values) for key, item in part.items()}
+    if isinstance(part, list):
+        return [_filled(item, values) for item in part]
+    if not isinstance(part, str):
+        return part
+    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda found: str((values.get(found[1]) or {}).get(found[2], "")), part)
 
 
 def _paths(entries: list[Any]) -> list[str]:

@@ -1,0 +1,119 @@
+"""The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from srfoundry import images
+
+REPO = Path(__file__).resolve().parent.parent
+STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
+TINY: dict[str, dict[str, Any]] = {
+    "shared": {"threads": 1, "precision": "float32"},
+    "synthesize": {"source": "folder", "held_out": ["coffee"], "validation": ["rocket"], "smallest": 64, "bank": 4},
+    "pretrain": {"width": 8, "depth": 3, "patch": 32, "batch": 2, "steps": 3},
+    "metatrain": {"warmup_steps": 2, "warmup_patch": 32, "warmup_batch": 2, "steps": 2, "tasks": 2, "shots": 1},
+    "dual": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3, "warmup": 1},
+    "search": {"patch": 32, "batch": 2, "steps": 2, "multiple": 4, "tolerance": 0.2},
+    "prune": {"patch": 32, "batch": 2, "steps": 2, "warmup": 1, "select_batches": 1, "select_batch": 1},
+    "estimate": {
+        "iterations": 2,
+        "draws": 8,
+        "image_steps": 1,
+        "kernel_steps": 1,
+        "width": 4,
+        "levels": 2,
+        "window": 32,
+    },
+    "evaluate": {"tile": 48},
+    "export": {"sizes": [[16, 24], [9, 7]]},
+}
+
+
+@pytest.fixture(scope="module")
+def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A copy of the repository with tiny values and six small photographs."""
+    root = tmp_path_factory.mktemp("factory")
+    for name in ("src", "pipelines"):
+        shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPO / "dvc.yaml", root)
+    shutil.copy(empty_store, root)
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    for section, changes in TINY.items():
+        assert set(changes) <= set(values[section]), f"{section}: tests/test_smoke.py sets what params.yaml lacks"
+        values[section].update(changes)
+    with (root / "params.yaml").open("w") as file:
+        YAML().dump(values, file)
+    for path in images.bundled():
+        if path.stem in ("coffee", "rocket", "china", "camera", "ihc", "motorcycle_left"):
+            images.write(images.read(path)[..., 100:196, 150:254], root / "photographs" / f"{path.stem}.png")
+    return root
+
+
+def repro(root: Path, environment: dict[str, str]) -> str:
+    """Run `dvc repro` and return what it said."""
+    paths = os.pathsep.join([str(root / "src"), str(root)])
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=root,
+        env=environment | {"PYTHONPATH": paths},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def figures(root: Path, stage: str) -> dict[str, Any]:
+    return json.loads((root / "results" / stage / "metrics.json").read_text())
+
+
+def test_from_photographs_to_a_registered_model(factory: Path, environment: dict[str, str]) -> None:
+    said = repro(factory, environment)
+    assert [stage for stage in STAGES if f"Running stage '{stage}'" not in said] == []
+    assert all(figures(factory, stage) for stage in STAGES)
+    scores = figures(factory, "evaluate")
+    for method in ("mzsr0", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
+        assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])
+    assert scores["bicubic"]["bicubic"]["gain_db"] == 0.0
+    assert figures(factory, "prune")["removed_fraction"] >= 0.3
+    assert figures(factory, "export")["parity_max_abs"] <= 1e-4
+    assert "gain_over_prior_mean_db" in figures(factory, "estimate")
+    assert (factory / "exports" / "pruned.onnx").stat().st_size > 1000
+    assert list((factory / "results" / "evaluate" / "pictures").glob("gauss20_*.png"))
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{factory / 'mlflow.db'}")
+    assert int(client.get_model_version_by_alias("srfoundry", "champion").version) == 1
+    experiment = client.get_experiment_by_name("srfoundry")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 1
+    assert {run.data.tags["mlflow.runName"] for run in children} == set(STAGES)
+
+    again = repro(factory, environment)
+    assert "Running stage" not in again
+
+
+def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path, environment: dict[str, str]) -> None:
+    values = YAML(typ="safe").load((factory / "params.yaml").read_text())
+    values["dual"]["steps"] = 4
+    with (factory / "params.yaml").open("w") as file:
+        YAML().dump(values, file)
+    said = repro(factory, environment)
+    ran = [stage for stage in STAGES if f"Running stage '{stage}'" in said]
+    assert ran == ["dual", "search", "prune", "evaluate", "export"]
