@@ -92,7 +92,7 @@ class Stage:
             self.run.log(step, values)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """Write results/<stage>/metrics.json, sorted and rounded to six decimals, and mirror it to MLflow.
+        """Write results/<stage>/metrics.json, sorted and rounded (small values to four digits); mirror it to MLflow.
 
         Raises:
             FoundryError: a number is not finite.
@@ -213,7 +213,7 @@ def _rounded(value: Any, where: str) -> Any:
     number = float(value)
     if not math.isfinite(number):
         raise FoundryError(f"metric {where} is {number}, a finite number is needed; look at results and curves")
-    return round(number, 6)
+    return round(number, 6) if abs(number) >= 1e-3 else float(f"{number:.4g}")
 
 
 def _draw(history: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:

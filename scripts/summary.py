@@ -31,7 +31,8 @@ def figure(root: Path, stage: str, name: str) -> str:
 def text(root: Path) -> str:
     """The whole summary."""
     rows = [f"{title:52s} {figure(root, stage, name):>10s}" for title, stage, name in FIGURES]
-    models = [path.relative_to(root).as_posix() for path in sorted((root / "exports").glob("*.onnx"))]
+    found = sorted((root / "exports").glob("*.onnx"), key=lambda path: path.stat().st_size)  # smallest first
+    models = [path.relative_to(root).as_posix() for path in found]
     model = models[0] if models else "exports/MODEL.onnx"
     tail = [
         "pictures  results/evaluate/",

@@ -14,14 +14,12 @@ HIGH = torch.rand(1, 3, 120, 160, generator=seeds.generator(0, "report"))
 LOW = resize.cubic(HIGH, 0.5).clamp(0, 1)
 ENLARGED = resize.cubic(LOW, 2)
 KERNEL = kernels.gaussian(15, torch.tensor([4.0]), torch.tensor([1.0]), torch.tensor([0.5]))
-HISTORY = [{"step": float(i), "loss": 1 / (i + 1), **({"psnr": 30.0 + i} if i % 3 == 0 else {})} for i in range(12)]
 ROW = (LOW, {"ours": ENLARGED}, HIGH, None)
 DRAWINGS: dict[str, Callable[[Path], None]] = {
     "comparison": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, HIGH),
     "without truth": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, None, box=(10, 20, 64, 48)),
     "hero": lambda path: report.hero(path, [ROW, ROW]),
     "kernels": lambda path: report.kernels(path, {"true": KERNEL, "estimated": KERNEL[0]}),
-    "curves": lambda path: report.curves(path, HISTORY, "dual"),
     "scatter": lambda path: report.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),
     "blind": lambda path: report.blind(path, LOW, ENLARGED, HIGH, KERNEL, "estimated kernel"),
 }
@@ -36,11 +34,6 @@ def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     with Image.open(first) as picture:
         picture.load()
         assert min(picture.size) > 60
-
-
-def test_an_empty_history_draws_nothing(tmp_path: Path) -> None:
-    report.curves(tmp_path / "c.png", [], "dual")
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_busiest_window_is_found_inside_the_image() -> None:

@@ -240,6 +240,7 @@ def adapt(
     scale: int,
     *,
     rates: Sequence[float],
+    weights: Weights | None = None,
     noise: float = 0.0,
     rng: torch.Generator | None = None,
 ) -> tuple[Weights, list[float]]:
@@ -248,6 +249,7 @@ def adapt(
     Args:
         kernel: the blur; None means that the image was made by MATLAB's bicubic.
         rates: step size of each step; their number is the number of steps.
+        weights: where to start; the network's own if not given.
         noise: standard deviation of noise put on the son (helps on noisy images).
 
     Returns:
@@ -264,7 +266,8 @@ def adapt(
         )
     son = degrade.son(target, kernel, scale, noise=noise, rng=rng)
     enlarged = resize.cubic(son, scale, size=(target.shape[-2], target.shape[-1]))
-    weights: Weights = {name: value.detach() for name, value in net.named_parameters()}
+    enlarged = enlarged.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
+    weights = {name: value.detach() for name, value in (weights or dict(net.named_parameters())).items()}
     best, losses = weights, []
     for rate in rates:
         weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
@@ -284,7 +287,7 @@ def restore(
 ) -> Float[Tensor, "1 3 H W"]:
     """Super-resolve with given (adapted) weights or the network's own; clipped to [0, 1]."""
     with torch.no_grad():
-        enlarged = resize.cubic(low, scale)
+        enlarged = resize.cubic(low, scale).contiguous(memory_format=torch.channels_last)
         restored = net(enlarged) if weights is None else functional_call(net, weights, (enlarged,))
         return restored.clamp(0, 1)
 

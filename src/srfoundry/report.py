@@ -1,4 +1,4 @@
-"""Pictures for people: crops side by side, kernels, training curves, quality against size.
+"""Pictures for people: crops side by side, kernels, quality against size.
 
 Crops are laid out pixel by pixel with Pillow; plots are drawn with matplotlib, imported only when needed and without
 its global state. The same values give the same bytes: no dates, versions or random layouts enter a file.
@@ -77,24 +77,6 @@ def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
         axes.set_xlabel(name, fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
-    _save_figure(figure, path)
-
-
-def curves(path: Path, history: Sequence[Mapping[str, float]], title: str) -> None:
-    """Write one small plot a column of `history` (rows with `step`), drawn over the steps that have it."""
-    columns = sorted({key for row in history for key in row} - {"step"})
-    if not columns:
-        return
-    figure = _figure(3.6 * min(len(columns), 3), 2.6 * -(-len(columns) // 3))
-    for index, column in enumerate(columns):
-        axes = figure.add_subplot(-(-len(columns) // 3), min(len(columns), 3), index + 1)
-        points = [(row.get("step", at), row[column]) for at, row in enumerate(history) if column in row]
-        axes.plot([x for x, _ in points], [y for _, y in points], color="#1f77b4", linewidth=1.0)
-        axes.set_title(column, fontsize=9)
-        axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
-    figure.suptitle(title, fontsize=10)
     _save_figure(figure, path)
 
 
