@@ -36,15 +36,15 @@ def trials(
     """
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     for name, net in FIXED.items():
-        weights = dict(nets[net].named_parameters()) if net in ZERO_SHOT else None
-        yield name, _whole(nets[net], weights, low, scale, tile)
+        own: meta.Weights | None = {**dict(nets[net].named_parameters())} if net in ZERO_SHOT else None
+        yield name, _whole(nets[net], own, low, scale, tile)
     part = low[..., :tile, :tile]  # adaptation holds every feature map at once
-    steps, net = len(rates), nets["metatrain"]
+    steps, meta_net = len(rates), nets["metatrain"]
     for name, kernel in kernels.items():
-        weights, _ = meta.adapt(net, part, kernel, scale, rates=rates[:1])
-        yield f"mzsr1_{name}", _whole(net, weights, low, scale, tile)
-        weights, _ = meta.adapt(net, part, kernel, scale, rates=rates[1:], weights=weights)
-        yield f"mzsr{steps}_{name}", _whole(net, weights, low, scale, tile)
+        weights, _ = meta.adapt(meta_net, part, kernel, scale, rates=rates[:1])
+        yield f"mzsr1_{name}", _whole(meta_net, weights, low, scale, tile)
+        weights, _ = meta.adapt(meta_net, part, kernel, scale, rates=rates[1:], weights=weights)
+        yield f"mzsr{steps}_{name}", _whole(meta_net, weights, low, scale, tile)
     weights, _ = meta.adapt(nets["pretrain"], part, kernels["true"], scale, rates=rates)
     yield f"finetune{steps}_true", _whole(nets["pretrain"], weights, low, scale, tile)
 
