@@ -64,7 +64,8 @@ def test_no_step_is_plain_evaluation() -> None:
     weights, losses = meta.adapt(net, low, None, 2, rates=[])
     assert losses == []
     assert meta.restore(net, low, 2, weights=weights).equal(meta.restore(net, low, 2))
-    assert meta.restore(net, low, 2).equal(net(resize.cubic(low, 2)).clamp(0, 1).detach())
+    plain = net(resize.cubic(low, 2)).clamp(0, 1).detach()
+    assert float((meta.restore(net, low, 2) - plain).abs().max()) < 1e-6  # another memory order, other last digits
 
 
 def test_adaptation_lowers_the_sons_loss_and_leaves_the_net_alone() -> None:
