@@ -11,7 +11,8 @@ import pytest
 from pipelines import server
 from tests.conftest import Toy, wait_until
 
-# A tiny training through the real loop: 60 slow steps, a state saved every few of them.
+# A tiny training through the real loop: 60 slow steps, a state saved every few of them. While a file `hold` is there it
+# stops short of its end, so that a test which is slow to kill it still kills it at work.
 TRAIN = """
 import time
 import torch
@@ -25,6 +26,8 @@ adam = torch.optim.Adam(net.parameters(), lr=0.01)
 def step(index):
     (stage.root / "steps.txt").open("a").write(f"{index}\\n")
     time.sleep(0.06)
+    while index >= 40 and (stage.root / "hold").exists():
+        time.sleep(0.02)
     batch = torch.randn(8, 4, generator=seeds.generator(stage.seed, stage.name, index))
     loss = (net(batch) - batch).square().mean()
     adam.zero_grad()
@@ -69,6 +72,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, environment: dict[str,
 def test_killed_run_resumes_to_the_same_bytes(toy: Toy, undisturbed: dict[str, bytes], victim: str) -> None:
     """SIGKILL of the stage, or of dvc: nothing lives on after five seconds; the next repro ends with equal bytes."""
     toy.stage("pretrain", TRAIN)
+    (toy.root / "hold").touch()
     process = toy.start("dvc", "repro")
     wait_until(lambda: len(_steps(toy)) > 20, process=process)
     [worker] = _children(process.pid)
@@ -79,6 +83,7 @@ def test_killed_run_resumes_to_the_same_bytes(toy: Toy, undisturbed: dict[str, b
     assert process.returncode != 0
     before = len(_steps(toy))
     assert before < 60
+    (toy.root / "hold").unlink()
     code, said = toy.run("dvc", "repro")
     assert code == 0, said
     again = _steps(toy)[before:]
@@ -92,10 +97,12 @@ def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None
     from mlflow.tracking import MlflowClient
 
     toy.stage("pretrain", TRAIN)
+    (toy.root / "hold").touch()
     process = toy.start("pretrain")
     wait_until(lambda: len(_steps(toy)) > 20, process=process)
     process.kill()
     process.communicate(timeout=10)
+    (toy.root / "hold").unlink()
     assert toy.prefect_states(process.pid) == ["RUNNING"]
     code, said = toy.run("pretrain")
     assert code == 0, said
@@ -112,9 +119,11 @@ def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None
 def test_two_repros_at_once(toy: Toy, undisturbed: dict[str, bytes]) -> None:
     """The second says that the first is at work and ends; the first is unharmed."""
     toy.stage("pretrain", TRAIN)
+    (toy.root / "hold").touch()
     first = toy.start("dvc", "repro")
     wait_until(lambda: len(_steps(toy)) > 3, process=first)
     code, said = toy.run("dvc", "repro")
+    (toy.root / "hold").unlink()
     assert code != 0
     assert "is busy, it is being blocked by" in said or "already running" in said, said
     said, _ = first.communicate(timeout=120)
