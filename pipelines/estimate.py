@@ -14,7 +14,7 @@ SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
 
 def estimate(stage: Stage) -> None:
     """Estimate the kernel of each low-resolution test image without ground truth (DKP)."""
-    from srfoundry import images, kernels, report
+    from srfoundry import banks, images, report
     from srfoundry.blind.dkp import Settings
     from srfoundry.progress import track
 
@@ -25,7 +25,7 @@ def estimate(stage: Stage) -> None:
         photographs = images.find(stage.input(f"data/synthesize/held_out/{name}"))
         found = {path.stem: _kernel(stage, name, path, guess) for path in track(photographs, f"estimate {name}")}
         # Only now, with the estimates on disk, is the truth read.
-        true = kernels.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
+        true = banks.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
         for photograph, kernel in found.items():
             quality, without = _quality(kernel, true), _quality(guess, true)
             row = {"kernel_psnr": quality, "prior_mean_psnr": without, "gain": quality - without}

@@ -55,12 +55,12 @@ def evaluate(stage: Stage) -> None:
 
 def _kernels(stage: Stage, test: str, name: str) -> "dict[str, Tensor | None]":
     """What adaptation is told of the blur; None stands for MATLAB's bicubic."""
-    from srfoundry import kernels
+    from srfoundry import banks
 
     if test == "bicubic":
         return {"true": None}
-    true = kernels.read(stage.input(f"data/synthesize/kernels/{test}.npy"))
-    estimated = kernels.read(stage.input(f"data/estimate/{test}/{name}.npy"))
+    true = banks.read(stage.input(f"data/synthesize/kernels/{test}.npy"))
+    estimated = banks.read(stage.input(f"data/estimate/{test}/{name}.npy"))
     return {"true": true, "estimated": estimated, "bicubic": None}
 
 

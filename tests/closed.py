@@ -1,14 +1,16 @@
 """Small closed loops for the tests of DRN, dual training, search and pruning: nets, photographs, the golden weights."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srfoundry import dataset
+from srfoundry import images, prepare, sources
 from srfoundry.dataset import Patches
 from srfoundry.networks.drn import DRN, DualNets, MeanShift, start_at_bicubic
+from srfoundry.parallel import threads
 from srfoundry.seeds import generator, redraw
 from tests.conftest import golden
 
@@ -41,11 +43,20 @@ def fill(net: nn.Module) -> None:
 
 def photographs(folder: Path) -> Patches:
     """A prepared set of two smooth random images, 64 pixels a side."""
-    images: list[tuple[str, Tensor]] = []
+    found: dict[str, Tensor] = {}
     for name in ("one", "two"):
         coarse = torch.rand(1, 3, 16, 16, generator=generator(3, name))
-        images.append((name, torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear").clamp(0, 1)))
-    dataset.prepare(folder, images, [1, 2, 4])
+        found[name] = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear").clamp(0, 1)
+    return prepared(folder, found, [1, 2, 4])
+
+
+def prepared(folder: Path, photographs: Mapping[str, Tensor], factors: Sequence[int]) -> Patches:
+    """A prepared set of images in memory, by way of files, as everybody's photographs come."""
+    files = {}
+    for name, image in photographs.items():
+        images.write(image, folder / "files" / f"{name}.png")
+        files[name] = sources.Photograph(folder / "files" / f"{name}.png", image.shape[-2], image.shape[-1], "")
+    prepare.prepare(folder, files, factors, mapped=threads(1))
     return Patches.open(folder)
 
 

@@ -1,30 +1,57 @@
 """Patches are aligned across reductions, drawn from a seed alone, and cover all eight symmetries."""
 
+import math
+import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from srfoundry import dataset, resize
-from srfoundry.dataset import Patches
+from srfoundry import dataset, images, resize
+from srfoundry.dataset import Patches, ahead
 from srfoundry.errors import FoundryError
 from srfoundry.images import from_uint8
+from srfoundry.parallel import threads
+from srfoundry.prepare import prepare
 from srfoundry.seeds import generator
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What preparing needs to know of a photograph."""
+
+    path: Path
+    height: int
+    width: int
+
+
 def photograph(height: int, width: int, seed: int) -> torch.Tensor:
+    """Noise of 8 bits, so that every patch can be told from every other."""
     levels = torch.randint(0, 256, (1, height, width, 3), generator=generator(seed), dtype=torch.uint8)
     return from_uint8(levels)
 
 
+def written(folder: Path, photographs: dict[str, torch.Tensor], factors: list[int]) -> Patches:
+    """Prepare a set of images in [0, 1], by way of files, and open it."""
+    found: dict[str, Examined] = {}
+    for name, image in photographs.items():
+        path = folder / "files" / f"{name}.png"
+        images.write(image, path)
+        found[name] = Examined(path, image.shape[-2], image.shape[-1])
+    prepare(folder, found, factors, mapped=threads(1))
+    return Patches.open(folder)
+
+
 @pytest.fixture
 def patches(tmp_path: Path) -> Patches:
-    sizes = [("a", 41, 50), ("b", 64, 37)]
-    dataset.prepare(tmp_path, [(name, photograph(h, w, h)) for name, h, w in sizes], [1, 2, 4])
-    return Patches.open(tmp_path)
+    """Two photographs whose sizes are no multiples of the reductions."""
+    return written(tmp_path, {"a": photograph(41, 50, 41), "b": photograph(64, 37, 64)}, [1, 2, 4])
 
 
 def test_whole_photographs_come_back_cropped_to_a_multiple(patches: Patches) -> None:
+    """Reductions are MATLAB's, of the 8-bit pixels."""
     assert patches.photographs() == ["a", "b"]
     assert patches.image("a").equal(photograph(41, 50, 41)[..., :40, :48])
     levels = (patches.image("b") * 255).round().to(torch.uint8)
@@ -32,8 +59,10 @@ def test_whole_photographs_come_back_cropped_to_a_multiple(patches: Patches) -> 
 
 
 def test_every_patch_is_a_symmetry_of_an_aligned_window(patches: Patches) -> None:
+    """At all reductions the same window, turned the same way."""
     batch = patches.batch(24, 16, rng=generator(1, "batch"))
     assert {factor: tuple(x.shape[-2:]) for factor, x in batch.items()} == {1: (16, 16), 2: (8, 8), 4: (4, 4)}
+    assert all(x.dtype == torch.float32 and x.is_contiguous() for x in batch.values())
     turns = set()
     for high, low in zip(batch[1], batch[4], strict=True):
         found = None
@@ -53,30 +82,115 @@ def test_every_patch_is_a_symmetry_of_an_aligned_window(patches: Patches) -> Non
 
 
 def turned(image: torch.Tensor, which: int) -> torch.Tensor:
+    """One of the square's eight symmetries."""
     flipped = image.flip(-1) if which >= 4 else image
     return torch.rot90(flipped, which % 4, dims=(-2, -1))
 
 
 def test_draws_depend_on_the_seed_alone(patches: Patches) -> None:
+    """Not on the reductions asked for, on what was drawn before, or on the process."""
     first, again, other = (patches.batch(4, 16, rng=generator(seed, "b"))[1] for seed in (1, 1, 2))
     assert first.equal(again) and not first.equal(other)
+    some = patches.batch(4, 16, rng=generator(1, "b"), factors=[2])
+    assert list(some) == [2] and some[2].equal(patches.batch(4, 16, rng=generator(1, "b"))[2])
+    copied = pickle.loads(pickle.dumps(patches))
+    assert copied.batch(4, 16, rng=generator(1, "b"))[1].equal(first)
+
+
+def test_photographs_are_drawn_evenly_and_only_those_kept(tmp_path: Path) -> None:
+    """Whatever their sizes; a set with some of its photographs gives patches of those."""
+    stripes = torch.arange(64) % 2 / 10
+    made = {
+        name: (level + stripes).expand(1, 3, rows, 64) for name, level, rows in [("dark", 0, 32), ("light", 0.8, 320)]
+    }
+    patches = written(tmp_path, made, [1])
+    light = patches.batch(400, 16, rng=generator(1))[1].mean(dim=(1, 2, 3)) > 0.5
+    assert 160 < int(light.sum()) < 240
+    some = patches.only(["dark", "none"])
+    assert some.photographs() == ["dark"]
+    assert float(some.batch(20, 16, rng=generator(1))[1].max()) < 0.2
 
 
 def test_flat_patches_are_avoided(tmp_path: Path) -> None:
+    """A half-empty photograph gives few empty patches, an empty one gives them all the same."""
     image = torch.full((1, 3, 64, 64), 0.5)
     image[..., 40:, 40:] = photograph(24, 24, 1)
-    dataset.prepare(tmp_path, [("half", image)], [1])
-    batch = Patches.open(tmp_path).batch(32, 16, rng=generator(1))[1]
+    patches = written(tmp_path, {"half": image, "empty": torch.full((1, 3, 64, 64), 0.5)}, [1])
+    batch = patches.only(["half"]).batch(32, 16, rng=generator(1))[1]
     assert float((batch.std(dim=(1, 2, 3)) > 0.01).float().mean()) > 0.8
+    assert patches.only(["empty"]).batch(4, 16, rng=generator(1))[1].std() == 0
+
+
+def test_flat_is_what_mzsr_calls_flat() -> None:
+    """The exact sums decide as the paper's logarithm of the mean squared gradient does."""
+    noise = np.random.default_rng(1).integers(0, 256, (60, 12, 12, 3))
+    strength = np.linspace(0, 0.3, 60).reshape(-1, 1, 1, 1)
+    patches = (128 + strength * (noise - 128)).astype(np.uint8)
+    levels = patches / 255
+    down, right = (levels[:, 1:, :-1] - levels[:, :-1, :-1], levels[:, :-1, 1:] - levels[:, :-1, :-1])
+    texture = np.log((down**2 + right**2).mean(axis=(1, 2, 3)) + 1e-10)
+    flat = dataset._flat(patches)
+    assert (flat == (texture < dataset.FLAT)).all() and 0 < flat.sum() < 60
+    assert math.isclose(texture[0], math.log(1e-10))
+
+
+def test_what_was_read_leaves_memory_without_a_trace(patches: Patches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letting go of the files' pages, even at every window, changes no patch."""
+    before = patches.batch(20, 16, rng=generator(1))
+    monkeypatch.setattr(dataset, "RESIDENT", -1)
+    after = patches.batch(20, 16, rng=generator(1))
+    assert all(before[factor].equal(after[factor]) for factor in (1, 2, 4))
 
 
 def test_misfits_are_said(patches: Patches, tmp_path: Path) -> None:
+    """What, got, do; and a set that is damaged is never read."""
     with pytest.raises(FoundryError, match="multiple of 4, got 18"):
         patches.batch(1, 18, rng=generator(1))
-    with pytest.raises(FoundryError, match="smaller than a patch"):
-        patches.batch(1, 60, rng=generator(1))
+    with pytest.raises(FoundryError, match=r"b \(64x36\) is smaller than a patch of 40"):
+        patches.batch(1, 40, rng=generator(1))
+    with pytest.raises(FoundryError, match=r"has reductions \[1, 2, 4\], got \[3\]"):
+        patches.batch(1, 16, rng=generator(1), factors=[3])
+    with pytest.raises(FoundryError, match="no photograph"):
+        patches.only([]).batch(1, 16, rng=generator(1))
     with pytest.raises(FoundryError, match="dvc repro synthesize"):
         Patches.open(tmp_path / "none")
-    (tmp_path / "index.json").write_text("{")
-    with pytest.raises(FoundryError, match="damaged"):
+    with (tmp_path / "x2.bin").open("rb+") as file:
+        file.truncate(3012)
+    with pytest.raises(FoundryError, match="x2.bin has 3012 of 3168 bytes"):
         Patches.open(tmp_path)
+    (tmp_path / "x2.bin").unlink()
+    with pytest.raises(FoundryError, match="damaged .x2.bin is missing"):
+        Patches.open(tmp_path)
+    for text in ("{", "[]", '{"factors": [1], "photographs": [{"name": "a"}]}'):
+        (tmp_path / "index.json").write_text(text)
+        with pytest.raises(FoundryError, match="damaged"):
+            Patches.open(tmp_path)
+
+
+def test_steps_made_ahead_are_the_same_steps() -> None:
+    """From any step on, in any order; an error belongs to its step."""
+    made: list[int] = []
+
+    def make(step: int) -> int:
+        made.append(step)
+        if step == 402:
+            raise FoundryError("step 402 is bad")
+        return step * step
+
+    at = ahead(make)
+    assert [at(400), at(401)] == [160000, 160801]
+    with pytest.raises(FoundryError, match="402"):
+        at(402)
+    assert [at(step) for step in (403, 7, 8, 7)] == [162409, 49, 64, 49]
+    assert made[:4] == [400, 401, 402, 403], "each once, in order"
+
+
+def test_steps_ahead_leave_this_thread_its_cores() -> None:
+    """The thread that makes them computes on one core, and nobody else does for that."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert ahead(lambda step: torch.get_num_threads())(1) == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,14 +1,13 @@
 """Kernels follow MZSR's formula, sum to 1, and what is none is refused."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import golden
 
-from srfoundry import kernels
+from srfoundry import conventions, kernels
 from srfoundry.errors import FoundryError
 from srfoundry.seeds import generator
 
@@ -61,15 +60,41 @@ def test_what_is_no_kernel_is_refused(kernel: torch.Tensor, said: str) -> None:
         kernels.check(kernel)
 
 
-def test_kernels_are_read_from_files_and_never_unpickled(tmp_path: Path) -> None:
-    kernel = one(5, 2, 1, 0.3)[0].numpy()
-    np.save(tmp_path / "a.npy", kernel)
-    np.savez(tmp_path / "a.npz", kernel=kernel)
-    for name in ("a.npy", "a.npz"):
-        assert np.allclose(kernels.read(tmp_path / name)[0].numpy(), kernel)
-    np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    (tmp_path / "text.npy").write_text("no kernel")
-    np.save(tmp_path / "three.npy", np.zeros((2, 3, 3)))
-    for name in ("object.npy", "text.npy", "three.npy", "none.npy"):
-        with pytest.raises(FoundryError, match=name):
-            kernels.read(tmp_path / name)
+@pytest.mark.parametrize("family", kernels.FAMILIES)
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_every_family_is_centred_positive_and_drawn_from_the_seed_alone(family: str, scale: int) -> None:
+    bank, values = kernels.FAMILIES[family](200, size=21, scale=scale, rng=generator(1, family))
+    again, _ = kernels.FAMILIES[family](200, size=21, scale=scale, rng=generator(1, family))
+    kernels.check(bank)
+    assert bank.equal(again) and float(bank.min()) >= 0 and all(len(column) == 200 for column in values.values())
+    away = (conventions.centre_of_mass(bank.double()) - 10).abs().max()
+    assert float(away) < (0.15 if family == "noisy" else 1e-6)  # cut ringing moves a noisy kernel a little
+    assert float((bank[0] - bank[1]).abs().max()) > 1e-3
+
+
+def test_noise_multiplies_each_tap() -> None:
+    """DIV2KRK's recipe: within the level of a Gaussian, and no two kernels alike."""
+    bank, values = kernels.draw_noisy(50, size=21, scale=2, rng=generator(1), level=0.4)
+    still, _ = kernels.draw_noisy(50, size=21, scale=2, rng=generator(1), level=0.0)
+    clean = kernels.gaussian(21, values["variance1"], values["variance2"], values["theta"])
+    assert float((still - clean).abs().max()) < 1e-6
+    heavy = clean > 0.02
+    ratio = (bank.double() / clean)[heavy]
+    assert float(ratio.std()) > 0.1 and 0.3 < float(ratio.min()) and float(ratio.max()) < 2.0
+
+
+def test_a_line_has_its_length_and_angle() -> None:
+    kernel = kernels.line(31, torch.tensor([12.0], dtype=torch.float64), torch.tensor([0.0], dtype=torch.float64))[0]
+    axis = torch.arange(31, dtype=torch.float64) - 15
+    assert float(kernel[15].sum()) == pytest.approx(1.0)
+    # variance of a uniform line, and of the bilinear spread of its points
+    assert float((kernel.sum(0) * axis**2).sum()) == pytest.approx(12.0**2 / 12, abs=0.3)
+    upright = kernels.line(31, torch.tensor([12.0]), torch.tensor([math.pi / 2]))[0]
+    assert float((upright.T - kernel).abs().max()) < 1e-5
+
+
+def test_a_path_keeps_its_centre_and_stays_inside() -> None:
+    path = torch.tensor([[[0.25, -3.5], [0.75, 1.5], [90.0, 0.0]]], dtype=torch.float64)
+    kernel = kernels.splat(9, path[:, :2])
+    assert conventions.centre_of_mass(kernel)[0].tolist() == pytest.approx([4.5, 3.0])
+    kernels.check(kernels.splat(9, path))

@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import dataset, degrade, kernels, meta, resize
+from srfoundry import degrade, kernels, meta, resize
 from srfoundry.errors import FoundryError
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.seeds import generator, redraw
+from tests.closed import prepared
 
 
 def small(width: int = 8) -> MZSR:
@@ -98,8 +99,7 @@ def test_son_is_the_degradation_of_the_image_itself() -> None:
 def test_one_patch_overfits_and_runs_repeat_bit_by_bit(tmp_path: Path) -> None:
     blocks = torch.rand(1, 3, 8, 8, generator=generator(5))  # edges on which bicubic fails
     image = blocks.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
-    dataset.prepare(tmp_path / "set", [("a", image)], [1, 2])
-    patches = dataset.Patches.open(tmp_path / "set")
+    patches = prepared(tmp_path / "set", {"a": image}, [1, 2])
     bank, _ = kernels.sample(4, size=7, low=1.0, high=2.0, rng=generator(3))
     ends = []
     for run in range(2):

@@ -30,8 +30,18 @@ def test_bicubic_row_of_the_published_table() -> None:
     for name, published in PUBLISHED.items():
         low = images.read(golden(f"golden/mzsr_g20/{name}.png"))
         high = images.read(next(golden("test/Set5").glob(f"*{name}*")))[..., : low.shape[-2] * 2, : low.shape[-1] * 2]
-        # the table rounds Y to integers, we do not: a few hundredths of a dB
-        assert metrics.psnr_y(resize.cubic(low, 2), high, 2) == pytest.approx(published, abs=0.05)
+        restored = resize.cubic(low, 2)
+        assert metrics.psnr_y(restored, high, 2, whole=True) == pytest.approx(published, abs=1e-3)
+        # not rounding Y to whole numbers, as is usual: a few hundredths of a dB
+        assert metrics.psnr_y(restored, high, 2) == pytest.approx(published, abs=0.05)
+
+
+def test_psnr_equals_the_reference() -> None:
+    stored = np.load(golden("golden/reference/mzsr_metrics.npz"))
+    a, b = (images.from_uint8(torch.from_numpy(stored[name])[None]) for name in ("a", "b"))
+    for border in (2, 4):
+        assert metrics.psnr_y(a, b, border, whole=True) == pytest.approx(float(stored[f"psnr_crop{border}"]), abs=1e-5)
+    assert metrics.psnr_y(a, b, 2) == pytest.approx(float(stored["psnr_crop2_unroundedY"]), abs=1e-5)
 
 
 def test_luma_equals_the_reference() -> None:

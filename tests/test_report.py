@@ -8,20 +8,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srfoundry import kernels, report, resize, seeds
+from srfoundry import images, kernels, report, resize, seeds
 
 HIGH = torch.rand(1, 3, 120, 160, generator=seeds.generator(0, "report"))
 LOW = resize.cubic(HIGH, 0.5).clamp(0, 1)
 ENLARGED = resize.cubic(LOW, 2)
 KERNEL = kernels.gaussian(15, torch.tensor([4.0]), torch.tensor([1.0]), torch.tensor([0.5]))
 ROW = (LOW, {"ours": ENLARGED}, HIGH, None)
+PHOTO = next(path for path in images.bundled() if path.stem == "coffee")
 DRAWINGS: dict[str, Callable[[Path], None]] = {
     "comparison": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, HIGH),
     "without truth": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, None, box=(10, 20, 64, 48)),
     "hero": lambda path: report.hero(path, [ROW, ROW]),
-    "kernels": lambda path: report.kernels(path, {"true": KERNEL, "estimated": KERNEL[0]}),
+    "kernels": lambda path: report.kernels(path, {"true": KERNEL, **{f"bank {i}": KERNEL[0] for i in range(9)}}),
     "scatter": lambda path: report.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),
-    "blind": lambda path: report.blind(path, LOW, ENLARGED, HIGH, KERNEL, "estimated kernel"),
+    "blind": lambda path: report.blind(path, LOW, {"before": ENLARGED, "after": HIGH}, KERNEL, "kernel"),
+    "skipped": lambda path: report.skipped(path, 3, {f"{i}.jpg": "torn " * 40 for i in range(99)}, [[("a", PHOTO)] * 2]),
 }
 
 

@@ -7,6 +7,8 @@ from conftest import golden
 from PIL import Image
 
 from srfoundry import resize
+from srfoundry.errors import FoundryError
+from srfoundry.seeds import generator
 
 
 def test_eight_bit_reduction_equals_matlabs() -> None:
@@ -44,6 +46,33 @@ def test_a_ramp_is_resampled_exactly_inside() -> None:
     enlarged = resize.cubic(ramp, 2)[0, 0, 4, 8:-8]
     expected = (torch.arange(80, dtype=torch.float64) + 0.5)[8:-8] / 2 - 0.5
     assert float((enlarged - expected).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("border", ["symmetric", "replicate"])
+@pytest.mark.parametrize("scale", [0.3, 0.5, 1.7, (0.5, 2), (3, 0.4)])
+def test_eight_bits_are_rounded_after_each_pass(border: resize.Border, scale: resize.Scale) -> None:
+    """Each pass is the float one on whole levels, half up; the smaller scale is done first, as MATLAB does."""
+    levels = torch.randint(0, 256, (2, 3, 21, 34), dtype=torch.uint8, generator=generator(1))
+    rows, columns = scale if isinstance(scale, tuple) else (scale, scale)
+    passes = [(rows, 1), (1, columns)] if rows <= columns else [(1, columns), (rows, 1)]
+    expected = levels.double()
+    for each in passes:
+        expected = torch.floor(resize.cubic(expected, each, border=border) + 0.5).clamp(0, 255)
+    made = resize.cubic_uint8(levels, scale, border=border)
+    assert tuple(made.shape[-2:]) == resize.output_size(levels, scale)
+    assert made.double().equal(expected)
+
+
+def test_conventions_differ_at_the_border_alone() -> None:
+    levels = torch.randint(0, 256, (1, 1, 40, 40), dtype=torch.uint8, generator=generator(1))
+    old, new = (resize.cubic_uint8(levels, 0.5, border=border) for border in ("replicate", "symmetric"))
+    assert old[..., 2:-2, 2:-2].equal(new[..., 2:-2, 2:-2]) and not old.equal(new)
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan"), (2, 0)])
+def test_an_impossible_scale_is_said(scale: resize.Scale) -> None:
+    with pytest.raises(FoundryError, match="above 0"):
+        resize.cubic(torch.zeros(1, 1, 4, 4), scale)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

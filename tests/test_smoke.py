@@ -17,7 +17,14 @@ REPO = Path(__file__).resolve().parent.parent
 STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
-    "synthesize": {"source": "folder", "held_out": ["coffee"], "validation": ["rocket"], "smallest": 64, "bank": 4},
+    "synthesize": {
+        "source": "folder",
+        "held_out": ["coffee"],
+        "validation": ["rocket"],
+        "smallest": 64,
+        "bank": {"gaussian": 2, "noisy": 2, "line": 2, "trajectory": 2},
+        "on_bad_image": "skip",
+    },
     "pretrain": {"width": 8, "depth": 3, "patch": 32, "batch": 2, "steps": 3},
     "metatrain": {"warmup_steps": 2, "warmup_patch": 32, "warmup_batch": 2, "steps": 2, "tasks": 2, "shots": 1},
     "dual": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3, "warmup": 1},
@@ -56,6 +63,8 @@ def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     for path in images.bundled():
         if path.stem in ("coffee", "rocket", "china", "camera", "ihc", "motorcycle_left"):
             images.write(images.read(path)[..., 100:196, 150:254], root / "photographs" / f"{path.stem}.png")
+    images.write(images.read(root / "photographs" / "coffee.png"), root / "photographs" / "again" / "coffee.jpg")
+    (root / "photographs" / "torn.jpg").write_bytes(b"no photograph")
     return root
 
 
@@ -84,6 +93,9 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     said = repro(factory, environment)
     assert [stage for stage in STAGES if f"Running stage '{stage}'" not in said] == []
     assert all(figures(factory, stage) for stage in STAGES)
+    data = figures(factory, "synthesize")
+    assert data["photographs"]["held_out"] == ["again__coffee", "coffee"], "a copy of a test photograph went elsewhere"
+    assert list(data["skipped"]) == ["torn.jpg"] and data["one_scene"] == [["again__coffee", "coffee"]]
     scores = figures(factory, "evaluate")
     for method in ("mzsr0", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
         assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])

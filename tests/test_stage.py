@@ -66,7 +66,7 @@ def test_key_follows_params_code_and_inputs(toy: Toy) -> None:
     (toy.root / "input.txt").write_text("one")
     shared = given.shared.model_copy(update={"seed": given.shared.seed + 1})
     assert key(given.model_copy(update={"shared": shared})) != first
-    synthesize = given.synthesize.model_copy(update={"bank": given.synthesize.bank + 1})
+    synthesize = given.synthesize.model_copy(update={"smallest": given.synthesize.smallest + 1})
     assert key(given.model_copy(update={"synthesize": synthesize})) == first
     (toy.root / "pretrain.py").write_text("# changed\n")
     assert key() != first

@@ -10,24 +10,27 @@ from pipelines.graph import Graph
 from srfoundry.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
-HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory"}  # files of pipelines/ that are no stages
+HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan"}  # files of pipelines/ that are no stages
 STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
 # Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
 WATCHING = {
     "pipelines/__init__.py",
+    "pipelines/fan.py",
     "pipelines/graph.py",
     "pipelines/server.py",
     "pipelines/watch.py",
     "src/srfoundry/errors.py",
+    "src/srfoundry/parallel.py",
     "src/srfoundry/params.py",
     "src/srfoundry/progress.py",
     "src/srfoundry/registry.py",
     "src/srfoundry/tracking.py",
 }
 LAYERS = [
-    "errors params images kernels resize metrics seeds progress photograph sources",
+    "errors params images kernels conventions resize metrics seeds progress parallel photograph "
+    "download unpack likeness sources banks",
     "degrade networks",
-    "checkpoint dataset fit restore",
+    "checkpoint dataset prepare testsets fit restore",
     "meta dual compress blind export tracking registry report",
     "apply trials",
     "commands",

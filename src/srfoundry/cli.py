@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   srfoundry restore old.png                            unknown blur: kernel found, network adapted to this image
   srfoundry restore old.png --kernel blur.npy --steps 5
   srfoundry degrade sharp.png --width 2.0              make a test case: blurred and half the size
+  srfoundry degrade sharp.png --family trajectory --noise 2 --jpeg 80 --scale 4
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
   srfoundry models                                     what is registered, who is champion
   srfoundry info exports/pruned.onnx                   the card inside a model
@@ -35,6 +36,13 @@ DKP estimates the blur kernel from the image alone. The meta-trained MZSR networ
 the image's own reduced copy, made with that kernel. Written: the restored image, the kernel (NAME_kernel.npy) and a
 picture of the kernel with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and
 reduced again, explains the input. Run it in the project's folder, after `make repro`."""
+
+DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression if asked to.
+
+Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of both beside the original
+(NAME_kernel.png). Conventions: mzsr keeps the top-left pixel of each block under a centred kernel; kernelgan (DIV2KRK)
+is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders. A kernel file is used as its convention
+says; --width and --family are put where the convention has its centre. All kernels are written as correlations."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add = command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE).add_argument
     add("image", type=Path, help="an image")
     add("--out", type=Path, help="file or folder to write (default: NAME_restored.png beside the input)")
-    add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy or .npz kernel, odd size, sum 1")
+    add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
+    _convention(add)
     add("--steps", type=_whole(0), default=10, help="gradient steps of adaptation (default: 10; 1 is fast)")
     add(
         "--model",
@@ -88,12 +97,25 @@ def _parser() -> argparse.ArgumentParser:
         help="step sizes and estimation settings (default: %(default)s)",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
-    add = command("degrade", commands.degrade, "blur and shrink a sharp image: a test case").add_argument
+    add = command("degrade", commands.degrade, "blur and shrink a sharp image: a test case", DEGRADE).add_argument
     add("image", type=Path, help="a sharp image")
     add("--out", type=Path, help="file to write (default: NAME_low.png)")
-    add("--width", type=float, default=2.0, help="standard deviation of the Gaussian blur in pixels (default: 2.0)")
-    add("--kernel", type=Path, metavar="FILE", help="a .npy or .npz kernel instead of the Gaussian")
-    add("--scale", type=_whole(2), default=2, help="reduction (default: 2)")
+    add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")
+    add("--width", type=_positive, default=2.0, help="standard deviation of the Gaussian blur, pixels (default: 2.0)")
+    families = ["gaussian", "noisy", "line", "trajectory"]
+    add("--family", choices=families, help="a random kernel of a family instead (see --seed)")
+    add("--kernel", type=Path, metavar="FILE", help="a .npy, .npz, .mat or .png kernel instead")
+    _convention(add)
+    add("--decimation", choices=["direct", "bicubic"], default="direct", help="how to reduce (default: direct)")
+    add("--border", choices=["reflect", "replicate", "circular"], help="what lies outside (default: the convention's)")
+    add(
+        "--noise",
+        type=_positive,
+        default=0.0,
+        help="standard deviation of white noise, of 255 grey levels (default: 0)",
+    )
+    add("--jpeg", type=_whole(1), metavar="QUALITY", help="compress the result, quality 1 to 95")
+    add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
     add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
     add("images", type=Path, nargs="+", help="sharp photographs")
     add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")
@@ -103,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
         "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"
     )
     return parser
+
+
+def _convention(add: Any) -> None:
+    names = ["mzsr", "dkp", "usrnet", "kernelgan"]
+    add("--convention", choices=names, default="mzsr", help="whose kernels: flips, centres, borders (default: mzsr)")
 
 
 def _model_options(add: Any) -> None:
@@ -116,6 +143,16 @@ def _model_options(add: Any) -> None:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
     threads = len(os.sched_getaffinity(0))
     add("--threads", type=_whole(1), default=threads, help="CPU threads (default: %(default)s)")
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e3:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1000, got {text!r}")
+    return number
 
 
 def _whole(least: int) -> Any:

@@ -66,9 +66,7 @@ def upscale(options: argparse.Namespace) -> int:
 
 def restore_blindly(options: argparse.Namespace) -> int:
     """Estimate the kernel, adapt, restore."""
-    import numpy as np
-
-    from srfoundry import apply, checkpoint, images, kernels, params, photograph, report, restore
+    from srfoundry import apply, banks, checkpoint, images, params, photograph, report, restore
     from srfoundry.progress import bar
 
     chosen = params.load(options.params)
@@ -83,7 +81,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     rates = chosen.metatrain.rates
     rates = [*rates, *[rates[-1]] * options.steps][: options.steps]
     if options.kernel is not None:
-        kernel = kernels.read(options.kernel)
+        kernel = banks.read(options.kernel, options.convention)
     else:
         kernel = _estimate(apply.window(original.image, apply.LOOK).to(device), card.scale, chosen, options.image.stem)
     height, width = original.image.shape[-2:]
@@ -99,9 +97,10 @@ def restore_blindly(options: argparse.Namespace) -> int:
         )
     photograph.write(images.to_uint8(found.restored), original, target)
     stem = target.with_name(f"{target.stem}_kernel")
-    np.save(stem.with_suffix(".npy"), found.kernel[0].numpy())
+    banks.save(found.kernel[0], stem.with_suffix(".npy"))
     caption = "estimated kernel" if options.kernel is None else "given kernel"
-    report.blind(stem.with_suffix(".png"), original.image, found.bicubic, found.restored, found.kernel, caption)
+    shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}
+    report.blind(stem.with_suffix(".png"), original.image, shown, found.kernel, caption)
     say(f"{target}  (x{card.scale}, {len(found.losses)} steps)")
     say(f"{stem}.npy  and  {stem}.png")
     say(f"consistency D(restored) = input: {found.consistency:.2f} dB  (bicubic: {found.consistency_bicubic:.2f} dB)")
@@ -110,21 +109,52 @@ def restore_blindly(options: argparse.Namespace) -> int:
 
 def degrade(options: argparse.Namespace) -> int:
     """Blur and decimate a sharp photograph: a test case for `restore`."""
+    from srfoundry import banks, conventions, images, report, seeds, testsets
+    from srfoundry import degrade as physics
+
+    target = options.out or options.image.with_name(f"{options.image.stem}_low.png")
+    if target.resolve() == options.image.resolve():
+        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    kernel = _blur(options)
+    high = testsets.exact(options.image, options.scale)
+    low = physics.degrade(
+        high,
+        kernel,
+        options.scale,
+        decimation=options.decimation,
+        border=options.border or conventions.get(options.convention).border,
+        noise=options.noise / 255,
+        jpeg=options.jpeg,
+        rng=seeds.generator(options.seed, "degrade", "noise"),
+    ).float()
+    images.write(low, target)
+    stem = target.with_name(f"{target.stem}_kernel")
+    banks.save(kernel[0], stem.with_suffix(".npy"))
+    report.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")
+    say(f"{target}  ({low.shape[-1]}x{low.shape[-2]}, 1/{options.scale} of {options.image.name})")
+    say(f"{stem}.npy  and  {stem}.png")
+    return 0
+
+
+def _blur(options: argparse.Namespace) -> "torch.Tensor":
+    """The kernel that the options of `degrade` describe, as a correlation."""
+    import math
+
     import torch
 
-    from srfoundry import degrade as physics
-    from srfoundry import images, kernels
+    from srfoundry import banks, conventions, kernels, seeds
 
-    image = images.read(options.image)
-    if options.kernel is not None:
-        kernel = kernels.read(options.kernel)
+    if options.kernel is not None:  # it stands where its program has it
+        return banks.read(options.kernel, options.convention)
+    if options.family is not None:
+        rng = seeds.generator(options.seed, "degrade", options.family)
+        kernel = kernels.FAMILIES[options.family](1, size=21, scale=options.scale, rng=rng)[0]
     else:
-        variance = torch.tensor([options.width**2])
-        kernel = kernels.gaussian(15, variance, variance, torch.zeros(1))
-    target = options.out or options.image.with_name(f"{options.image.stem}_low.png")
-    images.write(physics.degrade(image, kernel, options.scale), target)
-    say(str(target))
-    return 0
+        variance = torch.tensor([options.width**2], dtype=torch.float64)
+        size = 2 * math.ceil(3.5 * options.width) + 1
+        kernel = kernels.gaussian(size, variance, variance, 0 * variance).float()
+    placed = conventions.convert(kernel, "mzsr", options.convention, options.scale, keep="blur")
+    return conventions.correlation(placed, options.convention)
 
 
 def compare(options: argparse.Namespace) -> int:

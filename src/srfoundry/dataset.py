@@ -1,32 +1,56 @@
-"""Training photographs as memory-mapped pixels, and aligned random patches from them, the same for every worker."""
+"""Training photographs as memory-mapped pixels, and aligned random patches from them, the same for every worker.
+
+Sets are written by prepare.py; each photograph lies at reductions 1, 2, ... in files of 8-bit pixels, `h w c`.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+import mmap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from srfoundry import resize
-from srfoundry.checkpoint import write_bytes
 from srfoundry.errors import FoundryError
 from srfoundry.images import from_uint8
+from srfoundry.parallel import one_core_each
 
+INDEX = "index.json"
 FLAT = -6.0  # MZSR keeps a patch if the logarithm of its mean squared gradient is at least this
 TRIES = 8  # draws before a flat patch is taken all the same
+RESIDENT = 64 << 20  # bytes of the files that may stay in this process's memory
+GLANCE = 8  # windows between two looks at that: each can bring in some MiB, for the kernel maps large folios whole
+
+Item = TypeVar("Item")
 
 
 class Patches:
     """A prepared set: each photograph at reductions 1, 2, ... (MATLAB's bicubic, 8 bits), and patches from it."""
 
-    def __init__(self, folder: Path, entries: Sequence[dict[str, Any]], factors: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        entries: Sequence[dict[str, Any]],
+        factors: Sequence[int],
+        files: "_Files | None" = None,
+    ) -> None:
         self.folder = folder
         self.entries = list(entries)
         self.factors = tuple(factors)
-        self._maps = {factor: np.memmap(_pixels(folder, factor), dtype=np.uint8, mode="r") for factor in factors}
+        self._places = {entry["name"]: place for place, entry in enumerate(self.entries)}
+        self._heights = np.array([entry["height"] for entry in self.entries], dtype=np.int64)
+        self._widths = np.array([entry["width"] for entry in self.entries], dtype=np.int64)
+        self._smallest = int(np.minimum(self._heights, self._widths).min()) if self.entries else 0
+        self._files = files or _Files({factor: pixels(folder, factor) for factor in factors})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the files anew where it is unpickled."""
+        return Patches, (self.folder, self.entries, self.factors)
 
     @classmethod
     def open(cls, folder: Path) -> "Patches":
@@ -36,11 +60,20 @@ class Patches:
             FoundryError: the set is missing or damaged.
         """
         try:
-            index = json.loads((folder / "index.json").read_text())
-            return cls(folder, index["photographs"], index["factors"])
-        except FileNotFoundError:
+            index = json.loads((folder / INDEX).read_text())
+            entries, factors = index["photographs"], index["factors"]
+            for factor in factors:
+                needed = max((_end(entry, factor) for entry in entries), default=0)
+                found = pixels(folder, factor).stat().st_size
+                if found < needed:
+                    raise ValueError(f"{pixels(folder, factor).name} has {found} of {needed} bytes")
+            return cls(folder, entries, factors)
+        except FileNotFoundError as error:
+            if (folder / INDEX).exists():
+                reason = f"{Path(error.filename).name} is missing"
+                raise FoundryError(f"{folder} is damaged ({reason}); run 'dvc repro --force synthesize'") from None
             raise FoundryError(f"{folder} holds no prepared set; it is written by 'dvc repro synthesize'") from None
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise FoundryError(f"{folder} is damaged ({error}); run 'dvc repro --force synthesize'") from None
 
     def photographs(self) -> list[str]:
@@ -50,77 +83,143 @@ class Patches:
     def only(self, names: Iterable[str]) -> "Patches":
         """Return the same set with some of its photographs."""
         kept = set(names)
-        return Patches(self.folder, [entry for entry in self.entries if entry["name"] in kept], self.factors)
+        entries = [entry for entry in self.entries if entry["name"] in kept]
+        return Patches(self.folder, entries, self.factors, self._files)
 
     def image(self, name: str, factor: int = 1) -> Float[Tensor, "1 3 h w"]:
         """Return a whole photograph at a reduction."""
-        entry = next(entry for entry in self.entries if entry["name"] == name)
-        return from_uint8(torch.from_numpy(self._view(entry, factor).copy()).unsqueeze(0))
+        entry = self.entries[self._places[name]]
+        height, width = entry["height"] // factor, entry["width"] // factor
+        start, path = entry["offsets"][str(factor)], pixels(self.folder, factor)
+        levels = np.fromfile(path, dtype=np.uint8, count=height * width * 3, offset=start)
+        return from_uint8(torch.from_numpy(levels.reshape(1, height, width, 3)))
 
-    def batch(self, count: int, patch: int, *, rng: torch.Generator) -> dict[int, Float[Tensor, "b 3 p p"]]:
+    def batch(
+        self, count: int, patch: int, *, rng: torch.Generator, factors: Sequence[int] | None = None
+    ) -> dict[int, Float[Tensor, "b 3 p p"]]:
         """Draw aligned patches, flipped and rotated (8 ways), keyed by reduction.
 
         Photographs are drawn evenly; a flat patch is drawn again a few times (MZSR's gradient rule).
 
         Args:
             patch: high-resolution pixels a side; a multiple of the largest reduction.
+            factors: the reductions to return, all if not given; which patches are drawn does not depend on them.
 
         Raises:
-            FoundryError: `patch` does not divide, or a photograph is smaller than a patch.
+            FoundryError: `patch` does not divide, the set has not these reductions, or a photograph is smaller than a
+                patch.
         """
-        largest = max(self.factors)
-        if patch % largest:
-            raise FoundryError(f"patch must be a multiple of {largest}, got {patch}; change it in params.yaml")
-        drawn = [self._draw(patch, largest, rng) for _ in range(count)]
-        return {factor: from_uint8(torch.stack([item[factor] for item in drawn])) for factor in self.factors}
-
-    def _draw(self, patch: int, align: int, rng: torch.Generator) -> dict[int, Tensor]:
-        tries = 0
-        while True:
-            which, row, column, turn = torch.randint(2**31, (4,), generator=rng).tolist()
-            entry = self.entries[which % len(self.entries)]
-            if min(entry["height"], entry["width"]) < patch:
-                size = f"{entry['height']}x{entry['width']}"
-                raise FoundryError(
-                    f"photograph {entry['name']} ({size}) is smaller than a patch of {patch}; raise synthesize.smallest"
-                )
-            top = row % ((entry["height"] - patch) // align + 1) * align
-            left = column % ((entry["width"] - patch) // align + 1) * align
-            high = self._view(entry, 1)[top : top + patch, left : left + patch]
-            tries += 1
-            if tries == TRIES or _texture(high) >= FLAT:
+        wanted = self.factors if factors is None else tuple(factors)
+        align = max(self.factors)
+        self._check(patch, align, wanted)
+        drawn = torch.randint(2**31, (count, TRIES, 4), generator=rng).numpy()
+        which = drawn[..., 0] % len(self.entries)
+        top = drawn[..., 1] % ((self._heights[which] - patch) // align + 1) * align
+        left = drawn[..., 2] % ((self._widths[which] - patch) // align + 1) * align
+        window = np.stack([which, top, left], axis=-1)
+        high = np.empty((count, patch, patch, 3), dtype=np.uint8)
+        chosen, again = window[:, 0].copy(), np.arange(count)
+        for attempt in range(TRIES):
+            chosen[again] = window[again, attempt]
+            self._cut(high, chosen, 1, again.tolist())
+            again = again[_flat(high[again])]
+            if not len(again):
                 break
-        cut = {}
-        for factor in self.factors:
-            t, b, e = top // factor, left // factor, patch // factor
-            cut[factor] = _turn(torch.from_numpy(self._view(entry, factor)[t : t + e, b : b + e].copy()), turn % 8)
-        return cut
+        turns = (drawn[:, 0, 3] % 8).tolist()
+        batch = {}
+        for factor in wanted:
+            cut = high
+            if factor != 1:
+                cut = np.empty((count, patch // factor, patch // factor, 3), dtype=np.uint8)
+                self._cut(cut, chosen, factor, list(range(count)))
+            batch[factor] = _turned(cut, turns)
+        return batch
 
-    def _view(self, entry: dict[str, Any], factor: int) -> "np.ndarray":
-        height, width = entry["height"] // factor, entry["width"] // factor
-        start = entry["offsets"][str(factor)]
-        return self._maps[factor][start : start + height * width * 3].reshape(height, width, 3)
+    def _check(self, patch: int, align: int, wanted: Sequence[int]) -> None:
+        if patch % align:
+            raise FoundryError(f"patch must be a multiple of {align}, got {patch}; change it in params.yaml")
+        if not set(wanted) <= set(self.factors):
+            raise FoundryError(f"{self.folder} has reductions {list(self.factors)}, got {list(wanted)}; ask for those")
+        if not self.entries:
+            raise FoundryError(f"{self.folder} has no photograph to draw patches from; choose one at least")
+        if self._smallest < patch:
+            entry = min(self.entries, key=lambda entry: min(entry["height"], entry["width"]))
+            size = f"{entry['height']}x{entry['width']}"
+            raise FoundryError(
+                f"photograph {entry['name']} ({size}) is smaller than a patch of {patch}; raise synthesize.smallest"
+            )
+
+    def _cut(
+        self, into: UInt8[np.ndarray, "b p p 3"], windows: Int[np.ndarray, "b 3"], factor: int, which: Sequence[int]
+    ) -> None:
+        """Copy the windows `which` (photograph, top, left at full size) of a reduction to their places in `into`."""
+        key, found = str(factor), []
+        for place, top, left in windows[which].tolist():
+            entry = self.entries[place]
+            row = entry["width"] // factor * 3
+            found.append((entry["offsets"][key] + top // factor * row + left // factor * 3, row))
+        self._files.copy(factor, found, into, which)
 
 
-def prepare(folder: Path, photographs: Iterable[tuple[str, Float[Tensor, "1 3 _ _"]]], factors: Sequence[int]) -> None:
-    """Write a set that `Patches.open` reads: every photograph, cropped to a multiple, at every reduction."""
-    folder.mkdir(parents=True, exist_ok=True)
-    entries: list[dict[str, Any]] = []
-    files = {factor: _pixels(folder, factor).open("wb") for factor in factors}
-    try:
-        for name, photograph in photographs:
-            high = crop_to_multiple(photograph, max(factors))
-            levels = torch.floor(high * 255 + 0.5).to(torch.uint8)
-            offsets = {str(factor): file.tell() for factor, file in files.items()}
-            entries.append({"name": name, "height": high.shape[-2], "width": high.shape[-1], "offsets": offsets})
-            for factor, file in files.items():
-                reduced = levels if factor == 1 else resize.cubic_uint8(levels, 1 / factor)
-                file.write(reduced[0].permute(1, 2, 0).contiguous().numpy().tobytes())
-    finally:
-        for file in files.values():
-            file.close()
-    index = {"factors": list(factors), "photographs": entries}
-    write_bytes(folder / "index.json", json.dumps(index, indent=1).encode())
+class _Files:
+    """The files of a set, mapped; what was read of them leaves this process's memory again before it is much."""
+
+    def __init__(self, paths: Mapping[int, Path]) -> None:
+        self._maps = {factor: _map(path) for factor, path in paths.items() if path.stat().st_size}
+        self._base = _mapped_bytes()
+
+    def copy(
+        self,
+        factor: int,
+        windows: Sequence[tuple[int, int]],
+        into: UInt8[np.ndarray, "b p p 3"],
+        which: Sequence[int],
+    ) -> None:
+        """Copy square windows, each given by its first byte and its photograph's bytes a row, to `into[which]`."""
+        file, side = self._maps[factor], into.shape[1]
+        rows = into.reshape(len(into), side, side * 3)
+        for start, row in windows:  # all are asked for before the first is waited for: ten times as fast from a disk
+            page = start - start % mmap.PAGESIZE
+            file.madvise(mmap.MADV_WILLNEED, page, start + (side - 1) * row + side * 3 - page)
+        for done, (index, (start, row)) in enumerate(zip(which, windows, strict=True)):
+            if done % GLANCE == 0:
+                self._release()
+            rows[index] = np.ndarray((side, side * 3), np.uint8, file, start, (row, 1))
+
+    def _release(self) -> None:
+        now = _mapped_bytes()
+        self._base = min(self._base, now)
+        if now - self._base > RESIDENT:
+            for file in self._maps.values():
+                file.madvise(mmap.MADV_DONTNEED)  # the page cache keeps them
+            self._base = _mapped_bytes()
+
+
+def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
+    """Return `make` with the next `depth` steps made meanwhile, in one thread; any step may be asked for.
+
+    What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
+    Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
+
+    >>> double = ahead(lambda step: 2 * step)
+    >>> [double(400), double(401), double(7)]
+    [800, 802, 14]
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    with one_core_each():
+        pool.submit(torch.get_num_threads).result()  # the thread takes its number of cores at its first such call
+    made: dict[int, Future[Item]] = {}
+
+    def at(step: int) -> Item:
+        wanted = range(step, step + depth + 1)
+        for other in [other for other in made if other not in wanted]:
+            made.pop(other).cancel()
+        for each in wanted:
+            if each not in made:
+                made[each] = pool.submit(make, each)
+        return made.pop(step).result()
+
+    return at
 
 
 def crop_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c H W"]:
@@ -129,20 +228,51 @@ def crop_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Te
     return image[..., :height, :width]
 
 
-def _pixels(folder: Path, factor: int) -> Path:
+def pixels(folder: Path, factor: int) -> Path:
+    """Return the file of a set that holds its photographs at a reduction."""
     return folder / f"x{factor}.bin"
 
 
-def _texture(patch: "np.ndarray") -> float:
-    """Logarithm of the mean squared forward difference, image range [0, 1] (MZSR's patch filter)."""
-    levels = patch.astype(np.float32) / 255
-    down = levels[1:, :-1] - levels[:-1, :-1]
-    right = levels[:-1, 1:] - levels[:-1, :-1]
-    return float(np.log((down**2 + right**2).mean() + 1e-10))
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.madvise(mmap.MADV_RANDOM)
+    return mapped
 
 
-def _turn(pixels: Tensor, which: int) -> Tensor:
-    """Apply one of the square's eight symmetries to `h w c` pixels."""
-    if which >= 4:
-        pixels = pixels.flip(1)
-    return torch.rot90(pixels, which % 4, dims=(0, 1))
+def _mapped_bytes() -> int:
+    """Bytes of mapped files, of all kinds, in this process's memory."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[2]) * mmap.PAGESIZE
+
+
+def _end(entry: Mapping[str, Any], factor: int) -> int:
+    return entry["offsets"][str(factor)] + 3 * (entry["height"] // factor) * (entry["width"] // factor)
+
+
+def _flat(patches: UInt8[np.ndarray, "b p p 3"]) -> Bool[np.ndarray, " b"]:
+    """Whether the logarithm of the mean squared forward difference, image range [0, 1], is below FLAT (MZSR)."""
+    count, side = patches.shape[:2]
+    levels = patches.reshape(count, side, side * 3).astype(np.int16)
+    corner = levels[:, :-1, :-3]
+    squares = np.zeros(count, dtype=np.int64)
+    for moved in (levels[:, 1:, :-3], levels[:, :-1, 3:]):
+        steps = (moved - corner).astype(np.int32)
+        squares += np.einsum("brk,brk->br", steps, steps).sum(axis=1, dtype=np.int64)
+    return squares < (math.exp(FLAT) - 1e-10) * 255**2 * corner[0].size
+
+
+def _turned(patches: UInt8[np.ndarray, "b p p 3"], turns: Sequence[int]) -> Float[Tensor, "b 3 p p"]:
+    """Apply one of the square's eight symmetries to each: a flip left to right from 4 on, then quarter turns."""
+    count, side = patches.shape[:2]
+    planes = np.empty((count, 3, side, side), dtype=np.uint8)
+    for plane, patch, turn in zip(planes, patches, turns, strict=True):
+        view = patch[:, ::-1] if turn >= 4 else patch
+        if turn % 4 == 1:
+            view = view.swapaxes(0, 1)[::-1]
+        elif turn % 4 == 2:
+            view = view[::-1, ::-1]
+        elif turn % 4 == 3:
+            view = view.swapaxes(0, 1)[:, ::-1]
+        plane[:] = view.transpose(2, 0, 1)
+    return from_uint8(torch.from_numpy(planes).permute(0, 2, 3, 1))

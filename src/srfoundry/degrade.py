@@ -1,7 +1,8 @@
 """The degradation y = (x * k) downsampled by s + n, batched, on any device, with its adjoint beside it.
 
-Convention (MZSR): correlation with a kernel centred on its middle tap; `direct` decimation keeps the top-left pixel of
-every s x s block, so the low-resolution grid lies (s - 1) / 2 high-resolution pixels left of and above the bicubic one.
+Without a convention, kernels are MZSR's: correlation, centred on the middle tap, borders mirrored. `direct` decimation
+keeps the top-left pixel of every s x s block, so the low-resolution grid lies (s - 1) / 2 high-resolution pixels left
+of and above the bicubic one. conventions.py knows the others.
 """
 
 from typing import Literal
@@ -11,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import kernels, resize
+from srfoundry import conventions, images, kernels, resize
+from srfoundry.conventions import Border
 from srfoundry.errors import FoundryError
 
 Decimation = Literal["direct", "bicubic"]
-Border = Literal["reflect", "replicate", "circular"]
 
 
 def degrade(
@@ -24,30 +25,39 @@ def degrade(
     scale: int,
     *,
     decimation: Decimation = "direct",
-    border: Border = "reflect",
+    border: Border | None = None,
+    convention: conventions.Name = "mzsr",
     noise: float = 0.0,
+    jpeg: int | None = None,
     rng: torch.Generator | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """Blur, decimate and add noise (MZSR eq. 1); neither rounded nor clipped; differentiable in image and kernel.
+    """Blur, decimate, add noise (MZSR eq. 1) and compress; differentiable in image and kernel.
+
+    Neither rounded nor clipped, unless compressed.
 
     Args:
-        kernel: one for all images (n = 1) or one for each (n = b).
-        border: `reflect` mirrors including the edge pixel.
+        kernel: one for all (n = 1), one for each (n = b), or one for each b / n of them in a row (an image's patches).
+        scale: 1 or more; 2, 3, 4 and 8 are the field's.
+        border: what lies outside; `reflect` mirrors including the edge pixel. None takes the convention's.
+        convention: whose kernel it is, and whose borders.
         noise: standard deviation of white Gaussian noise, in the image's range.
+        jpeg: quality of a compression at the end, 1 to 95; its gradient is passed straight through.
         rng: needed when `noise` is above 0.
 
     Raises:
         FoundryError: sizes of image, kernel and scale do not fit each other, or noise without a generator.
     """
-    size = kernel.shape[-1]
-    if kernel.shape[0] not in (1, high.shape[0]):
+    if high.shape[0] % kernel.shape[0]:
         raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
+    border = border or conventions.get(convention).border
+    filter_ = conventions.correlation(kernel, convention)
+    size = filter_.shape[-1]
     if min(high.shape[-2:]) < size // 2 + 1:
         raise FoundryError(
             f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
         )
     stride = scale if decimation == "direct" and all(extent % scale == 0 for extent in high.shape[-2:]) else 1
-    low = _filter(high, kernel, border, stride)
+    low = _filter(high, filter_, border, stride)
     if decimation == "bicubic":
         low = resize.cubic(low, 1 / scale)
     elif stride == 1 and scale > 1:
@@ -57,6 +67,8 @@ def degrade(
         if rng is None:
             raise FoundryError(f"noise {noise} needs a generator; pass rng=seeds.generator(...)")
         low = low + noise * torch.randn(low.shape, generator=rng, device=rng.device, dtype=low.dtype).to(low.device)
+    if jpeg is not None:
+        low = low + (images.jpeg(low.detach(), jpeg) - low.detach())
     return low
 
 
@@ -67,12 +79,13 @@ def adjoint(
     size: tuple[int, int],
     *,
     decimation: Decimation = "direct",
-    border: Border = "reflect",
+    border: Border | None = None,
+    convention: conventions.Name = "mzsr",
 ) -> Float[Tensor, "b c H W"]:
     """Apply the transpose A' of the noiseless degradation A, so that <A x, y> = <x, A' y>; `size` is that of x."""
     with torch.enable_grad():
         blank = low.new_zeros(*low.shape[:2], *size, requires_grad=True)
-        image = degrade(blank, kernel.detach(), scale, decimation=decimation, border=border)
+        image = degrade(blank, kernel.detach(), scale, decimation=decimation, border=border, convention=convention)
         return torch.autograd.grad(image, blank, low.detach())[0]  # A is linear: its gradient is its transpose
 
 
@@ -109,7 +122,7 @@ def _filter(image: Tensor, kernel: Tensor, border: Border, stride: int) -> Tenso
         low = F.conv2d(flat, taps.unsqueeze(1), stride=stride)
     else:
         flat = padded.reshape(1, batch * channels, *padded.shape[-2:])
-        each = taps.repeat_interleave(channels, dim=0).unsqueeze(1)
+        each = taps.repeat_interleave(flat.shape[1] // len(taps), dim=0).unsqueeze(1)
         low = F.conv2d(flat, each, stride=stride, groups=batch * channels)
     return low.reshape(batch, channels, *low.shape[-2:])
 

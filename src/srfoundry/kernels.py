@@ -1,23 +1,34 @@
-"""Blur kernels: where they come from and what makes one valid.
+"""Blur kernels: the families that they are drawn from, and what makes one valid.
 
-Convention: odd size, centred on the middle tap, applied as a correlation (MZSR); each sums to 1.
+Every kernel here sums to 1 and is centred on its middle tap; conventions.py moves it to where another program expects
+it. All families are drawn in one batch, on the generator's device.
 """
 
 import math
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry import conventions
 from srfoundry.errors import FoundryError
 
 TOLERANCE = 1e-4  # of the sum: float32 kernels of 31 x 31 taps stay far below
+WIDEST = 2.5  # largest variance of a Gaussian, in multiples of the scale (MZSR, FKP)
+NARROWEST = 0.175  # the least, in DIV2KRK's recipe (MZSR: 1 px^2)
+SHAKE = 128  # points of a trajectory
+
+Draw = tuple[Float[Tensor, "n k k"], dict[str, Float[Tensor, " n"]]]
 
 
 def gaussian(
-    size: int, variance1: Float[Tensor, " n"], variance2: Float[Tensor, " n"], theta: Float[Tensor, " n"]
+    size: int,
+    variance1: Float[Tensor, " n"],
+    variance2: Float[Tensor, " n"],
+    theta: Float[Tensor, " n"],
+    *,
+    offset: float = 0.0,
 ) -> Float[Tensor, "n k k"]:
     """Gaussian kernels k(p) ~ exp(-p' S^-1 p / 2), S = R(theta) diag(variance1, variance2) R(theta)' (MZSR eq. 3).
 
@@ -25,14 +36,40 @@ def gaussian(
         size: taps a side; an even size is centred between its two middle taps.
         variance1, variance2: eigenvalues of S in square pixels (variances, not deviations).
         theta: angle of the first axis in radians, from the column axis.
+        offset: pixels from the middle to the centre, down and to the right.
     """
-    axis = torch.arange(size, dtype=variance1.dtype, device=variance1.device) - (size - 1) / 2
+    axis = torch.arange(size, dtype=variance1.dtype, device=variance1.device) - (size - 1) / 2 - offset
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     cos, sin = theta.cos().view(-1, 1, 1), theta.sin().view(-1, 1, 1)
     along = x * cos + y * sin
     across = -x * sin + y * cos
     exponent = -0.5 * (along**2 / variance1.view(-1, 1, 1) + across**2 / variance2.view(-1, 1, 1))
     return normalise(exponent.exp())
+
+
+def line(size: int, length: Float[Tensor, " n"], theta: Float[Tensor, " n"]) -> Float[Tensor, "n k k"]:
+    """Uniform linear motion over `length` pixels at an angle of `theta` radians from the column axis."""
+    along = (torch.arange(8 * size, dtype=length.dtype, device=length.device) + 0.5) / (8 * size) - 0.5
+    way = along * length[:, None]
+    return splat(size, torch.stack([way * theta.sin()[:, None], way * theta.cos()[:, None]], dim=-1))
+
+
+def splat(size: int, path: Float[Tensor, "n t 2"]) -> Float[Tensor, "n k k"]:
+    """Expose a moving point, equally long at each place of its path (rows, columns in pixels from the middle).
+
+    Bilinear weights keep the centre of mass exactly; what leaves the kernel is clamped to its rim.
+    """
+    place = (path + (size - 1) / 2).clamp(0, size - 1 - 1e-6)
+    corner = place.floor()
+    part = place - corner
+    first = (corner[..., 0] * size + corner[..., 1]).long()
+    kernel = path.new_zeros(len(path), size * size)
+    for down in (0, 1):
+        for right in (0, 1):
+            row = part[..., 0] if down else 1 - part[..., 0]
+            column = part[..., 1] if right else 1 - part[..., 1]
+            kernel.scatter_add_(1, first + down * size + right, row * column)
+    return normalise(kernel.view(-1, size, size))
 
 
 def sample(
@@ -43,11 +80,88 @@ def sample(
     Returns:
         The kernels (float32) and their (theta, l1, l2), in radians and square pixels.
     """
-    draws = torch.rand(count, 3, generator=rng, device=rng.device, dtype=torch.float64)
+    draws = _uniform(rng, count, 3)
     theta = draws[:, 0] * math.pi
     first = low + draws[:, 1] * (high - low)
     second = low + draws[:, 2] * (first - low)
     return gaussian(size, first, second, theta).float(), torch.stack([theta, first, second], dim=1)
+
+
+def draw_gaussian(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+    """Gaussians of MZSR's distribution: variances of 1 to 2.5 s square pixels."""
+    kernel, drawn = sample(count, size=size, low=1.0, high=WIDEST * scale, rng=rng)
+    return kernel, dict(zip(("theta", "variance1", "variance2"), drawn.T, strict=True))
+
+
+def draw_noisy(count: int, *, size: int, scale: int, rng: torch.Generator, level: float = 0.4) -> Draw:
+    """DIV2KRK's kernels (KernelGAN): Gaussians with each tap multiplied by 1 + U(-level, level), centred again.
+
+    Variances ~ U[0.175 s, 2.5 s] independently, theta ~ U[0, pi). The level is the release's; the paper allows 0.5.
+    """
+    draws = _uniform(rng, count, 3)
+    first, second = ((NARROWEST + draws[:, axis] * (WIDEST - NARROWEST)) * scale for axis in (0, 1))
+    theta = draws[:, 2] * math.pi
+    noise = 1 + level * (2 * _uniform(rng, count, size, size) - 1)
+    kernel = centred(gaussian(size, first, second, theta) * noise)
+    return kernel.float(), {"theta": theta, "variance1": first, "variance2": second}
+
+
+def draw_line(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+    """Linear motion: length ~ U[s, 0.8 k] pixels, theta ~ U[0, pi)."""
+    draws = _uniform(rng, count, 2)
+    length, theta = scale + draws[:, 0] * max(0.8 * size - scale, 0.0), draws[:, 1] * math.pi
+    return line(size, length, theta).float(), {"length": length, "theta": theta}
+
+
+def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+    """Camera shake: a random trajectory with inertia, a pull to the middle and sudden turns (Boracchi and Foi 2012).
+
+    The path is `length` ~ U[2 s, 2 k] pixels long, or as long as fits into the kernel.
+    """
+    device = rng.device
+    draws = _uniform(rng, count, 3)
+    length, shake = 2 * scale + draws[:, 0] * max(2 * size - 2 * scale, 0), draws[:, 1]
+    pushes = torch.randn(SHAKE, count, 2, generator=rng, device=device, dtype=torch.float64)
+    turns = _uniform(rng, SHAKE, count, 2)
+    angle = 2 * math.pi * draws[:, 2]
+    speed = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    place = torch.zeros(count, 2, dtype=torch.float64, device=device)
+    places = []
+    for step in range(SHAKE):
+        sudden = (turns[step, :, 0] < 0.04 * shake)[:, None]  # a jerk back, with some twist
+        twist = math.pi * (0.5 + turns[step, :, 1])
+        back = torch.stack(
+            [
+                speed[:, 0] * twist.cos() - speed[:, 1] * twist.sin(),
+                speed[:, 0] * twist.sin() + speed[:, 1] * twist.cos(),
+            ],
+            dim=-1,
+        )
+        drift = speed + 0.35 * shake[:, None] * pushes[step] - 0.006 * place
+        speed = torch.nn.functional.normalize(torch.where(sudden, back, drift), dim=-1)
+        place = place + speed
+        places.append(place)
+    path = torch.stack(places, dim=1) * (length / SHAKE)[:, None, None]
+    path = path - path.mean(dim=1, keepdim=True)
+    reach = path.abs().amax(dim=(1, 2))
+    path = path * ((size - 1) / 2 / reach).clamp(max=1.0)[:, None, None]
+    return splat(size, path).float(), {"length": length, "shake": shake}
+
+
+FAMILIES: dict[str, Callable[..., Draw]] = {
+    "gaussian": draw_gaussian,
+    "noisy": draw_noisy,
+    "line": draw_line,
+    "trajectory": draw_trajectory,
+}
+
+
+def centred(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k k"]:
+    """Move each kernel's centre of mass to the middle tap; the size stays, negative ringing is cut, the sum is 1."""
+    size = kernel.shape[-1]
+    moved = conventions.move(kernel, (size - 1) / 2 - conventions.centre_of_mass(kernel))
+    rim = (moved.shape[-1] - size) // 2
+    return normalise(moved[..., rim : rim + size, rim : rim + size].clamp(min=0))
 
 
 def normalise(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k k"]:
@@ -72,24 +186,5 @@ def check(kernel: Float[Tensor, "*n k1 k2"], name: str = "kernel") -> None:
         raise FoundryError(f"{name} must sum to 1, got {worst:.4g}; divide it by its sum (kernels.normalise)")
 
 
-def read(path: Path) -> Float[Tensor, "1 k k"]:
-    """Read one kernel from a .npy file, or from the entry `kernel` (or the only one) of a .npz file.
-
-    Raises:
-        FoundryError: the file is missing, damaged, needs unpickling, or holds no valid kernel.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                name = "kernel" if "kernel" in loaded.files or len(loaded.files) != 1 else loaded.files[0]
-                loaded = loaded[name]
-        kernel = torch.from_numpy(np.asarray(loaded, dtype=np.float32).squeeze())
-    except FileNotFoundError:
-        raise FoundryError(f"{path} not found; check the path of the kernel") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        raise FoundryError(f"{path} is no kernel that can be read ({error}); save one array with numpy.save") from None
-    if kernel.ndim != 2:
-        raise FoundryError(f"{path} must hold one kernel of two dimensions, got shape {tuple(kernel.shape)}; save one")
-    check(kernel, str(path))
-    return kernel.unsqueeze(0)
+def _uniform(rng: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=rng, device=rng.device, dtype=torch.float64)

@@ -55,7 +55,7 @@ def draw_tasks(
 ) -> Tasks:
     """Draw one meta-batch: each task is one kernel of the bank, with `shots` support and `shots` query patches."""
     chosen = bank[torch.randint(len(bank), (tasks,), generator=rng)].repeat_interleave(2 * shots, dim=0)
-    high = patches.batch(tasks * 2 * shots, patch, rng=rng)[1].to(device)
+    high = patches.batch(tasks * 2 * shots, patch, rng=rng, factors=[1])[1].to(device)
     enlarged = kernel_pairs(high, chosen.to(device), scale)
     shaped = [
         image.contiguous(memory_format=torch.channels_last).reshape(tasks, 2, shots, *image.shape[1:])
@@ -142,7 +142,7 @@ def pretrain(
     """Train on bicubic pairs with L1 (MZSR eq. 4); returns the curve."""
 
     def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        drawn = patches.batch(batch, patch, rng=rng)
+        drawn = patches.batch(batch, patch, rng=rng, factors=[1, scale])
         return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
 
     step, state = _plain_step(net, pairs, steps, learning_rate, (seed, "pretrain"), device, precision)
@@ -170,7 +170,7 @@ def warm_up(
 
     def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
         kernels = bank[torch.randint(len(bank), (batch,), generator=rng)].to(device)
-        high = patches.batch(batch, patch, rng=rng)[1].to(device)
+        high = patches.batch(batch, patch, rng=rng, factors=[1])[1].to(device)
         return kernel_pairs(high, kernels, scale), high
 
     step, state = _plain_step(net, pairs, steps, learning_rate, (seed, "warm up"), device, precision)

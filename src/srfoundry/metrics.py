@@ -10,19 +10,27 @@ from torch.nn import functional as F
 from srfoundry.images import from_uint8, luma, to_uint8
 
 
-def psnr_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int) -> float:
-    """Peak signal-to-noise ratio in dB on Y: both images rounded to 8 bits, Y not rounded, `border` pixels cropped.
+def psnr_y(
+    restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int, *, whole: bool = False
+) -> float:
+    """Peak signal-to-noise ratio in dB on Y: both images rounded to 8 bits, `border` pixels cropped.
+
+    Args:
+        whole: round Y to whole numbers too, as MATLAB's rgb2ycbcr of 8-bit images does and MZSR's tables are made.
 
     Raises:
         ValueError: the sizes differ (that is evidence of a mistake, never cropped away).
     """
-    error = (_cropped_luma(restored, high, border) - _cropped_luma(high, restored, border)).square().mean()
+    a, b = _cropped_luma(restored, high, border, whole), _cropped_luma(high, restored, border, whole)
+    error = (a - b).square().mean()
     return math.inf if error == 0 else float(10 * torch.log10(255.0**2 / error))
 
 
-def ssim_y(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int) -> float:
+def ssim_y(
+    restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int, *, whole: bool = False
+) -> float:
     """Structural similarity on Y (Wang et al. 2004): Gaussian window 11x11 of deviation 1.5, valid region only."""
-    a, b = _cropped_luma(restored, high, border), _cropped_luma(high, restored, border)
+    a, b = _cropped_luma(restored, high, border, whole), _cropped_luma(high, restored, border, whole)
     axis = torch.arange(-5, 6, dtype=torch.float64)
     window = torch.exp(-(axis**2) / (2 * 1.5**2))
     window = window / window.sum()
@@ -46,9 +54,10 @@ def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*m j j
     return math.inf if error == 0 else float(-10 * torch.log10(error))
 
 
-def _cropped_luma(image: Tensor, other: Tensor, border: int) -> Tensor:
+def _cropped_luma(image: Tensor, other: Tensor, border: int, whole: bool) -> Tensor:
     if image.shape != other.shape:
         raise ValueError(f"images must have one size, got {tuple(image.shape)} and {tuple(other.shape)}")
     y = luma(from_uint8(to_uint8(image)).double().cpu())
+    y = torch.floor(y + 0.5) if whole else y
     height, width = y.shape[-2:]
     return y[..., border : height - border, border : width - border]

@@ -47,18 +47,45 @@ class Shared(Section):
     precision: Literal["auto", "float32", "bfloat16"]
 
 
+class Archive(Section):
+    """A zip or tar of photographs to download."""
+
+    url: Annotated[str, Field(pattern=r"^(https?|file)://\S+$")]
+    checksum: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
+
+
+class Bank(Section):
+    """How many kernels of each family (kernels.FAMILIES)."""
+
+    gaussian: Steps
+    noisy: Steps
+    line: Steps
+    trajectory: Steps
+
+
 class Synthesize(Section):
     """Where the photographs come from and how they are degraded."""
 
-    source: Literal["bundled", "folder"]
+    source: Literal["bundled", "folder", "archives"]
     folder: Annotated[str, Field(min_length=1)]
+    archives: list[Archive]
     on_bad_image: Literal["stop", "skip"]
     held_out: Names | Share
     validation: Names | Share
     smallest: Annotated[int, Field(ge=32)]
     kernel_size: OddSize
-    bank: Count
+    bank: Bank
+    bank_files: list[str]
     noise: Annotated[float, Field(ge=0, le=0.5)]
+    jpeg: Annotated[int, Field(ge=0, le=95)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Synthesize":
+        if self.source == "archives" and not self.archives:
+            raise ValueError("source is archives, got an empty list of archives; name one with its checksum")
+        if not (sum(self.bank.model_dump().values()) or self.bank_files):
+            raise ValueError("bank must hold at least one kernel, got none of any family and no bank_files")
+        return self
 
 
 class Pretrain(Section):

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from srfoundry import images, resize
 from srfoundry.errors import FoundryError
-
-GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +29,12 @@ class Photograph:
 
 def read(path: Path) -> Photograph:
     """Read a file of any kind that `images.read` reads; FoundryError where that one raises it."""
-    image = images.read(path)
-    with Image.open(path) as file:  # images.read has decoded it once: it is sound
-        picture = ImageOps.exif_transpose(file)
-        alpha = None
-        if picture.has_transparency_data:
-            band = np.array(picture.convert("RGBA").getchannel("A"))
-            alpha = images.from_uint8(torch.from_numpy(band)[None, ..., None])
-        # A profile describes the file's own channels: CMYK's would be wrong for RGB.
-        profile = file.info.get("icc_profile") if picture.mode not in ("CMYK", "YCbCr", "LAB", "HSV") else None
-        return Photograph(image, alpha, picture.mode in GREY, profile)
+    picture = images.decode(path)
+    alpha = None
+    if "A" in picture.getbands():
+        band = np.array(picture.getchannel("A"))
+        alpha = images.from_uint8(torch.from_numpy(band)[None, ..., None])
+    return Photograph(images.rgb(picture), alpha, picture.mode in ("L", "LA"), picture.info.get("icc_profile"))
 
 
 def write(pixels: UInt8[Tensor, "1 H W 3"], original: Photograph, path: Path) -> None:
@@ -80,7 +74,6 @@ def check_target(original: Photograph, path: Path) -> None:
 def size(path: Path) -> tuple[int, int]:
     """Height and width from the file's header, (0, 0) where it cannot be read; a rotated one may come transposed."""
     try:
-        with Image.open(path) as file:
-            return file.height, file.width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return images.size(path)
+    except FoundryError:
         return 0, 0

@@ -4,6 +4,7 @@ Crops are laid out pixel by pixel with Pillow; plots are drawn with matplotlib, 
 its global state. The same values give the same bytes: no dates, versions or random layouts enter a file.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,14 @@ def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
 
 
 def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
-    """Write blur kernels beside each other on one scale, names below; brighter is heavier."""
-    figure = _figure(2.2 * len(named), 2.5)
+    """Write blur kernels beside each other on one scale, eight in a row, names below; brighter is heavier."""
+    columns = min(len(named), 8)
+    rows = -(-len(named) // columns)
+    figure = _figure(2.2 * columns, 2.5 * rows)
     flat = {name: kernel.detach().cpu().reshape(kernel.shape[-2:]) for name, kernel in named.items()}
     brightest = max(float(kernel.max()) for kernel in flat.values())
     for index, (name, kernel) in enumerate(flat.items()):
-        axes = figure.add_subplot(1, len(flat), index + 1)
+        axes = figure.add_subplot(rows, columns, index + 1)
         axes.imshow(kernel.numpy(), cmap="magma", vmin=0.0, vmax=brightest, interpolation="nearest")
         axes.set_xlabel(name, fontsize=8)
         axes.set_xticks([])
@@ -98,21 +101,60 @@ def scatter(path: Path, points: Mapping[str, tuple[float, float]], title: str) -
 def blind(
     path: Path,
     low: Float[Tensor, "1 3 h w"],
-    bicubic: Float[Tensor, "1 3 H W"],
-    restored: Float[Tensor, "1 3 H W"],
+    shown: Mapping[str, Float[Tensor, "1 3 H W"]],
     kernel: Float[Tensor, "1 k k"],
     caption: str,
 ) -> None:
-    """Write what `srfoundry restore` did: the kernel, and the busiest crop before (bicubic) and after."""
-    box = busiest(restored, 128)
+    """Write a kernel beside the busiest crop of the low-resolution image and of the large ones, the last deciding."""
+    large = list(shown.values())[-1]
+    box = busiest(large, 128)
     shade = kernel.detach().cpu()[None] / kernel.max().cpu()
     panels = {
         caption: _fit(images.to_uint8(shade.expand(1, 3, -1, -1)), 384),
-        "low resolution": _crop(_repeat(low, bicubic), box, 3),
-        "before: bicubic": _crop(bicubic, box, 3),
-        "after: restored": _crop(restored, box, 3),
+        "low resolution": _crop(_repeat(low, large), box, 3),
+        **{name: _crop(image, box, 3) for name, image in shown.items()},
     }
     _save(_strip(panels), path)
+
+
+def skipped(
+    path: Path, used: int, left_out: Mapping[str, str], alike: Sequence[Sequence[tuple[str, Path]]], most: int = 40
+) -> None:
+    """Write which photographs were left out and why, and which show one scene and so stay on one side of the split.
+
+    Args:
+        used: how many photographs were taken.
+        left_out: name and reason.
+        alike: groups of names and files; each is drawn as a row of small pictures.
+        most: reasons and groups that are drawn; the rest is counted.
+    """
+    font = ImageFont.load_default(13)
+    reasons = [f"{name}: {why}" for name, why in left_out.items()]
+    lines = [f"{used} photographs used, {len(reasons)} left out", *_cut(reasons, most)]
+    strips = [_strip({name: _thumbnail(file) for name, file in group[:8]}) for group in alike[:most]]
+    if alike:
+        lines += ["", f"{len(alike)} scenes seen more than once; their photographs stay together:"]
+    wrapped = [part for line in lines for part in textwrap.wrap(line, 110) or [""]]
+    height = MARGIN * 2 + LINE * len(wrapped)
+    width = max([800, *(strip.width for strip in strips)])
+    whole = Image.new("RGB", (width, height + sum(strip.height for strip in strips)), PAPER)
+    draw = ImageDraw.Draw(whole)
+    for index, line in enumerate(wrapped):
+        draw.text((MARGIN, MARGIN + LINE * index), line, fill=INK, font=font)
+    for strip in strips:
+        whole.paste(strip, (0, height))
+        height += strip.height
+    _save(whole, path)
+
+
+def _cut(lines: Sequence[str], most: int) -> list[str]:
+    return [*lines[:most], f"... and {len(lines) - most} more"] if len(lines) > most else list(lines)
+
+
+def _thumbnail(path: Path) -> Image.Image:
+    picture = Image.fromarray(images.to_uint8(images.read(path))[0].numpy())
+    picture.thumbnail((160, 160))
+    return picture
 
 
 def _row(

@@ -12,40 +12,69 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from srfoundry.errors import FoundryError
+
 Border = Literal["symmetric", "replicate"]
+Scale = int | float | tuple[int | float, int | float]
 
 
 def cubic(
     image: Float[Tensor, "b c h w"],
-    scale: int | float,
+    scale: Scale,
     size: tuple[int, int] | None = None,
     border: Border = "symmetric",
 ) -> Float[Tensor, "b c H W"]:
     """Resize float images by `scale` (> 1 enlarges); differentiable, neither rounded nor clipped.
 
     Args:
+        scale: one for both, or one for the rows and one for the columns; the smaller is done first, as in MATLAB.
         size: the output's height and width; ceil(scale * input) if not given. The sampling grid follows `scale`.
         border: `symmetric` mirrors including the edge pixel (today's MATLAB), `replicate` repeats it (older MATLAB).
+
+    Raises:
+        FoundryError: a scale is not a positive number.
     """
-    height, width = size or output_size(image, scale)
-    rows = _along(image, -2, height, scale, border)
-    return _along(rows, -1, width, scale, border)
+    for dim, length, factor in _passes(image, scale, size):
+        image = _along(image, dim, length, factor, border)
+    return image
 
 
 def cubic_uint8(
-    image: UInt8[Tensor, "b c h w"], scale: int | float, size: tuple[int, int] | None = None
+    image: UInt8[Tensor, "b c h w"],
+    scale: Scale,
+    size: tuple[int, int] | None = None,
+    border: Border = "replicate",
 ) -> UInt8[Tensor, "b c H W"]:
-    """Resize 8-bit images as the published test sets were: borders replicated, rounded half up after each pass."""
-    height, width = size or output_size(image, scale)
-    rows = _round(_along(image.double(), -2, height, scale, "replicate"))
-    return _round(_along(rows, -1, width, scale, "replicate")).to(torch.uint8)
+    """Resize 8-bit images as MATLAB does: in double precision, rounded half up after each pass.
+
+    Args:
+        border: `replicate`, as the published test sets were made, or `symmetric`, as today's MATLAB does.
+    """
+    for dim, length, factor in _passes(image, scale, size):
+        image = _round(_along(image.double(), dim, length, factor, border)).to(torch.uint8)
+    return image
 
 
-def output_size(image: Tensor, scale: int | float) -> tuple[int, int]:
+def output_size(image: Tensor, scale: Scale) -> tuple[int, int]:
     """Return MATLAB's output size, ceil(scale * input)."""
     height, width = image.shape[-2:]
+    rows, columns = _pair(scale)
     # 1e-9: 24 * (1 / 3) is 8.000000000000002 in binary, and must give 8
-    return math.ceil(height * scale - 1e-9), math.ceil(width * scale - 1e-9)
+    return math.ceil(height * rows - 1e-9), math.ceil(width * columns - 1e-9)
+
+
+def _pair(scale: Scale) -> tuple[int | float, int | float]:
+    rows, columns = scale if isinstance(scale, tuple) else (scale, scale)
+    if not (0 < rows < math.inf and 0 < columns < math.inf):
+        raise FoundryError(f"scale must be above 0 and finite, got {scale}; 0.5 halves, 2 doubles")
+    return rows, columns
+
+
+def _passes(image: Tensor, scale: Scale, size: tuple[int, int] | None) -> list[tuple[int, int, int | float]]:
+    """Dimension, length and scale of the two passes: the smaller scale first, rows first where they are equal."""
+    rows, columns = _pair(scale)
+    height, width = size or output_size(image, scale)
+    return sorted([(-2, height, rows), (-1, width, columns)], key=lambda each: each[2])
 
 
 def _round(levels: Tensor) -> Tensor:

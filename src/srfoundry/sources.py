@@ -1,93 +1,167 @@
 """Where photographs come from, which of them can be used, and which side of the split each falls on."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from srfoundry import images
+from srfoundry import download, images, likeness, unpack
 from srfoundry.errors import FoundryError
-from srfoundry.progress import track
+from srfoundry.parallel import Map
 from srfoundry.seeds import derive
 
 SPLITS = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """The usable photographs by name, and why the others were left out."""
+class Photograph:
+    """A file that was decoded whole: its size in pixels and its perceptual hash (64 hex digits)."""
 
-    photographs: dict[str, Path]
+    path: Path
+    height: int
+    width: int
+    likeness: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The usable photographs by name, and why the others, named as shown, were left out."""
+
+    photographs: dict[str, Photograph]
     skipped: dict[str, str]
 
 
-def gather(
-    source: Literal["bundled", "folder"], folder: Path, *, smallest: int, on_bad_image: Literal["stop", "skip"]
-) -> Gathered:
-    """List and decode every photograph once, so that a bad one shows before any work is done.
+def listed(
+    source: Literal["bundled", "folder", "archives"], folder: Path, archives: Sequence[tuple[str, str]], cache: Path
+) -> list[tuple[str, Path]]:
+    """List the files of a source, each with the name to show for it, in a stable order.
 
     Args:
+        folder: of the photographs, for `folder`.
+        archives: address (or path) and checksum of each, for `archives`, as `download.fetch` takes them.
+        cache: folder to keep archives and what was in them.
+
+    Raises:
+        FoundryError: there is no photograph, or an archive cannot be fetched or unpacked.
+    """
+    if source == "bundled":
+        return [(path.stem, path) for path in images.bundled()]
+    if source == "folder":
+        return [(path.relative_to(folder).as_posix(), path) for path in images.find(folder)]
+    if not archives:
+        raise FoundryError("synthesize.source is archives, got none in synthesize.archives; give address and checksum")
+    found: list[tuple[str, Path]] = []
+    stems: dict[str, str] = {}
+    for url, checksum in archives:
+        archive = download.fetch(url, checksum, cache)
+        stem = re.sub(r"(\.tar)?\.\w+$", "", archive.name)
+        if stem in stems:
+            raise FoundryError(
+                f"{stems[stem]} and {url} would both be called {stem}; fetch one by hand, rename it and give its path"
+            )
+        stems[stem] = url
+        inside = unpack.extract(archive, cache)
+        for path in images.find(inside):
+            parts = path.relative_to(inside).parts
+            parts = parts[1:] if parts[0] == stem and len(parts) > 1 else parts  # many archives hold one such folder
+            found.append((PurePosixPath(stem, *parts).as_posix(), path))
+    return found
+
+
+def gather(
+    paths: Sequence[tuple[str, Path]], *, smallest: int, on_bad_image: Literal["stop", "skip"], mapped: Map
+) -> Gathered:
+    """Decode every photograph once, so that a bad one shows before any work is done.
+
+    Args:
+        paths: the name to show, such as b/a.png, and the file.
         smallest: pixels that the shorter side must have.
         on_bad_image: `stop` at the first that cannot be used, or `skip` it and say so in the result.
+        mapped: how to go through the files; the result is the same for any.
 
     Raises:
         FoundryError: no photograph, two of one name, or one that cannot be used where that stops.
     """
-    paths = images.bundled() if source == "bundled" else images.find(folder)
-    photographs: dict[str, Path] = {}
+    photographs: dict[str, Photograph] = {}
     skipped: dict[str, str] = {}
-    for path in track(paths, "reading photographs"):
-        shown = path.stem if source == "bundled" else path.relative_to(folder).as_posix()
-        try:
-            height, width = images.read(path).shape[-2:]
-            if min(height, width) < smallest:
-                raise FoundryError(
-                    f"{path} is {width}x{height}, smaller than synthesize.smallest {smallest}; remove it or lower that"
-                )
-        except FoundryError as error:
+    seen = mapped(partial(_examine, smallest=smallest), [path for _, path in paths], "reading photographs")
+    for (shown, path), found in zip(paths, seen, strict=True):
+        if isinstance(found, str):
             if on_bad_image == "stop":
-                raise FoundryError(f"{error} (or set synthesize.on_bad_image to skip)") from None
-            skipped[shown] = str(error).replace(str(path), shown)
+                raise FoundryError(f"{found} (or set synthesize.on_bad_image to skip)")
+            skipped[shown] = found.replace(str(path), shown)
             continue
-        name = Path(shown).with_suffix("").as_posix().replace("/", "__")
+        name = PurePosixPath(shown).with_suffix("").as_posix().replace("/", "__")
         if name in photographs:
-            raise FoundryError(f"two photographs would be called {name}: {photographs[name]} and {path}; rename one")
-        photographs[name] = path
+            raise FoundryError(
+                f"two photographs would be called {name}: {photographs[name].path} and {path}; rename one"
+            )
+        photographs[name] = found
     if not photographs:
-        raise FoundryError(f"none of {len(paths)} files in {folder} can be used; first: {next(iter(skipped.values()))}")
+        first = next(iter(skipped.values()), "there is no file")
+        raise FoundryError(f"none of {len(paths)} photographs can be used; first: {first}")
     return Gathered(photographs, skipped)
 
 
+def _examine(path: Path, smallest: int) -> Photograph | str:
+    """Return what is known of a photograph, or why it cannot be used: words, for an error would stop the others."""
+    try:
+        image = images.read(path)
+    except FoundryError as error:
+        return str(error)
+    height, width = image.shape[-2:]
+    if min(height, width) < smallest:
+        return f"{path} is {width}x{height}, smaller than synthesize.smallest {smallest}; remove it or lower that"
+    return Photograph(path, height, width, likeness.hash_of(image))
+
+
+def scenes(photographs: Mapping[str, Photograph]) -> dict[str, str]:
+    """Give every photograph its scene: near-duplicates share one, as do the known views of one (`images.SCENES`).
+
+    A scene is called after its first member; known ones keep their name unless a copy's comes before it.
+    """
+    scene = {name: images.SCENES.get(name, name) for name in sorted(photographs)}
+    for group in likeness.groups({name: one.likeness for name, one in photographs.items()}):
+        merged = {scene[name] for name in group}
+        if len(merged) > 1:
+            scene = {name: min(merged) if label in merged else label for name, label in scene.items()}
+    return scene
+
+
 def split(
-    names: Sequence[str], *, held_out: Sequence[str] | float, validation: Sequence[str] | float, seed: int
+    names: Sequence[str],
+    *,
+    held_out: Sequence[str] | float,
+    validation: Sequence[str] | float,
+    seed: int,
+    scenes: Mapping[str, str] = images.SCENES,
 ) -> dict[str, list[str]]:
-    """Deal photographs into train, validation and held_out; views of one scene stay together.
+    """Deal photographs into train, validation and held_out; those of one scene stay together.
 
     Args:
         held_out, validation: names, or a share in (0, 1) of the scenes, drawn by a hash of seed and name, so that a new
             photograph moves no other.
+        scenes: scene of each name; one that is not there is a scene of its own.
 
     Raises:
-        FoundryError: a name is unknown or dealt twice, or nothing is left to train on.
+        FoundryError: a name is unknown, two names put a scene on two sides, or nothing is left to train on.
     """
     wanted = {"held_out": held_out, "validation": validation}
+    scene = {name: scenes.get(name, name) for name in names}
+    _check_names(wanted, scene)
     dealt: dict[str, list[str]] = {}
     free = sorted(names)
     for part, choice in wanted.items():
         if isinstance(choice, (int, float)):
-            scenes = sorted({_scene(name) for name in free}, key=lambda scene: derive(seed, "split", scene))
-            taken = set(scenes[: max(1, math.floor(choice * len({_scene(name) for name in names})))])
+            drawn = sorted({scene[name] for name in free}, key=lambda label: derive(seed, "split", label))
+            taken = set(drawn[: max(1, math.floor(choice * len(set(scene.values()))))])
         else:
-            for name in choice:
-                if name not in names:
-                    raise FoundryError(
-                        f"synthesize.{part} names {name!r}, which is not among the {len(names)} photographs; "
-                        "name files without suffix, or give a share such as 0.1"
-                    )
-            taken = {_scene(name) for name in choice}
-        dealt[part] = [name for name in free if _scene(name) in taken]
-        free = [name for name in free if _scene(name) not in taken]
+            taken = {scene[name] for name in choice}
+        dealt[part] = [name for name in free if scene[name] in taken]
+        free = [name for name in free if scene[name] not in taken]
         if not dealt[part]:
             raise FoundryError(f"no photograph is left for synthesize.{part}; name others than the other parts do")
     if not free:
@@ -95,5 +169,21 @@ def split(
     return {"train": free, **dealt}
 
 
-def _scene(name: str) -> str:
-    return images.SCENES.get(name, name)
+def _check_names(wanted: Mapping[str, Sequence[str] | float], scene: Mapping[str, str]) -> None:
+    """Raise FoundryError where a part names a photograph that is not there, or a scene that another part names."""
+    placed: dict[str, tuple[str, str]] = {}
+    for part, choice in wanted.items():
+        for name in [] if isinstance(choice, (int, float)) else choice:
+            if name not in scene:
+                raise FoundryError(
+                    f"synthesize.{part} names {name!r}, which is not among the {len(scene)} photographs; "
+                    "name files without suffix, or give a share such as 0.1"
+                )
+            other, first = placed.setdefault(scene[name], (part, name))
+            if other != part and first == name:
+                raise FoundryError(f"synthesize.{other} and synthesize.{part} both name {name!r}; take it out of one")
+            if other != part:
+                raise FoundryError(
+                    f"synthesize.{other} names {first!r} and synthesize.{part} names {name!r}, which are "
+                    "near-duplicates or views of one scene; name both in one part, or remove one of the files"
+                )

@@ -22,7 +22,8 @@ from torch.nn import functional
 from srfoundry.blind.losses import divergence, hyper_laplacian, ssim_loss
 from srfoundry.blind.prior import GaussianPrior, KernelGenerator, Population
 from srfoundry.blind.spectrum import SpectralLikelihood
-from srfoundry.degrade import Border, Decimation, degrade
+from srfoundry.conventions import Border
+from srfoundry.degrade import Decimation, degrade
 from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.skip import Skip, draw
 

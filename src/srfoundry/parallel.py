@@ -1,0 +1,83 @@
+"""One function over many items, several at a time, in order: what preparing, checking and downloading share."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar, runtime_checkable
+
+from srfoundry.errors import FoundryError
+from srfoundry.progress import track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@runtime_checkable  # for the shape checks of the tests
+class Map(Protocol):
+    """Calls a function for each item and yields the results in the order of the items, under a bar with the title.
+
+    Nothing runs before the first result is asked for. The first exception is raised and what has not begun is dropped.
+    The function and the items must be picklable (a function of a module, a functools.partial of one, paths, numbers):
+    other machines may run them.
+    """
+
+    def __call__(self, function: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]: ...
+
+
+def threads(workers: int | None = None) -> Map:
+    """Return a Map over threads of this process; PyTorch computes on one core in each of them meanwhile.
+
+    Twice as many items as workers are begun or waiting at any time, so memory does not grow with the items.
+
+    Args:
+        workers: how many at a time; as many as there are usable cores if not given.
+
+    Raises:
+        FoundryError: fewer than one worker.
+
+    >>> list(threads(2)(len, ["one", "three"], "counting"))
+    [3, 5]
+    """
+    count = usable_cores() if workers is None else workers
+    if count < 1:
+        raise FoundryError(f"workers must be 1 or more, got {count}; leave it out for one a core")
+
+    def mapped(function: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
+        return track(_results(function, items, count), title, len(items))
+
+    return mapped
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _results(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="srfoundry")
+    with one_core_each():
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) == 2 * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_core_each() -> Iterator[None]:
+    """Let threads that begin in here use one core each in PyTorch: they take this thread's number as they begin."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,86 @@
+"""A cluster makes the same bytes as threads do, and says in one line when it cannot be had."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import fan
+from srfoundry.parallel import Map
+
+# Prefect and Dask stay in a process of their own: both leave threads and settings behind.
+SCRIPT = """
+import os
+from pathlib import Path
+
+from distributed import LocalCluster
+from prefect import flow
+
+from pipelines import fan, server
+from srfoundry import images
+from srfoundry.errors import FoundryError
+from srfoundry.parallel import threads
+from srfoundry.prepare import prepare
+from tests.test_dataset import Examined, photograph
+
+
+@flow(validate_parameters=False)
+def stage(folder, found):
+    prepare(Path(folder), found, [1, 2], mapped=fan.mapped())
+
+
+def refused(work):
+    try:
+        work()
+    except FoundryError as error:
+        print("error:", error)
+
+
+if __name__ == "__main__":
+    found = {}
+    for index in range(5):
+        path = Path("photographs") / f"{index}.png"
+        images.write(photograph(30 + index, 40, index), path)
+        found[str(index)] = Examined(path, 30 + index, 40)
+    prepare(Path("threads"), found, [1, 2], mapped=threads(2))
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        os.environ[fan.ADDRESS] = cluster.scheduler_address
+        stage("cluster", found)
+        at_work = set(fan.mapped()(server.identity, [os.getpid()] * 3, "asking"))
+        print("asked", len(at_work), list(fan.mapped()(abs, range(-9, 0), "ordering")))
+        found["2"] = Examined(Path("none.png"), 30, 40)
+        refused(lambda: stage("refused", found))
+    fan.PATIENCE = 1
+    refused(fan.mapped)
+"""
+
+
+def test_without_an_address_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual case needs neither Prefect nor Dask."""
+    monkeypatch.delenv(fan.ADDRESS, raising=False)
+    mapped = fan.mapped(2)
+    assert isinstance(mapped, Map)
+    assert list(mapped(abs, [-2, 1], "working")) == [2, 1]
+
+
+def test_cluster_makes_the_same_bytes(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Tasks of a Prefect subflow on two worker processes; errors come back as they are."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "script.py"],
+        cwd=tmp_path,
+        env=environment | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"},
+        text=True,
+        capture_output=True,
+        timeout=200,
+    )
+    said = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    for name in ("x1.bin", "x2.bin", "index.json"):
+        assert (tmp_path / "cluster" / name).read_bytes() == (tmp_path / "threads" / name).read_bytes()
+    assert said[0] == "asked 1 [9, 8, 7, 6, 5, 4, 3, 2, 1]"
+    assert said[1].startswith("error: ") and "none.png not found" in said[1]
+    assert not (tmp_path / "refused" / "index.json").exists()
+    assert said[2].startswith("error: no Dask scheduler answers at SRFOUNDRY_DASK=tcp://127.0.0.1:")
+    assert len(said) == 3 and "Traceback" not in done.stderr and "Warning" not in done.stderr
