@@ -2,6 +2,7 @@
 
 Small valid files of every format and mode are damaged in every way that comes to mind, and each is read in a process
 that is watched. A file may be read, or refused by one FoundryError of one line that names it; nothing else may happen.
+It is long because a corpus, ten kinds of damage and a watched process make one experiment.
 """
 
 import json
@@ -287,9 +288,7 @@ class Worker:
             found = json.loads(line)
             self.peak = max(self.peak, found["peak"])
             return found
-        process.kill()
-        code = process.wait()
-        self.process = None
+        code = self._end()
         if ready:
             return {"outcome": "tracebacks", "seconds": time.perf_counter() - began, "said": f"exit status {code}"}
         return {"outcome": "hangs", "seconds": PATIENCE, "said": f"nothing for {PATIENCE} s"}
@@ -297,16 +296,24 @@ class Worker:
     def close(self) -> None:
         """Let the process go and note how much it wrote to stderr."""
         if self.process:
-            self.process.kill()
-            self.process.wait()
+            self._end()
         self.leaked = self.errors.stat().st_size
+
+    def _end(self) -> int:
+        assert self.process is not None
+        self.process.kill()
+        with self.process as process:  # waits, and closes the pipes
+            self.process = None
+        return process.returncode
 
     def _start(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "benchmarks._hostile", "--read"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self.errors.open("ab") as errors:
             pipe = subprocess.PIPE
-            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, env=environment, bufsize=0, cwd=REPO)
+            self.process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=errors, env=environment, bufsize=0, cwd=REPO
+            )
         assert self.process.stdout
         self.base = max(self.base, json.loads(self.process.stdout.readline())["peak"])
         return self.process

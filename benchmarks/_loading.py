@@ -49,21 +49,22 @@ class _Photograph:
 class _Still(Patches):
     """The same patches at every step: what is left of a step is training."""
 
-    _drawn: dict[tuple[int, int], dict[int, Tensor]]
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._drawn: dict[tuple[int, int], dict[int, Tensor]] = {}
 
     def batch(
         self, count: int, patch: int, *, rng: torch.Generator, factors: Sequence[int] | None = None
     ) -> dict[int, Tensor]:
-        kept = self.__dict__.setdefault("_drawn", {})
-        if (count, patch) not in kept:
-            kept[count, patch] = super().batch(count, patch, rng=rng)
-        return {factor: kept[count, patch][factor] for factor in factors or self.factors}
+        if (count, patch) not in self._drawn:
+            self._drawn[count, patch] = super().batch(count, patch, rng=rng)
+        return {factor: self._drawn[count, patch][factor] for factor in factors or self.factors}
 
 
 def loader_over_training() -> dict[str, Any]:
-    """Batches a second of one loading process over training steps a second, for MZSR and DRN; the smaller ratio leads.
+    """Batches a second of one loading process over training steps a second, for MZSR and DRN; the smallest ratio leads.
 
-    `dual_draw` is what a DRN step draws, the halved photographs included; the ratios count the patches alone.
+    `dual` are a DRN step's patches alone, `dual_draw` is all that it draws: half of them are halved once more for it.
     """
     params = load(Path("params.yaml"))
     with tempfile.TemporaryDirectory() as name:
@@ -77,7 +78,7 @@ def loader_over_training() -> dict[str, Any]:
     ratios = {"mzsr": loads["mzsr"] / steps["mzsr"], "dual": loads["dual"] / steps["dual"]}
     ratios["dual_draw"] = loads["dual_draw"] / steps["dual"]
     return {
-        "loader_over_training": round(min(ratios["mzsr"], ratios["dual"]), 1),
+        "loader_over_training": round(min(ratios.values()), 1),
         "batches_per_s": {kind: round(value, 1) for kind, value in loads.items()},
         "steps_per_s": {kind: round(value, 2) for kind, value in steps.items()},
         "ratios": {kind: round(value, 1) for kind, value in ratios.items()},
@@ -96,7 +97,6 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     """Median seconds of a training step, on data that is there already."""
     torch.set_num_threads(THREADS)
     patches = _Still.open(folder / "set")
-    patches = _Still(patches.folder, patches.entries, patches.factors)
     net = MZSR(width=params.pretrain.width, depth=params.pretrain.depth)
     redraw(net, generator(1, "net"))
     common = {"steps": STEPS, "seed": 1, "key": "", "patches": patches}

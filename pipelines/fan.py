@@ -6,6 +6,7 @@ An environment variable and no parameter, for it changes no byte of any result, 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from srfoundry.errors import FoundryError
@@ -60,8 +61,9 @@ def _cluster(address: str, workers: int) -> Map:
         from prefect.tasks import Task
         from prefect_dask.task_runners import DaskTaskRunner
 
-        # The function itself is the task: workers then need to import nothing of pipelines/.
-        work = Task(function, name=title, cache_policy=NO_CACHE, persist_result=False)
+        # The function itself is the task, so that workers import nothing of pipelines/; Prefect refuses built-in ones
+        # unless they are in a partial.
+        work = Task(partial(function), name=title, cache_policy=NO_CACHE, persist_result=False)
 
         runner: Any = DaskTaskRunner(address=address)
 

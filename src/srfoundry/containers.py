@@ -24,9 +24,12 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 from srfoundry.errors import FoundryError
 
 LARGEST = 89_478_485  # pixels that are decoded at most, Pillow's own default
+LONGEST = 2**20  # pixels of a side: decoders list the rows
 DENSEST = 4096  # bytes decoded from one byte of a file: deflate makes 1032, LZW 2558, JPEG less than 1024 pixels of 4
 FREE = 2**26  # bytes that WebP's and TIFF's other codes, which have no such bound, may claim besides
 LISTED = 2**16  # chunks, segments or tags of a file; photographs have hundreds
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG; others stand alone, or inside a scan
 QUIET = logging.NullHandler()
 
 
@@ -96,25 +99,29 @@ def opened(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
     if opener is WebPImagePlugin.WebPImageFile:
         _weigh(path, *_webp_size(head), bits=24, held=held)  # its decoder allocates when it is made
     elif opener is PngImagePlugin.PngImageFile:
-        _walk_png(file)
+        _walk_png(path, file, held)
     elif opener is Tiff:
         _walk_tiff(file, head)
+    scans = _walk_jpeg(file) if opener is Jpeg else 0  # each, a few bytes long, may touch every pixel again
     file.seek(0)
     picture = opener(file)
     wide = 16 if picture.mode.startswith("I;") else 8 * len(picture.getbands())
     least = 32 if opener is Jpeg else 1 if picture.mode in ("1", "L", "P") else wide  # bits of a pixel, decoded
     _weigh(path, *picture.size, bits=least, held=held)
-    if isinstance(picture, Jpeg):
-        _walk_jpeg(file, picture.width * picture.height)
-    elif isinstance(picture, Tiff):
+    if scans * picture.width * picture.height > 20 * LARGEST:
+        raise ValueError(f"{scans} scans")
+    if isinstance(picture, Tiff):
         _check_tiles(path, picture, held)
+    elif any(tile.extents != (0, 0, *picture.size) for tile in picture.tile):
+        raise ValueError("its first frame does not cover the image")
     return picture
 
 
 def _weigh(path: Path, width: int, height: int, *, bits: int, held: int) -> None:
-    if width * height > LARGEST:
+    if width * height > LARGEST or max(width, height) > LONGEST:
         raise FoundryError(
-            f"{path} claims an absurd {width}x{height} pixels, more than {LARGEST:,}; cut it into parts or remove it"
+            f"{path} claims an absurd {width}x{height} pixels, more than {LARGEST:,} or a side of {LONGEST:,}; "
+            "cut it into parts or remove it"
         )
     if width * height * bits > 8 * held:
         raise FoundryError(f"{path} is damaged (too short for the {width}x{height} pixels it claims); replace it")
@@ -129,34 +136,55 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _walk_png(file: BinaryIO) -> None:
-    """Verify every chunk's checksum: Pillow does not for pixels, and returns wrong ones."""
+def _walk_png(path: Path, file: BinaryIO, held: int) -> None:
+    """Verify every chunk's checksum, and that there is a byte for each pixel: Pillow does neither."""
     file.seek(8)
-    for _ in range(LISTED):
+    missing, inflate = 0, zlib.decompressobj()
+    for number in range(LISTED):
         head = file.read(8)
         left, crc = int.from_bytes(head[:4], "big"), zlib.crc32(head[4:])
+        if number == 0:
+            missing = _png_bytes(path, file.read(13), held)
+            file.seek(16)
+        if (number == 0) != (head[4:] == b"IHDR"):
+            raise ValueError("IHDR is not its first chunk")
         while left and (block := file.read(min(left, 2**20))):
             left, crc = left - len(block), zlib.crc32(block, crc)
+            while missing > 0 and block and head[4:] == b"IDAT" and not inflate.eof:
+                missing -= len(inflate.decompress(block, 2**20))
+                block = inflate.unconsumed_tail
         if len(head) < 8 or left or len(stored := file.read(4)) < 4:
             raise ValueError("truncated")
         if int.from_bytes(stored, "big") != crc:
             raise ValueError(f"wrong checksum in chunk {head[4:]!r}")
         if head[4:] == b"IEND":
+            if missing > 0:
+                raise ValueError(f"truncated: {missing} bytes of pixels are missing")
             return
     raise ValueError(f"more than {LISTED} chunks")
 
 
-def _walk_jpeg(file: BinaryIO, pixels: int) -> None:
-    """Bound the work: each of a progressive file's scans, a few bytes, may touch every pixel again."""
+def _png_bytes(path: Path, header: bytes, held: int) -> int:
+    """Count the bytes that a PNG's pixels inflate to: a filter and its samples for each row, of seven passes or one."""
+    width, height, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(kind, 1)
+    _weigh(path, width, height, bits=bits, held=held)
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((max(0, width - x + dx - 1) // dx, max(0, height - y + dy - 1) // dy) for x, y, dx, dy in passes)
+    return sum(down * (1 + (across * bits + 7) // 8) for across, down in sizes if across)
+
+
+def _walk_jpeg(file: BinaryIO) -> int:
+    """Count the scans of the first picture; what follows its end is another one, or a film."""
     scans, at = 0, 2
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for _ in range(LISTED):
-            marker = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]").search(data, at)
-            if marker is None or marker[0] == b"\xff\xd9":  # what follows the end is another picture, or a film
-                return
+            marker = MARKER.search(data, at)
+            if marker is None or marker[0] == b"\xff\xd9":
+                return scans
+            if not scans and marker.start() - at > LISTED:
+                raise ValueError("rubbish between its segments")
             scans += marker[0] == b"\xff\xda"
-            if scans * pixels > 20 * LARGEST:
-                raise ValueError(f"{scans} scans over {pixels} pixels")
             at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     raise ValueError(f"more than {LISTED} segments")
 
@@ -180,8 +208,11 @@ def _check_tiles(path: Path, picture: Tiff, held: int) -> None:
     """Require that strips or tiles cover the image once: Pillow leaves gaps black and decodes repeats again."""
     width, height = picture._tile_size
     tags, bands = picture.tag_v2, picture.getbands()
-    if picture.use_load_libtiff:  # which allocates one tile at a time
-        _weigh(path, tags.get(322, 1), tags.get(323, 1), bits=8 * len(bands), held=held)
+    if picture.use_load_libtiff:  # which lists the tiles and allocates one at a time
+        across, down = tags.get(322, width), tags.get(323, height)
+        _weigh(path, across, down, bits=8 * len(bands) if 322 in tags else 0, held=held)
+        if width * height > 16 * LISTED * across * down:
+            raise ValueError(f"tiles of {across}x{down} pixels")
         return
     planar = tags.get(284) == 2
     if planar and 16 in tags.get(258, ()):  # Pillow takes these for 8 bits

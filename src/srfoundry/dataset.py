@@ -6,10 +6,9 @@ Sets are written by prepare.py; each photograph lies at reductions 1, 2, ... in 
 import json
 import math
 import mmap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +17,12 @@ from torch import Tensor
 
 from srfoundry.errors import FoundryError
 from srfoundry.images import from_uint8
-from srfoundry.parallel import one_core_each
 
 INDEX = "index.json"
 FLAT = -6.0  # MZSR keeps a patch if the logarithm of its mean squared gradient is at least this
 TRIES = 8  # draws before a flat patch is taken all the same
 RESIDENT = 64 << 20  # bytes of the files that may stay in this process's memory
 GLANCE = 8  # windows between two looks at that: each can bring in some MiB, for the kernel maps large folios whole
-
-Item = TypeVar("Item")
 
 
 class Patches:
@@ -193,33 +189,6 @@ class _Files:
             for file in self._maps.values():
                 file.madvise(mmap.MADV_DONTNEED)  # the page cache keeps them
             self._base = _mapped_bytes()
-
-
-def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
-    """Return `make` with the next `depth` steps made meanwhile, in one thread; any step may be asked for.
-
-    What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
-    Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
-
-    >>> double = ahead(lambda step: 2 * step)
-    >>> [double(400), double(401), double(7)]
-    [800, 802, 14]
-    """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
-    with one_core_each():
-        pool.submit(torch.get_num_threads).result()  # the thread takes its number of cores at its first such call
-    made: dict[int, Future[Item]] = {}
-
-    def at(step: int) -> Item:
-        wanted = range(step, step + depth + 1)
-        for other in [other for other in made if other not in wanted]:
-            made.pop(other).cancel()
-        for each in wanted:
-            if each not in made:
-                made[each] = pool.submit(make, each)
-        return made.pop(step).result()
-
-    return at
 
 
 def crop_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c H W"]:

@@ -45,8 +45,8 @@ def decode(path: Path) -> Image.Image:
 
     Wider samples are rounded half up (65535 / 255 = 257); only of a 16-bit TIFF that is compressed and stored plane by
     plane, or has premultiplied alpha, the high byte is taken, at most one level off. CMYK is converted by the plain
-    formula. Animations give their first frame. A corrupt EXIF block leaves the picture unrotated. JPEG has no checksum:
-    pixels garbled or lost in the middle of it are not noticed.
+    formula. Animations give their first frame. A corrupt EXIF block leaves the picture unrotated. JPEG and fax
+    codes have no checksum: pixels garbled in them, or lost before the mark that ends a JPEG, are not noticed.
 
     Raises:
         FoundryError: the file is missing, no photograph, damaged or truncated, of float pixels, or claims more pixels
@@ -129,6 +129,7 @@ def jpeg(image: Float[Tensor, "b 3 h w"], quality: int) -> Float[Tensor, "b 3 h 
     for one in pixels:
         packed = BytesIO()
         Image.fromarray(one).save(packed, "JPEG", quality=quality, subsampling="4:2:0")
+        packed.seek(0)
         one[...] = np.asarray(JpegImagePlugin.JpegImageFile(packed))
     return from_uint8(torch.from_numpy(pixels)).to(image)
 

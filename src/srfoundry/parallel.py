@@ -1,4 +1,4 @@
-"""One function over many items, several at a time, in order: what preparing, checking and downloading share."""
+"""Work beside work: one function over many items in order, several at a time, and a training's next steps ahead."""
 
 import os
 from collections import deque
@@ -48,6 +48,35 @@ def threads(workers: int | None = None) -> Map:
         return track(_results(function, items, count), title, len(items))
 
     return mapped
+
+
+def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
+    """Return `make` with the next `depth` steps made meanwhile, in one thread; any step may be asked for.
+
+    What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
+    Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
+
+    >>> double = ahead(lambda step: 2 * step)
+    >>> [double(400), double(401), double(7)]
+    [800, 802, 14]
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    import torch
+
+    with one_core_each():
+        pool.submit(torch.get_num_threads).result()  # the thread takes its number of cores at its first such call
+    made: dict[int, Future[Item]] = {}
+
+    def at(step: int) -> Item:
+        wanted = range(step, step + depth + 1)
+        for other in [other for other in made if other not in wanted]:
+            made.pop(other).cancel()
+        for each in wanted:
+            if each not in made:
+                made[each] = pool.submit(make, each)
+        return made.pop(step).result()
+
+    return at
 
 
 def usable_cores() -> int:
