@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from srfoundry import conventions, images, kernels, metrics, resize
+from srfoundry.dataset import crop_to_multiple
 from srfoundry.degrade import adjoint, degrade
 from srfoundry.progress import track
 from srfoundry.seeds import generator
@@ -52,7 +53,7 @@ def mzsr(data: Path) -> int:
 
 
 def blind(data: Path) -> dict[str, float]:
-    """DKP's 30 pairs: the remade image against the stored 8 bits, and once it has been truncated to 8 bits as they were.
+    """DKP's 30 pairs: the remade image against the stored 8 bits, before and after it is truncated likewise.
 
     A pair without any different pixel counts as 99 dB.
     """
@@ -61,6 +62,7 @@ def blind(data: Path) -> dict[str, float]:
     for key in [key for key in stored.files if "/lr/" in key]:
         group, factor, _, name = key.split("/")
         high = torch.from_numpy(stored[f"{group}/HR/{name}"]).permute(2, 0, 1)[None].double() / 255
+        high = crop_to_multiple(high, int(factor[1]))
         kernel = torch.from_numpy(stored[f"{group}/{factor}/k/{name}"])[None]
         low = degrade(high, kernel, int(factor[1]), convention="dkp").clamp(0, 1)
         levels = torch.from_numpy(stored[key]).permute(2, 0, 1)[None].double()
@@ -120,9 +122,8 @@ def table(data: Path) -> list[dict[str, Any]]:
 
 def _photographs(folder: Path, scale: int) -> Iterator[Tensor]:
     for path in sorted(folder.glob("*.png")):
-        image = images.read(path).double()
-        height, width = (extent // scale * scale for extent in image.shape[-2:])
-        yield image[..., :height, :width]
+        image = images.from_uint8(images.to_uint8(images.read(path)), torch.float64)
+        yield crop_to_multiple(image, scale)
 
 
 def _reduced(high: Tensor, scale: int, blur: Any) -> Tensor:

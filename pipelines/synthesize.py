@@ -44,7 +44,7 @@ def synthesize(stage: Stage) -> None:
             "photographs": parts,
             "counts": {part: len(names) for part, names in parts.items()},
             "skipped": gathered.skipped,
-            "one_scene": _together(scenes),
+            "one_scene": sources.together(scenes),
         }
     )
 
@@ -86,18 +86,12 @@ def _pairs(stage: Stage, folder: "Path", names: list[str], tests: list[str]) -> 
 
 
 def _skipped(stage: Stage, gathered: "Gathered", scenes: dict[str, str]) -> None:
-    from srfoundry import report
+    from srfoundry import report, sources
 
     picture = stage.output(f"results/{stage.name}/skipped.png")
-    alike = [[(name, gathered.photographs[name].path) for name in names] for names in _together(scenes)]
+    alike = [[(name, gathered.photographs[name].path) for name in names] for names in sources.together(scenes)]
     report.skipped(picture, len(gathered.photographs), gathered.skipped, alike)
     stage.picture("skipped", picture)
-
-
-def _together(scenes: dict[str, str]) -> list[list[str]]:
-    """Names that share a scene, and so a side of the split."""
-    names = [[name for name, scene in scenes.items() if scene == one] for one in dict.fromkeys(scenes.values())]
-    return [each for each in names if len(each) > 1]
 
 
 if __name__ == "__main__":

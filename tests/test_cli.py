@@ -141,7 +141,7 @@ def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path
         (["upscale", "empty", "--out", "photo.png"], "--out must be one too"),
         (["info", "models/none.safetensors"], "models/none.safetensors not found"),
         (["restore", "photo.png"], "params.yaml not found"),
-        (["degrade", "photo.png", "--kernel", "photo.png"], "no kernel that can be read"),
+        (["degrade", "photo.png", "--kernel", "photo.png"], "must be square"),
     ],
 )
 def test_mistakes_are_one_line(folder: Path, capsys: Capture, arguments: list[str], words: str) -> None:

@@ -23,7 +23,9 @@ DRAWINGS: dict[str, Callable[[Path], None]] = {
     "kernels": lambda path: report.kernels(path, {"true": KERNEL, **{f"bank {i}": KERNEL[0] for i in range(9)}}),
     "scatter": lambda path: report.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),
     "blind": lambda path: report.blind(path, LOW, {"before": ENLARGED, "after": HIGH}, KERNEL, "kernel"),
-    "skipped": lambda path: report.skipped(path, 3, {f"{i}.jpg": "torn " * 40 for i in range(99)}, [[("a", PHOTO)] * 2]),
+    "skipped": lambda path: report.skipped(
+        path, 3, {f"{i}.jpg": "torn " * 40 for i in range(99)}, [[("a", PHOTO)] * 2]
+    ),
 }
 
 

@@ -27,7 +27,7 @@ WATCHING = {
     "src/srfoundry/tracking.py",
 }
 LAYERS = [
-    "errors params images kernels conventions resize metrics seeds progress parallel photograph "
+    "errors params containers images kernels conventions resize metrics seeds progress parallel photograph "
     "download unpack likeness sources banks",
     "degrade networks",
     "checkpoint dataset prepare testsets fit restore",

@@ -122,7 +122,7 @@ def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
         shade = images.read(path).mean(dim=1)[0]
         if not bool(shade.any()):
             raise FoundryError(f"{path} is black; a kernel's picture needs a light")
-        return {path.stem: kernels.normalise(shade)}
+        return {path.stem: shade / shade.sum()}
     try:
         arrays = _matlab(path) if suffix == ".mat" else _numpy(path)
         found = {

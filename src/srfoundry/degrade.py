@@ -68,7 +68,7 @@ def degrade(
             raise FoundryError(f"noise {noise} needs a generator; pass rng=seeds.generator(...)")
         low = low + noise * torch.randn(low.shape, generator=rng, device=rng.device, dtype=low.dtype).to(low.device)
     if jpeg is not None:
-        low = low + (images.jpeg(low.detach(), jpeg) - low.detach())
+        low = images.jpeg(low.detach(), jpeg) + (low - low.detach())  # the bracket is 0, and has the gradient
     return low
 
 

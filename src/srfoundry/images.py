@@ -134,15 +134,15 @@ def jpeg(image: Float[Tensor, "b 3 h w"], quality: int) -> Float[Tensor, "b 3 h 
     return from_uint8(torch.from_numpy(pixels)).to(image)
 
 
-def to_uint8(image: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b h w c"]:
-    """Round [0, 1] to 8 bits, half up as MATLAB does, channels last."""
-    levels = torch.floor(image.detach().double().clamp(0, 1) * 255 + 0.5)
+def to_uint8(image: Float[Tensor, "b c h w"], *, truncate: bool = False) -> UInt8[Tensor, "b h w c"]:
+    """Round [0, 1] to 8 bits, half up as MATLAB does, or drop the fraction as some programs do; channels last."""
+    levels = torch.floor(image.detach().double().clamp(0, 1) * 255 + (0.0 if truncate else 0.5))
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def from_uint8(pixels: UInt8[Tensor, "b h w c"]) -> Float[Tensor, "b c h w"]:
-    """Turn 8-bit pixels, channels last, into float32 in [0, 1]."""
-    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+def from_uint8(pixels: UInt8[Tensor, "b h w c"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "b c h w"]:
+    """Turn 8-bit pixels, channels last, into floats in [0, 1]."""
+    return pixels.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format).div_(255)
 
 
 def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:

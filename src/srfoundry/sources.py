@@ -131,6 +131,14 @@ def scenes(photographs: Mapping[str, Photograph]) -> dict[str, str]:
     return scene
 
 
+def together(scenes: Mapping[str, str]) -> list[list[str]]:
+    """List the groups of names that share a scene, and so a side of the split."""
+    groups: dict[str, list[str]] = {}
+    for name, scene in scenes.items():
+        groups.setdefault(scene, []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
 def split(
     names: Sequence[str],
     *,
