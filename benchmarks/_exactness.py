@@ -115,7 +115,7 @@ def table(data: Path) -> list[dict[str, Any]]:
             psnr, ssim = np.mean(found, axis=0)
             wanted = published[scale].get(name, {}).get(cell)
             row = {"set": name, "scale": scale, "kernel": cell, "psnr": round(psnr, 4), "ssim": round(ssim, 4)}
-            away = {} if wanted is None else {"published": wanted[0], "away_db": round(psnr - wanted[0], 4)}
+            away = {} if wanted is None else {"published": wanted[0], "away_db": round(float(psnr) - wanted[0], 6)}
             rows.append(row | away)
     return rows
 
