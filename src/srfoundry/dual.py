@@ -20,6 +20,7 @@ from srfoundry.fit import Log, autocast, cosine, fit
 from srfoundry.images import from_uint8, to_uint8
 from srfoundry.networks.drn import DRN, DualNets
 from srfoundry.networks.units import channels_last
+from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
 Batch = Mapping[int, Float[Tensor, "b 3 _ _"]]
@@ -160,12 +161,16 @@ def train(
     weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
     optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
 
-    def step(index: int) -> dict[str, Tensor]:
+    def drawn(index: int) -> dict[int, Tensor]:
         rng = generator(seed, stage, index)
-        drawn = draw(patches, count=batch, patch=patch, scale=net.scale, octave=octave, rng=rng)
+        return draw(patches, count=batch, patch=patch, scale=net.scale, octave=octave, rng=rng)
+
+    batches = ahead(drawn, depth=2 if weights[0].is_cuda else 0)
+
+    def step(index: int) -> dict[str, Tensor]:
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, steps, learning_rate, warmup=warmup)
-        terms = loss(net, drawn)
+        terms = loss(net, batches(index))
         optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(weights, clip)

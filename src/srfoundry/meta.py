@@ -18,6 +18,7 @@ from srfoundry import degrade, images, metrics, resize
 from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
+from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
 Weights = dict[str, Tensor]
@@ -332,9 +333,10 @@ def _plain_step(
 ) -> tuple[Callable[[int], Mapping[str, Tensor]], dict[str, nn.Module | torch.optim.Optimizer]]:
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    drawn = ahead(lambda index: pairs(generator(*names, index)), depth=2 if device.type == "cuda" else 0)
 
     def step(index: int) -> Mapping[str, Tensor]:
-        enlarged, high = pairs(generator(*names, index))
+        enlarged, high = drawn(index)
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, steps, learning_rate, warmup=min(20, steps // 10))
         with autocast(device, precision):

@@ -51,7 +51,7 @@ def threads(workers: int | None = None) -> Map:
 
 
 def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
-    """Return `make` with the next `depth` steps made meanwhile, in one thread; any step may be asked for.
+    """Return `make` with the next `depth` steps made meanwhile in one thread (0: just `make`); ask for any step.
 
     What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
     Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
@@ -60,6 +60,8 @@ def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Ite
     >>> [double(400), double(401), double(7)]
     [800, 802, 14]
     """
+    if depth == 0:
+        return make
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
     import torch
 
