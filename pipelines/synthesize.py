@@ -79,9 +79,9 @@ def _pairs(stage: Stage, folder: "Path", names: list[str], tests: list[str]) -> 
     rows = []
     for name in names:
         high = images.read(folder / "high" / f"{name}.png")
-        rows += [(images.read(folder / test / f"{name}.png"), {test: high}, None, None) for test in tests]
+        rows.append((high, {test: images.read(folder / test / f"{name}.png") for test in tests}))
     picture = stage.output(f"results/{stage.name}/pairs.png")
-    report.hero(picture, rows)
+    report.pairs(picture, rows)
     stage.picture("pairs", picture)
 
 

@@ -19,6 +19,7 @@ PHOTO = next(path for path in images.bundled() if path.stem == "coffee")
 DRAWINGS: dict[str, Callable[[Path], None]] = {
     "comparison": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, HIGH),
     "without truth": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, None, box=(10, 20, 64, 48)),
+    "pairs": lambda path: report.pairs(path, [(HIGH, {"bicubic": LOW, "gauss": LOW}), (HIGH, {"bicubic": LOW})]),
     "hero": lambda path: report.hero(path, [ROW, ROW]),
     "kernels": lambda path: report.kernels(path, {"true": KERNEL, **{f"bank {i}": KERNEL[0] for i in range(9)}}),
     "scatter": lambda path: report.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),

@@ -44,13 +44,17 @@ def hero(
     path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor], Tensor | None, Box | None]], zoom: int = 2
 ) -> None:
     """Write several comparisons (low, restored, high, box) under each other: the picture at the top of the README."""
-    drawn = [_row(low, restored, high, box, zoom, 144) for low, restored, high, box in rows]
-    whole = Image.new("RGB", (max(row.width for row in drawn), sum(row.height for row in drawn)), PAPER)
-    top = 0
-    for row in drawn:
-        whole.paste(row, (0, top))
-        top += row.height
-    _save(whole, path)
+    _save(_stack([_row(low, restored, high, box, zoom, 144) for low, restored, high, box in rows]), path)
+
+
+def pairs(path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor]]], zoom: int = 2) -> None:
+    """Write, for each photograph, its busiest crop and the same crop of each low-resolution image made of it."""
+    drawn = []
+    for high, lows in rows:
+        box = busiest(high, 144)
+        panels = {name: _crop(_repeat(low, high), box, zoom) for name, low in lows.items()}
+        drawn.append(_strip({"original": _crop(high, box, zoom), **panels}))
+    _save(_stack(drawn), path)
 
 
 def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
@@ -133,18 +137,22 @@ def skipped(
     lines = [f"{used} photographs used, {len(reasons)} left out", *_cut(reasons, most)]
     strips = [_strip({name: _thumbnail(file) for name, file in group[:8]}) for group in alike[:most]]
     if alike:
-        lines += ["", f"{len(alike)} scenes seen more than once; their photographs stay together:"]
+        lines += ["", "photographs of one scene, which stay on one side of the split:"]
     wrapped = [part for line in lines for part in textwrap.wrap(line, 110) or [""]]
-    height = MARGIN * 2 + LINE * len(wrapped)
-    width = max([800, *(strip.width for strip in strips)])
-    whole = Image.new("RGB", (width, height + sum(strip.height for strip in strips)), PAPER)
-    draw = ImageDraw.Draw(whole)
+    text = Image.new("RGB", (800, MARGIN * 2 + LINE * len(wrapped)), PAPER)
+    draw = ImageDraw.Draw(text)
     for index, line in enumerate(wrapped):
         draw.text((MARGIN, MARGIN + LINE * index), line, fill=INK, font=font)
-    for strip in strips:
-        whole.paste(strip, (0, height))
-        height += strip.height
-    _save(whole, path)
+    _save(_stack([text, *strips]), path)
+
+
+def _stack(drawn: Sequence[Image.Image]) -> Image.Image:
+    whole = Image.new("RGB", (max(row.width for row in drawn), sum(row.height for row in drawn)), PAPER)
+    top = 0
+    for row in drawn:
+        whole.paste(row, (0, top))
+        top += row.height
+    return whole
 
 
 def _cut(lines: Sequence[str], most: int) -> list[str]:
