@@ -21,8 +21,10 @@ def synthesize(stage: Stage) -> None:
     from srfoundry import prepare, sources, testsets
 
     chosen, folder = stage.params.synthesize, stage.output("data/synthesize/x").parent
+    tests = _kernels(stage, folder / "kernels")
     archives = [(archive.url, archive.checksum) for archive in chosen.archives]
     paths = sources.listed(chosen.source, stage.root / chosen.folder, archives, stage.root / "downloads")
+    sources.check_names(paths, held_out=chosen.held_out, validation=chosen.validation)
     gathered = sources.gather(paths, smallest=chosen.smallest, on_bad_image=chosen.on_bad_image, mapped=mapped())
     scenes = sources.scenes(gathered.photographs)
     parts = sources.split(
@@ -32,9 +34,7 @@ def synthesize(stage: Stage) -> None:
     for part in ("train", "validation"):
         photographs = {name: gathered.photographs[name] for name in parts[part]}
         prepare.prepare(folder / part, photographs, factors, mapped=mapped())
-    recipe = testsets.Recipe(
-        stage.scale, _kernels(stage, folder / "kernels"), chosen.noise, chosen.jpeg or None, stage.seed
-    )
+    recipe = testsets.Recipe(stage.scale, tests, chosen.noise, chosen.jpeg or None, stage.seed)
     held_out = {name: gathered.photographs[name].path for name in parts["held_out"]}
     testsets.write(folder / "held_out", held_out, recipe, mapped=mapped())
     _pairs(stage, folder / "held_out", parts["held_out"][:SHOWN], [testsets.BICUBIC, *recipe.kernels])
@@ -57,7 +57,7 @@ def _kernels(stage: Stage, folder: "Path") -> "dict[str, Tensor]":
     from srfoundry import banks, kernels, report
 
     chosen = stage.params.synthesize
-    files = [stage.root / name for name in chosen.bank_files]
+    files = banks.find(stage.root / chosen.kernels)
     bank = banks.draw(
         chosen.bank.model_dump(), files, size=chosen.kernel_size, scale=stage.scale, seed=stage.seed, name=stage.name
     )

@@ -74,6 +74,39 @@ def test_what_is_no_kernel_is_named(tmp_path: Path, suffix: str) -> None:
             banks.read(tmp_path / f"{name}{suffix}")
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
+def test_damaged_bytes_are_read_or_named(tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / f"good{suffix}", one(15).numpy())
+    whole = bytearray((tmp_path / f"good{suffix}").read_bytes())
+    places = torch.randint(len(whole), (300,), generator=torch.Generator().manual_seed(1)).tolist()
+    for place in [*range(min(len(whole), 150)), *places]:
+        spoiled = whole.copy()
+        spoiled[place] ^= 0x55
+        (tmp_path / f"bad{suffix}").write_bytes(spoiled)
+        try:
+            banks.read(tmp_path / f"bad{suffix}")
+        except FoundryError as error:
+            assert f"bad{suffix}" in str(error) and "\n" not in str(error)
+
+
+def test_a_crash_of_matlabs_reader_is_named(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"k": one(15).numpy()})
+    whole = bytearray((tmp_path / "a.mat").read_bytes())
+    for place in (131, 150, 170, 185):
+        spoiled = whole.copy()
+        spoiled[place] ^= 0xFF
+        (tmp_path / "bad.mat").write_bytes(spoiled)
+        try:
+            banks.read(tmp_path / "bad.mat")
+        except FoundryError as error:
+            assert "bad.mat" in str(error)
+
+
+def test_a_single_tap_is_a_kernel(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((1, 1)))
+    assert banks.read(tmp_path / "a.npy").shape == (1, 1, 1)
+
+
 def test_nothing_is_unpickled_and_misfits_are_said(tmp_path: Path) -> None:
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "flat.npy", np.zeros(9))

@@ -14,7 +14,20 @@ import pytest
 import torch
 from PIL import Image
 
-from srfoundry import apply, checkpoint, cli, export, images, kernels, resize, restore, seeds
+from srfoundry import (
+    apply,
+    banks,
+    checkpoint,
+    cli,
+    conventions,
+    export,
+    images,
+    kernels,
+    params,
+    resize,
+    restore,
+    seeds,
+)
 from srfoundry.degrade import degrade
 from srfoundry.networks.mzsr import MZSR
 from tests import tiny
@@ -219,6 +232,30 @@ def test_degrade_writes_the_kernel_that_it_used(folder: Path, convention: str) -
     assert (folder / "low.png").read_bytes() == (folder / "again.png").read_bytes()
     with Image.open("low_kernel.png") as drawn:
         assert drawn.width > drawn.height
+
+
+def test_lists_of_the_help_are_the_librarys() -> None:
+    assert set(cli.FAMILIES) == set(kernels.FAMILIES) == set(params.Bank.model_fields)
+    assert set(cli.CONVENTIONS) == set(conventions.CONVENTIONS)
+
+
+@pytest.mark.parametrize("convention", cli.CONVENTIONS)
+@pytest.mark.parametrize("family", cli.FAMILIES)
+def test_drawn_kernels_do_not_ring_whatever_their_centre(folder: Path, convention: str, family: str) -> None:
+    more = ["--family", family, "--convention", convention, "--scale", "2"]
+    assert run("degrade", "photo.png", *more, "--out", "low.png") == 0
+    kernel = banks.read(folder / "low_kernel.npy")
+    assert float(kernel.min()) >= 0
+    centre = conventions.centre_of_mass(kernel.double())[0] - kernel.shape[-1] // 2
+    assert centre.tolist() == pytest.approx([conventions.CONVENTIONS[convention].phase(2)] * 2, abs=0.1)
+
+
+def test_degrade_names_its_files_as_restore_does(folder: Path, capsys: Capture) -> None:
+    (folder / "to").mkdir()
+    assert run("degrade", "photo.png", "--out", "to") == 0
+    assert (folder / "to" / "photo_low.png").exists() and (folder / "to" / "photo_low_kernel.npy").exists()
+    assert "cannot write a.xyz" in failure(capsys, "degrade", "photo.png", "--out", "a.xyz")
+    assert "own kernel" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
 
 
 def test_restore_with_a_given_kernel_explains_its_input(folder: Path, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 """The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -18,9 +20,9 @@ STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "est
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
     "synthesize": {
-        "source": "folder",
-        "held_out": ["coffee"],
-        "validation": ["rocket"],
+        "source": "archives",
+        "held_out": ["set__coffee"],
+        "validation": ["set__rocket"],
         "smallest": 64,
         "bank": {"gaussian": 2, "noisy": 2, "line": 2, "trajectory": 2},
         "on_bad_image": "skip",
@@ -55,17 +57,32 @@ def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     (root / ".dvc").mkdir()
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    archive = _archive(root)
+    values["synthesize"]["archives"] = [{"url": archive.as_uri(), "checksum": f"md5:{_md5(archive)}"}]
     for section, changes in TINY.items():
         assert set(changes) <= set(values[section]), f"{section}: tests/test_smoke.py sets what params.yaml lacks"
         values[section].update(changes)
     with (root / "params.yaml").open("w") as file:
         YAML().dump(values, file)
+    (root / "photographs").mkdir()
+    (root / "kernels").mkdir()
+    np.save(root / "kernels" / "mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))
+    return root
+
+
+def _archive(root: Path) -> Path:
+    """Six small photographs, a copy of one, and a file that is none."""
+    folder = root / "set"
     for path in images.bundled():
         if path.stem in ("coffee", "rocket", "china", "camera", "ihc", "motorcycle_left"):
-            images.write(images.read(path)[..., 100:196, 150:254], root / "photographs" / f"{path.stem}.png")
-    images.write(images.read(root / "photographs" / "coffee.png"), root / "photographs" / "again" / "coffee.jpg")
-    (root / "photographs" / "torn.jpg").write_bytes(b"no photograph")
-    return root
+            images.write(images.read(path)[..., 100:196, 150:254], folder / f"{path.stem}.png")
+    images.write(images.read(folder / "coffee.png"), folder / "again" / "coffee.jpg")
+    (folder / "torn.jpg").write_bytes(b"no photograph")
+    return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def repro(root: Path, environment: dict[str, str]) -> str:
@@ -94,8 +111,11 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     assert [stage for stage in STAGES if f"Running stage '{stage}'" not in said] == []
     assert all(figures(factory, stage) for stage in STAGES)
     data = figures(factory, "synthesize")
-    assert data["photographs"]["held_out"] == ["again__coffee", "coffee"], "a copy of a test photograph went elsewhere"
-    assert list(data["skipped"]) == ["torn.jpg"] and data["one_scene"] == [["again__coffee", "coffee"]]
+    both = ["set__again__coffee", "set__coffee"]
+    assert data["photographs"]["held_out"] == both, "a copy of a test photograph went elsewhere"
+    assert list(data["skipped"]) == ["set/torn.jpg"] and data["one_scene"] == [both]
+    rows = json.loads((factory / "data" / "synthesize" / "kernels" / "bank.json").read_text())
+    assert len(rows) == 9 and rows[-1]["file"] == "mine.npy mine"
     scores = figures(factory, "evaluate")
     for method in ("mzsr0", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
         assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])

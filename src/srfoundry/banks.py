@@ -1,9 +1,6 @@
 """Kernels in files: a user's own (.npy, .npz, .mat, .png), and banks drawn from families with a manifest."""
 
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import conventions, images, kernels
+from srfoundry import conventions, images, kernels, matlab
 from srfoundry.errors import FoundryError
 from srfoundry.seeds import derive, generator
 
@@ -44,7 +41,7 @@ def draw(
         if count:
             drawn, values = kernels.FAMILIES[family](count, size=size, scale=scale, rng=generator(seed, name, family))
             found.append(drawn)
-            start = {"family": family, "seed": derive(seed, name, family)}
+            start = {"family": family, "seed": derive(seed, name, family), "of": count}
             for index in range(count):
                 row = {key: round(float(column[index]), 6) for key, column in values.items()}
                 manifest.append({**start, "index": index, **row})
@@ -57,10 +54,21 @@ def draw(
                     f"{path} {entry} has {kernel.shape[-1]} taps a side, the bank {size}; raise synthesize.kernel_size"
                 )
             found.append(F.pad(kernel, (room // 2,) * 4)[None])
-            manifest.append({"family": "file", "file": path.name, "entry": entry})
+            manifest.append({"family": "file", "file": f"{path.name} {entry}"})
     if not found:
         raise FoundryError("the kernel bank is empty; ask for at least one kernel in synthesize.bank")
     return Bank(torch.cat(found), manifest)
+
+
+def find(folder: Path) -> list[Path]:
+    """List the kernel files of a folder by name; there need be none.
+
+    Raises:
+        FoundryError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FoundryError(f"{folder} is not a folder; make it, or name another in synthesize.kernels")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
 
 
 def write(bank: Bank, folder: Path) -> None:
@@ -85,7 +93,7 @@ def samples(bank: Bank, count: int = 6) -> dict[str, Float[Tensor, "k k"]]:
         index = families.get(row["family"], 0)
         families[row["family"]] = index + 1
         if index < count:
-            found[row.get("file") or f"{row['family']} {index}"] = kernel
+            found[row.get("file", f"{row['family']} {index}")] = kernel
     return found
 
 
@@ -124,22 +132,21 @@ def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
             raise FoundryError(f"{path} is black; a kernel's picture needs a light")
         return {path.stem: shade / shade.sum()}
     try:
-        arrays = _matlab(path) if suffix == ".mat" else _numpy(path)
+        arrays = matlab.arrays(path) if suffix == ".mat" else _numpy(path)
         found = {
             name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for name, array in arrays.items()
         }
     except FileNotFoundError:
         raise FoundryError(f"{path} not found; check the path of the kernel") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, IndexError, NotImplementedError, SyntaxError) as error:
-        raise FoundryError(f"{path} is no kernel that can be read ({_short(error)}); save it with numpy.save") from None
-    except (zlib.error, zipfile.BadZipFile, struct.error, MemoryError, OverflowError, UnicodeError) as error:
-        raise FoundryError(f"{path} is damaged ({_short(error)}); replace it with a good copy") from None
+    except Exception as error:  # parsers answer damaged bytes with whatever Python raised in them
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise FoundryError(f"{path} is no kernel that can be read ({reason}); save it with numpy.save") from None
     good: dict[str, Tensor] = {}
     for name, array in found.items():
-        kernel = array.squeeze()
-        if kernel.ndim == 3:  # a stack: numpy's first axis, or MATLAB's last
-            kernel = kernel if kernel.shape[1] == kernel.shape[2] else kernel.movedim(2, 0)
-            good |= {f"{name}{index}": one for index, one in enumerate(kernel)}
+        kernel = array.squeeze() if array.ndim > 3 else array
+        if kernel.ndim == 3:  # a stack along MATLAB's last axis, or numpy's first
+            stack = kernel.movedim(2, 0) if suffix == ".mat" and kernel.shape[0] == kernel.shape[1] else kernel
+            good |= {f"{name}{index}" if len(stack) > 1 else name: one for index, one in enumerate(stack)}
         elif kernel.ndim == 2:
             good[name] = kernel
     if not good:
@@ -161,31 +168,3 @@ def _numpy(path: Path) -> dict[str, Any]:
         if isinstance(loaded, np.ndarray):
             return {path.stem: loaded}
         return {name: loaded[name] for name in loaded.files}
-
-
-def _matlab(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if not path.exists():
-        raise FileNotFoundError(path)
-    try:
-        loaded = loadmat(path, appendmat=False)
-    except MatReadError as error:
-        raise ValueError(_short(error)) from None
-    except NotImplementedError:
-        raise ValueError("MATLAB 7.3; save it with -v7") from None
-    found: dict[str, Any] = {}
-    for name, value in loaded.items():
-        if name.startswith("__") or not isinstance(value, np.ndarray):
-            continue
-        if value.dtype == object:  # a cell array, as in KAIR's kernels_12.mat
-            cells = [cell for cell in value.ravel() if isinstance(cell, np.ndarray)]
-            found |= {f"{name}{index}": cell for index, cell in enumerate(cells) if cell.dtype.kind in "fiu"}
-        elif value.dtype.kind in "fiu":
-            found[name] = value
-    return found
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]

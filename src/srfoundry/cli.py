@@ -10,6 +10,9 @@ from typing import Any
 from srfoundry import commands
 from srfoundry.errors import FoundryError
 
+FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
+CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
+
 EXAMPLES = """examples:
   srfoundry upscale photo.jpg                          photo_x2.png beside it, with the model in exports/
   srfoundry upscale holiday/ --out large/              a folder, nested ones too
@@ -41,8 +44,9 @@ DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and c
 
 Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of both beside the original
 (NAME_kernel.png). Conventions: mzsr keeps the top-left pixel of each block under a centred kernel; kernelgan (DIV2KRK)
-is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders. A kernel file is used as its convention
-says; --width and --family are put where the convention has its centre. All kernels are written as correlations."""
+is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders, and dkp truncates to 8 bits. A kernel file
+is used as its convention says; --width and --family are put where the convention has its centre, or in the middle with
+--decimation bicubic. All kernels are written as correlations, for --kernel of restore."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,23 +101,19 @@ def _parser() -> argparse.ArgumentParser:
         help="step sizes and estimation settings (default: %(default)s)",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
-    add = command("degrade", commands.degrade, "blur and shrink a sharp image: a test case", DEGRADE).add_argument
+    degrade = command("degrade", commands.degrade, "blur and shrink a sharp image: a test case", DEGRADE)
+    add = degrade.add_argument
     add("image", type=Path, help="a sharp image")
     add("--out", type=Path, help="file to write (default: NAME_low.png)")
     add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")
-    add("--width", type=_positive, default=2.0, help="standard deviation of the Gaussian blur, pixels (default: 2.0)")
-    families = ["gaussian", "noisy", "line", "trajectory"]
-    add("--family", choices=families, help="a random kernel of a family instead (see --seed)")
-    add("--kernel", type=Path, metavar="FILE", help="a .npy, .npz, .mat or .png kernel instead")
+    blur = degrade.add_mutually_exclusive_group().add_argument
+    blur("--width", type=_number(0.1), default=2.0, help="deviation of the Gaussian blur in pixels (default: 2.0)")
+    blur("--family", choices=FAMILIES, help="a random kernel of a family instead (see --seed)")
+    blur("--kernel", type=Path, metavar="FILE", help="a .npy, .npz, .mat or .png kernel instead")
     _convention(add)
     add("--decimation", choices=["direct", "bicubic"], default="direct", help="how to reduce (default: direct)")
     add("--border", choices=["reflect", "replicate", "circular"], help="what lies outside (default: the convention's)")
-    add(
-        "--noise",
-        type=_positive,
-        default=0.0,
-        help="standard deviation of white noise, of 255 grey levels (default: 0)",
-    )
+    add("--noise", type=_number(0.0), default=0.0, help="deviation of white noise, of 255 grey levels (default: 0)")
     add("--jpeg", type=_whole(1), metavar="QUALITY", help="compress the result, quality 1 to 95")
     add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
     add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
@@ -128,8 +128,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convention(add: Any) -> None:
-    names = ["mzsr", "dkp", "usrnet", "kernelgan"]
-    add("--convention", choices=names, default="mzsr", help="whose kernels: flips, centres, borders (default: mzsr)")
+    add(
+        "--convention",
+        choices=CONVENTIONS,
+        default="mzsr",
+        help="whose kernels: flips, centres, borders (default: mzsr)",
+    )
 
 
 def _model_options(add: Any) -> None:
@@ -145,13 +149,16 @@ def _model_options(add: Any) -> None:
     add("--threads", type=_whole(1), default=threads, help="CPU threads (default: %(default)s)")
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1e3:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1000, got {text!r}")
+def _number(least: float) -> Any:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= 100:
+            raise argparse.ArgumentTypeError(f"must be a number from {least:g} to 100, got {text!r}")
+        return value
+
     return number
 
 

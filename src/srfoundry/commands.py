@@ -72,10 +72,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     chosen = params.load(options.params)
     device = _device(options.device)
     original = photograph.read(options.image)
-    target = options.out or options.image.with_name(f"{options.image.stem}_restored.png")
-    target = target / f"{options.image.stem}_restored.png" if target.is_dir() or not target.suffix else target
-    if target.resolve() == options.image.resolve():
-        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    target = _target(options, "restored")
     photograph.check_target(original, target)
     net, card = checkpoint.load(options.model)
     rates = chosen.metatrain.rates
@@ -112,23 +109,24 @@ def degrade(options: argparse.Namespace) -> int:
     from srfoundry import banks, conventions, images, report, seeds, testsets
     from srfoundry import degrade as physics
 
-    target = options.out or options.image.with_name(f"{options.image.stem}_low.png")
-    if target.resolve() == options.image.resolve():
-        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
-    kernel = _blur(options)
+    convention = conventions.get(options.convention)
+    target = _target(options, "low")
+    stem = target.with_name(f"{target.stem}_kernel")
+    if options.kernel is not None and options.kernel.resolve() == stem.with_suffix(".npy").resolve():
+        raise FoundryError(f"the result would replace its own kernel {options.kernel}; name another place with --out")
+    kernel = _blur(options, convention.phase(options.scale) if options.decimation == "direct" else 0.0)
     high = testsets.exact(options.image, options.scale)
     low = physics.degrade(
         high,
         kernel,
         options.scale,
         decimation=options.decimation,
-        border=options.border or conventions.get(options.convention).border,
+        border=options.border or convention.border,
         noise=options.noise / 255,
         jpeg=options.jpeg,
         rng=seeds.generator(options.seed, "degrade", "noise"),
     ).float()
-    images.write(low, target)
-    stem = target.with_name(f"{target.stem}_kernel")
+    images.write(low, target, truncate=convention.truncates)
     banks.save(kernel[0], stem.with_suffix(".npy"))
     report.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")
     say(f"{target}  ({low.shape[-1]}x{low.shape[-2]}, 1/{options.scale} of {options.image.name})")
@@ -136,25 +134,31 @@ def degrade(options: argparse.Namespace) -> int:
     return 0
 
 
-def _blur(options: argparse.Namespace) -> "torch.Tensor":
-    """The kernel that the options of `degrade` describe, as a correlation."""
+def _blur(options: argparse.Namespace, offset: float) -> "torch.Tensor":
+    """The kernel that the options of `degrade` describe, a correlation; a drawn one lies `offset` from the middle."""
     import math
 
     import torch
 
-    from srfoundry import banks, conventions, kernels, seeds
+    from srfoundry import banks, kernels, seeds
 
     if options.kernel is not None:  # it stands where its program has it
         return banks.read(options.kernel, options.convention)
     if options.family is not None:
         rng = seeds.generator(options.seed, "degrade", options.family)
-        kernel = kernels.FAMILIES[options.family](1, size=21, scale=options.scale, rng=rng)[0]
-    else:
-        variance = torch.tensor([options.width**2], dtype=torch.float64)
-        size = 2 * math.ceil(3.5 * options.width) + 1
-        kernel = kernels.gaussian(size, variance, variance, 0 * variance).float()
-    placed = conventions.convert(kernel, "mzsr", options.convention, options.scale, keep="blur")
-    return conventions.correlation(placed, options.convention)
+        return kernels.FAMILIES[options.family](1, size=21, scale=options.scale, rng=rng, offset=offset)[0]
+    variance = torch.tensor([options.width**2], dtype=torch.float64)
+    size = 2 * math.ceil(3.5 * options.width + abs(offset)) + 1
+    return kernels.gaussian(size, variance, variance, 0 * variance, offset=offset).float()
+
+
+def _target(options: argparse.Namespace, suffix: str) -> Path:
+    """Where to write: NAME_suffix.png beside the image or in the folder of --out, or the file of --out."""
+    target = options.out or options.image.with_name(f"{options.image.stem}_{suffix}.png")
+    target = target / f"{options.image.stem}_{suffix}.png" if target.is_dir() or not target.suffix else target
+    if target.resolve() == options.image.resolve():
+        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    return target
 
 
 def compare(options: argparse.Namespace) -> int:

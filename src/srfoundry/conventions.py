@@ -1,8 +1,9 @@
 """Whose kernel is it? The flips, centres, borders and roundings behind the field's test sets, and exact conversion.
 
 Every program keeps the pixels 0, s, 2s, ... of a filtered image. They differ in whether the filter is a correlation or
-a convolution, in where a kernel's centre of mass is put (and so in where a low-resolution pixel looks), and at the
-borders. Mixing them up shifts images by (s - 1) / 2 or s - 1 high-resolution pixels and costs several dB.
+a convolution, in where a kernel's centre of mass is put (and so in where a low-resolution pixel looks), at the borders,
+and where s does not divide the size. Mixing them up shifts images by (s - 1) / 2 or s - 1 high-resolution pixels and
+costs several dB. All this is of `direct` decimation: bicubic has a grid of its own and wants centred kernels.
 """
 
 import math
@@ -29,12 +30,14 @@ class Convention:
         turn: low-resolution pixel i looks at the high-resolution coordinate s i + turn (s - 1) / 2, where 1 is the grid
             of MATLAB's bicubic.
         truncates: 8-bit files were made by dropping the fraction instead of rounding.
+        spread: where s does not divide the size, ceil(size / s) pixels are kept, unevenly (ZSSR); else every s-th is.
     """
 
     flipped: bool
     border: Border
     turn: int
     truncates: bool = False
+    spread: bool = True
 
     def phase(self, scale: int) -> float:
         """High-resolution pixels from the first kept pixel to where it looks."""
@@ -47,8 +50,12 @@ class Convention:
 
 CONVENTIONS: dict[str, Convention] = {
     "mzsr": Convention(flipped=False, border="reflect", turn=0),  # ZSSR's sampling, kernels centred
-    "dkp": Convention(flipped=False, border="circular", turn=-1, truncates=True),  # FKP, DKP, MLMC: (K - s) / 2
-    "usrnet": Convention(flipped=True, border="circular", turn=0),  # KAIR: scipy's convolve with wrapped borders
+    "dkp": Convention(
+        flipped=False, border="circular", turn=-1, truncates=True, spread=False
+    ),  # FKP, DKP, MLMC: (K - s) / 2
+    "usrnet": Convention(
+        flipped=True, border="circular", turn=0, spread=False
+    ),  # KAIR: scipy's convolve with wrapped borders
     "kernelgan": Convention(flipped=False, border="reflect", turn=1),  # KernelGAN, DIV2KRK: aligned with bicubic
 }
 
@@ -83,8 +90,7 @@ def convert(
     Args:
         keep: `image`, the default: degrading under `target` gives the very image that degrading under `source` gave
             (except at the borders, if these differ); exact, since taps are only flipped. `blur`: the same blur where
-            `target` expects its centre, so that the low-resolution image moves onto the grid of `target`; the
-            sub-pixel part of the way is exact for every kernel that the pixel grid can hold (see `move`).
+            `target` expects its centre, so that the low-resolution image moves onto the grid of `target` (see `move`).
 
     Raises:
         FoundryError: a convention is unknown.
@@ -109,8 +115,9 @@ def centre_of_mass(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n 2"]:
 def move(kernel: Float[Tensor, "*n k k"], way: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n j j"]:
     """Shift kernels by a way in pixels (down, right), fractions too, by a phase in the Fourier domain.
 
-    Band-limited interpolation has no error of its own: moving there and back gives the kernel again. Whole pixels are
-    moved without any arithmetic on the taps' values but rounding. The size grows so that nothing is lost.
+    Exact for whole pixels, and for kernels as smooth as a Gaussian of variance 1. Sharper ones (lines, trajectories)
+    ring when they are moved by a fraction, and get negative taps: draw those where they are wanted (kernels' `offset`).
+    The size, odd as is usual, grows by twice the way on each side.
     """
     room = 2 * math.ceil(float(way.abs().max())) if way.numel() else 0  # each side: the way, and as much for ringing
     if room == 0:

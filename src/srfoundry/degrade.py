@@ -39,6 +39,7 @@ def degrade(
         kernel: one for all (n = 1), one for each (n = b), or one for each b / n of them in a row (an image's patches).
         scale: 1 or more; 2, 3, 4 and 8 are the field's.
         border: what lies outside; `reflect` mirrors including the edge pixel. None takes the convention's.
+        decimation: `bicubic` is MATLAB's, after the blur; its kernels are centred whatever the convention.
         convention: whose kernel it is, and whose borders.
         noise: standard deviation of white Gaussian noise, in the image's range.
         jpeg: quality of a compression at the end, 1 to 95; its gradient is passed straight through.
@@ -47,16 +48,19 @@ def degrade(
     Raises:
         FoundryError: sizes of image, kernel and scale do not fit each other, or noise without a generator.
     """
-    if high.shape[0] % kernel.shape[0]:
+    if scale < 1:
+        raise FoundryError(f"scale must be 1 or more, got {scale}; 2 halves the image")
+    if not len(kernel) or high.shape[0] % kernel.shape[0]:
         raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
-    border = border or conventions.get(convention).border
+    spread, border = conventions.get(convention).spread, border or conventions.get(convention).border
     filter_ = conventions.correlation(kernel, convention)
     size = filter_.shape[-1]
     if min(high.shape[-2:]) < size // 2 + 1:
         raise FoundryError(
             f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
         )
-    stride = scale if decimation == "direct" and all(extent % scale == 0 for extent in high.shape[-2:]) else 1
+    even = not spread or all(extent % scale == 0 for extent in high.shape[-2:])
+    stride = scale if decimation == "direct" and even else 1
     low = _filter(high, filter_, border, stride)
     if decimation == "bicubic":
         low = resize.cubic(low, 1 / scale)
@@ -83,7 +87,8 @@ def adjoint(
     convention: conventions.Name = "mzsr",
 ) -> Float[Tensor, "b c H W"]:
     """Apply the transpose A' of the noiseless degradation A, so that <A x, y> = <x, A' y>; `size` is that of x."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        low, kernel = low.clone(), kernel.clone()  # tensors of inference mode take part in no gradient
         blank = low.new_zeros(*low.shape[:2], *size, requires_grad=True)
         image = degrade(blank, kernel.detach(), scale, decimation=decimation, border=border, convention=convention)
         return torch.autograd.grad(image, blank, low.detach())[0]  # A is linear: its gradient is its transpose

@@ -70,10 +70,17 @@ def size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def write(image: Float[Tensor, "1 3 h w"], path: Path) -> None:
-    """Write an image in [0, 1] (clipped, rounded to 8 bits); the suffix of `path` chooses the format."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_uint8(image)[0].cpu().numpy()).save(path)
+def write(image: Float[Tensor, "1 3 h w"], path: Path, *, truncate: bool = False) -> None:
+    """Write an image in [0, 1] (clipped, rounded or truncated to 8 bits); the suffix of `path` chooses the format.
+
+    Raises:
+        FoundryError: the suffix names no format, or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 
 
 def find(folder: Path) -> list[Path]:
@@ -84,7 +91,7 @@ def find(folder: Path) -> list[Path]:
     Raises:
         FoundryError: the folder is missing or holds no image, or one in it cannot be listed.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FoundryError(f"{folder} is not a folder; point to a folder of photographs")
     found: list[Path] = []
     seen: set[Path] = set()
@@ -99,7 +106,7 @@ def find(folder: Path) -> list[Path]:
         except OSError as error:
             raise FoundryError(f"cannot list {place} ({error.strerror}); grant the right to or remove it") from None
         for path in (place / name for name in names if not name.startswith(".") and name != "__MACOSX"):
-            if path.is_dir():
+            if os.path.isdir(path):
                 (linked if path.is_symlink() else real).append(path)
             elif path.suffix.lower() in SUFFIXES:
                 found.append(path)
@@ -117,12 +124,14 @@ def bundled() -> list[Path]:
     return sorted(paths, key=lambda path: path.stem)
 
 
-def jpeg(image: Float[Tensor, "b 3 h w"], quality: int) -> Float[Tensor, "b 3 h w"]:
+def jpeg(image: Float[Tensor, "b c h w"], quality: int) -> Float[Tensor, "b c h w"]:
     """Round images in [0, 1] to 8 bits, compress each as JPEG (4:2:0) and decode it again; no gradient flows.
 
     Raises:
-        FoundryError: `quality` is not within 1..95.
+        FoundryError: `quality` is not within 1..95, or the images are not RGB.
     """
+    if image.shape[1] != 3:
+        raise FoundryError(f"JPEG takes images of 3 channels, got {image.shape[1]}; repeat a grey one")
     if not 1 <= quality <= 95:
         raise FoundryError(f"JPEG quality must be within 1 to 95, got {quality}; above 95 nothing is gained")
     pixels = to_uint8(image).cpu().numpy()

@@ -1,7 +1,7 @@
 """Blur kernels: the families that they are drawn from, and what makes one valid.
 
-Every kernel here sums to 1 and is centred on its middle tap; conventions.py moves it to where another program expects
-it. All families are drawn in one batch, on the generator's device.
+Every kernel here sums to 1 and is centred on its middle tap, or `offset` pixels from it (down and right) where another
+program wants its centre (conventions.py). All families are drawn in one batch, on the generator's device.
 """
 
 import math
@@ -47,11 +47,13 @@ def gaussian(
     return normalise(exponent.exp())
 
 
-def line(size: int, length: Float[Tensor, " n"], theta: Float[Tensor, " n"]) -> Float[Tensor, "n k k"]:
+def line(
+    size: int, length: Float[Tensor, " n"], theta: Float[Tensor, " n"], *, offset: float = 0.0
+) -> Float[Tensor, "n k k"]:
     """Uniform linear motion over `length` pixels at an angle of `theta` radians from the column axis."""
     along = (torch.arange(8 * size, dtype=length.dtype, device=length.device) + 0.5) / (8 * size) - 0.5
     way = along * length[:, None]
-    return splat(size, torch.stack([way * theta.sin()[:, None], way * theta.cos()[:, None]], dim=-1))
+    return splat(size, torch.stack([way * theta.sin()[:, None], way * theta.cos()[:, None]], dim=-1) + offset)
 
 
 def splat(size: int, path: Float[Tensor, "n t 2"]) -> Float[Tensor, "n k k"]:
@@ -80,20 +82,20 @@ def sample(
     Returns:
         The kernels (float32) and their (theta, l1, l2), in radians and square pixels.
     """
-    draws = _uniform(rng, count, 3)
-    theta = draws[:, 0] * math.pi
-    first = low + draws[:, 1] * (high - low)
-    second = low + draws[:, 2] * (first - low)
-    return gaussian(size, first, second, theta).float(), torch.stack([theta, first, second], dim=1)
+    drawn = _mzsr(count, low, high, rng)
+    return gaussian(size, drawn[:, 1], drawn[:, 2], drawn[:, 0]).float(), drawn
 
 
-def draw_gaussian(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+def draw_gaussian(count: int, *, size: int, scale: int, rng: torch.Generator, offset: float = 0.0) -> Draw:
     """Gaussians of MZSR's distribution: variances of 1 to 2.5 s square pixels."""
-    kernel, drawn = sample(count, size=size, low=1.0, high=WIDEST * scale, rng=rng)
+    drawn = _mzsr(count, 1.0, WIDEST * scale, rng)
+    kernel = gaussian(size, drawn[:, 1], drawn[:, 2], drawn[:, 0], offset=offset).float()
     return kernel, dict(zip(("theta", "variance1", "variance2"), drawn.T, strict=True))
 
 
-def draw_noisy(count: int, *, size: int, scale: int, rng: torch.Generator, level: float = 0.4) -> Draw:
+def draw_noisy(
+    count: int, *, size: int, scale: int, rng: torch.Generator, offset: float = 0.0, level: float = 0.4
+) -> Draw:
     """DIV2KRK's kernels (KernelGAN): Gaussians with each tap multiplied by 1 + U(-level, level), centred again.
 
     Variances ~ U[0.175 s, 2.5 s] independently, theta ~ U[0, pi). The level is the release's; the paper allows 0.5.
@@ -102,18 +104,18 @@ def draw_noisy(count: int, *, size: int, scale: int, rng: torch.Generator, level
     first, second = ((NARROWEST + draws[:, axis] * (WIDEST - NARROWEST)) * scale for axis in (0, 1))
     theta = draws[:, 2] * math.pi
     noise = 1 + level * (2 * _uniform(rng, count, size, size) - 1)
-    kernel = centred(gaussian(size, first, second, theta) * noise)
+    kernel = centred(gaussian(size, first, second, theta, offset=offset) * noise, offset)
     return kernel.float(), {"theta": theta, "variance1": first, "variance2": second}
 
 
-def draw_line(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+def draw_line(count: int, *, size: int, scale: int, rng: torch.Generator, offset: float = 0.0) -> Draw:
     """Linear motion: length ~ U[s, 0.8 k] pixels, theta ~ U[0, pi)."""
     draws = _uniform(rng, count, 2)
     length, theta = scale + draws[:, 0] * max(0.8 * size - scale, 0.0), draws[:, 1] * math.pi
-    return line(size, length, theta).float(), {"length": length, "theta": theta}
+    return line(size, length, theta, offset=offset).float(), {"length": length, "theta": theta}
 
 
-def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator) -> Draw:
+def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator, offset: float = 0.0) -> Draw:
     """Camera shake: a random trajectory with inertia, a pull to the middle and sudden turns (Boracchi and Foi 2012).
 
     The path is `length` ~ U[2 s, 2 k] pixels long, or as long as fits into the kernel.
@@ -144,8 +146,8 @@ def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator) 
     path = torch.stack(places, dim=1) * (length / SHAKE)[:, None, None]
     path = path - path.mean(dim=1, keepdim=True)
     reach = path.abs().amax(dim=(1, 2))
-    path = path * ((size - 1) / 2 / reach).clamp(max=1.0)[:, None, None]
-    return splat(size, path).float(), {"length": length, "shake": shake}
+    fit = (((size - 1) / 2 - abs(offset)) / reach).clamp(max=1.0)
+    return splat(size, path * fit[:, None, None] + offset).float(), {"length": length * fit, "shake": shake}
 
 
 FAMILIES: dict[str, Callable[..., Draw]] = {
@@ -156,10 +158,13 @@ FAMILIES: dict[str, Callable[..., Draw]] = {
 }
 
 
-def centred(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k k"]:
-    """Move each kernel's centre of mass to the middle tap; the size stays, negative ringing is cut, the sum is 1."""
+def centred(kernel: Float[Tensor, "*n k k"], offset: float = 0.0) -> Float[Tensor, "*n k k"]:
+    """Move each kernel's centre of mass to `offset` pixels from the middle; the size stays, the sum is 1.
+
+    Negative ringing is cut, which moves small kernels by a few hundredths of a pixel again.
+    """
     size = kernel.shape[-1]
-    moved = conventions.move(kernel, (size - 1) / 2 - conventions.centre_of_mass(kernel))
+    moved = conventions.move(kernel, (size - 1) / 2 + offset - conventions.centre_of_mass(kernel))
     rim = (moved.shape[-1] - size) // 2
     return normalise(moved[..., rim : rim + size, rim : rim + size].clamp(min=0))
 
@@ -184,6 +189,12 @@ def check(kernel: Float[Tensor, "*n k1 k2"], name: str = "kernel") -> None:
     worst = float(sums.flatten()[(sums - 1).abs().flatten().argmax()])
     if abs(worst - 1) > TOLERANCE:
         raise FoundryError(f"{name} must sum to 1, got {worst:.4g}; divide it by its sum (kernels.normalise)")
+
+
+def _mzsr(count: int, low: float, high: float, rng: torch.Generator) -> Float[Tensor, "n 3"]:
+    draws = _uniform(rng, count, 3)
+    first = low + draws[:, 1] * (high - low)
+    return torch.stack([draws[:, 0] * math.pi, first, low + draws[:, 2] * (first - low)], dim=1)
 
 
 def _uniform(rng: torch.Generator, *shape: int) -> Tensor:

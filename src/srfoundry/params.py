@@ -75,7 +75,7 @@ class Synthesize(Section):
     smallest: Annotated[int, Field(ge=32)]
     kernel_size: OddSize
     bank: Bank
-    bank_files: list[str]
+    kernels: Annotated[str, Field(min_length=1)]
     noise: Annotated[float, Field(ge=0, le=0.5)]
     jpeg: Annotated[int, Field(ge=0, le=95)]
 
@@ -83,8 +83,6 @@ class Synthesize(Section):
     def _possible(self) -> "Synthesize":
         if self.source == "archives" and not self.archives:
             raise ValueError("source is archives, got an empty list of archives; name one with its checksum")
-        if not (sum(self.bank.model_dump().values()) or self.bank_files):
-            raise ValueError("bank must hold at least one kernel, got none of any family and no bank_files")
         return self
 
 
@@ -235,6 +233,16 @@ class Params(Section):
     evaluate: Evaluate
     export: Export
 
+    @model_validator(mode="after")
+    def _wide_enough(self) -> "Params":
+        least = 2 * self.shared.scale + 5
+        if self.synthesize.kernel_size < least:
+            raise ValueError(
+                f"synthesize.kernel_size must be {least} or more at scale {self.shared.scale}, so that kernels fit in, "
+                f"got {self.synthesize.kernel_size}"
+            )
+        return self
+
     def section_hash(self, *names: str) -> str:
         """Return 16 hex digits over `shared` and the named sections."""
         whole = self.model_dump(mode="json")
@@ -271,4 +279,7 @@ def _problem(item: Any) -> str:
     if item["type"] == "missing":
         return f"{where}: missing; add it (see params.yaml in git)"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower()}{message[1:]}, got {item['input']!r}"
+    message = message[0].lower() + message[1:]
+    return ": ".join(
+        [*([where] if where else []), message if ", got " in message else f"{message}, got {item['input']!r}"]
+    )

@@ -114,7 +114,7 @@ def _rhythm(source: Tensor, scale: int | float) -> tuple[int, int]:
     """
     ratio = Fraction(scale).limit_denominator(32)
     period, stride = ratio.numerator, ratio.denominator
-    if period <= min(32, len(source)) and bool((source[period:] - source[:-period] == stride).all()):
+    if 0 < period <= min(32, len(source)) and bool((source[period:] - source[:-period] == stride).all()):
         return period, stride
     return 1, 0
 

@@ -1,8 +1,7 @@
 """Where photographs come from, which of them can be used, and which side of the split each falls on."""
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from srfoundry.parallel import Map
 from srfoundry.seeds import derive
 
 SPLITS = ("train", "validation", "held_out")
+LONGEST = 250  # bytes of a name, to which .png is added: file systems take 255
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def listed(
         stem = re.sub(r"(\.tar)?\.\w+$", "", archive.name)
         if stem in stems:
             raise FoundryError(
-                f"{stems[stem]} and {url} would both be called {stem}; fetch one by hand, rename it and give its path"
+                f"{stems[stem]} and {url} would both be called {stem}; rename one and give its file:// address"
             )
         stems[stem] = url
         inside = unpack.extract(archive, cache)
@@ -89,12 +89,14 @@ def gather(
     skipped: dict[str, str] = {}
     seen = mapped(partial(_examine, smallest=smallest), [path for _, path in paths], "reading photographs")
     for (shown, path), found in zip(paths, seen, strict=True):
+        found = _nameless(shown) or found
         if isinstance(found, str):
             if on_bad_image == "stop":
                 raise FoundryError(f"{found} (or set synthesize.on_bad_image to skip)")
-            skipped[shown] = found.replace(str(path), shown)
+            readable = shown if shown.isprintable() else ascii(shown)
+            skipped[readable] = found.replace(str(path), readable)
             continue
-        name = PurePosixPath(shown).with_suffix("").as_posix().replace("/", "__")
+        name = named(shown)
         if name in photographs:
             raise FoundryError(
                 f"two photographs would be called {name}: {photographs[name].path} and {path}; rename one"
@@ -104,6 +106,20 @@ def gather(
         first = next(iter(skipped.values()), "there is no file")
         raise FoundryError(f"none of {len(paths)} photographs can be used; first: {first}")
     return Gathered(photographs, skipped)
+
+
+def named(shown: str) -> str:
+    """Turn the name to show, such as b/a.png, into the photograph's, b__a."""
+    return PurePosixPath(shown).with_suffix("").as_posix().replace("/", "__")
+
+
+def _nameless(shown: str) -> str | None:
+    """Say why no file can be called after a photograph, if so."""
+    if not shown.isprintable():  # bytes that are no text, or control characters
+        return f"{ascii(shown)} is no plain name; rename it"
+    if len(named(shown).encode()) > LONGEST:
+        return f"{shown} has a name of more than {LONGEST} bytes, folders included; shorten it"
+    return None
 
 
 def _examine(path: Path, smallest: int) -> Photograph | str:
@@ -150,8 +166,8 @@ def split(
     """Deal photographs into train, validation and held_out; those of one scene stay together.
 
     Args:
-        held_out, validation: names, or a share in (0, 1) of the scenes, drawn by a hash of seed and name, so that a new
-            photograph moves no other.
+        held_out, validation: names, or a share in (0, 1) of the scenes: those whose hash of seed and name lies within
+            it, so that a new photograph moves no other. About so many, then, and at least one.
         scenes: scene of each name; one that is not there is a scene of its own.
 
     Raises:
@@ -162,10 +178,11 @@ def split(
     _check_names(wanted, scene)
     dealt: dict[str, list[str]] = {}
     free = sorted(names)
+    start = 0.0
     for part, choice in wanted.items():
         if isinstance(choice, (int, float)):
-            drawn = sorted({scene[name] for name in free}, key=lambda label: derive(seed, "split", label))
-            taken = set(drawn[: max(1, math.floor(choice * len(set(scene.values()))))])
+            taken = _drawn({scene[name] for name in free}, start, choice, seed)
+            start += choice
         else:
             taken = {scene[name] for name in choice}
         dealt[part] = [name for name in free if scene[name] in taken]
@@ -175,6 +192,20 @@ def split(
     if not free:
         raise FoundryError(f"no photograph is left to train on, of {len(names)}; add some or hold out fewer")
     return {"train": free, **dealt}
+
+
+def check_names(
+    paths: Sequence[tuple[str, Path]], *, held_out: Sequence[str] | float, validation: Sequence[str] | float
+) -> None:
+    """Raise FoundryError where a part names what is not listed: before the files are read, which takes long."""
+    _check_names({"held_out": held_out, "validation": validation}, {named(shown): named(shown) for shown, _ in paths})
+
+
+def _drawn(labels: Set[str], start: float, share: float, seed: int) -> set[str]:
+    """Scenes whose place in [0, 1) lies within the share that begins at `start`, or else the one that comes next."""
+    place = {label: derive(seed, "split", label) / 2**63 for label in labels}
+    inside = {label for label in labels if start <= place[label] < start + share}
+    return inside or set(sorted(labels, key=lambda label: (place[label] - start) % 1.0)[:1])
 
 
 def _check_names(wanted: Mapping[str, Sequence[str] | float], scene: Mapping[str, str]) -> None:

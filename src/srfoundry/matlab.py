@@ -1,0 +1,56 @@
+"""Arrays from MATLAB files, read in a process of their own: scipy's reader can crash on damaged bytes."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PATIENCE = 120  # seconds; a kernel takes one
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    """Return a file's numeric arrays by name, those in a cell array as NAME0, NAME1, ...
+
+    Raises:
+        ValueError: the file is no MATLAB file that can be read; says why.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, path], capture_output=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError("reading it does not end") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(said[-1] if done.returncode == 1 and said else "it crashes MATLAB's reader")
+    loaded = np.load(io.BytesIO(done.stdout), allow_pickle=False)
+    return {name: loaded[name] for name in loaded.files}
+
+
+def _numeric(path: str) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    found: dict[str, Any] = {}
+    for name, value in loadmat(path, appendmat=False).items():
+        if name.startswith("__") or not isinstance(value, np.ndarray):
+            continue
+        if value.dtype == object:  # a cell array, as in KAIR's kernels_12.mat
+            cells = [cell for cell in value.ravel() if isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"]
+            found |= {f"{name}{index}": cell for index, cell in enumerate(cells)}
+        elif value.dtype.kind in "fiu":
+            found[name] = value
+    return found
+
+
+if __name__ == "__main__":
+    packed = io.BytesIO()
+    try:
+        np.savez(packed, **_numeric(sys.argv[1]))
+    except NotImplementedError:
+        sys.exit("MATLAB 7.3; save it with -v7")
+    sys.stdout.buffer.write(packed.getvalue())
