@@ -105,9 +105,9 @@ def table(data: Path) -> list[dict[str, Any]]:
     for name, scale in itertools.product(("Set5", "Set14", "BSD100"), (2, 4)):
         cells = {cell: each for cell, each in CELLS.items() if cell in published[scale].get(name, {}) or cell == "bic"}
         scores = {cell: [] for cell in cells}
-        for high in track(list(_photographs(data / "test" / name, scale)), f"{name} x{scale}"):
+        for high in track(list(photographs(data / "test" / name, scale)), f"{name} x{scale}"):
             for cell, blur in cells.items():
-                restored = resize.cubic(_reduced(high, scale, blur), scale)
+                restored = resize.cubic(reduced(high, scale, blur), scale)
                 scores[cell].append(
                     [score(restored, high, scale, whole=True) for score in (metrics.psnr_y, metrics.ssim_y)]
                 )
@@ -120,20 +120,24 @@ def table(data: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _photographs(folder: Path, scale: int) -> Iterator[Tensor]:
+def photographs(folder: Path, scale: int) -> Iterator[Tensor]:
     for path in sorted(folder.glob("*.png")):
         image = images.from_uint8(images.to_uint8(images.read(path)), torch.float64)
         yield crop_to_multiple(image, scale)
 
 
-def _reduced(high: Tensor, scale: int, blur: Any) -> Tensor:
+def taps(blur: tuple[float, float, float, Any]) -> Tensor:
+    """The kernel of a cell."""
+    first, second, theta = (torch.tensor([value], dtype=torch.float64) for value in blur[:3])
+    return kernels.gaussian(TAPS, first, second, theta)
+
+
+def reduced(high: Tensor, scale: int, blur: Any) -> Tensor:
     """The 8-bit low-resolution image of a cell, in [0, 1]."""
     if blur is None:
         low = resize.cubic(high, 1 / scale)
     else:
-        first, second, theta = (torch.tensor([value], dtype=torch.float64) for value in blur[:3])
-        kernel = kernels.gaussian(TAPS, first, second, theta)
-        low = degrade(high, kernel, scale, decimation=blur[3])
+        low = degrade(high, taps(blur), scale, decimation=blur[3])
     return images.from_uint8(images.to_uint8(low), torch.float64)
 
 

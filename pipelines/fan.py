@@ -6,6 +6,7 @@ An environment variable and no parameter, for it changes no byte of any result, 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,6 +55,21 @@ def _workers_at(address: str) -> int:
     return count
 
 
+def _result(future: Any, address: str) -> Any:
+    """A task's result or its own error; one line where the cluster has failed it."""
+    from concurrent.futures import CancelledError
+
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()
+    except (KilledWorker, CancelledError, TimeoutError, OSError) as error:
+        raise FoundryError(
+            f"the Dask cluster at {ADDRESS}={address} lost a task ({type(error).__name__}); look at its workers' logs "
+            "and run again, or unset that to use this machine's cores"
+        ) from None
+
+
 def _cluster(address: str, workers: int) -> Map:
     def over_cluster(function: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
         from prefect import flow
@@ -75,10 +91,11 @@ def _cluster(address: str, workers: int) -> Map:
                 for index in track(range(len(items)), title):
                     while len(waiting) + index < len(items) and len(waiting) < 2 * workers:
                         waiting.append(work.submit(items[index + len(waiting)]))
-                    results.append(waiting.popleft().result())
+                    results.append(_result(waiting.popleft(), address))
             finally:
                 for future in waiting:
-                    future.wrapped_future.cancel()
+                    with suppress(OSError):  # of a scheduler that is gone
+                        future.wrapped_future.cancel()
             return results
 
         yield from fan()

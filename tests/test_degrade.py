@@ -114,3 +114,29 @@ def test_misfits_are_said() -> None:
         degrade.degrade(rand(3, 3, 9, 9), kernels.normalise(rand(2, 3, 3)), 2)
     with pytest.raises(FoundryError, match="smaller than half"):
         degrade.degrade(rand(1, 3, 5, 9), kernels.normalise(rand(1, 15, 15)), 2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("convention", ["mzsr", "dkp", "usrnet", "kernelgan"])
+@pytest.mark.parametrize("decimation", ["direct", "bicubic"])
+def test_a_gpu_gives_the_same_image(convention: conventions.Name, decimation: degrade.Decimation) -> None:
+    x, bank = rand(4, 3, 48, 60), kernels.normalise(rand(4, 15, 15))
+    host = degrade.degrade(x, bank, 3, convention=convention, decimation=decimation)
+    device = degrade.degrade(x.cuda(), bank.cuda(), 3, convention=convention, decimation=decimation).cpu()
+    assert float((host - device).abs().max()) < 1e-12
+
+
+def test_sizes_that_the_scale_does_not_divide_are_cut_as_the_program_does() -> None:
+    x, delta = rand(1, 1, 23, 19), torch.ones(1, 1, 1, dtype=torch.float64)
+    for convention in ("dkp", "usrnet"):
+        assert degrade.degrade(x, delta, 2, convention=convention).equal(x[..., ::2, ::2])
+    rows, columns = degrade.sample_indices(23, 2), degrade.sample_indices(19, 2)
+    for convention in ("mzsr", "kernelgan"):
+        assert degrade.degrade(x, delta, 2, convention=convention).equal(x[..., rows, :][..., columns])
+
+
+def test_the_adjoint_is_there_in_inference_mode() -> None:
+    kernel = kernels.normalise(rand(1, 5, 5))
+    with torch.inference_mode():
+        inside = degrade.adjoint(rand(1, 3, 6, 8), kernel, 2, (12, 16))
+    assert inside.equal(degrade.adjoint(rand(1, 3, 6, 8), kernel, 2, (12, 16)))

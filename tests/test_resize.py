@@ -78,3 +78,12 @@ def test_an_impossible_scale_is_said(scale: resize.Scale) -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     image = torch.rand(1, 1, 6, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: resize.cubic(x, 0.5), image)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("scale", [0.5, 1 / 3, 0.25, 1.7, 2])
+def test_a_gpu_gives_the_same_bits(scale: float) -> None:
+    levels = torch.randint(0, 256, (2, 3, 48, 60), dtype=torch.uint8, generator=generator(1))
+    assert resize.cubic_uint8(levels.cuda(), scale).cpu().equal(resize.cubic_uint8(levels, scale))
+    floats = levels.double() / 255
+    assert float((resize.cubic(floats.cuda(), scale).cpu() - resize.cubic(floats, scale)).abs().max()) < 1e-14
