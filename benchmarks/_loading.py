@@ -99,14 +99,21 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     patches = _Still.open(folder / "set")
     net = MZSR(width=params.pretrain.width, depth=params.pretrain.depth)
     redraw(net, generator(1, "net"))
-    common = {"steps": STEPS, "seed": 1, "key": "", "patches": patches}
-    first = partial(
-        meta.pretrain,
-        net,
+    common = {"steps": STEPS, "seed": 1, "key": ""}
+    pairs = partial(
+        meta.bicubic_pairs,
+        patches,
         patch=params.pretrain.patch,
         batch=params.pretrain.batch,
-        learning_rate=params.pretrain.learning_rate,
         scale=params.shared.scale,
+        device=CPU,
+    )
+    first = partial(
+        meta.train,
+        net,
+        pairs,
+        learning_rate=params.pretrain.learning_rate,
+        title="pretrain",
         device=CPU,
         precision=params.shared.precision,
         checkpoint=folder / "mzsr.pt",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import _exactness, table
-from srfoundry import checkpoint, meta, metrics, resize
+from srfoundry import adaptation, checkpoint, metrics, resize
 from srfoundry.errors import FoundryError
 from srfoundry.networks.units import channels_last
 from srfoundry.progress import track
@@ -40,12 +40,12 @@ def restored(nets: dict[str, Any], low: Tensor, kernel: Tensor, decimation: Any,
     """Yield every method's name and image."""
     yield "bicubic", resize.cubic(low, SCALE)
     for name, net in nets.items():
-        yield f"{name}0", meta.restore(net, low, SCALE)
+        yield f"{name}0", adaptation.restore(net, low, SCALE)
         weights = None
         for steps in (1, len(rates)):
             taken = rates[:1] if steps == 1 else rates[1:]
-            weights, _ = meta.adapt(net, low, kernel, SCALE, rates=taken, weights=weights, decimation=decimation)
-            yield f"{name}{steps}_true", meta.restore(net, low, SCALE, weights=weights)
+            weights, _ = adaptation.adapt(net, low, kernel, SCALE, rates=taken, weights=weights, decimation=decimation)
+            yield f"{name}{steps}_true", adaptation.restore(net, low, SCALE, weights=weights)
 
 
 def main() -> None:

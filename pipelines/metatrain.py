@@ -12,24 +12,30 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry import checkpoint, meta
+    from srfoundry import adaptation, checkpoint, meta
     from srfoundry.dataset import Patches
 
     chosen, scale, device = stage.params.metatrain, stage.scale, stage.device
     net, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
     bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
-    common: dict[str, Any] = {"scale": scale, "seed": stage.seed, "device": device, "precision": stage.precision}
+    common: dict[str, Any] = {"seed": stage.seed, "device": device, "precision": stage.precision, "key": stage.key}
     patches = Patches.open(stage.input("data/synthesize/train"))
-    warm = meta.warm_up(
-        net,
+    pairs = partial(
+        meta.blurred_pairs,
         patches,
         bank,
         patch=chosen.warmup_patch,
         batch=chosen.warmup_batch,
+        scale=scale,
+        device=device,
+    )
+    warm = meta.train(
+        net,
+        pairs,
         steps=chosen.warmup_steps,
         learning_rate=chosen.warmup_learning_rate,
+        title=f"{stage.name} (warm-up)",
         checkpoint=stage.checkpoint.with_name(f"{stage.name}.pt.warmup"),
-        key=stage.key,
         log=stage.log,
         **common,
     )
@@ -46,12 +52,14 @@ def metatrain(stage: Stage) -> None:
         learning_rate=chosen.learning_rate,
         order=chosen.order,
         loss_weights=chosen.loss_weights,
+        scale=scale,
         checkpoint=stage.checkpoint,
-        key=stage.key,
         log=lambda step, values: stage.log(chosen.warmup_steps + step, values),
         **common,
     )
-    score = partial(meta.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device)
+    score = partial(
+        adaptation.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device
+    )
     rates = chosen.rates
     scores = {}
     for name in ("gauss20", "aniso"):

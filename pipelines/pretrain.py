@@ -5,7 +5,9 @@ from pipelines.stage import Stage, main
 
 def pretrain(stage: Stage) -> None:
     """Train the eight-layer network on bicubic pairs with L1 (MZSR, first phase)."""
-    from srfoundry import checkpoint, meta
+    from functools import partial
+
+    from srfoundry import adaptation, checkpoint, meta
     from srfoundry.dataset import Patches
     from srfoundry.networks.mzsr import MZSR
     from srfoundry.seeds import generator, redraw
@@ -13,15 +15,21 @@ def pretrain(stage: Stage) -> None:
     chosen = stage.params.pretrain
     net = MZSR(width=chosen.width, depth=chosen.depth)
     redraw(net, generator(stage.seed, stage.name, "net"))
-    history = meta.pretrain(
-        net,
+    pairs = partial(
+        meta.bicubic_pairs,
         Patches.open(stage.input("data/synthesize/train")),
         patch=chosen.patch,
         batch=chosen.batch,
+        scale=stage.scale,
+        device=stage.device,
+    )
+    history = meta.train(
+        net,
+        pairs,
         steps=chosen.steps,
         learning_rate=chosen.learning_rate,
-        scale=stage.scale,
         seed=stage.seed,
+        title=stage.name,
         device=stage.device,
         precision=stage.precision,
         checkpoint=stage.checkpoint,
@@ -30,7 +38,7 @@ def pretrain(stage: Stage) -> None:
     )
     validation = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
-        "validation": meta.validate(net, validation, stage.scale, device=stage.device),
+        "validation": adaptation.validate(net, validation, stage.scale, device=stage.device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
     checkpoint.save(

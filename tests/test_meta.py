@@ -1,5 +1,6 @@
-"""MZSR: gradients equal the authors' program, zero steps are plain evaluation, adaptation goes down hill."""
+"""MZSR's training: gradients equal the authors' program, and runs repeat bit by bit."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,10 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import degrade, kernels, meta, resize
-from srfoundry.errors import FoundryError
+from srfoundry import kernels, meta
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.seeds import generator, redraw
-from tests.closed import prepared
+from tests.closed import CPU, prepared
 
 
 def small(width: int = 8) -> MZSR:
@@ -60,42 +60,6 @@ def test_step_weights_equal_the_reference() -> None:
         assert np.abs(made.numpy() - expected).max() < 1e-6
 
 
-def test_no_step_is_plain_evaluation() -> None:
-    net, low = small(), torch.rand(1, 3, 20, 24, generator=generator(2))
-    weights, losses = meta.adapt(net, low, None, 2, rates=[])
-    assert losses == []
-    assert meta.restore(net, low, 2, weights=weights).equal(meta.restore(net, low, 2))
-    plain = net(resize.cubic(low, 2)).clamp(0, 1).detach()
-    assert float((meta.restore(net, low, 2) - plain).abs().max()) < 1e-6  # another memory order, other last digits
-
-
-def test_adaptation_lowers_the_sons_loss_and_leaves_the_net_alone() -> None:
-    net, low = small(), torch.rand(1, 3, 33, 29, generator=generator(2))  # odd sizes are cropped to have a son
-    before = [weight.clone() for weight in net.parameters()]
-    kernel, _ = kernels.sample(1, size=7, low=1.0, high=2.0, rng=generator(3))
-    _, losses = meta.adapt(net, low, kernel, 2, rates=[0.01] * 5)
-    assert losses == sorted(losses, reverse=True) and len(losses) == 5
-    assert all(a.equal(b) for a, b in zip(before, net.parameters(), strict=True))
-
-
-def test_a_diverging_adaptation_falls_back_to_its_best_step() -> None:
-    net, low = small(), torch.rand(1, 3, 24, 24, generator=generator(2))
-    weights, losses = meta.adapt(net, low, None, 2, rates=[0.01, 1e3, 1e3, 1e3])
-    assert len(losses) < 4 and all(bool(torch.isfinite(value).all()) for value in weights.values())
-
-
-def test_a_tiny_image_is_refused() -> None:
-    with pytest.raises(FoundryError, match="too small"):
-        meta.adapt(small(), torch.rand(1, 3, 12, 40), None, 2, rates=[0.01])
-
-
-def test_son_is_the_degradation_of_the_image_itself() -> None:
-    low = torch.rand(1, 3, 24, 24, generator=generator(2))
-    kernel, _ = kernels.sample(1, size=7, low=1.0, high=2.0, rng=generator(3))
-    assert degrade.son(low, kernel, 2).equal(degrade.degrade(low, kernel, 2).clamp(0, 1))
-    assert degrade.son(low, None, 2).shape == (1, 3, 12, 12)
-
-
 def test_one_patch_overfits_and_runs_repeat_bit_by_bit(tmp_path: Path) -> None:
     blocks = torch.rand(1, 3, 8, 8, generator=generator(5))  # edges on which bicubic fails
     image = blocks.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
@@ -104,16 +68,16 @@ def test_one_patch_overfits_and_runs_repeat_bit_by_bit(tmp_path: Path) -> None:
     ends = []
     for run in range(2):
         net = small(16)
-        common = {"scale": 2, "seed": 1, "device": torch.device("cpu"), "log": lambda step, values: None}
-        curve = meta.pretrain(
-            net, patches, patch=32, batch=1, steps=150, learning_rate=3e-3, precision="float32",
-            checkpoint=tmp_path / f"p{run}", key="k", **common,
+        common = {"seed": 1, "device": CPU, "log": lambda step, values: None, "precision": "float32", "key": "k"}
+        curve = meta.train(
+            net, partial(meta.bicubic_pairs, patches, patch=32, batch=1, scale=2, device=CPU),
+            steps=150, learning_rate=3e-3, title="pretrain", checkpoint=tmp_path / f"p{run}", **common,
         )  # fmt: skip
         assert curve[-1]["loss"] < 0.8 * curve[0]["loss"]
         meta.metatrain(
             net, patches, bank, tasks=2, shots=1, patch=16, inner_steps=2, inner_rate=0.01, steps=3,
-            learning_rate=1e-3, order="second", loss_weights="annealed", precision="float32",
-            checkpoint=tmp_path / f"m{run}", key="k", **common,
+            learning_rate=1e-3, order="second", loss_weights="annealed", scale=2,
+            checkpoint=tmp_path / f"m{run}", **common,
         )  # fmt: skip
         ends.append([weight.detach().clone() for weight in net.parameters()])
     assert all(a.equal(b) for a, b in zip(*ends, strict=True))

@@ -30,7 +30,7 @@ LAYERS = [
     "errors params containers images matlab kernels conventions resize metrics seeds progress parallel photograph "
     "download unpack likeness sources banks",
     "degrade networks",
-    "checkpoint dataset prepare testsets fit restore",
+    "checkpoint dataset prepare testsets fit restore adaptation",
     "meta dual compress blind export tracking registry report",
     "apply trials",
     "commands",

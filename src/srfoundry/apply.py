@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import degrade, images, meta, photograph, report, resize, restore
+from srfoundry import adaptation, degrade, images, photograph, report, resize, restore
 from srfoundry.errors import FoundryError
 
 if TYPE_CHECKING:
@@ -144,10 +144,10 @@ def blind(
     """
     net = net.to(device)
     kernel = kernel.detach().float().cpu()
-    weights, losses = meta.adapt(net, window(low, ADAPT).to(device), kernel.to(device), scale, rates=rates)
+    weights, losses = adaptation.adapt(net, window(low, ADAPT).to(device), kernel.to(device), scale, rates=rates)
 
     def run(piece: Tensor) -> Tensor:
-        return meta.restore(net, piece.to(device), scale, weights=weights).cpu()
+        return adaptation.restore(net, piece.to(device), scale, weights=weights).cpu()
 
     restored = restore.tiled(run, low, scale, tile=tile, overlap=overlap(net), progress=progress)
     bicubic = resize.cubic(low, scale).clamp(0, 1)

@@ -1,27 +1,24 @@
-"""MZSR: pretraining, meta-transfer training over kernel tasks, and zero-shot adaptation to one image.
+"""MZSR's training: pretraining, and meta-transfer training over kernel tasks.
 
-Soh et al., "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020. Inputs of the network are enlarged
-low-resolution images (MATLAB bicubic, not clipped); every loss is a mean absolute error over all elements.
+Soh et al., "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, phases 1 and 2. Inputs of the network
+are enlarged low-resolution images (MATLAB bicubic, not clipped); every loss is a mean absolute error over all elements.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from srfoundry import degrade, images, metrics, resize
+from srfoundry import degrade, resize
+from srfoundry.adaptation import Weights, mean_absolute_error
 from srfoundry.dataset import Patches
-from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
 from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
-Weights = dict[str, Tensor]
 CLIP = 0.5  # of the outer gradient's norm: differentiating through inner steps makes rare, huge gradients
 
 
@@ -63,15 +60,6 @@ def draw_tasks(
         for image in (enlarged, high)
     ]
     return Tasks(shaped[0][:, 0], shaped[1][:, 0], shaped[0][:, 1], shaped[1][:, 1])
-
-
-def mean_absolute_error(
-    net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str = "float32"
-) -> Float[Tensor, ""]:
-    """Loss of the network with the given weights; the convolutions may run in bfloat16, the mean never does."""
-    with autocast(enlarged.device, precision):
-        restored = functional_call(net, weights, (enlarged,))
-    return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs().mean()
 
 
 def task_loss(
@@ -124,58 +112,68 @@ def step_weights(inner_steps: int, iteration: int, *, how: str, horizon: float =
     return weights
 
 
-def pretrain(
+def train(
     net: nn.Module,
-    patches: Patches,
+    pairs: Callable[..., tuple[Tensor, Tensor]],
     *,
-    patch: int,
-    batch: int,
     steps: int,
     learning_rate: float,
-    scale: int,
     seed: int,
+    title: str,
     device: torch.device,
     precision: str,
     checkpoint: Path,
     key: str,
     log: Log,
 ) -> list[dict[str, float]]:
-    """Train on bicubic pairs with L1 (MZSR eq. 4); returns the curve."""
+    """Train on pairs with L1 (MZSR eq. 4; Adam, cosine to zero); returns the curve.
 
-    def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        drawn = patches.batch(batch, patch, rng=rng, factors=[1, scale])
-        return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
+    Args:
+        pairs: draws enlarged inputs and targets with a generator `rng`: `bicubic_pairs` (phase 1), or `blurred_pairs`,
+            which MZSR has not: much of MAML's gain at a part of its cost.
+    """
+    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    drawn = ahead(lambda index: pairs(rng=generator(seed, title, index)), depth=2 if device.type == "cuda" else 0)
 
-    step, state = _plain_step(net, pairs, steps, learning_rate, (seed, "pretrain"), device, precision)
-    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="pretrain")
+    def step(index: int) -> Mapping[str, Tensor]:
+        enlarged, high = drawn(index)
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(index, steps, learning_rate, warmup=min(20, steps // 10))
+        with autocast(device, precision):
+            restored = net(enlarged.contiguous(memory_format=torch.channels_last))
+        loss = (restored.float() - high).abs().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return {"loss": loss.detach()}
+
+    state = {"net": net, "optimiser": optimiser}
+    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=title)
 
 
-def warm_up(
-    net: nn.Module,
+def bicubic_pairs(
+    patches: Patches, *, patch: int, batch: int, scale: int, device: torch.device, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw patches and their enlarged bicubic reductions."""
+    drawn = patches.batch(batch, patch, rng=rng, factors=[1, scale])
+    return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
+
+
+def blurred_pairs(
     patches: Patches,
     bank: Float[Tensor, "m k k"],
     *,
     patch: int,
     batch: int,
-    steps: int,
-    learning_rate: float,
     scale: int,
-    seed: int,
     device: torch.device,
-    precision: str,
-    checkpoint: Path,
-    key: str,
-    log: Log,
-) -> list[dict[str, float]]:
-    """Train over kernel tasks without inner steps, one for each patch: much of MAML's gain at a part of its cost."""
-
-    def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        kernels = bank[torch.randint(len(bank), (batch,), generator=rng)].to(device)
-        high = patches.batch(batch, patch, rng=rng, factors=[1])[1].to(device)
-        return kernel_pairs(high, kernels, scale), high
-
-    step, state = _plain_step(net, pairs, steps, learning_rate, (seed, "warm up"), device, precision)
-    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain (warm-up)")
+    rng: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draw patches and their reductions, each under a kernel of its own, enlarged."""
+    kernels = bank[torch.randint(len(bank), (batch,), generator=rng)].to(device)
+    high = patches.batch(batch, patch, rng=rng, factors=[1])[1].to(device)
+    return kernel_pairs(high, kernels, scale), high
 
 
 def metatrain(
@@ -232,119 +230,3 @@ def metatrain(
 
     state = {"net": net, "optimiser": optimiser}
     return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain")
-
-
-def adapt(
-    net: nn.Module,
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"] | None,
-    scale: int,
-    *,
-    rates: Sequence[float],
-    weights: Weights | None = None,
-    noise: float = 0.0,
-    rng: torch.Generator | None = None,
-) -> tuple[Weights, list[float]]:
-    """Adapt to one image by plain gradient descent on its own LR son (MZSR alg. 2, lines 1 to 5).
-
-    Args:
-        kernel: the blur; None means that the image was made by MATLAB's bicubic.
-        rates: step size of each step; their number is the number of steps.
-        weights: where to start; the network's own if not given.
-        noise: standard deviation of noise put on the son (helps on noisy images).
-
-    Returns:
-        The adapted weights, and the loss before each step. If a step diverges, the best weights so far are returned.
-
-    Raises:
-        FoundryError: the image is too small to have a son.
-    """
-    target = low[..., : low.shape[-2] // scale * scale, : low.shape[-1] // scale * scale]
-    least = 8 * scale
-    if min(target.shape[-2:]) < least:
-        raise FoundryError(
-            f"image of {tuple(low.shape[-2:])} is too small to adapt on; {least} pixels a side are the least"
-        )
-    son = degrade.son(target, kernel, scale, noise=noise, rng=rng)
-    enlarged = resize.cubic(son, scale, size=(target.shape[-2], target.shape[-1]))
-    enlarged = enlarged.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
-    weights = {name: value.detach() for name, value in (weights or dict(net.named_parameters())).items()}
-    best, losses = weights, []
-    for rate in rates:
-        weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
-        loss = mean_absolute_error(net, weights, enlarged, target)
-        slope = torch.autograd.grad(loss, list(weights.values()))
-        if not math.isfinite(float(loss.detach())) or (losses and float(loss.detach()) > 2 * losses[0]):
-            return best, losses
-        if not losses or float(loss.detach()) <= min(losses):
-            best = {name: value.detach() for name, value in weights.items()}
-        losses.append(float(loss.detach()))
-        weights = {name: value - rate * g for (name, value), g in zip(weights.items(), slope, strict=True)}
-    return {name: value.detach() for name, value in weights.items()}, losses
-
-
-def restore(
-    net: nn.Module, low: Float[Tensor, "1 3 h w"], scale: int, *, weights: Weights | None = None
-) -> Float[Tensor, "1 3 H W"]:
-    """Super-resolve with given (adapted) weights or the network's own; clipped to [0, 1]."""
-    with torch.no_grad():
-        enlarged = resize.cubic(low, scale).contiguous(memory_format=torch.channels_last)
-        restored = net(enlarged) if weights is None else functional_call(net, weights, (enlarged,))
-        return restored.clamp(0, 1)
-
-
-def validate(
-    net: nn.Module,
-    patches: Patches,
-    scale: int,
-    *,
-    device: torch.device,
-    kernel: Float[Tensor, "1 k k"] | None = None,
-    rates: Sequence[float] = (),
-) -> dict[str, float]:
-    """PSNR-Y in dB on whole photographs after adaptation to each, and its gain over MATLAB's bicubic.
-
-    Args:
-        kernel: photographs are degraded directly with it, to 8 bits; None means the set's own bicubic reduction.
-        rates: step sizes of the adaptation; none means none.
-    """
-    restored, enlarged = 0.0, 0.0
-    names = patches.photographs()
-    for name in names:
-        high = patches.image(name)
-        low = patches.image(name, scale)
-        if kernel is not None:
-            low = images.from_uint8(images.to_uint8(degrade.degrade(high, kernel, scale)))
-        low = low.to(device)
-        weights, _ = adapt(net, low, kernel, scale, rates=rates)
-        restored += metrics.psnr_y(restore(net, low, scale, weights=weights).cpu(), high, scale) / len(names)
-        enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)
-    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
-
-
-def _plain_step(
-    net: nn.Module,
-    pairs: Callable[[torch.Generator], tuple[Tensor, Tensor]],
-    steps: int,
-    learning_rate: float,
-    names: tuple[int, str],
-    device: torch.device,
-    precision: str,
-) -> tuple[Callable[[int], Mapping[str, Tensor]], dict[str, nn.Module | torch.optim.Optimizer]]:
-    net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    drawn = ahead(lambda index: pairs(generator(*names, index)), depth=2 if device.type == "cuda" else 0)
-
-    def step(index: int) -> Mapping[str, Tensor]:
-        enlarged, high = drawn(index)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(index, steps, learning_rate, warmup=min(20, steps // 10))
-        with autocast(device, precision):
-            restored = net(enlarged.contiguous(memory_format=torch.channels_last))
-        loss = (restored.float() - high).abs().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        return {"loss": loss.detach()}
-
-    return step, {"net": net, "optimiser": optimiser}

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import meta, resize
+from srfoundry import adaptation, resize
 from srfoundry.restore import overlap_for, tiled
 
 Image = Float[Tensor, "1 3 h w"]
@@ -36,22 +36,22 @@ def trials(
     """
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     for name, net in FIXED.items():
-        own: meta.Weights | None = {**dict(nets[net].named_parameters())} if net in ZERO_SHOT else None
+        own: adaptation.Weights | None = {**dict(nets[net].named_parameters())} if net in ZERO_SHOT else None
         yield name, _whole(nets[net], own, low, scale, tile)
     part = low[..., :tile, :tile]  # adaptation holds every feature map at once
     steps, meta_net = len(rates), nets["metatrain"]
     for name, kernel in kernels.items():
-        weights, _ = meta.adapt(meta_net, part, kernel, scale, rates=rates[:1])
+        weights, _ = adaptation.adapt(meta_net, part, kernel, scale, rates=rates[:1])
         yield f"mzsr1_{name}", _whole(meta_net, weights, low, scale, tile)
-        weights, _ = meta.adapt(meta_net, part, kernel, scale, rates=rates[1:], weights=weights)
+        weights, _ = adaptation.adapt(meta_net, part, kernel, scale, rates=rates[1:], weights=weights)
         yield f"mzsr{steps}_{name}", _whole(meta_net, weights, low, scale, tile)
-    weights, _ = meta.adapt(nets["pretrain"], part, kernels["true"], scale, rates=rates)
+    weights, _ = adaptation.adapt(nets["pretrain"], part, kernels["true"], scale, rates=rates)
     yield f"finetune{steps}_true", _whole(nets["pretrain"], weights, low, scale, tile)
 
 
-def _whole(net: nn.Module, weights: meta.Weights | None, low: Tensor, scale: int, tile: int) -> Tensor:
+def _whole(net: nn.Module, weights: adaptation.Weights | None, low: Tensor, scale: int, tile: int) -> Tensor:
     def run(part: Tensor) -> Tensor:
-        return net(part).clamp(0, 1) if weights is None else meta.restore(net, part, scale, weights=weights)
+        return net(part).clamp(0, 1) if weights is None else adaptation.restore(net, part, scale, weights=weights)
 
     overlap = overlap_for(net, tile)
     with torch.inference_mode():
