@@ -133,6 +133,7 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
         primal,
         duals,
         dual.loss_of(duals, scale=scale, weight=chosen.dual_weight, device=CPU, precision=params.shared.precision),
+        patches=patches,
         batch=chosen.batch,
         patch=chosen.patch,
         octave=0.0,

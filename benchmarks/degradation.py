@@ -1,6 +1,6 @@
 """Is the degradation exact, is it fast, does loading keep up, and what does the reader do with damaged files?
 
-python -m benchmarks.degradation --data ../shared/data        a quarter of an hour on two cores
+python -m benchmarks.degradation --data ../shared/data        two minutes on two cores
 python -m benchmarks.degradation --only speed loading          parts of it; the other figures stay as they were
 
 Exactness needs the golden images, which are for research only and not part of the project (--data names their folder).

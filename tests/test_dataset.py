@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry import dataset, images, resize
+from srfoundry import dataset, resize
 from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.images import from_uint8
-from srfoundry.parallel import threads
-from srfoundry.prepare import prepare
 from srfoundry.seeds import generator
+from tests.closed import prepared
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,10 @@ def photograph(height: int, width: int, seed: int) -> torch.Tensor:
     return from_uint8(levels)
 
 
-def written(folder: Path, photographs: dict[str, torch.Tensor], factors: list[int]) -> Patches:
-    """Prepare a set of images in [0, 1], by way of files, and open it."""
-    found: dict[str, Examined] = {}
-    for name, image in photographs.items():
-        path = folder / "files" / f"{name}.png"
-        images.write(image, path)
-        found[name] = Examined(path, image.shape[-2], image.shape[-1])
-    prepare(folder, found, factors, mapped=threads(1))
-    return Patches.open(folder)
-
-
 @pytest.fixture
 def patches(tmp_path: Path) -> Patches:
     """Two photographs whose sizes are no multiples of the reductions."""
-    return written(tmp_path, {"a": photograph(41, 50, 41), "b": photograph(64, 37, 64)}, [1, 2, 4])
+    return prepared(tmp_path, {"a": photograph(41, 50, 41), "b": photograph(64, 37, 64)}, [1, 2, 4])
 
 
 def test_whole_photographs_come_back_cropped_to_a_multiple(patches: Patches) -> None:
@@ -103,7 +91,7 @@ def test_photographs_are_drawn_evenly_and_only_those_kept(tmp_path: Path) -> Non
     made = {
         name: (level + stripes).expand(1, 3, rows, 64) for name, level, rows in [("dark", 0, 32), ("light", 0.8, 320)]
     }
-    patches = written(tmp_path, made, [1])
+    patches = prepared(tmp_path, made, [1])
     light = patches.batch(400, 16, rng=generator(1))[1].mean(dim=(1, 2, 3)) > 0.5
     assert 160 < int(light.sum()) < 240
     some = patches.only(["dark", "none"])
@@ -115,7 +103,7 @@ def test_flat_patches_are_avoided(tmp_path: Path) -> None:
     """A half-empty photograph gives few empty patches, an empty one gives them all the same."""
     image = torch.full((1, 3, 64, 64), 0.5)
     image[..., 40:, 40:] = photograph(24, 24, 1)
-    patches = written(tmp_path, {"half": image, "empty": torch.full((1, 3, 64, 64), 0.5)}, [1])
+    patches = prepared(tmp_path, {"half": image, "empty": torch.full((1, 3, 64, 64), 0.5)}, [1])
     batch = patches.only(["half"]).batch(32, 16, rng=generator(1))[1]
     assert float((batch.std(dim=(1, 2, 3)) > 0.01).float().mean()) > 0.8
     assert patches.only(["empty"]).batch(4, 16, rng=generator(1))[1].std() == 0
