@@ -25,6 +25,7 @@ from pathlib import Path
 from srfoundry.errors import FoundryError
 
 PR_SET_PDEATHSIG = 1
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 QUIET = {  # nothing leaves this machine
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -76,23 +77,40 @@ def alive(who: str) -> bool:
     return bool(who) and identity(int(who.split("/")[1])) == who
 
 
-def die_with_parent(patience: float = 3.0) -> None:
-    """End this process when its parent ends, however it ends: an orphan would write beside its successor.
+def die_with_parent(patience: float = 2.0) -> None:
+    """End this process when its starter ends, however it ends: an orphan would write beside its successor.
 
-    The kernel sends SIGTERM; a thread ends the process after `patience` seconds if SIGTERM was not enough."""
+    The starter is the parent, or whoever started the shell that DVC puts in between (bash makes way for its command,
+    dash stays and outlives DVC). The kernel sends SIGTERM where the parent ends, a thread where the shell's does; the
+    thread ends the process after `patience` seconds if SIGTERM was not enough."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     orphan = parent == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
     if orphan or os.getppid() != parent:
         raise SystemExit(143)
+    shell = parent if "DVC_STAGE" in os.environ and _name(parent) in SHELLS else 0
+    above = _parent(shell)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and _parent(shell) == above:
             time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(patience)
         os._exit(143)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def _parent(pid: int) -> int:
+    """Who started a process; 0 where there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True)

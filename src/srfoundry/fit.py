@@ -76,7 +76,7 @@ def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_amx_tile_supported())  # avx512_bf16 alone gains little
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def cosine(step: int, steps: int, start: float, end: float = 0.0, warmup: int = 0) -> float:
