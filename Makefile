@@ -2,13 +2,16 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-.PHONY: help setup repro test bench ui stop serve clean
+.PHONY: help setup preset repro test bench ui stop serve clean
 
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
 
 setup:   ## make .venv from requirements.lock, once
 	@sh scripts/setup.sh
+
+preset: setup  ## write a preset's values into params.yaml: make preset NAME=laptop, NAME="paper direct_x4"; none lists them
+	@python -m pipelines.preset $(NAME)
 
 repro: setup  ## run every stage that is out of date, then show the figures
 	@sh scripts/room.sh 2

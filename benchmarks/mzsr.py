@@ -1,23 +1,28 @@
 """How good is zero-shot adaptation? The table of MZSR's paper, x2, with the pipeline's own nets.
 
 python -m benchmarks.mzsr --data ../shared/data --sets Set5        needs `make repro` before, and the test sets
+python -m benchmarks.mzsr --sets Set5 --kernels g20 --methods zssr estimated closed      slower ones in addition
 
 PSNR and SSIM on whole Y, border of 2 cropped, low-resolution images of 8 bits, means over a set: the paper's protocol.
-g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells.
+g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells. `linear` is the filter
+of the true kernel without any network (enlarge.py), mzsrN and finetuneN are N steps from the meta-trained and from the
+pretrained net. Seconds are those of one image, adaptation and restoration.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import _exactness, table
-from srfoundry import adaptation, checkpoint, metrics, resize
+from srfoundry import adaptation, backproject, checkpoint, enlarge, metrics, params, resize, zeroshot, zssr
 from srfoundry.networks.units import channels_last
 from srfoundry.progress import track
 
@@ -26,6 +31,8 @@ PAPER = {  # MZSR (CVPR 2020), PSNR of one and of ten steps with the true kernel
     "Set5": {"g02": (33.14, 33.74), "g20": (35.20, 36.05), "ani": (34.05, 34.78), "b13": (35.18, 36.64)},
     "BSD100": {"g02": (28.74, 29.03), "g20": (30.58, 31.09), "ani": (28.82, 29.54), "b13": (29.02, 31.25)},
 }
+MORE = ["linear", "closed", "estimated", "zssr"]
+OVER_FINETUNE = ("g20", "ani", "b13")  # the blurs for which meta-training is; g02 is outside its kernels
 
 
 def cell(name: str, kernel: str) -> tuple[float, float, float, Any]:
@@ -36,16 +43,71 @@ def cell(name: str, kernel: str) -> tuple[float, float, float, Any]:
     return found
 
 
-def restored(nets: dict[str, Any], low: Tensor, kernel: Tensor, decimation: Any, rates: list[float]) -> Iterator[Any]:
-    """Yield every method's name and image."""
-    yield "bicubic", resize.cubic(low, SCALE)
+@dataclass(frozen=True)
+class Case:
+    """One low-resolution image, and what made it."""
+
+    low: Tensor
+    kernel: Tensor
+    decimation: Any
+    name: str
+
+
+def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) -> dict[str, Callable[[Case], Tensor]]:
+    """Every method of the table by its name."""
+    steps = len(recipe["rates"])
+
+    def adapted(net: nn.Module, count: int, case: Case, kernel: Tensor) -> Tensor:
+        taken = {**recipe, "rates": recipe["rates"][:count], "decimation": case.decimation}
+        weights = adaptation.adapt(net, case.low, kernel, SCALE, **taken).weights
+        return adaptation.restore(net, case.low, kernel, SCALE, weights=weights, decimation=case.decimation)
+
+    def closed(case: Case) -> Tensor:
+        image = adapted(nets["mzsr"], steps, case, case.kernel)
+        common: dict[str, Any] = {"decimation": case.decimation, "how": "linear"}
+        return backproject.close(image, case.low, case.kernel, SCALE, steps=1, **common)
+
+    def estimated(case: Case) -> Tensor:
+        chosen = params.load(options.params)
+        kernel = zeroshot.estimate(case.low, SCALE, chosen, case.name, decimation=case.decimation)
+        return adapted(nets["mzsr"], steps, case, kernel.to(case.low))
+
+    def from_nothing(case: Case) -> Tensor:
+        common: dict[str, Any] = {"decimation": case.decimation}
+        found = zssr.train(nets["finetune"], case.low, case.kernel, SCALE, steps=options.zssr_steps, **common)
+        return zssr.ensemble(
+            nets["finetune"], case.low, case.kernel, SCALE, weights=found.weights, close=backproject.STEPS, **common
+        )
+
+    table_: dict[str, Callable[[Case], Tensor]] = {"bicubic": lambda case: resize.cubic(case.low, SCALE)}
+    if "linear" in options.methods:
+        table_["linear"] = lambda case: enlarge.enlarge(
+            case.low, case.kernel, SCALE, how="linear", decimation=case.decimation
+        )
     for name, net in nets.items():
-        yield f"{name}0", adaptation.restore(net, low, SCALE)
-        weights = None
-        for steps in (1, len(rates)):
-            taken = rates[:1] if steps == 1 else rates[1:]
-            weights, _ = adaptation.adapt(net, low, kernel, SCALE, rates=taken, weights=weights, decimation=decimation)
-            yield f"{name}{steps}_true", adaptation.restore(net, low, SCALE, weights=weights)
+        for count in dict.fromkeys((0, 1, steps)):
+            table_[f"{name}{count}_true"] = lambda case, net=net, count=count: adapted(net, count, case, case.kernel)
+    more = {f"mzsr{steps}_closed": closed, f"mzsr{steps}_estimated": estimated, "zssr": from_nothing}
+    return table_ | {name: run for name, run in more.items() if name.rsplit("_", 1)[-1] in options.methods}
+
+
+def cases(highs: list[Tensor], name: str, kernel: str, device: torch.device) -> Iterator[tuple[Tensor, Case]]:
+    """The photographs of a set with their low-resolution images."""
+    blur = cell(name, kernel)
+    taps = _exactness.taps(blur).float().to(device)
+    for index, high in enumerate(track(highs, f"{name} {kernel}")):
+        low = _exactness.reduced(high, SCALE, blur).float().to(device)
+        yield high, Case(low, taps, blur[3], f"{name} {kernel} {index}")
+
+
+def mean_over_finetune(figures: dict[str, dict[str, float]], steps: int) -> dict[str, float]:
+    """What meta-training is worth: dB of its last step over the pretrained net's, mean over sets and blurs."""
+    gains = [
+        figure["psnr_y"] - figures[key.replace("mzsr", "finetune")]["psnr_y"]
+        for key, figure in figures.items()
+        if key.endswith(f".mzsr{steps}_true") and key.split(".")[1] in OVER_FINETUNE
+    ]
+    return {"mean_over_finetune": round(float(np.mean(gains)), 4)} if gains else {}
 
 
 def main() -> None:
@@ -54,40 +116,47 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="default: %(default)s")
     parser.add_argument("--sets", nargs="+", default=["Set5", "BSD100"], help="folders below DATA/test")
     parser.add_argument("--kernels", nargs="+", default=["g02", "g20", "ani", "b13"])
+    parser.add_argument("--methods", nargs="+", choices=MORE, default=["linear"], help="in addition (default: linear)")
+    parser.add_argument("--images", type=int, help="only so many of each set (default: all)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the two checkpoints")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for `estimated`")
+    parser.add_argument("--zssr-steps", type=int, default=3000, help="at most (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     files = {"mzsr": options.models / "metatrain.safetensors", "finetune": options.models / "pretrain.safetensors"}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {name: channels_last(checkpoint.load(path)[0], device) for name, path in files.items()}
-    rates = checkpoint.read_card(files["mzsr"]).metrics["rates"]
+    recipe = adaptation.recipe(checkpoint.read_card(files["mzsr"]).metrics)
+    contestants = methods(nets, recipe, options)
     figures: dict[str, dict[str, float]] = {}
     rows = []
     for name in options.sets:
         if not (options.data / "test" / name).is_dir():
             sys.stderr.write(f"{name} is left out: no such folder in {options.data}/test (see --data)\n")
             continue
-        highs = list(_exactness.photographs(options.data / "test" / name, SCALE))
+        highs = list(_exactness.photographs(options.data / "test" / name, SCALE))[: options.images]
         for kernel in options.kernels:
-            blur = cell(name, kernel)
-            taps = _exactness.taps(blur).float().to(device)
             scores: dict[str, list[list[float]]] = {}
-            for high in track(highs, f"{name} {kernel}"):
-                low = _exactness.reduced(high, SCALE, blur).float().to(device)
-                for method, image in restored(nets, low, taps, blur[3], rates):
-                    pair = (image.cpu().double(), high, SCALE)
-                    score = [metrics.psnr_y(*pair, whole=True), metrics.ssim_y(*pair, whole=True)]
+            for high, case in cases(highs, name, kernel, device):
+                for method, run in contestants.items():
+                    began = time.perf_counter()
+                    image = run(case).cpu().double()
+                    taken = time.perf_counter() - began
+                    pair = (image, high, SCALE)
+                    score = [metrics.psnr_y(*pair, whole=True), metrics.ssim_y(*pair, whole=True), taken]
                     scores.setdefault(method, []).append(score)
+            paper = dict(zip(("mzsr1_true", "mzsr10_true"), PAPER.get(name, {}).get(kernel, ()), strict=False))
             for method, found in scores.items():
-                psnr, ssim = np.mean(found, axis=0).round(4).tolist()
-                figures[f"{name}.{kernel}.{method}"] = {"psnr_y": psnr, "ssim_y": ssim}
-                paper = dict(zip(("mzsr1_true", "mzsr10_true"), PAPER.get(name, {}).get(kernel, ()), strict=False))
-                rows.append({"set": name, "kernel": kernel, "method": method, "psnr_y": psnr, "ssim_y": ssim})
+                psnr, ssim, seconds = np.mean(found, axis=0).round(4).tolist()
+                figures[f"{name}.{kernel}.{method}"] = {"psnr_y": psnr, "ssim_y": ssim, "seconds": seconds}
+                row = {"set": name, "kernel": kernel, "method": method, "psnr_y": psnr, "ssim_y": ssim, "s": seconds}
                 if method in paper:
-                    rows[-1] |= {"paper": paper[method], "away_db": round(psnr - paper[method], 2)}
+                    row |= {"paper": paper[method], "away_db": round(psnr - paper[method], 2)}
+                rows.append(row)
     if rows:
-        table.report("mzsr", rows, threads=options.threads, rates=rates, **figures)
+        gain = mean_over_finetune(figures, len(recipe["rates"]))
+        table.report("mzsr", rows, threads=options.threads, **recipe, **gain, **figures)
 
 
 if __name__ == "__main__":

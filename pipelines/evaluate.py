@@ -14,14 +14,14 @@ SHOWN["aniso"] = SHOWN["gauss20"]
 
 def evaluate(stage: Stage) -> None:
     """Score every model on the held-out photographs: PSNR and SSIM on Y, border cropped by the scale."""
-    from srfoundry import checkpoint, images, metrics, report
+    from srfoundry import adaptation, checkpoint, images, metrics, report
     from srfoundry.networks.units import channels_last
     from srfoundry.progress import track
-    from srfoundry.trials import FIXED, trials
+    from srfoundry.trials import FIXED, NETS, trials
 
-    paths = {name: stage.input(f"models/{name}.safetensors") for name in FIXED.values()}
+    paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(checkpoint.load(path)[0], stage.device) for name, path in paths.items()}
-    rates = checkpoint.read_card(paths["metatrain"]).metrics["rates"]
+    recipe = adaptation.recipe(checkpoint.read_card(paths["metatrain"]).metrics)
     folder = stage.input("data/synthesize/held_out")
     originals = images.find(folder / "high")
     table: dict[str, dict[str, dict[str, dict[str, float]]]] = {name: {} for name in SETS}
@@ -30,7 +30,7 @@ def evaluate(stage: Stage) -> None:
             high, low = images.read(path), images.read(folder / test / path.name)
             known, results = _kernels(stage, test, path.stem), {}
             for name, image in trials(
-                nets, low.to(stage.device), known, stage.scale, rates=rates, tile=stage.params.evaluate.tile
+                nets, low.to(stage.device), known, stage.scale, recipe=recipe, tile=stage.params.evaluate.tile
             ):
                 results[name] = image.cpu()
                 scores = {"psnr_y": metrics.psnr_y(results[name], high, stage.scale)}
@@ -41,7 +41,8 @@ def evaluate(stage: Stage) -> None:
             report.comparison(picture, low, {name: results[name] for name in SHOWN[test]}, high)
             stage.picture(f"{test} {path.stem}", picture)
     means = {test: {name: _mean(rows) for name, rows in methods.items()} for test, methods in table.items()}
-    sizes = {name: sum(weight.numel() for weight in nets[FIXED[name]].parameters()) for name in FIXED}
+    counted = {**FIXED, "mzsr": "metatrain"}
+    sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
     picture = stage.output("results/evaluate/pictures/psnr_over_parameters.png")
     points = {name: (float(sizes[name]), means["bicubic"][name]["psnr_y"]) for name in ("pretrain", "dual", "pruned")}
     report.scatter(picture, points, "held-out photographs, bicubic")

@@ -12,22 +12,30 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry import adaptation, checkpoint, meta
+    from srfoundry import adaptation, blurs, checkpoint, meta
     from srfoundry.dataset import Patches
+    from srfoundry.networks.mzsr import MZSR
+    from srfoundry.seeds import generator
 
     chosen, scale, device = stage.params.metatrain, stage.scale, stage.device
-    net, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
+    before, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
+    arch = {**card.arch, "enlargement": chosen.enlargement}
+    net = MZSR(**{name: value for name, value in arch.items() if name != "name"})
+    net.load_state_dict(before.state_dict())
     bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
+    groups = blurs.make(
+        bank,
+        scales=chosen.scales or [scale],
+        decimations=["direct", "bicubic"] if chosen.decimation == "both" else [chosen.decimation],
+        enlargement=chosen.enlargement,
+        mismatch=chosen.mismatch,
+        rng=generator(stage.seed, stage.name, "blurs"),
+    )
     common: dict[str, Any] = {"seed": stage.seed, "device": device, "precision": stage.precision, "key": stage.key}
+    common["schedule"] = chosen.schedule
     patches = Patches.open(stage.input("data/synthesize/train"))
     pairs = partial(
-        meta.blurred_pairs,
-        patches,
-        bank,
-        patch=chosen.warmup_patch,
-        batch=chosen.warmup_batch,
-        scale=scale,
-        device=device,
+        meta.blurred_pairs, patches, groups, patch=chosen.warmup_patch, batch=chosen.warmup_batch, device=device
     )
     warm = meta.train(
         net,
@@ -39,20 +47,25 @@ def metatrain(stage: Stage) -> None:
         log=stage.log,
         **common,
     )
-    history = meta.metatrain(
-        net,
+    draw = partial(
+        meta.draw_tasks,
         patches,
-        bank,
+        groups,
         tasks=chosen.tasks,
         shots=chosen.shots,
         patch=chosen.patch,
+        device=device,
+    )
+    history, factors = meta.metatrain(
+        net,
+        draw,
         inner_steps=chosen.inner_steps,
         inner_rate=chosen.inner_rate,
+        learn_rates=chosen.learn_rates,
         steps=chosen.steps,
         learning_rate=chosen.learning_rate,
         order=chosen.order,
         loss_weights=chosen.loss_weights,
-        scale=scale,
         checkpoint=stage.checkpoint,
         log=lambda step, values: stage.log(chosen.warmup_steps + step, values),
         **common,
@@ -60,7 +73,9 @@ def metatrain(stage: Stage) -> None:
     score = partial(
         adaptation.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device
     )
-    rates = chosen.rates
+    rates: list[Any] = list(chosen.rates)
+    if chosen.learn_rates:  # for each step and weight tensor
+        rates = [[rate * factor for factor in factors.tolist()] for rate in chosen.rates]
     scores = {}
     for name in ("gauss20", "aniso"):
         kernel = torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))[None]
@@ -68,11 +83,12 @@ def metatrain(stage: Stage) -> None:
     checkpoint.save(
         stage.output("models/metatrain.safetensors"),
         net,
-        arch=card.arch,
+        arch=arch,
         scale=scale,
         made_by=stage.name,
         params_hash=stage.params.section_hash(stage.name),
-        metrics={"validation": scores, "rates": rates},  # the card says how this net wants to be adapted
+        # The card says how this net wants to be adapted.
+        metrics={"validation": scores, "rates": rates, "sons": chosen.sons, "held_out": chosen.held_out},
     )
     stage.curve(warm + [{**row, "step": row["step"] + chosen.warmup_steps} for row in history])
     stage.metrics({"validation": scores})

@@ -28,6 +28,7 @@ def pretrain(stage: Stage) -> None:
         pairs,
         steps=chosen.steps,
         learning_rate=chosen.learning_rate,
+        schedule=chosen.schedule,
         seed=stage.seed,
         title=stage.name,
         device=stage.device,

@@ -19,6 +19,7 @@ def synthesize(stage: Stage) -> None:
     """Split the photographs and degrade them: bicubic pairs, a kernel bank, fixed test sets (MZSR eq. 1)."""
     from pipelines.fan import mapped
     from srfoundry import prepare, sources, testsets
+    from srfoundry.networks.drn import reductions
 
     chosen, folder = stage.params.synthesize, stage.output("data/synthesize/x").parent
     tests = _kernels(stage, folder / "kernels")
@@ -30,10 +31,9 @@ def synthesize(stage: Stage) -> None:
     parts = sources.split(
         list(scenes), held_out=chosen.held_out, validation=chosen.validation, seed=stage.seed, scenes=scenes
     )
-    factors = [1, 2] if stage.scale == 2 else [1, 2, 4]
     for part in ("train", "validation"):
         photographs = {name: gathered.photographs[name] for name in parts[part]}
-        prepare.prepare(folder / part, photographs, factors, mapped=mapped())
+        prepare.prepare(folder / part, photographs, reductions(stage.scale), mapped=mapped())
     recipe = testsets.Recipe(stage.scale, tests, chosen.noise, chosen.jpeg or None, stage.seed)
     held_out = {name: gathered.photographs[name].path for name in parts["held_out"]}
     testsets.write(folder / "held_out", held_out, recipe, mapped=mapped())

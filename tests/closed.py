@@ -41,13 +41,13 @@ def fill(net: nn.Module) -> None:
                     module.bias.copy_(0.05 * torch.cos(1.3 * torch.arange(module.bias.numel(), dtype=torch.float64)))
 
 
-def photographs(folder: Path) -> Patches:
+def photographs(folder: Path, factors: Sequence[int] = (1, 2, 4)) -> Patches:
     """A prepared set of two smooth random images, 64 pixels a side."""
     found: dict[str, Tensor] = {}
     for name in ("one", "two"):
         coarse = torch.rand(1, 3, 16, 16, generator=generator(3, name))
         found[name] = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear").clamp(0, 1)
-    return prepared(folder, found, [1, 2, 4])
+    return prepared(folder, found, factors)
 
 
 def prepared(folder: Path, photographs: Mapping[str, Tensor], factors: Sequence[int]) -> Patches:
@@ -60,9 +60,9 @@ def prepared(folder: Path, photographs: Mapping[str, Tensor], factors: Sequence[
     return Patches.open(folder)
 
 
-def nets() -> tuple[DRN, DualNets]:
-    """A tiny x2 primal that starts at bicubic, and its dual net."""
-    net, duals = DRN(scale=2, blocks=1, width=8), DualNets(scale=2, width=8)
+def nets(scale: int = 2) -> tuple[DRN, DualNets]:
+    """A tiny primal that starts at bicubic, and its dual net."""
+    net, duals = DRN(scale=scale, blocks=1, width=8), DualNets(scale=scale, width=8)
     redraw(net, generator(1, "primal"))
     redraw(duals, generator(1, "dual"))
     start_at_bicubic(net)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,11 +17,12 @@ import torch
 from PIL import Image
 
 from srfoundry import (
-    apply,
+    adaptation,
     banks,
     checkpoint,
     cli,
     conventions,
+    enlarge,
     export,
     images,
     kernels,
@@ -27,6 +30,7 @@ from srfoundry import (
     resize,
     restore,
     seeds,
+    zeroshot,
 )
 from srfoundry.degrade import degrade
 from srfoundry.networks.mzsr import MZSR
@@ -258,48 +262,103 @@ def test_degrade_names_its_files_as_restore_does(folder: Path, capsys: Capture) 
     assert "own kernel" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
 
 
-def test_restore_with_a_given_kernel_explains_its_input(folder: Path, capsys: Capture) -> None:
-    repository = Path(cli.__file__).resolve().parents[2]
-    net = MZSR(width=8, depth=3)
-    checkpoint.save(
-        folder / "meta.safetensors",
-        net,
-        arch={"name": "mzsr", "width": 8, "depth": 3},
-        scale=2,
-        made_by="metatrain",
-        params_hash="0",
-    )
+def meta_trained(folder: Path, enlargement: enlarge.How = "bicubic") -> Path:
+    """The checkpoint of a small zero-shot network, in a folder with the repository's params.yaml."""
+    path = folder / "meta.safetensors"
+    net = MZSR(width=8, depth=3, enlargement=enlargement)
+    seeds.redraw(net, seeds.generator(0, "cli"))
+    arch = {"name": "mzsr", "width": 8, "depth": 3, "enlargement": enlargement}
+    metrics = {"rates": [0.01, 0.005], "sons": 2, "held_out": 0.1}
+    checkpoint.save(path, net, arch=arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
+    shutil.copy(Path(cli.__file__).resolve().parents[2] / "params.yaml", folder)
+    return path
+
+
+def blur_file(folder: Path) -> torch.Tensor:
     kernel = kernels.gaussian(15, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
     np.save(folder / "blur.npy", kernel[0].numpy())
-    status = run(
-        "restore",
-        "photo.png",
-        "--kernel",
-        "blur.npy",
-        "--steps",
-        "2",
-        "--model",
-        "meta.safetensors",
-        "--params",
-        repository / "params.yaml",
-    )
-    assert status == 0
+    return kernel
+
+
+@pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
+def test_restore_with_a_given_kernel_explains_its_input(
+    folder: Path, capsys: Capture, enlargement: enlarge.How
+) -> None:
+    model, kernel = meta_trained(folder, enlargement), blur_file(folder)
+    common = ("--kernel", "blur.npy", "--model", model, "--steps", "3", "--decimation", "bicubic")
+    assert run("restore", "photo.png", *common) == 0
     assert images.read(folder / "photo_restored.png").shape == (1, 3, 100, 140)
     assert np.allclose(np.load(folder / "photo_restored_kernel.npy"), kernel[0].numpy())
     assert (folder / "photo_restored_kernel.png").exists()
-    assert "consistency" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "consistency" in said and "back-projection" not in said
+    assert run("restore", "photo.png", *common, "--close", "3", "--out", "closed.png") == 0
+    before, after = re.findall(r"([0-9.]+) dB (?:before|after)", capsys.readouterr().out)
+    assert float(after) > float(before) + 3
 
 
-def test_blind_adaptation_runs_in_tiles_as_on_the_whole() -> None:
-    net = MZSR(width=8, depth=3)
-    low = torch.rand(1, 3, 60, 90, generator=seeds.generator(0, "blind"))
+def test_restore_of_a_folder_gives_what_it_gives_one_by_one(folder: Path, capsys: Capture) -> None:
+    model, album = meta_trained(folder), folder / "album"
+    blur_file(folder)
+    (album / "deep").mkdir(parents=True)
+    pixels().save(album / "a.png")
+    pixels(60, 44).save(album / "deep" / "b.png")
+    pixels(9, 5).save(album / "tiny.png")
+    common = ("--kernel", "blur.npy", "--model", model, "--steps", "2")
+    assert run("restore", "album", *common) == 1
+    said = capsys.readouterr()
+    assert (
+        "image of 5x9 is too small" in said.err and "1 of 3 images" in said.err and said.out.count("consistency") == 2
+    )
+    assert run("restore", album / "deep" / "b.png", *common, "--out", "alone.png") == 0
+    together, alone = images.read(folder / "album_restored" / "deep" / "b.png"), images.read(folder / "alone.png")
+    assert float((together - alone).abs().max()) < 1.5 / 255
+    assert (folder / "album_restored" / "a_kernel.png").exists()
+
+
+def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture) -> None:
+    model = meta_trained(folder)
+    text = (folder / "params.yaml").read_text()
+    text = re.sub(r"(iterations|draws|image_steps|kernel_steps):( *)\d+", r"\1:\g<2>8", text)
+    (folder / "params.yaml").write_text(text)
+    assert run("restore", "photo.png", "--model", model, "--steps", "1") == 0
+    assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None:
+    """Steps that are far too long spoil no photograph, and the user hears of it."""
+    model = meta_trained(folder)
+    blur_file(folder)
+    net, card = checkpoint.load(model)
+    metrics = {"rates": [0.01, 1e4, 1e4]}
+    checkpoint.save(model, net, arch=card.arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
+    assert run("restore", "photo.png", "--kernel", "blur.npy", "--model", model, "--steps", "3") == 0
+    assert "adaptation diverged at step 2: fell back to step 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
+def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: enlarge.How) -> None:
+    net = MZSR(width=8, depth=3, enlargement=enlargement)
+    low = torch.rand(1, 3, 70, 130, generator=seeds.generator(0, "blind"))
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
     common: dict[str, Any] = {"kernel": kernel, "rates": [0.01], "device": torch.device("cpu")}
-    tiled, whole = apply.blind(low, net, 2, tile=32, **common), apply.blind(low, net, 2, **common)
+    tiled, whole = zeroshot.blind(low, net, 2, tile=66, **common), zeroshot.blind(low, net, 2, **common)
     # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
     assert float((tiled.restored - whole.restored).abs().max()) < 2e-4
     assert tiled.consistency == pytest.approx(whole.consistency, abs=0.01)
-    assert restore.count(60, 90, 32, 6) > 1
+    assert restore.count(70, 130, 66, adaptation.overlap(net, 66)) > 1
+
+
+def test_a_large_image_adapts_on_its_busiest_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zeroshot, "ADAPT", 64)
+    low = torch.full((1, 3, 96, 160), 0.5)
+    low[..., 48:80, 96:128] = torch.rand(1, 3, 32, 32, generator=seeds.generator(0, "busy"))
+    low[..., 0:32, 0:32] = low[..., 48:80, 96:128] * 0.8
+    seen = zeroshot.windows(low, 4)
+    assert seen.shape == (4, 3, 32, 32) and seen[0].equal(low[0, :, 48:80, 96:128])
+    assert seen[1].equal(low[0, :, :32, :32])
+    assert zeroshot.windows(low[..., :60, :60], 4).shape == (1, 3, 60, 60)
+    assert zeroshot.windows(low[..., :20, :], 4).shape == (4, 3, 20, 32)
 
 
 def test_help_is_quick_and_teaches() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import conventions, degrade, images, kernels
+from srfoundry import conventions, degrade, images, kernels, resize
 from srfoundry.errors import FoundryError
 from srfoundry.seeds import generator
 
@@ -51,6 +51,49 @@ def test_equals_the_reference(image: str, scale: int) -> None:
 def test_uneven_sampling_is_mzsrs() -> None:
     assert degrade.sample_indices(23, 2).tolist() == [0, 2, 4, 6, 8, 10, 11, 13, 15, 17, 19, 21]
     assert degrade.sample_indices(24, 2).tolist() == list(range(0, 24, 2))
+
+
+@pytest.mark.parametrize("scale", [1.5, 2, 2.2, 2.8, 3, 3.4, 4, 8])
+def test_sampling_is_numpys_at_every_size(scale: float) -> None:
+    """MZSR's program: np.round(np.linspace(0, H - s, ceil(H / s))), to the last rounding of a half.
+
+    But not where H / s comes out a little above the whole number that it is: the program then keeps one pixel more.
+    """
+    for extent in range(int(scale) + 1, 700):
+        theirs = np.round(np.linspace(0, extent - scale, int(np.ceil(extent / scale - 1e-9)))).astype(int)
+        assert degrade.sample_indices(extent, scale).tolist() == theirs.tolist(), extent
+
+
+@pytest.mark.parametrize("scale", [2.2, 2.6, 3, 3.4, 3.8])
+def test_scales_between_whole_numbers_equal_the_reference(scale: float) -> None:
+    """Reduced and enlarged again, as in the training of MZSR's multi-scale model."""
+    stored = np.load(golden("golden/reference/mzsr_imresize.npz"))
+    assert degrade.sample_indices(64, scale).tolist() == stored[f"idx_{scale}"].tolist()
+    source = torch.from_numpy(stored["img_p64"]).double().permute(2, 0, 1)[None]
+    low = degrade.degrade(source, torch.from_numpy(stored["K"])[None], scale)
+    expected = torch.from_numpy(stored[f"p64_direct_down{scale}"]).permute(2, 0, 1)[None]
+    assert low.shape == expected.shape and float((low - expected).abs().max()) < 1e-6
+    enlarged = resize.cubic(expected.double(), scale, size=(64, 64))
+    theirs = torch.from_numpy(stored[f"p64_direct_down{scale}_up"]).permute(2, 0, 1)[None]
+    assert float((enlarged - theirs).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("decimation", ["direct", "bicubic"])
+@pytest.mark.parametrize("scale", [1.5, 2.2, 3.4])
+def test_scales_between_whole_numbers_have_an_adjoint(decimation: degrade.Decimation, scale: float) -> None:
+    x, kernel = rand(2, 3, 34, 29), kernels.normalise(rand(2, 7, 7))
+    image = degrade.degrade(x, kernel, scale, decimation=decimation)
+    assert image.shape[-2:] == resize.output_size(x, 1 / scale), "both decimations give one size"
+    y = rand(*image.shape)
+    back = degrade.adjoint(y, kernel, scale, (34, 29), decimation=decimation)
+    assert float((image * y).sum()) == pytest.approx(float((x * back).sum()), rel=1e-12)
+
+
+def test_whole_scales_are_the_same_written_with_a_point() -> None:
+    x, kernel = rand(1, 3, 24, 25), kernels.normalise(rand(1, 5, 5))
+    for convention in ("mzsr", "usrnet"):
+        whole, point = (degrade.degrade(x, kernel, scale, convention=convention) for scale in (2, 2.0))
+        assert whole.equal(point)
 
 
 def test_remakes_mzsrs_low_resolution_images() -> None:
@@ -114,6 +157,11 @@ def test_misfits_are_said() -> None:
         degrade.degrade(rand(3, 3, 9, 9), kernels.normalise(rand(2, 3, 3)), 2)
     with pytest.raises(FoundryError, match="smaller than half"):
         degrade.degrade(rand(1, 3, 5, 9), kernels.normalise(rand(1, 15, 15)), 2)
+    for scale in (0.5, float("nan"), float("inf")):
+        with pytest.raises(FoundryError, match="scale must be 1 or more"):
+            degrade.degrade(rand(1, 3, 9, 9), kernels.normalise(rand(1, 3, 3)), scale)
+    with pytest.raises(FoundryError, match="usrnet keeps every s-th pixel, got scale 2.2"):
+        degrade.degrade(rand(1, 3, 9, 9), kernels.normalise(rand(1, 3, 3)), 2.2, convention="usrnet")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

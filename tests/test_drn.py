@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from srfoundry.dual import closed_loop
-from srfoundry.networks.drn import DRN, DualNets, Enlarge, inner_widths, start_at_bicubic
+from srfoundry.networks.drn import DRN, DualNets, Enlarge, inner_widths, reductions, start_at_bicubic
 from srfoundry.networks.units import convolution, multiplications, parameters_at, widths_of
 from srfoundry.seeds import generator, redraw
 from tests.closed import count, fill, reference
@@ -66,22 +66,44 @@ def test_outputs_and_losses_match_the_authors(scale: int, blocks: int, width: in
         assert float((weight.grad - theirs).norm() / theirs.norm()) < 1e-5
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_enlargement_is_torchs_bicubic(scale: int) -> None:
     low = torch.rand(2, 3, 7, 5, generator=generator(0, "low"))
     wanted = functional.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
     torch.testing.assert_close(Enlarge(scale)(low), wanted, atol=1e-6, rtol=0)
 
 
-def test_it_can_start_as_bicubic_and_still_learn_everything() -> None:
-    net = DRN(scale=2, blocks=1, width=8)
+@pytest.mark.parametrize("scale", [2, 3])
+def test_it_can_start_as_bicubic_and_still_learn_everything(scale: int) -> None:
+    net = DRN(scale=scale, blocks=1, width=8)
     redraw(net, generator(0, "net"))
     start_at_bicubic(net)
     low = torch.rand(1, 3, 9, 12, generator=generator(0, "low"))
-    wanted = functional.interpolate(low, scale_factor=2, mode="bicubic", align_corners=False)
+    wanted = functional.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
     assert float((net(low) - wanted).detach().abs().max()) < 0.1
     sum(image.square().mean() for image in net.images(low)).backward()  # pyright: ignore[reportAttributeAccessIssue]
     assert all(w.grad is not None for w in net.parameters() if w.requires_grad)
+
+
+def test_three_is_one_phase() -> None:
+    """Stride 3 down and a pixel shuffle by 3 up, sizes exact for odd inputs; the dual net undoes the phase."""
+    net, duals = DRN(scale=3, blocks=2, width=8), DualNets(scale=3, width=8)
+    fill(net)
+    fill(duals)
+    low = torch.rand(1, 3, 7, 5, generator=generator(0, "low"))
+    images = net.images(low)
+    assert [tuple(image.shape[-2:]) for image in images] == [(7, 5), (21, 15)]
+    assert [tuple(image.shape[-2:]) for image in duals(images)] == [(7, 5)]
+    torch.testing.assert_close(net(low), images[-1], atol=0, rtol=0)
+    two = DRN(scale=2, blocks=2, width=8)
+    assert widths_of(net, net.units()) == inner_widths(3, 2, 8) == inner_widths(2, 2, 8)
+    assert count(net) - count(two) == 5 * 16 * (9 * 16 + 1), "only the convolution before the shuffle has grown"
+    assert [unit.fold for unit in net.units()] == [1, 1, 1, 9]
+    assert parameters_at(net, net.units(), [4, 8, 8, 12]) == count(DRN(scale=3, blocks=2, width=8, inner=[4, 8, 8, 12]))
+
+
+def test_reductions_are_the_sizes_on_the_way() -> None:
+    assert [reductions(scale) for scale in (2, 3, 4, 8)] == [[1, 2], [1, 3], [1, 2, 4], [1, 2, 4, 8]]
 
 
 def test_units_are_the_papers_layers_in_order() -> None:
@@ -101,8 +123,9 @@ def test_units_are_the_papers_layers_in_order() -> None:
 
 
 def test_rejects_what_it_cannot_be() -> None:
-    with pytest.raises(ValueError, match="power of two"):
-        DRN(scale=3, blocks=1, width=8)
+    for scale in (1, 6):
+        with pytest.raises(ValueError, match="power of two from 2 up, or 3"):
+            DRN(scale=scale, blocks=1, width=8)
     with pytest.raises(ValueError, match="inner must list 3"):
         DRN(scale=2, blocks=1, width=8, inner=[8])
     with pytest.raises(TypeError, match="plain convolutions"):

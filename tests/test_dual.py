@@ -40,6 +40,7 @@ def test_targets_are_smallest_first() -> None:
     batch = {f: torch.zeros(1, 3, 16 // f, 16 // f) for f in (1, 2, 4)}
     assert [t.shape[-1] for t in targets(batch, 4)] == [4, 8, 16]
     assert [t.shape[-1] for t in targets(batch, 2)] == [8, 16]
+    assert [t.shape[-1] for t in targets({1: torch.zeros(1, 3, 12, 12), 3: torch.zeros(1, 3, 4, 4)}, 3)] == [4, 12]
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -52,6 +53,14 @@ def test_halved_photographs_are_aligned_at_every_scale(tmp_path: Path, scale: in
     for factor in (2, scale):
         smaller = resize.cubic(batch[1], 1 / factor)
         assert float((smaller - batch[factor])[..., 1:-1, 1:-1].abs().max()) < 0.06
+
+
+def test_at_three_they_are_a_third(tmp_path: Path) -> None:
+    patches = photographs(tmp_path, [1, 3])
+    batch = draw(patches, count=4, patch=18, scale=3, octave=0.5, rng=generator(1, "batch"))
+    assert {factor: tuple(image.shape) for factor, image in batch.items()} == {1: (4, 3, 18, 18), 3: (4, 3, 6, 6)}
+    smaller = resize.cubic(batch[1], 1 / 3)
+    assert float((smaller - batch[3])[..., 1:-1, 1:-1].abs().max()) < 0.06
 
 
 def test_loss_is_the_sum_of_means_over_scales() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from srfoundry import export, seeds
 from srfoundry.errors import FoundryError
+from srfoundry.networks.drn import DRN
 from tests import tiny
 
 
@@ -31,6 +32,15 @@ def test_numbers_are_pytorchs_at_sizes_never_traced(path: Path, height: int, wid
         expected = export.padded(net, low, 1, 2)
     assert restored.shape == (1, 3, 2 * height, 2 * width)
     assert float((restored - expected).abs().max()) < 1e-5
+
+
+def test_a_net_for_three_is_exported_too(tmp_path: Path) -> None:
+    """One stride and one shuffle by three, any height and width."""
+    card = dataclasses.replace(tiny.describe(), scale=3, arch={**tiny.ARCH, "scale": 3})
+    worst = export.write(DRN(scale=3, blocks=1, width=4), card, tmp_path / "x3.onnx", sizes=tiny.SIZES, tolerance=1e-4)
+    assert worst < 1e-5
+    low = torch.rand(1, 3, 10, 7, generator=seeds.generator(0, "low"))
+    assert export.Session(tmp_path / "x3.onnx", threads=1).run(low).shape == (1, 3, 30, 21)
 
 
 def test_write_reports_the_worst_difference() -> None:

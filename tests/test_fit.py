@@ -9,7 +9,7 @@ from torch import nn
 
 from srfoundry import fit as fitting
 from srfoundry.errors import Diverged
-from srfoundry.fit import cosine, fit
+from srfoundry.fit import cosine, fit, rate
 from srfoundry.seeds import generator, redraw
 
 
@@ -62,6 +62,20 @@ def test_learning_rate_rises_and_falls() -> None:
     rates = [cosine(step, 100, 1.0, 0.1, warmup=10) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0 and rates[100] == pytest.approx(0.1)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_schedules_are_the_papers() -> None:
+    """MZSR's phase 1: 4e-4, halved every 100,000 of 500,000 steps, never below 1e-4; phase 2: constant."""
+    steps = (0, 99_999, 100_000, 199_999, 200_000, 300_000, 499_999)
+    stairs = [rate("staircase", step, 500_000, 4e-4) for step in steps]
+    assert stairs == pytest.approx([4e-4, 4e-4, 2e-4, 2e-4, 1e-4, 1e-4, 1e-4], rel=1e-12)
+    assert {rate("constant", step, 100, 1e-4) for step in range(100)} == {1e-4}
+    for schedule in ("cosine", "staircase", "constant"):
+        climb = [rate(schedule, step, 100, 1.0, warmup=4) for step in range(4)]
+        assert climb == [0.25, 0.5, 0.75, 1.0]
+    assert [rate("cosine", step, 9, 1.0, warmup=2) for step in range(9)] == [
+        cosine(step, 9, 1.0, warmup=2) for step in range(9)
+    ]
 
 
 def test_float32_is_never_lowered() -> None:

@@ -31,7 +31,7 @@ def test_the_repositorys_own_values_are_good() -> None:
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
-    path = changed(tmp_path, dual__dual_wieght=0.1, dual__batch=0, shared__scale=3, pretrain__width=None)
+    path = changed(tmp_path, dual__dual_wieght=0.1, dual__batch=0, shared__scale=5, pretrain__width=None)
     with pytest.raises(FoundryError) as caught:
         params.load(path)
     text = str(caught.value)
@@ -52,12 +52,27 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         {"synthesize__held_out": []},
         {"metatrain__order": "third"},
         {"metatrain__rates": []},
+        {"metatrain__scales": [0.5]},
+        {"metatrain__held_out": 1.0},
+        {"metatrain__sons": 0},
+        {"pretrain__schedule": "constant"},
         {"prune__steps": 1.5},
     ],
 )
 def test_out_of_range_values_stop(tmp_path: Path, values: dict[str, object]) -> None:
     with pytest.raises(FoundryError, match=next(iter(values)).replace("__", ".")):
         params.load(changed(tmp_path, **values))
+
+
+def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FoundryError, match=r"multiples of shared.scale 3, got pretrain.patch 64, .*metatrain.patch 32"):
+        params.load(changed(tmp_path, shared__scale=3))
+    with pytest.raises(FoundryError, match=r"metatrain: .*scales between whole numbers, got \[2.2\]"):
+        params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="linear"))
+    with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):
+        params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0]))
+    many = params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="bicubic"))
+    assert many.metatrain.scales == [2.0, 2.2]
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "YAML"), ("", "params"), ("- 1", "params")])

@@ -68,8 +68,9 @@ def test_greedy_selection_as_released() -> None:
         torch.testing.assert_close(thinned[k], masked[k], atol=1e-10, rtol=0)
 
 
-def test_thinning_is_masking_and_gives_a_plain_net() -> None:
-    net, _ = nets()
+@pytest.mark.parametrize("scale", [2, 3])
+def test_thinning_is_masking_and_gives_a_plain_net(scale: int) -> None:
+    net, _ = nets(scale)
     units = net.units()
     kept = [torch.tensor([1, 3]), torch.tensor([0, 5, 9, 15]), torch.tensor([2, 3, 11])]
     masked = thin(net, [], [])
@@ -81,7 +82,7 @@ def test_thinning_is_masking_and_gives_a_plain_net() -> None:
     low = torch.rand(1, 3, 9, 7, generator=generator(1, "low"))
     smaller = thin(net, units, kept)
     torch.testing.assert_close(smaller(low), masked(low), atol=1e-6, rtol=0)
-    rebuilt = DRN(scale=2, blocks=1, width=8, inner=widths_of(smaller, units))
+    rebuilt = DRN(scale=scale, blocks=1, width=8, inner=widths_of(smaller, units))
     rebuilt.load_state_dict(smaller.state_dict())
     torch.testing.assert_close(rebuilt(low), smaller(low), atol=0, rtol=0)
 

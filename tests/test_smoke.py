@@ -117,7 +117,7 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     rows = json.loads((factory / "data" / "synthesize" / "kernels" / "bank.json").read_text())
     assert len(rows) == 9 and rows[-1]["file"] == "mine.npy mine"
     scores = figures(factory, "evaluate")
-    for method in ("mzsr0", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
+    for method in ("mzsr0_true", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
         assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])
     assert scores["bicubic"]["bicubic"]["gain_db"] == 0.0
     assert figures(factory, "prune")["removed_fraction"] >= 0.3

@@ -10,7 +10,7 @@ from pipelines.graph import Graph
 from srfoundry.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
-HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan"}  # files of pipelines/ that are no stages
+HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset"}  # no stages
 STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
 # Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
 WATCHING = {
@@ -29,10 +29,11 @@ WATCHING = {
 LAYERS = [
     "errors params containers images matlab kernels conventions resize metrics seeds progress parallel photograph "
     "download unpack likeness sources banks",
-    "degrade networks",
-    "checkpoint dataset prepare testsets fit restore adaptation",
-    "meta dual compress blind export tracking registry report",
+    "degrade enlarge networks",
+    "checkpoint dataset prepare testsets fit restore maml blurs sons backproject adaptation",
+    "zssr meta dual compress blind export tracking registry report",
     "apply trials",
+    "zeroshot",
     "commands",
     "cli",
 ]

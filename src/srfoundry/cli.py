@@ -33,12 +33,13 @@ The image is cut into tiles which overlap and are cross-faded, so that memory st
 Alpha is enlarged bicubically, grey stays grey, the EXIF orientation is applied, colour profiles are kept. A file of
 a folder that cannot be read is named, the others are done, and the exit status is 1."""
 
-RESTORE = """Restores an image whose blur nobody knows.
+RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
 
 DKP estimates the blur kernel from the image alone. The meta-trained MZSR network then takes a few gradient steps on
-the image's own reduced copy, made with that kernel. Written: the restored image, the kernel (NAME_kernel.npy) and a
-picture of the kernel with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and
-reduced again, explains the input. Run it in the project's folder, after `make repro`."""
+the image's own reduced copy, made with that kernel; of a large image on its busiest parts. Written: the restored image,
+the kernel (NAME_kernel.npy) and a picture of both with the image before and after (NAME_kernel.png). Printed: how well
+the result, blurred and reduced again, explains the input, and whether adaptation had to fall back to an earlier step.
+Run it in the project's folder, after `make repro`."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression if asked to.
 
@@ -83,11 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
     _model_options(add)
     add = command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE).add_argument
-    add("image", type=Path, help="an image")
-    add("--out", type=Path, help="file or folder to write (default: NAME_restored.png beside the input)")
+    add("image", type=Path, help="an image, or a folder of images")
+    add("--out", type=Path, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
     add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
     _convention(add)
+    add("--decimation", choices=["direct", "bicubic"], default="direct", help="how it was reduced (default: direct)")
     add("--steps", type=_whole(0), default=10, help="gradient steps of adaptation (default: 10; 1 is fast)")
+    add("--close", type=_whole(0), default=0, metavar="N", help="back-projections at the end (default: 0; 1 is best)")
     add(
         "--model",
         type=Path,

@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from srfoundry.errors import FoundryError
 if TYPE_CHECKING:
     import torch
 
-    from srfoundry.apply import Model
+    from srfoundry.apply import Job, Model
+    from srfoundry.restore import Progress
 
 DEFAULT = "exports/pruned.onnx"
 
@@ -35,7 +36,7 @@ def upscale(options: argparse.Namespace) -> int:
 
     model, tile, overlap = _model(options)
     restore.check(tile, overlap)
-    jobs = apply.plan(options.image, options.out, model.scale)
+    jobs = apply.plan(options.image, options.out, f"x{model.scale}")
     tiles = {job: restore.count(*photograph.size(job.source), tile, overlap) for job in jobs}
     if len(jobs) == 1:  # then a bad image is simply the program's error, before any bar
         photograph.check_target(photograph.read(jobs[0].source), jobs[0].target)
@@ -54,53 +55,31 @@ def upscale(options: argparse.Namespace) -> int:
                 failed += 1
                 tqdm.write(f"error: {error}", file=sys.stderr)
     if failed:
-        if len(jobs) > 1:
-            sys.stderr.write(
-                f"error: {failed} of {len(jobs)} images were left out (named above); the others are done\n"
-            )
-        return 1
-    below = os.path.relpath(os.path.commonpath([job.target.parent.resolve() for job in jobs]))
-    say(f"{jobs[0].target if len(jobs) == 1 else f'{len(jobs)} images below {below}'}  (x{model.scale})")
+        return _failed(failed, jobs)
+    say(f"{jobs[0].target if len(jobs) == 1 else _below(jobs)}  (x{model.scale})")
     return 0
 
 
 def restore_blindly(options: argparse.Namespace) -> int:
-    """Estimate the kernel, adapt, restore."""
-    from srfoundry import apply, banks, checkpoint, images, params, photograph, report, restore
-    from srfoundry.progress import bar
+    """Estimate the kernel, adapt, restore: an image or a folder."""
+    from tqdm import tqdm
 
-    chosen = params.load(options.params)
-    device = _device(options.device)
-    original = photograph.read(options.image)
-    target = _target(options, "restored")
-    photograph.check_target(original, target)
-    net, card = checkpoint.load(options.model)
-    rates = chosen.metatrain.rates
-    rates = [*rates, *[rates[-1]] * options.steps][: options.steps]
-    if options.kernel is not None:
-        kernel = banks.read(options.kernel, options.convention)
-    else:
-        kernel = _estimate(apply.window(original.image, apply.LOOK).to(device), card.scale, chosen, options.image.stem)
-    height, width = original.image.shape[-2:]
-    with bar("restore", restore.count(height, width, apply.TILE, apply.overlap(net))) as progress:
-        found = apply.blind(
-            original.image,
-            net,
-            card.scale,
-            kernel=kernel,
-            rates=rates,
-            device=device,
-            progress=_to(progress),
-        )
-    photograph.write(images.to_uint8(found.restored), original, target)
-    stem = target.with_name(f"{target.stem}_kernel")
-    banks.save(found.kernel[0], stem.with_suffix(".npy"))
-    caption = "estimated kernel" if options.kernel is None else "given kernel"
-    shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}
-    report.blind(stem.with_suffix(".png"), original.image, shown, found.kernel, caption)
-    say(f"{target}  (x{card.scale}, {len(found.losses)} steps)")
-    say(f"{stem}.npy  and  {stem}.png")
-    say(f"consistency D(restored) = input: {found.consistency:.2f} dB  (bicubic: {found.consistency_bicubic:.2f} dB)")
+    from srfoundry import apply, zeroshot
+
+    jobs = apply.plan(options.image, options.out, "restored")
+    names = ("model", "params", "kernel", "convention", "steps", "close", "decimation")
+    settings = zeroshot.Settings(**{name: getattr(options, name) for name in names}, device=_device(options.device))
+    if not options.image.is_dir():
+        for line in zeroshot.restore_file(jobs[0], settings, _ticker):
+            say(line)
+        return 0
+    failed = 0
+    for _, lines, error in zeroshot.restore_files(jobs, settings):
+        failed += error is not None
+        tqdm.write("\n".join(lines) if error is None else f"error: {error}", file=sys.stdout if lines else sys.stderr)
+    if failed:
+        return _failed(failed, jobs)
+    say(_below(jobs))
     return 0
 
 
@@ -238,13 +217,32 @@ def _find(name: str | None) -> Path | bytes:
     return found[0]
 
 
-def _to(progress: Any) -> Callable[[int, object], None]:
-    """Move a bar to the first argument of a callback."""
+def _ticker(title: str) -> "Progress":
+    """Return what moves a bar to (done, in all); the bar comes with the first call and ends with the last."""
+    from srfoundry.progress import bar
 
-    def tick(done: int, _: object) -> None:
-        progress.update(done - progress.n)
+    bars: list[Any] = []
+
+    def tick(done: int, total: int) -> None:
+        if not bars:
+            bars.append(bar(title, total))
+        bars[0].update(done - bars[0].n)
+        if done == total:
+            bars[0].close()
 
     return tick
+
+
+def _failed(failed: int, jobs: "Sequence[Job]") -> int:
+    """The exit status, after a last line where the images of a folder have been named one by one."""
+    if len(jobs) > 1:
+        sys.stderr.write(f"error: {failed} of {len(jobs)} images were left out (named above); the others are done\n")
+    return 1
+
+
+def _below(jobs: "Sequence[Job]") -> str:
+    below = os.path.relpath(os.path.commonpath([job.target.parent.resolve() for job in jobs]))
+    return f"{len(jobs)} images below {below}"
 
 
 def _registry() -> Any:
@@ -264,15 +262,3 @@ def _device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _estimate(low: Any, scale: int, chosen: Any, name: str) -> Any:
-    from srfoundry import seeds
-    from srfoundry.blind import dkp
-    from srfoundry.progress import bar
-
-    settings = dkp.Settings(**chosen.estimate.model_dump())
-    rng = seeds.generator(chosen.shared.seed, "restore", name)
-    with bar("estimate", settings.iterations) as progress:
-        found = dkp.estimate(low, scale=scale, settings=settings, rng=rng, log=_to(progress))
-    return found.kernel

@@ -5,6 +5,7 @@ keeps the top-left pixel of every s x s block, so the low-resolution grid lies (
 of and above the bicubic one. conventions.py knows the others.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ Decimation = Literal["direct", "bicubic"]
 def degrade(
     high: Float[Tensor, "b c H W"],
     kernel: Float[Tensor, "n k k"],
-    scale: int,
+    scale: int | float,
     *,
     decimation: Decimation = "direct",
     border: Border | None = None,
@@ -37,7 +38,8 @@ def degrade(
 
     Args:
         kernel: one for all (n = 1), one for each (n = b), or one for each b / n of them in a row (an image's patches).
-        scale: 1 or more; 2, 3, 4 and 8 are the field's.
+        scale: 1 or more; 2, 3, 4 and 8 are the field's. With a fraction, `direct` keeps ceil(size / s) pixels, evenly
+            spread (MZSR's multi-scale model).
         border: what lies outside; `reflect` mirrors including the edge pixel. None takes the convention's.
         decimation: `bicubic` is MATLAB's, after the blur; its kernels are centred whatever the convention.
         convention: whose kernel it is, and whose borders.
@@ -48,8 +50,9 @@ def degrade(
     Raises:
         FoundryError: sizes of image, kernel and scale do not fit each other, or noise without a generator.
     """
-    if scale < 1:
+    if not 1 <= scale < math.inf:
         raise FoundryError(f"scale must be 1 or more, got {scale}; 2 halves the image")
+    scale = int(scale) if scale == int(scale) else scale
     if not len(kernel) or high.shape[0] % kernel.shape[0]:
         raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
     spread, border = conventions.get(convention).spread, border or conventions.get(convention).border
@@ -59,8 +62,12 @@ def degrade(
         raise FoundryError(
             f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
         )
+    if decimation == "direct" and not spread and scale != int(scale):
+        raise FoundryError(
+            f"convention {convention} keeps every s-th pixel, got scale {scale}; take a whole one or mzsr"
+        )
     even = not spread or all(extent % scale == 0 for extent in high.shape[-2:])
-    stride = scale if decimation == "direct" and even else 1
+    stride = int(scale) if decimation == "direct" and even and scale == int(scale) else 1
     low = _filter(high, filter_, border, stride)
     if decimation == "bicubic":
         low = resize.cubic(low, 1 / scale)
@@ -79,7 +86,7 @@ def degrade(
 def adjoint(
     low: Float[Tensor, "b c h w"],
     kernel: Float[Tensor, "n k k"],
-    scale: int,
+    scale: int | float,
     size: tuple[int, int],
     *,
     decimation: Decimation = "direct",
@@ -95,14 +102,14 @@ def adjoint(
 
 
 def son(
-    low: Float[Tensor, "1 c h w"],
+    low: Float[Tensor, "b c h w"],
     kernel: Float[Tensor, "1 k k"] | None,
-    scale: int,
+    scale: int | float,
     *,
     decimation: Decimation = "direct",
     noise: float = 0.0,
     rng: torch.Generator | None = None,
-) -> Float[Tensor, "1 c h2 w2"]:
+) -> Float[Tensor, "b c h2 w2"]:
     """Degrade a low-resolution image once more, clipped to [0, 1] (MZSR alg. 2); no kernel means MATLAB's bicubic."""
     if kernel is None:
         return resize.cubic(low, 1 / scale).clamp(0, 1)
@@ -111,9 +118,14 @@ def son(
 
 
 def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:
-    """Return the pixels that direct decimation keeps: 0, s, 2s, ... where s divides, MZSR's even spread elsewhere."""
-    count = -int(-extent // scale)
-    spread = torch.linspace(0, extent - scale, count, dtype=torch.float64)
+    """Return the pixels that direct decimation keeps: 0, s, 2s, ... where s divides, MZSR's even spread elsewhere.
+
+    The scale may have a fraction: round(linspace(0, extent - s, ceil(extent / s))), halves to even numbers.
+    """
+    count = math.ceil(extent / scale - 1e-9)  # 42 / 2.8 is 15.000000000000002 in binary, and must give 15
+    # numpy's linspace, term by term: torch's goes back from the end in its second half, and rounds other halves up
+    spread = torch.arange(count, dtype=torch.float64) * ((extent - scale) / max(1, count - 1))
+    spread[1:][-1:] = extent - scale
     return torch.round(spread).long()  # torch rounds half to even, as numpy does
 
 

@@ -18,7 +18,7 @@ from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, cosine, fit
 from srfoundry.images import from_uint8, to_uint8
-from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.networks.drn import DRN, DualNets, reductions
 from srfoundry.networks.units import channels_last
 from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
@@ -33,30 +33,29 @@ def draw(
     """Aligned patches of which a share of `octave` shows the photographs at half size, as a zoomed-out camera would.
 
     A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
-    reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there.
+    reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
+    whose set has no half, it is a third.
 
     Args:
         patch: high-resolution pixels a side; halved photographs are cut twice as large.
     """
+    factors = reductions(scale)
+    step = factors[1]
     halved = round(count * octave)
     parts = []
     if halved < count:
         full = patches.batch(count - halved, patch, rng=rng)
-        parts.append({factor: full[factor] for factor in _factors(scale)})
+        parts.append({factor: full[factor] for factor in factors})
     if halved:
-        wide = patches.batch(halved, 2 * patch, rng=rng)
-        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 0.5).permute(0, 2, 3, 1)
-        parts.append({factor: wide[2 * factor] for factor in _factors(scale)[:-1]} | {scale: from_uint8(smaller)})
-    return {factor: torch.cat([part[factor] for part in parts]) for factor in _factors(scale)}
-
-
-def _factors(scale: int) -> list[int]:
-    return [1 << phase for phase in range(scale.bit_length())]
+        wide = patches.batch(halved, step * patch, rng=rng)
+        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
+        parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})
+    return {factor: torch.cat([part[factor] for part in parts]) for factor in factors}
 
 
 def targets(batch: Batch, scale: int) -> list[Tensor]:
     """t_0 .. t_P of the loss: the photograph reduced by s, s/2, .., 1, smallest first (t_0 is also the input)."""
-    return [batch[scale >> phase] for phase in range(scale.bit_length())]
+    return [batch[factor] for factor in reversed(reductions(scale))]
 
 
 def closed_loop(

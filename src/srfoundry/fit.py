@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -77,6 +78,20 @@ def fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+Schedule = Literal["cosine", "staircase", "constant"]
+
+
+def rate(schedule: Schedule, step: int, steps: int, start: float, *, warmup: int = 0) -> float:
+    """Learning rate at a step of `steps`, after a linear warm-up.
+
+    `cosine` falls to 0; `staircase` is halved after every fifth of the steps until it is a quarter (MZSR's phase 1:
+    from 4e-4 every 100,000 of 500,000 steps down to 1e-4); `constant` stays (MZSR's phase 2).
+    """
+    if schedule == "cosine" or step < warmup:
+        return cosine(step, steps, start, warmup=warmup)
+    return start if schedule == "constant" else start * max(0.25, 0.5 ** (5 * step // max(1, steps)))
 
 
 def cosine(step: int, steps: int, start: float, end: float = 0.0, warmup: int = 0) -> float:

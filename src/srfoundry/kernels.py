@@ -86,7 +86,7 @@ def sample(
     return gaussian(size, drawn[:, 1], drawn[:, 2], drawn[:, 0]).float(), drawn
 
 
-def draw_gaussian(count: int, *, size: int, scale: int, rng: torch.Generator, offset: float = 0.0) -> Draw:
+def draw_gaussian(count: int, *, size: int, scale: int | float, rng: torch.Generator, offset: float = 0.0) -> Draw:
     """Gaussians of MZSR's distribution: variances of 1 to 2.5 s square pixels."""
     drawn = _mzsr(count, 1.0, WIDEST * scale, rng)
     kernel = gaussian(size, drawn[:, 1], drawn[:, 2], drawn[:, 0], offset=offset).float()

@@ -1,97 +1,57 @@
 """MZSR's training: pretraining, and meta-transfer training over kernel tasks.
 
 Soh et al., "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, phases 1 and 2. Inputs of the network
-are enlarged low-resolution images (MATLAB bicubic, not clipped); every loss is a mean absolute error over all elements.
+are enlarged low-resolution images, not clipped; every loss is a mean absolute error over all elements.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import degrade, resize
-from srfoundry.adaptation import Weights, mean_absolute_error
+from srfoundry import maml, resize
+from srfoundry.blurs import Blurs
 from srfoundry.dataset import Patches
-from srfoundry.fit import Log, autocast, cosine, fit
+from srfoundry.fit import Log, Schedule, autocast, fit, rate
 from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
 CLIP = 0.5  # of the outer gradient's norm: differentiating through inner steps makes rare, huge gradients
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """One meta-batch: enlarged inputs and their high-resolution targets, per task, [0, 1]."""
-
-    support: Float[Tensor, "t n 3 p p"]
-    support_high: Float[Tensor, "t n 3 p p"]
-    query: Float[Tensor, "t n 3 p p"]
-    query_high: Float[Tensor, "t n 3 p p"]
-
-
-def kernel_pairs(
-    high: Float[Tensor, "b 3 p p"], kernel: Float[Tensor, "n k k"], scale: int
-) -> Float[Tensor, "b 3 p p"]:
-    """Degrade directly with a kernel for all or for each, clip, and enlarge to the patch's size (MZSR sec. 3.2)."""
-    low = degrade.degrade(high, kernel, scale).clamp(0, 1)
-    return resize.cubic(low, scale, size=(high.shape[-2], high.shape[-1]))
+RATE_SPEED = 30.0  # how much faster the logarithms of the step sizes are learned than the weights
 
 
 def draw_tasks(
     patches: Patches,
-    bank: Float[Tensor, "m k k"],
+    blurs: Sequence[Blurs],
     *,
     tasks: int,
     shots: int,
     patch: int,
-    scale: int,
     device: torch.device,
     rng: torch.Generator,
-) -> Tasks:
-    """Draw one meta-batch: each task is one kernel of the bank, with `shots` support and `shots` query patches."""
-    chosen = bank[torch.randint(len(bank), (tasks,), generator=rng)].repeat_interleave(2 * shots, dim=0)
-    high = patches.batch(tasks * 2 * shots, patch, rng=rng, factors=[1])[1].to(device)
-    enlarged = kernel_pairs(high, chosen.to(device), scale)
-    shaped = [
-        image.contiguous(memory_format=torch.channels_last).reshape(tasks, 2, shots, *image.shape[1:])
-        for image in (enlarged, high)
-    ]
-    return Tasks(shaped[0][:, 0], shaped[1][:, 0], shaped[0][:, 1], shaped[1][:, 1])
+) -> maml.Tasks:
+    """Draw one meta-batch: each task is one kernel, with `shots` support and `shots` query patches.
 
-
-def task_loss(
-    net: nn.Module,
-    weights: Weights,
-    tasks: Tasks,
-    which: int,
-    *,
-    inner_rate: float,
-    step_weights: Float[Tensor, " n"],
-    order: str = "second",
-    precision: str = "float32",
-) -> tuple[Float[Tensor, ""], Float[Tensor, " n"]]:
-    """MAML's objective for one task (MZSR eq. 6 and 7), and the query loss after each inner step.
-
-    theta_j = theta_{j-1} - rate * grad L_support(theta_{j-1}); J = mean_j w_j L_query(theta_j). The mean over the steps
-    is the released program's further 1/N.
-
-    Args:
-        step_weights: w_j, one for each inner step; their number is the number of inner steps.
-        order: `second` differentiates through the inner gradients, `first` does not.
+    The support pairs are made with the kernel that adaptation is told, as an image's son is, the query pairs with the
+    true one: where the two differ, the net learns to adapt in spite of it.
     """
-    support, support_high = tasks.support[which], tasks.support_high[which]
-    query, query_high = tasks.query[which], tasks.query_high[which]
-    adapted, losses = weights, []
-    for _ in range(len(step_weights)):
-        inner = mean_absolute_error(net, adapted, support, support_high, precision)
-        slope = torch.autograd.grad(inner, list(adapted.values()), create_graph=order == "second")
-        adapted = {name: value - inner_rate * g for (name, value), g in zip(adapted.items(), slope, strict=True)}
-        losses.append(mean_absolute_error(net, adapted, query, query_high, precision))
-    each = torch.stack(losses)
-    return (step_weights.to(each) * each).mean(), each.detach()
+    high = patches.batch(tasks * 2 * shots, patch, rng=rng, factors=[1])[1].to(device)
+    high = high.reshape(tasks, 2, shots, *high.shape[1:])
+    support, query = [], []
+    for images in high:
+        blur, which = pick(blurs, 1, rng)
+        support.append(blur.pairs(images[0], which, told=True))
+        query.append(blur.pairs(images[1], which))
+    made = [torch.stack(support), high[:, 0], torch.stack(query), high[:, 1]]
+    return maml.Tasks(*made)
+
+
+def pick(blurs: Sequence[Blurs], count: int, rng: torch.Generator) -> tuple[Blurs, Tensor]:
+    """Draw one way of reducing, and `count` of its kernels."""
+    chosen = blurs[int(torch.randint(len(blurs), (), generator=rng))]
+    return chosen, torch.randint(len(chosen.true), (count,), generator=rng)
 
 
 def step_weights(inner_steps: int, iteration: int, *, how: str, horizon: float = 10_000.0) -> Float[Tensor, " n"]:
@@ -118,6 +78,7 @@ def train(
     *,
     steps: int,
     learning_rate: float,
+    schedule: Schedule,
     seed: int,
     title: str,
     device: torch.device,
@@ -126,11 +87,12 @@ def train(
     key: str,
     log: Log,
 ) -> list[dict[str, float]]:
-    """Train on pairs with L1 (MZSR eq. 4; Adam, cosine to zero); returns the curve.
+    """Train on pairs with L1 (MZSR eq. 4; Adam); returns the curve.
 
     Args:
         pairs: draws enlarged inputs and targets with a generator `rng`: `bicubic_pairs` (phase 1), or `blurred_pairs`,
             which MZSR has not: much of MAML's gain at a part of its cost.
+        schedule: of the learning rate, see fit.rate.
     """
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
@@ -139,7 +101,7 @@ def train(
     def step(index: int) -> Mapping[str, Tensor]:
         enlarged, high = drawn(index)
         for group in optimiser.param_groups:
-            group["lr"] = cosine(index, steps, learning_rate, warmup=min(20, steps // 10))
+            group["lr"] = rate(schedule, index, steps, learning_rate, warmup=min(20, steps // 10))
         with autocast(device, precision):
             restored = net(enlarged.contiguous(memory_format=torch.channels_last))
         loss = (restored.float() - high).abs().mean()
@@ -161,72 +123,84 @@ def bicubic_pairs(
 
 
 def blurred_pairs(
-    patches: Patches,
-    bank: Float[Tensor, "m k k"],
-    *,
-    patch: int,
-    batch: int,
-    scale: int,
-    device: torch.device,
-    rng: torch.Generator,
+    patches: Patches, blurs: Sequence[Blurs], *, patch: int, batch: int, device: torch.device, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw patches and their reductions, each under a kernel of its own, enlarged."""
-    kernels = bank[torch.randint(len(bank), (batch,), generator=rng)].to(device)
+    blur, which = pick(blurs, batch, rng)
     high = patches.batch(batch, patch, rng=rng, factors=[1])[1].to(device)
-    return kernel_pairs(high, kernels, scale), high
+    return blur.pairs(high, which), high
+
+
+class Rates(nn.Module):
+    """Step sizes of adaptation: a base, times a factor for each weight tensor that may be learned (Meta-SGD)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        count = sum(1 for _ in net.parameters())
+        self.logarithm = nn.Parameter(torch.zeros(count))
+
+    def factors(self) -> Float[Tensor, " w"]:
+        """One factor for each of the net's weight tensors."""
+        return self.logarithm.detach().exp()
+
+    def learn(self, slope: Float[Tensor, "j w"], rates: Float[Tensor, "j w"]) -> None:
+        """Take over the gradient with respect to the step sizes."""
+        self.logarithm.grad = (slope * rates).sum(dim=0).to(self.logarithm)
 
 
 def metatrain(
     net: nn.Module,
-    patches: Patches,
-    bank: Float[Tensor, "m k k"],
+    draw: Callable[..., maml.Tasks],
     *,
-    tasks: int,
-    shots: int,
-    patch: int,
     inner_steps: int,
     inner_rate: float,
+    learn_rates: bool,
     steps: int,
     learning_rate: float,
-    order: str,
+    schedule: Schedule,
+    order: maml.Order,
     loss_weights: str,
-    scale: int,
     seed: int,
     device: torch.device,
     precision: str,
     checkpoint: Path,
     key: str,
     log: Log,
-) -> list[dict[str, float]]:
-    """Meta-transfer training (MZSR alg. 1): Adam on the mean of `task_loss` over the tasks of a meta-batch."""
+) -> tuple[list[dict[str, float]], Float[Tensor, " w"]]:
+    """Meta-transfer training (MZSR alg. 1): Adam on MAML's objective over the tasks of a meta-batch.
+
+    Args:
+        draw: draws a meta-batch with a generator `rng`, see draw_tasks.
+        learn_rates: also train a factor of the inner step size for each weight tensor (Li et al., Meta-SGD, 2017).
+
+    Returns:
+        The curve, and the factors.
+    """
     net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    rates = Rates(net).to(device)
+    groups = [{"params": list(net.parameters()), "speed": 1.0}]
+    if learn_rates:
+        groups.append({"params": list(rates.parameters()), "speed": RATE_SPEED})
+    optimiser = torch.optim.Adam(groups, lr=learning_rate)
+    drawn = ahead(lambda index: draw(rng=generator(seed, "metatrain", index)), depth=2 if device.type == "cuda" else 0)
 
     def step(index: int) -> Mapping[str, Tensor]:
-        rng = generator(seed, "metatrain", index)
-        drawn = draw_tasks(patches, bank, tasks=tasks, shots=shots, patch=patch, scale=scale, device=device, rng=rng)
-        weights = step_weights(inner_steps, index, how=loss_weights, horizon=float(steps))
         for group in optimiser.param_groups:
-            group["lr"] = cosine(index, steps, learning_rate, warmup=min(10, steps // 10))
-        optimiser.zero_grad(set_to_none=True)
-        each = []
-        for which in range(tasks):  # a task at a time: on a CPU faster than all batched, and memory is that of one
-            objective, losses = task_loss(
-                net,
-                dict(net.named_parameters()),
-                drawn,
-                which,
-                inner_rate=inner_rate,
-                step_weights=weights,
-                order=order,
-                precision=precision,
-            )
-            (objective / tasks).backward()
-            each.append(losses)
+            group["lr"] = group["speed"] * rate(schedule, index, steps, learning_rate, warmup=min(10, steps // 10))
+        sizes = inner_rate * rates.factors().expand(inner_steps, -1)
+        weights = step_weights(inner_steps, index, how=loss_weights, horizon=float(steps))
+        slope, sizes_slope, losses = maml.gradient(
+            net, drawn(index), rates=sizes, step_weights=weights, order=order, precision=precision
+        )
+        for name, weight in net.named_parameters():
+            weight.grad = slope[name]
+        if learn_rates:
+            rates.learn(sizes_slope, sizes)
         nn.utils.clip_grad_norm_(net.parameters(), CLIP)
         optimiser.step()
-        means = torch.stack(each).mean(dim=0)
+        means = losses.mean(dim=0)
         return {"query_last": means[-1], "query_first": means[0]}
 
-    state = {"net": net, "optimiser": optimiser}
-    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain")
+    state = {"net": net, "rates": rates, "optimiser": optimiser}
+    curve = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain")
+    return curve, rates.factors().cpu()

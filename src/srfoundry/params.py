@@ -41,7 +41,7 @@ class Shared(Section):
     """What every stage reads."""
 
     seed: Annotated[int, Field(ge=0)]
-    scale: Literal[2, 4]
+    scale: Literal[2, 3, 4]
     threads: Count
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
@@ -95,6 +95,7 @@ class Pretrain(Section):
     batch: Count
     steps: Steps
     learning_rate: Rate
+    schedule: Literal["cosine", "staircase"]
 
 
 class Metatrain(Section):
@@ -113,7 +114,24 @@ class Metatrain(Section):
     learning_rate: Rate
     order: Literal["first", "second"]
     loss_weights: Literal["uniform", "annealed", "last"]
+    schedule: Literal["cosine", "constant"]
+    enlargement: Literal["bicubic", "linear"]
+    decimation: Literal["direct", "bicubic", "both"]
+    scales: list[Annotated[float, Field(gt=1, le=8)]]
+    mismatch: Annotated[float, Field(ge=0, le=10)]
+    learn_rates: bool
     rates: Annotated[list[Rate], Field(min_length=1)]
+    sons: Count
+    held_out: Annotated[float, Field(ge=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Metatrain":
+        broken = [scale for scale in self.scales if scale != int(scale)]
+        if broken and self.enlargement == "linear":
+            raise ValueError(
+                f"enlargement linear has no filters for scales between whole numbers, got {broken}; set it to bicubic"
+            )
+        return self
 
 
 class Dual(Section):
@@ -243,6 +261,30 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _bank_first(self) -> "Params":
+        scales = self.metatrain.scales
+        if scales and scales[0] != self.shared.scale:
+            raise ValueError(
+                f"metatrain.scales must begin with shared.scale {self.shared.scale}, which the kernels are drawn for, "
+                f"got {scales[0]}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Params":
+        """Patches are cut so that a reduction's pixels lie on the photograph's."""
+        scale, whole = self.shared.scale, self.model_dump()
+        odd = [
+            f"{section}.{key} {value}"
+            for section in ("pretrain", "metatrain", "dual", "search", "prune")
+            for key, value in whole[section].items()
+            if key in ("patch", "warmup_patch") and value % scale
+        ]
+        if odd:
+            raise ValueError(f"patches must be multiples of shared.scale {scale}, got {', '.join(odd)}; change them")
+        return self
+
     def section_hash(self, *names: str) -> str:
         """Return 16 hex digits over `shared` and the named sections."""
         whole = self.model_dump(mode="json")
@@ -263,11 +305,20 @@ def load(path: Path) -> Params:
     except (YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise FoundryError(f"{path} is not valid YAML: {reason}; mend that line") from None
+    return check(raw, str(path))
+
+
+def check(raw: Any, where: str) -> Params:
+    """Return plain values as typed ones; `where` they come from is said with every problem.
+
+    Raises:
+        FoundryError: unknown, missing or out-of-range keys.
+    """
     try:
         return Params.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         problems = [_problem(item) for item in error.errors()]
-        raise FoundryError(f"{path}: " + "; ".join(problems)) from None
+        raise FoundryError(f"{where}: " + "; ".join(problems)) from None
 
 
 def _problem(item: Any) -> str:

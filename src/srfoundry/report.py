@@ -59,6 +59,11 @@ def pairs(path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor]]], zoom:
 
 def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
     """The window of `size` pixels a side (or less) with the strongest edges, on a grid of half windows."""
+    return busy(image, size, 1)[0]
+
+
+def busy(image: Float[Tensor, "1 3 h w"], size: int, count: int) -> list[Box]:
+    """Up to `count` windows that do not overlap, the strongest edges first; one at least."""
     height, width = image.shape[-2:]
     tall, wide = min(size, height), min(size, width)
     grey = image.mean(dim=1, keepdim=True)
@@ -67,8 +72,13 @@ def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
     edges[..., :, 1:] += grey.diff(dim=-1).abs()
     steps = (max(tall // 2, 1), max(wide // 2, 1))
     energy = torch.nn.functional.avg_pool2d(edges, (tall, wide), stride=steps)[0, 0]
-    row, column = divmod(int(energy.flatten().argmax()), energy.shape[1])
-    return row * steps[0], column * steps[1], tall, wide
+    found: list[Box] = []
+    for index in energy.flatten().argsort(descending=True, stable=True).tolist():
+        row, column = divmod(index, energy.shape[1])
+        top, left = row * steps[0], column * steps[1]
+        if len(found) < count and all(abs(top - box[0]) >= tall or abs(left - box[1]) >= wide for box in found):
+            found.append((top, left, tall, wide))
+    return found
 
 
 def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
@@ -109,13 +119,16 @@ def blind(
     kernel: Float[Tensor, "1 k k"],
     caption: str,
 ) -> None:
-    """Write a kernel beside the busiest crop of the low-resolution image and of the large ones, the last deciding."""
+    """Write the busiest crop of the low-resolution image, the kernel, and that crop of the large images.
+
+    The last of them decides which crop is the busiest.
+    """
     large = list(shown.values())[-1]
     box = busiest(large, 128)
     shade = kernel.detach().cpu()[None] / kernel.max().cpu()
     panels = {
-        caption: _fit(images.to_uint8(shade.expand(1, 3, -1, -1)), 384),
         "low resolution": _crop(_repeat(low, large), box, 3),
+        caption: _fit(images.to_uint8(shade.expand(1, 3, -1, -1)), 384),
         **{name: _crop(image, box, 3) for name, image in shown.items()},
     }
     _save(_strip(panels), path)

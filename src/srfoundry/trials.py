@@ -1,6 +1,7 @@
 """Every way to restore one test image, by the name that the result tables give it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,8 +11,9 @@ from srfoundry import adaptation, resize
 from srfoundry.restore import overlap_for, tiled
 
 Image = Float[Tensor, "1 3 h w"]
-FIXED = {"pretrain": "pretrain", "mzsr0": "metatrain", "dual": "dual", "pruned": "prune"}  # no adaptation: name -> net
-ZERO_SHOT = ("pretrain", "metatrain")  # nets that run on an image already enlarged by bicubic
+FIXED = {"pretrain": "pretrain", "dual": "dual", "pruned": "prune"}  # neither adapted nor told a kernel: name -> net
+ZERO_SHOT = ("pretrain", "metatrain")  # nets that run on an image already enlarged
+NETS = sorted({*FIXED.values(), *ZERO_SHOT})
 
 
 def trials(
@@ -20,39 +22,38 @@ def trials(
     kernels: Mapping[str, Float[Tensor, "1 k k"] | None],
     scale: int,
     *,
-    rates: Sequence[float],
+    recipe: Mapping[str, Any],
     tile: int,
 ) -> Iterator[tuple[str, Float[Tensor, "1 3 H W"]]]:
     """Yield (name, restored image in [0, 1]) for every method.
 
-    `mzsr10_true` is the meta-trained net after ten steps with the kernel called `true`; `finetune10_true` the same of
-    the pretrained one.
+    `mzsr10_true` is the meta-trained net after ten steps with the kernel called `true`, `mzsr0_true` the net itself
+    told this kernel; `finetune10_true` are ten steps of the pretrained one.
 
     Args:
         nets: by the stage that made them, on the image's device.
         kernels: what adaptation is told, `true` among them; None stands for MATLAB's bicubic.
-        rates: step sizes of the adaptation.
+        recipe: how the meta-trained net is adapted (adaptation.recipe).
         tile: low-resolution pixels a side that are restored, and adapted on, at once.
     """
+    part = low[..., :tile, :tile]  # adaptation holds every feature map at once
+    count = len(recipe["rates"])
+
+    def zero_shot(net: nn.Module, kernel: Tensor | None, steps: int) -> Tensor:
+        taken = {**recipe, "rates": recipe["rates"][:steps]}
+        weights = adaptation.adapt(net, part, kernel, scale, **taken).weights
+        return adaptation.restore_tiled(net, low, kernel, scale, weights=weights, tile=tile, device=low.device)
+
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     for name, net in FIXED.items():
-        own: adaptation.Weights | None = {**dict(nets[net].named_parameters())} if net in ZERO_SHOT else None
-        yield name, _whole(nets[net], own, low, scale, tile)
-    part = low[..., :tile, :tile]  # adaptation holds every feature map at once
-    steps, meta_net = len(rates), nets["metatrain"]
+        yield name, zero_shot(nets[net], None, 0) if net in ZERO_SHOT else _whole(nets[net], low, scale, tile)
     for name, kernel in kernels.items():
-        weights, _ = adaptation.adapt(meta_net, part, kernel, scale, rates=rates[:1])
-        yield f"mzsr1_{name}", _whole(meta_net, weights, low, scale, tile)
-        weights, _ = adaptation.adapt(meta_net, part, kernel, scale, rates=rates[1:], weights=weights)
-        yield f"mzsr{steps}_{name}", _whole(meta_net, weights, low, scale, tile)
-    weights, _ = adaptation.adapt(nets["pretrain"], part, kernels["true"], scale, rates=rates)
-    yield f"finetune{steps}_true", _whole(nets["pretrain"], weights, low, scale, tile)
+        for steps in dict.fromkeys((0, 1, count)):
+            yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], kernel, steps)
+    yield f"finetune{count}_true", zero_shot(nets["pretrain"], kernels["true"], count)
 
 
-def _whole(net: nn.Module, weights: adaptation.Weights | None, low: Tensor, scale: int, tile: int) -> Tensor:
-    def run(part: Tensor) -> Tensor:
-        return net(part).clamp(0, 1) if weights is None else adaptation.restore(net, part, scale, weights=weights)
-
+def _whole(net: nn.Module, low: Tensor, scale: int, tile: int) -> Tensor:
     overlap = overlap_for(net, tile)
     with torch.inference_mode():
-        return tiled(run, low, scale, tile=tile, overlap=overlap)
+        return tiled(lambda part: net(part).clamp(0, 1), low, scale, tile=tile, overlap=overlap)

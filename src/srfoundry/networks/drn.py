@@ -4,7 +4,11 @@ The primal follows the paper: enlarge by bicubic interpolation, go down to the i
 residual channel-attention blocks, and give one image a scale on the way. Two things are written differently, with the
 same values: the enlargement is a fixed depthwise convolution and a pixel shuffle (so that it exports to any runtime),
 and the mean shift after a tail is folded into the tail's weights. Inner widths are free: a pruned net is a DRN too.
+The paper's scales are powers of two, a phase for each factor of two; x3, which it has not, is one phase of three.
 """
+
+from itertools import accumulate
+from operator import mul
 
 import torch
 from jaxtyping import Float
@@ -16,16 +20,23 @@ from srfoundry.networks.units import Unit
 MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
 
 
-def phases_of(scale: int) -> int:
-    """The number of factor-two steps P = log2(scale); ValueError unless the scale is a power of two above one."""
+def steps_of(scale: int) -> list[int]:
+    """The factor of each of the P phases: twos for a power of two, or [3]; ValueError for any other scale."""
+    if scale == 3:
+        return [3]
     if scale < 2 or scale & (scale - 1):
-        raise ValueError(f"a DRN's scale must be a power of two from 2 up, got {scale}; use 2, 4 or 8")
-    return scale.bit_length() - 1
+        raise ValueError(f"a DRN's scale must be a power of two from 2 up, or 3, got {scale}; use 2, 3, 4 or 8")
+    return [2] * (scale.bit_length() - 1)
+
+
+def reductions(scale: int) -> list[int]:
+    """By how much the photograph is reduced at the sizes that a DRN meets, largest size first: 1, ..., scale."""
+    return list(accumulate(steps_of(scale), mul, initial=1))
 
 
 def inner_widths(scale: int, blocks: int, width: int) -> list[int]:
     """The unpruned inner widths in the paper's order: the downs, then for each up phase its blocks and its shuffle."""
-    phases = phases_of(scale)
+    phases = len(steps_of(scale))
     downs = [width * 2**phase for phase in range(phases)]
     ups = [up_width(width, phases, phase) for phase in range(phases) for _ in range(blocks + 1)]
     return downs + ups
@@ -74,12 +85,17 @@ class MeanShift(nn.Module):
         return functional.conv2d(image, self.weight, self.bias)
 
 
-class Down(nn.Module):
-    """Halve the size, double the channels: strided conv, LeakyReLU 0.2, conv, no biases."""
+def reducing(channels: int, out: int, step: int) -> nn.Conv2d:
+    """The strided 3x3 convolution that divides the size by 2, or by 3: then its windows are just the blocks."""
+    return nn.Conv2d(channels, out, 3, stride=step, padding=1 if step == 2 else 0, bias=False)
 
-    def __init__(self, width: int, inner: int) -> None:
+
+class Down(nn.Module):
+    """Divide the size by `step`, double the channels: strided conv, LeakyReLU 0.2, conv, no biases."""
+
+    def __init__(self, width: int, inner: int, step: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(width, inner, 3, stride=2, padding=1, bias=False)
+        self.reduce = reducing(width, inner, step)
         self.expand = nn.Conv2d(inner, 2 * width, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -105,18 +121,19 @@ class RCAB(nn.Module):
 
 
 class Up(nn.Module):
-    """One up phase: the blocks, then conv, pixel shuffle by 2, and a 1x1 conv to the width of the copied features."""
+    """One up phase: the blocks, conv, pixel shuffle by `step`, and a 1x1 conv to the width of the copied features."""
 
-    def __init__(self, width: int, out: int, inner: list[int]) -> None:
+    def __init__(self, width: int, out: int, inner: list[int], step: int) -> None:
         super().__init__()
+        self.step = step
         self.blocks = nn.ModuleList([RCAB(width, channels) for channels in inner[:-1]])
-        self.spread = nn.Conv2d(width, 4 * inner[-1], 3, padding=1)
+        self.spread = nn.Conv2d(width, step**2 * inner[-1], 3, padding=1)
         self.merge = nn.Conv2d(inner[-1], out, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         for block in self.blocks:
             features = block(features)
-        return self.merge(functional.pixel_shuffle(self.spread(features), 2))
+        return self.merge(functional.pixel_shuffle(self.spread(features), self.step))
 
 
 class DRN(nn.Module):
@@ -132,7 +149,8 @@ class DRN(nn.Module):
         self, *, scale: int, blocks: int, width: int, inner: list[int] | None = None, peak: float = 1.0
     ) -> None:
         super().__init__()
-        phases = phases_of(scale)
+        steps = steps_of(scale)
+        phases = len(steps)
         widths = inner_widths(scale, blocks, width) if inner is None else list(inner)
         if len(widths) != phases * (blocks + 2):
             wanted = phases * (blocks + 2)
@@ -141,12 +159,14 @@ class DRN(nn.Module):
         self.enlarge = Enlarge(scale)
         self.subtract, self.add = MeanShift(peak, -1), MeanShift(peak, +1)
         self.head = nn.Conv2d(3, width, 3, padding=1)
-        self.downs = nn.ModuleList([Down(width * 2**phase, widths[phase]) for phase in range(phases)])
+        self.downs = nn.ModuleList(
+            [Down(width * 2**phase, widths[phase], step) for phase, step in enumerate(reversed(steps))]
+        )
         ups = [widths[phases + phase * (blocks + 1) : phases + (phase + 1) * (blocks + 1)] for phase in range(phases)]
         self.ups = nn.ModuleList(
             [
-                Up(up_width(width, phases, phase), width * 2 ** (phases - 1 - phase), ups[phase])
-                for phase in range(phases)
+                Up(up_width(width, phases, phase), width * 2 ** (phases - 1 - phase), ups[phase], step)
+                for phase, step in enumerate(steps)
             ]
         )
         tails = [width * 2**phases] + [width * 2 ** (phases - phase) for phase in range(phases)]
@@ -193,16 +213,16 @@ class DRN(nn.Module):
             for j in range(len(up.blocks)):
                 stem = f"ups.{i}.blocks.{j}"
                 found.append(Unit(stem, f"{stem}.first", f"{stem}.second"))
-            found.append(Unit(f"ups.{i}.spread", f"ups.{i}.spread", f"ups.{i}.merge", fold=4))
+            found.append(Unit(f"ups.{i}.spread", f"ups.{i}.spread", f"ups.{i}.merge", fold=up.step**2))
         return found
 
 
 class DualNet(nn.Module):
     """D_k: one image to the next smaller size, 54 f weights: strided conv, LeakyReLU 0.2, conv, no biases."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, step: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
+        self.reduce = reducing(3, width, step)
         self.paint = nn.Conv2d(width, 3, 3, padding=1, bias=False)
 
     def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 h w"]:
@@ -213,7 +233,7 @@ class DualNets(nn.ModuleList):
     """One dual net a phase, separate weights; used in training only, so it lives beside the primal, not inside it."""
 
     def __init__(self, *, scale: int, width: int) -> None:
-        super().__init__([DualNet(width) for _ in range(phases_of(scale))])
+        super().__init__([DualNet(width, step) for step in steps_of(scale)])
 
     def forward(self, images: list[Tensor]) -> list[Tensor]:
         """D_k(y_k) for k = 1..P from the images y_0..y_P."""

@@ -2,7 +2,7 @@
 
 A network lists its units (`DRN.units`); search, selection and surgery know nothing else about it. Removing channel c
 of a unit removes input channel c of the consumer and, of the producer, output channels fold c .. fold c + fold - 1
-(fold is 1, or 4 where a pixel shuffle by 2 stands between the two).
+(fold is 1, or s^2 where a pixel shuffle by s stands between the two).
 """
 
 import copy

@@ -1,0 +1,221 @@
+"""Photographs whose blur nobody knows, as files: the kernel is estimated, the network adapted, the image restored.
+
+One image uses all cores. Of a folder, each core has an image of its own: an image's steps wait for one another, and so
+small convolutions gain little from a second core. A GPU does one image after another.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry import (
+    adaptation,
+    backproject,
+    banks,
+    checkpoint,
+    conventions,
+    degrade,
+    images,
+    parallel,
+    params,
+    photograph,
+    report,
+    resize,
+    restore,
+    seeds,
+)
+from srfoundry.apply import TILE, Job
+from srfoundry.blind import dkp
+from srfoundry.errors import FoundryError
+
+LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
+ADAPT = 384  # and that the network adapts on: its gradients hold every feature map
+CROPS = 4  # windows that these pixels are dealt into
+
+Ticker = Callable[[str], restore.Progress]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What blind restoration found: the image, its kernel, and how well the two explain the input, in dB."""
+
+    restored: Float[Tensor, "1 3 H W"]
+    bicubic: Float[Tensor, "1 3 H W"]
+    kernel: Float[Tensor, "1 k k"]
+    adapted: adaptation.Adaptation
+    consistency: float
+    """PSNR between the input and the restored image, blurred and decimated again."""
+    consistency_open: float
+    """The same before back-projection."""
+    consistency_bicubic: float
+    """The same for the bicubic image."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the files of one call are restored."""
+
+    model: Path
+    params: Path
+    kernel: Path | None = None
+    convention: conventions.Name = "mzsr"
+    steps: int = 10
+    close: int = 0
+    decimation: degrade.Decimation = "direct"
+    device: torch.device = torch.device("cpu")
+
+
+def blind(
+    low: Float[Tensor, "1 3 h w"],
+    net: nn.Module,
+    scale: int,
+    *,
+    kernel: Float[Tensor, "1 k k"],
+    rates: adaptation.Rates,
+    sons: int = 1,
+    held_out: float = 0.0,
+    decimation: degrade.Decimation = "direct",
+    close: int = 0,
+    crops: int = CROPS,
+    tile: int = TILE,
+    device: torch.device,
+    ticker: Ticker = lambda title: lambda done, total: None,
+) -> Restoration:
+    """Adapt the net on the image's own reduced copies made with `kernel`, restore, check D(restored) against the input.
+
+    Adaptation sees the busiest windows of a large image, so that time and memory stay bounded; the adapted net then
+    runs over tiles. Estimate the kernel of `window(low, LOOK)` before, for the same reason.
+
+    Args:
+        close: back-projections at the end, with the linear filter of the kernel.
+        crops: windows that adaptation sees of an image wider or higher than `ADAPT`, of as many pixels in all.
+        ticker: gives, for the title of a part of the work, what hears of (done, in all).
+
+    Raises:
+        FoundryError: the image is too small to adapt on.
+    """
+    net, kernel = net.to(device), kernel.detach().float().cpu()
+    found = adaptation.adapt(
+        net,
+        windows(low, crops).to(device),
+        kernel.to(device),
+        scale,
+        rates=rates,
+        sons=sons,
+        held_out=held_out,
+        decimation=decimation,
+        progress=ticker("adapt"),
+    )
+    common: dict[str, Any] = {"decimation": decimation}
+    image = adaptation.restore_tiled(
+        net, low, kernel, scale, weights=found.weights, tile=tile, device=device, progress=ticker("restore"), **common
+    )
+    closed = backproject.close(image, low, kernel, scale, steps=close, how="linear", **common)
+    bicubic = resize.cubic(low, scale).clamp(0, 1)
+    explains = [backproject.consistency(each, low, kernel, scale, **common) for each in (closed, image, bicubic)]
+    return Restoration(closed, bicubic, kernel, found, *explains)
+
+
+def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job, list[str], FoundryError | None]]:
+    """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
+    mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
+    yield from mapped(partial(_attempt, settings=settings), jobs, "restore")
+
+
+def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: lambda done, total: None) -> list[str]:
+    """Restore one image and write it, its kernel NAME_kernel.npy and a picture NAME_kernel.png; returns what to say.
+
+    Raises:
+        FoundryError: a file is missing, damaged or not what it should be, or the image is too small.
+    """
+    chosen = params.load(settings.params)
+    original = photograph.read(job.source)
+    photograph.check_target(original, job.target)
+    net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
+    recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
+    low, given = original.image, settings.kernel is not None
+    if settings.kernel is not None:
+        kernel = banks.read(settings.kernel, settings.convention)
+    else:
+        seen, name = window(low, LOOK).to(settings.device), job.source.stem
+        kernel = estimate(seen, card.scale, chosen, name, decimation=settings.decimation, progress=ticker("estimate"))
+    found = blind(
+        low,
+        net,
+        card.scale,
+        kernel=kernel,
+        decimation=settings.decimation,
+        close=settings.close,
+        device=settings.device,
+        ticker=ticker,
+        **recipe,
+    )
+    photograph.write(images.to_uint8(found.restored), original, job.target)
+    stem = job.target.with_name(f"{job.target.stem}_kernel")
+    banks.save(found.kernel[0], stem.with_suffix(".npy"))
+    caption = "given kernel" if given else "estimated kernel"
+    shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}
+    report.blind(stem.with_suffix(".png"), low, shown, found.kernel, caption)
+    return [
+        f"{job.target}  (x{card.scale}, {found.adapted.step} steps)",
+        f"{stem}.npy  and  {stem}.png",
+        *_lines(found),
+    ]
+
+
+def estimate(
+    low: Float[Tensor, "1 3 h w"],
+    scale: int,
+    chosen: params.Params,
+    name: str,
+    *,
+    decimation: degrade.Decimation = "direct",
+    progress: restore.Progress = lambda done, total: None,
+) -> Float[Tensor, "1 k k"]:
+    """Estimate the kernel of an image by DKP with the values of params.yaml; `name` seeds what is random."""
+    settings = dkp.Settings(**chosen.estimate.model_dump())
+    rng = seeds.generator(chosen.shared.seed, "restore", name)
+
+    def log(step: int, _: object) -> None:
+        progress(step, settings.iterations)
+
+    return dkp.estimate(low, scale=scale, settings=settings, rng=rng, decimation=decimation, log=log).kernel
+
+
+def windows(low: Float[Tensor, "1 3 h w"], crops: int) -> Float[Tensor, "b 3 p q"]:
+    """The windows that adaptation sees: the whole of a small image, up to `crops` busy ones of a large one."""
+    if max(low.shape[-2:]) <= ADAPT:
+        return low
+    boxes = report.busy(low, ADAPT // math.isqrt(crops), crops)
+    return torch.cat([low[..., top : top + tall, left : left + wide] for top, left, tall, wide in boxes])
+
+
+def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]:
+    """The busiest `side` x `side` pixels of an image, or all of a smaller one."""
+    top, left, height, width = report.busiest(low, side)
+    return low[..., top : top + height, left : left + width]
+
+
+def _attempt(job: Job, settings: Settings) -> tuple[Job, list[str], FoundryError | None]:
+    try:
+        return job, restore_file(job, settings), None
+    except FoundryError as error:
+        return job, [], error
+
+
+def _lines(found: Restoration) -> Iterator[str]:
+    taken, kept = len(found.adapted.losses) - 1, found.adapted.step
+    if found.adapted.diverged:
+        yield f"adaptation diverged at step {taken}: fell back to step {kept} (fewer --steps, or another --kernel)"
+    elif kept < taken:
+        yield f"adaptation stopped at step {kept} of {taken}: there the part of the image that is held out fits best"
+    if found.consistency != found.consistency_open:
+        yield f"back-projection: {found.consistency_open:.2f} dB before, {found.consistency:.2f} dB after"
+    yield f"consistency D(restored) = input: {found.consistency:.2f} dB  (bicubic: {found.consistency_bicubic:.2f} dB)"

@@ -1,0 +1,55 @@
+"""Training pairs: made as a test image is, with the kernel that the network is told beside the true one."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from srfoundry import blurs, degrade, images, kernels, resize
+from srfoundry.errors import FoundryError
+from srfoundry.seeds import generator
+
+BANK = kernels.draw_gaussian(6, size=15, scale=2, rng=generator(1, "bank"))[0]
+
+
+def make(**more: Any) -> list[blurs.Blurs]:
+    chosen: dict[str, Any] = {"scales": [2], "decimations": ["direct"], "enlargement": "bicubic", "mismatch": 0.0}
+    return blurs.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
+
+
+def test_a_pair_is_the_degradation_in_8_bits_enlarged() -> None:
+    high, which = torch.rand(2, 3, 24, 24, generator=generator(2)), torch.tensor([3, 1])
+    low = images.from_uint8(images.to_uint8(degrade.degrade(high, BANK[which], 2)))
+    assert make()[0].pairs(high, which).equal(resize.cubic(low, 2))
+
+
+def test_every_scale_and_decimation_is_a_group() -> None:
+    groups = make(scales=[2.0, 2.4, 3.0], decimations=["direct", "bicubic"])
+    assert [(group.scale, group.decimation) for group in groups] == [
+        (scale, way) for scale in (2, 2.4, 3) for way in ("direct", "bicubic")
+    ]
+    high = torch.rand(2, 3, 24, 24, generator=generator(2))
+    for group in groups:
+        assert group.pairs(high, torch.tensor([0])).shape == high.shape
+    assert groups[0].true.equal(BANK) and not groups[-1].true.equal(BANK), "wider blurs belong to larger scales"
+
+
+def test_a_mismatch_widens_one_of_the_two_kernels() -> None:
+    [group] = make(mismatch=0.6)
+
+    def variance(kernel: torch.Tensor) -> torch.Tensor:
+        axis = torch.arange(15.0) - 7
+        return (kernel * (axis[:, None] ** 2 + axis[None, :] ** 2)).sum((-2, -1))
+
+    more = variance(group.true) - variance(group.told)
+    assert bool((more.abs() > 1e-4).all()) and float(more.abs().max()) < 1.3
+    assert all(group.true[i].equal(BANK[i]) or group.told[i].equal(BANK[i]) for i in range(6))
+    kernels.check(group.true)
+    kernels.check(group.told)
+    high = torch.rand(1, 3, 24, 24, generator=generator(2))
+    assert not group.pairs(high, torch.tensor([0])).equal(group.pairs(high, torch.tensor([0]), told=True))
+
+
+def test_no_linear_enlargement_by_a_fraction() -> None:
+    with pytest.raises(FoundryError, match="whole scales"):
+        make(scales=[2.2], enlargement="linear")

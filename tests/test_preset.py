@@ -1,0 +1,103 @@
+"""Presets: each gives a good params.yaml, changes what it says and nothing else, and leaves the comments alone."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines import preset
+from srfoundry import params
+from srfoundry.errors import FoundryError
+
+REPO = Path(__file__).resolve().parent.parent
+BASES = ["paper", "laptop"]
+OVERLAYS = ["direct_x3", "direct_x4", "bicubic_x2", "multiscale"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    shutil.copy(REPO / "params.yaml", tmp_path)
+    shutil.copytree(REPO / "params", tmp_path / "params")
+    return tmp_path
+
+
+def comments(path: Path) -> list[str]:
+    return re.findall(r"#.*", path.read_text())
+
+
+def test_every_preset_is_tried_here() -> None:
+    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS])
+    assert all(len(title) > 20 for title in preset.titles(REPO).values())
+
+
+@pytest.mark.parametrize("names", [[base] for base in BASES] + [["paper", overlay] for overlay in OVERLAYS])
+def test_presets_are_good_keep_the_comments_and_are_written_once(root: Path, names: list[str]) -> None:
+    before = params.load(root / "params.yaml").model_dump()
+    said = preset.apply(names, root)
+    after = params.load(root / "params.yaml").model_dump()
+    assert comments(root / "params.yaml") == comments(REPO / "params.yaml")
+    lines = len((REPO / "params.yaml").read_text().splitlines())
+    assert len((root / "params.yaml").read_text().splitlines()) == lines
+    changed = {section for section in before if before[section] != after[section]}
+    assert changed == {line.partition(".")[0] for line in said} and changed <= {
+        "shared", "synthesize", "pretrain", "metatrain"
+    }  # fmt: skip
+    text = (root / "params.yaml").read_bytes()
+    assert preset.apply(names, root) == [] and (root / "params.yaml").read_bytes() == text
+
+
+def test_the_paper_is_the_papers(root: Path) -> None:
+    preset.apply(["laptop"], root)
+    said = preset.apply(["paper"], root)
+    assert "metatrain.inner_rate: 0.01  (paper)" in said
+    made = params.load(root / "params.yaml")
+    assert (made.metatrain.tasks, made.metatrain.shots, made.metatrain.inner_steps) == (5, 8, 5)
+    assert made.pretrain.schedule == "staircase" and made.metatrain.loss_weights == "uniform"
+    assert made.synthesize.bank.noisy == 0, "what another preset wrote is gone"
+
+
+def test_later_presets_win(root: Path) -> None:
+    preset.apply(["paper", "direct_x4"], root)
+    assert params.load(root / "params.yaml").metatrain.rates[:2] == [0.01, 0.005]
+    preset.apply(["direct_x4", "paper"], root)
+    assert params.load(root / "params.yaml").metatrain.rates[:2] == [0.02, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dual:\n  wieght: 1\n", "preset mine: dual.wieght: unknown key"),
+        ("duel:\n  steps: 1\n", "preset mine: duel: unknown key"),
+        ("dual:\n  steps: -1\n", "dual.steps"),
+        ("shared:\n  scale: 3\n", "pretrain.patch 64"),
+        ("dual: 3\n", "must hold sections"),
+        ("dual: [3\n", "not valid YAML"),
+        ("", "must hold sections"),
+    ],
+)
+def test_mistakes_are_named_and_change_nothing(root: Path, text: str, said: str) -> None:
+    (root / "params" / "mine.yaml").write_text(text)
+    with pytest.raises(FoundryError, match=re.escape(said)):
+        preset.apply(["mine"], root)
+    assert (root / "params.yaml").read_bytes() == (REPO / "params.yaml").read_bytes()
+
+
+def test_unknown_presets_are_told_the_known(root: Path) -> None:
+    with pytest.raises(FoundryError, match="pear not found.*laptop.*paper"):
+        preset.apply(["laptop", "pear"], root)
+    with pytest.raises(FoundryError, match=r"git checkout params\.yaml"):
+        preset.apply(["default"], root)
+
+
+def test_it_says_what_it_does(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(root)
+    preset.main([])
+    assert "laptop" in capsys.readouterr().out
+    preset.main(["direct_x4"])
+    assert "shared.scale: 4  (direct_x4)" in capsys.readouterr().out
+    preset.main(["direct_x4"])
+    assert "nothing to change" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        preset.main(["pear"])
+    assert capsys.readouterr().err.startswith("error: preset pear not found")
