@@ -5,8 +5,8 @@ python -m benchmarks.mzsr --sets Set5 --kernels g20 --methods zssr estimated clo
 
 PSNR and SSIM on whole Y, border of 2 cropped, low-resolution images of 8 bits, means over a set: the paper's protocol.
 g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells. `linear` is the filter
-of the true kernel without any network (enlarge.py), mzsrN and finetuneN are N steps from the meta-trained and from the
-pretrained net. Seconds are those of one image, adaptation and restoration.
+of the true kernel without any network (enlarge.py), mzsrN are N steps from the meta-trained net, finetuneN from the
+pretrained one with steps of 0.01. Seconds are those of one image, adaptation and restoration.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from benchmarks import _exactness, table
 from srfoundry import adaptation, backproject, checkpoint, enlarge, metrics, params, resize, zeroshot, zssr
 from srfoundry.networks.units import channels_last
 from srfoundry.progress import track
+from srfoundry.trials import FINE_TUNING
 
 SCALE = 2
 PAPER = {  # MZSR (CVPR 2020), PSNR of one and of ten steps with the true kernel
@@ -58,7 +59,8 @@ def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) ->
     steps = len(recipe["rates"])
 
     def adapted(net: nn.Module, count: int, case: Case, kernel: Tensor) -> Tensor:
-        taken = {**recipe, "rates": recipe["rates"][:count], "decimation": case.decimation}
+        rates = recipe["rates"][:count] if net is nets["mzsr"] else [FINE_TUNING] * count
+        taken = {**recipe, "rates": rates, "decimation": case.decimation, "precision": options.precision}
         weights = adaptation.adapt(net, case.low, kernel, SCALE, **taken).weights
         return adaptation.restore(net, case.low, kernel, SCALE, weights=weights, decimation=case.decimation)
 
@@ -85,7 +87,7 @@ def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) ->
             case.low, case.kernel, SCALE, how="linear", decimation=case.decimation
         )
     for name, net in nets.items():
-        for count in dict.fromkeys((0, 1, steps)):
+        for count in dict.fromkeys((0, 1, steps) if name == "mzsr" else (steps,)):
             table_[f"{name}{count}_true"] = lambda case, net=net, count=count: adapted(net, count, case, case.kernel)
     more = {f"mzsr{steps}_closed": closed, f"mzsr{steps}_estimated": estimated, "zssr": from_nothing}
     return table_ | {name: run for name, run in more.items() if name.rsplit("_", 1)[-1] in options.methods}
@@ -121,6 +123,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the two checkpoints")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for `estimated`")
     parser.add_argument("--zssr-steps", type=int, default=3000, help="at most (default: %(default)s)")
+    parser.add_argument(
+        "--precision", default="auto", help="of the adaptation: auto, float32, bfloat16 (default: auto)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -12,7 +12,7 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry import adaptation, blurs, checkpoint, meta
+    from srfoundry import blurs, checkpoint, meta, validation
     from srfoundry.dataset import Patches
     from srfoundry.networks.mzsr import MZSR
     from srfoundry.seeds import generator
@@ -51,6 +51,7 @@ def metatrain(stage: Stage) -> None:
         meta.draw_tasks,
         patches,
         groups,
+        support=chosen.support,
         tasks=chosen.tasks,
         shots=chosen.shots,
         patch=chosen.patch,
@@ -70,12 +71,11 @@ def metatrain(stage: Stage) -> None:
         log=lambda step, values: stage.log(chosen.warmup_steps + step, values),
         **common,
     )
+    judges = Patches.open(stage.input("data/synthesize/validation"))
     score = partial(
-        adaptation.validate, net, Patches.open(stage.input("data/synthesize/validation")), scale, device=device
+        validation.validate, net, judges, scale, device=device, sons=chosen.sons, held_out=chosen.held_out
     )
-    rates: list[Any] = list(chosen.rates)
-    if chosen.learn_rates:  # for each step and weight tensor
-        rates = [[rate * factor for factor in factors.tolist()] for rate in chosen.rates]
+    rates = meta.step_sizes(chosen.rates, factors)
     scores = {}
     for name in ("gauss20", "aniso"):
         kernel = torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))[None]

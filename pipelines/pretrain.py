@@ -7,7 +7,7 @@ def pretrain(stage: Stage) -> None:
     """Train the eight-layer network on bicubic pairs with L1 (MZSR, first phase)."""
     from functools import partial
 
-    from srfoundry import adaptation, checkpoint, meta
+    from srfoundry import checkpoint, meta, validation
     from srfoundry.dataset import Patches
     from srfoundry.networks.mzsr import MZSR
     from srfoundry.seeds import generator, redraw
@@ -37,9 +37,9 @@ def pretrain(stage: Stage) -> None:
         key=stage.key,
         log=stage.log,
     )
-    validation = Patches.open(stage.input("data/synthesize/validation"))
+    judges = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
-        "validation": adaptation.validate(net, validation, stage.scale, device=stage.device),
+        "validation": validation.validate(net, judges, stage.scale, device=stage.device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
     checkpoint.save(

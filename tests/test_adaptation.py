@@ -25,7 +25,7 @@ def picture(height: int = 24, width: int = 24) -> torch.Tensor:
 
 
 def blur() -> torch.Tensor:
-    return kernels.sample(1, size=7, low=1.0, high=2.0, rng=generator(3))[0]
+    return kernels.draw_gaussian(1, size=7, scale=1, rng=generator(3))[0]
 
 
 def same(first: adaptation.Weights, second: adaptation.Weights, within: float = 0.0) -> bool:

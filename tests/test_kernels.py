@@ -37,12 +37,12 @@ def test_moments_are_the_given_variances() -> None:
 
 
 def test_samples_are_of_the_distribution() -> None:
-    bank, drawn = kernels.sample(500, size=15, low=1.0, high=5.0, rng=generator(1, "test"))
-    theta, first, second = drawn.unbind(1)
+    bank, drawn = kernels.draw_gaussian(500, size=15, scale=2, rng=generator(1, "test"))
+    theta, first, second = drawn["theta"], drawn["variance1"], drawn["variance2"]
     assert bool(((theta >= 0) & (theta < math.pi) & (first <= 5) & (second >= 1) & (second <= first)).all())
     assert float((bank.sum((1, 2)) - 1).abs().max()) < 1e-5 and float(bank.min()) >= 0
     assert float(first.mean()) == pytest.approx(3.0, abs=0.2)
-    again, _ = kernels.sample(500, size=15, low=1.0, high=5.0, rng=generator(1, "test"))
+    again, _ = kernels.draw_gaussian(500, size=15, scale=2, rng=generator(1, "test"))
     assert bank.equal(again)
 
 

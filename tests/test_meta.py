@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from conftest import golden
 
-from srfoundry import blurs, kernels, meta
+from srfoundry import blurs, fit, kernels, maml, meta
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.seeds import generator, redraw
 from tests.closed import CPU, prepared
@@ -42,12 +43,23 @@ def test_step_weights_equal_the_reference() -> None:
 
 def test_support_knows_the_told_kernel_and_query_has_the_true_one(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
-    draw = partial(meta.draw_tasks, patches, tasks=2, shots=3, patch=16, device=CPU)
+    draw = partial(meta.draw_tasks, patches, support="patches", tasks=2, shots=3, patch=16, device=CPU)
     exact, off = draw(groups(), rng=generator(7)), draw(groups(mismatch=1.0), rng=generator(7))
     assert exact.support.shape == (2, 3, 3, 16, 16) == exact.query_high.shape
     assert exact.support_high.equal(off.support_high) and exact.query_high.equal(off.query_high)
     changed = [not (a[0].equal(b[0])) for a, b in ((exact.support, off.support), (exact.query, off.query))]
     assert sum(changed) == 1, "one of the two kernels is another, the other is the bank's"
+
+
+def test_a_son_is_the_reduced_query_reduced_again(tmp_path: Path) -> None:
+    patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
+    [group] = groups()
+    drawn = meta.draw_tasks(patches, [group], support="son", tasks=1, shots=2, patch=32, device=CPU, rng=generator(7))
+    low = drawn.support_high[0]
+    reduced = [group.reduce(drawn.query_high[0], torch.tensor([which])) for which in range(4)]
+    [which] = [which for which in range(4) if reduced[which].equal(low)]
+    assert drawn.query[0].equal(group.enlarge(low, torch.tensor([which]), (32, 32)))
+    assert drawn.support[0].equal(group.pairs(low, torch.tensor([which])))
 
 
 def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, float]], torch.Tensor]:
@@ -58,7 +70,7 @@ def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, f
         net, partial(meta.bicubic_pairs, patches, patch=32, batch=1, scale=2, device=CPU), schedule="cosine",
         steps=150, learning_rate=3e-3, title="pretrain", checkpoint=folder / "p", **common,
     )  # fmt: skip
-    draw = partial(meta.draw_tasks, patches, groups(), tasks=2, shots=1, patch=16, device=CPU)
+    draw = partial(meta.draw_tasks, patches, groups(), support="son", tasks=2, shots=1, patch=16, device=CPU)
     chosen = {"learn_rates": True, "steps": 3, **more}
     _, factors = meta.metatrain(
         net, draw, inner_steps=2, inner_rate=0.01, learning_rate=1e-3, schedule="constant", order="second",
@@ -74,6 +86,29 @@ def test_one_patch_overfits_and_runs_repeat_bit_by_bit(tmp_path: Path) -> None:
     assert all(a.equal(b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert factors.equal(again) and factors.shape == (8,)
     assert bool((factors != 1).any()) and bool((factors > 0).all())
+
+
+def test_a_killed_meta_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, step sizes and the optimiser's state are all kept."""
+    monkeypatch.setattr(fit, "SAVE_SECONDS", 0.0)
+    patches = prepared(tmp_path / "set", {"a": edges()[..., :32, :32]}, [1, 2])
+    whole = run(patches, tmp_path / "whole", steps=4)
+    gradient, calls = maml.gradient, 0
+
+    def dies(*args: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return gradient(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(maml, "gradient", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(patches, tmp_path / "cut", steps=4)
+    again = run(patches, tmp_path / "cut", steps=4)
+    assert all(a.equal(b) for a, b in zip(whole[0].parameters(), again[0].parameters(), strict=True))
+    assert whole[2].equal(again[2])
 
 
 def test_step_sizes_are_learned_only_where_asked(tmp_path: Path) -> None:

@@ -65,13 +65,18 @@ def test_out_of_range_values_stop(tmp_path: Path, values: dict[str, object]) -> 
 
 
 def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FoundryError, match=r"multiples of shared.scale 3, got pretrain.patch 64, .*metatrain.patch 32"):
+    with pytest.raises(
+        FoundryError, match=r"multiples of shared.scale 3, got pretrain.patch 64, metatrain.warmup_patch 64, .*square"
+    ):
         params.load(changed(tmp_path, shared__scale=3))
     with pytest.raises(FoundryError, match=r"metatrain: .*scales between whole numbers, got \[2.2\]"):
         params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="linear"))
     with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):
-        params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0]))
-    many = params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="bicubic"))
+        params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0], metatrain__support="patches"))
+    several = {"metatrain__scales": [2.0, 2.2], "metatrain__enlargement": "bicubic"}
+    with pytest.raises(FoundryError, match="support son takes one scale"):
+        params.load(changed(tmp_path, **several))
+    many = params.load(changed(tmp_path, metatrain__support="patches", **several))
     assert many.metatrain.scales == [2.0, 2.2]
 
 

@@ -21,7 +21,7 @@ def photographs(tmp_path: Path) -> dict[str, Path]:
 
 
 def recipe(**more: object) -> testsets.Recipe:
-    bank, _ = kernels.sample(2, size=9, low=1.0, high=4.0, rng=generator(1))
+    bank, _ = kernels.draw_gaussian(2, size=9, scale=2, rng=generator(1))
     return testsets.Recipe(2, {"one": bank[:1], "two": bank[1:]}, **more)  # pyright: ignore[reportArgumentType]
 
 

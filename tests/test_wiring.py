@@ -22,15 +22,16 @@ WATCHING = {
     "src/srfoundry/errors.py",
     "src/srfoundry/parallel.py",
     "src/srfoundry/params.py",
+    "src/srfoundry/sections.py",
     "src/srfoundry/progress.py",
     "src/srfoundry/registry.py",
     "src/srfoundry/tracking.py",
 }
 LAYERS = [
-    "errors params containers images matlab kernels conventions resize metrics seeds progress parallel photograph "
+    "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel photograph "
     "download unpack likeness sources banks",
     "degrade enlarge networks",
-    "checkpoint dataset prepare testsets fit restore maml blurs sons backproject adaptation",
+    "checkpoint dataset prepare testsets fit restore maml blurs sons backproject adaptation validation",
     "zssr meta dual compress blind export tracking registry report",
     "apply trials",
     "zeroshot",

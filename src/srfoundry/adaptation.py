@@ -14,10 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry import degrade, enlarge, images, metrics, resize
+from srfoundry import degrade, enlarge
 from srfoundry import restore as tiles
 from srfoundry import sons as sons_
-from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
 from srfoundry.fit import autocast
 
@@ -179,54 +178,6 @@ def recipe(card: Mapping[str, Any], steps: int | None = None, otherwise: Rates =
             raise FoundryError("the checkpoint's card names no rates; adapt with 0 steps or meta-train it")
         rates = [*rates, *rates[-1:] * steps][:steps]
     return {"rates": rates, "sons": int(card.get("sons", 1)), "held_out": float(card.get("held_out", 0.0))}
-
-
-def validate(
-    net: nn.Module,
-    patches: Patches,
-    scale: int,
-    *,
-    device: torch.device,
-    kernel: Float[Tensor, "1 k k"] | None = None,
-    rates: Rates = (),
-    decimation: degrade.Decimation = "direct",
-    sons: int = 1,
-    held_out: float = 0.0,
-) -> dict[str, float]:
-    """PSNR-Y in dB on whole photographs after adaptation to each, and its gain over MATLAB's bicubic.
-
-    Args:
-        kernel: photographs are degraded with it, to 8 bits; None means the set's own bicubic reduction.
-        rates: step sizes of the adaptation; none means none.
-        decimation: how they are reduced after the blur.
-    """
-    restored, enlarged = 0.0, 0.0
-    names = patches.photographs()
-    for name in names:
-        high = patches.image(name)
-        low = patches.image(name, scale)
-        if kernel is not None:
-            low = degrade.degrade(high, kernel, scale, decimation=decimation)
-            low = images.from_uint8(images.to_uint8(low))
-        low, blur = low.to(device), None if kernel is None else kernel.to(device)
-        found = adapt(net, low, blur, scale, rates=rates, decimation=decimation, sons=sons, held_out=held_out)
-        image = restore(net, low, blur, scale, weights=found.weights, decimation=decimation)
-        restored += metrics.psnr_y(image.cpu(), high, scale) / len(names)
-        enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)
-    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
-
-
-def mean_absolute_error(
-    net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str = "float32"
-) -> Float[Tensor, ""]:
-    """Loss of the network with the given weights; the convolutions may run in bfloat16, the mean never does."""
-    return _errors(net, weights, enlarged, target, precision).mean()
-
-
-def _errors(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str) -> Tensor:
-    with autocast(enlarged.device, precision):
-        restored = functional_call(net, weights, (enlarged,))
-    return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs()
 
 
 def network_input(

@@ -22,20 +22,31 @@ class Blurs:
     decimation: degrade.Decimation
     filters: Float[Tensor, "m p t t"] | None  # of the linear enlargement, for the told kernels; None means bicubic
 
-    def pairs(
+    def reduce(
         self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, told: bool = False
-    ) -> Float[Tensor, "b 3 p p"]:
-        """Reduce with a kernel for all (n = 1) or for each, to 8 bits, and enlarge to the same size (MZSR sec. 3.2).
+    ) -> Float[Tensor, "b 3 q q"]:
+        """Reduce with a kernel for all (n = 1) or for each, to 8 bits.
 
         Args:
-            told: reduce with the kernels that the network is told, not with the true ones.
+            told: with the kernels that the network is told, not with the true ones.
         """
         kernel = (self.told if told else self.true)[which].to(high.device)
         low = degrade.degrade(high, kernel, self.scale, decimation=self.decimation)
-        low = images.from_uint8(images.to_uint8(low))
+        return images.from_uint8(images.to_uint8(low))
+
+    def enlarge(
+        self, low: Float[Tensor, "b 3 q q"], which: Int[Tensor, " n"], size: tuple[int, int]
+    ) -> Float[Tensor, "b 3 p p"]:
+        """Enlarge to a size, as the told kernels ask for."""
         if self.filters is None:
-            return resize.cubic(low, self.scale, size=(high.shape[-2], high.shape[-1]))
-        return enlarge.linear(low, self.filters[which].to(high.device))
+            return resize.cubic(low, self.scale, size=size)
+        return enlarge.linear(low, self.filters[which].to(low.device))
+
+    def pairs(
+        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, told: bool = False
+    ) -> Float[Tensor, "b 3 p p"]:
+        """Reduce and enlarge to the same size: the network's input for a target (MZSR sec. 3.2)."""
+        return self.enlarge(self.reduce(high, which, told=told), which, (high.shape[-2], high.shape[-1]))
 
 
 def make(
@@ -78,8 +89,9 @@ def mismatched(
     if variance == 0:
         return bank, bank
     draws = torch.rand(len(bank), 4, generator=rng, dtype=torch.float64)
-    extra = kernels.gaussian(7, *(draws[:, :2].T * variance + 1e-3), draws[:, 2] * torch.pi)
+    first, second = draws[:, 0] * variance + 1e-3, draws[:, 1] * variance + 1e-3
+    extra = kernels.gaussian(7, first, second, draws[:, 2] * torch.pi)
     wider = F.conv2d(bank.double()[None], extra[:, None], padding=3, groups=len(bank))[0]
     wider = kernels.normalise(wider).to(bank)
-    first = (draws[:, 3] < 0.5)[:, None, None]
-    return torch.where(first, wider, bank), torch.where(first, bank, wider)
+    really = (draws[:, 3] < 0.5)[:, None, None]
+    return torch.where(really, wider, bank), torch.where(really, bank, wider)

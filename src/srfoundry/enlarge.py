@@ -1,7 +1,7 @@
 """Enlargement of a low-resolution image to the size at which MZSR's network works.
 
-`bicubic` is MATLAB's, as in the paper. `linear` knows the blur: for y = D x, with D any degradation of degrade.py, and x
-a photograph of which only second moments are known, the linear estimate of least mean squared error that keeps
+`bicubic` is MATLAB's, as in the paper. `linear` knows the blur: for y = D x, with D any degradation of degrade.py, and
+x a photograph of which only second moments are known, the linear estimate of least mean squared error that keeps
 constants is a filter of y (ordinary kriging). The moments are those of a variogram |d|^h, whose spectrum falls as
 |f|^-(2 + h). All of it is shift-invariant, so a window of low-resolution pixels and s x s small filters do, one filter
 for each place in the s x s block.

@@ -74,18 +74,6 @@ def splat(size: int, path: Float[Tensor, "n t 2"]) -> Float[Tensor, "n k k"]:
     return normalise(kernel.view(-1, size, size))
 
 
-def sample(
-    count: int, *, size: int, low: float, high: float, rng: torch.Generator
-) -> tuple[Float[Tensor, "n k k"], Float[Tensor, "n 3"]]:
-    """Draw kernels as MZSR does: theta ~ U[0, pi), l1 ~ U[low, high], l2 ~ U[low, l1].
-
-    Returns:
-        The kernels (float32) and their (theta, l1, l2), in radians and square pixels.
-    """
-    drawn = _mzsr(count, low, high, rng)
-    return gaussian(size, drawn[:, 1], drawn[:, 2], drawn[:, 0]).float(), drawn
-
-
 def draw_gaussian(count: int, *, size: int, scale: int | float, rng: torch.Generator, offset: float = 0.0) -> Draw:
     """Gaussians of MZSR's distribution: variances of 1 to 2.5 s square pixels."""
     drawn = _mzsr(count, 1.0, WIDEST * scale, rng)

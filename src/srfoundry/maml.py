@@ -23,8 +23,8 @@ Order = Literal["second", "first"]
 class Tasks:
     """One meta-batch: enlarged inputs and their high-resolution targets, per task, [0, 1]."""
 
-    support: Float[Tensor, "t n 3 p p"]
-    support_high: Float[Tensor, "t n 3 p p"]
+    support: Float[Tensor, "t n 3 q q"]
+    support_high: Float[Tensor, "t n 3 q q"]
     query: Float[Tensor, "t m 3 p p"]
     query_high: Float[Tensor, "t m 3 p p"]
 

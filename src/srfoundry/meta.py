@@ -6,6 +6,7 @@ are enlarged low-resolution images, not clipped; every loss is a mean absolute e
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,8 @@ from srfoundry.fit import Log, Schedule, autocast, fit, rate
 from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
+Support = Literal["patches", "son"]
+
 CLIP = 0.5  # of the outer gradient's norm: differentiating through inner steps makes rare, huge gradients
 RATE_SPEED = 30.0  # how much faster the logarithms of the step sizes are learned than the weights
 
@@ -26,26 +29,35 @@ def draw_tasks(
     patches: Patches,
     blurs: Sequence[Blurs],
     *,
+    support: Support,
     tasks: int,
     shots: int,
     patch: int,
     device: torch.device,
     rng: torch.Generator,
 ) -> maml.Tasks:
-    """Draw one meta-batch: each task is one kernel, with `shots` support and `shots` query patches.
+    """Draw one meta-batch: each task is one kernel.
 
-    The support pairs are made with the kernel that adaptation is told, as an image's son is, the query pairs with the
-    true one: where the two differ, the net learns to adapt in spite of it.
+    Args:
+        support: what a task adapts on, made in either case with the kernel that the network is told, while the query
+            pairs are made with the true one: where the two differ, the net learns to adapt in spite of it.
+            `patches`: `shots` other patches than the query's (MZSR): the kernel is all that they have in common.
+            `son`: the query's reduced patches as targets of their own reductions, as at test time: image and scale
+            too are what adaptation may learn from. A patch then is a multiple of the scale's square.
     """
-    high = patches.batch(tasks * 2 * shots, patch, rng=rng, factors=[1])[1].to(device)
-    high = high.reshape(tasks, 2, shots, *high.shape[1:])
-    support, query = [], []
-    for images in high:
+    sets = 2 if support == "patches" else 1
+    high = patches.batch(tasks * sets * shots, patch, rng=rng, factors=[1])[1].to(device)
+    made = []
+    for images in high.reshape(tasks, sets, shots, *high.shape[1:]):
         blur, which = pick(blurs, 1, rng)
-        support.append(blur.pairs(images[0], which, told=True))
-        query.append(blur.pairs(images[1], which))
-    made = [torch.stack(support), high[:, 0], torch.stack(query), high[:, 1]]
-    return maml.Tasks(*made)
+        query = images[-1]
+        if support == "patches":
+            made.append((blur.pairs(images[0], which, told=True), images[0], blur.pairs(query, which), query))
+        else:
+            low = blur.reduce(query, which)
+            enlarged = blur.enlarge(low, which, (patch, patch))
+            made.append((blur.pairs(low, which, told=True), low, enlarged, query))
+    return maml.Tasks(*(torch.stack(parts) for parts in zip(*made, strict=True)))
 
 
 def pick(blurs: Sequence[Blurs], count: int, rng: torch.Generator) -> tuple[Blurs, Tensor]:
@@ -146,6 +158,13 @@ class Rates(nn.Module):
     def learn(self, slope: Float[Tensor, "j w"], rates: Float[Tensor, "j w"]) -> None:
         """Take over the gradient with respect to the step sizes."""
         self.logarithm.grad = (slope * rates).sum(dim=0).to(self.logarithm)
+
+
+def step_sizes(rates: Sequence[float], factors: Float[Tensor, " w"]) -> list[float] | list[list[float]]:
+    """What adaptation takes: the rates themselves, or with learned factors one for each step and weight tensor."""
+    if bool((factors == 1).all()):
+        return list(rates)
+    return [[rate * factor for factor in factors.tolist()] for rate in rates]
 
 
 def metatrain(

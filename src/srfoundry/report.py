@@ -112,6 +112,20 @@ def scatter(path: Path, points: Mapping[str, tuple[float, float]], title: str) -
     _save_figure(figure, path)
 
 
+def lines(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> None:
+    """Write named lines through points; the horizontal axis is logarithmic."""
+    figure = _figure(6.0, 4.0)
+    axes = figure.add_subplot(1, 1, 1)
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    _save_figure(figure, path)
+
+
 def blind(
     path: Path,
     low: Float[Tensor, "1 3 h w"],

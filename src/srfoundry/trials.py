@@ -1,6 +1,6 @@
 """Every way to restore one test image, by the name that the result tables give it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ from srfoundry.restore import overlap_for, tiled
 Image = Float[Tensor, "1 3 h w"]
 FIXED = {"pretrain": "pretrain", "dual": "dual", "pruned": "prune"}  # neither adapted nor told a kernel: name -> net
 ZERO_SHOT = ("pretrain", "metatrain")  # nets that run on an image already enlarged
+FINE_TUNING = (
+    0.01  # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
+)
 NETS = sorted({*FIXED.values(), *ZERO_SHOT})
 
 
@@ -39,18 +42,18 @@ def trials(
     part = low[..., :tile, :tile]  # adaptation holds every feature map at once
     count = len(recipe["rates"])
 
-    def zero_shot(net: nn.Module, kernel: Tensor | None, steps: int) -> Tensor:
-        taken = {**recipe, "rates": recipe["rates"][:steps]}
+    def zero_shot(net: nn.Module, kernel: Tensor | None, rates: Sequence[Any]) -> Tensor:
+        taken = {**recipe, "rates": rates}
         weights = adaptation.adapt(net, part, kernel, scale, **taken).weights
         return adaptation.restore_tiled(net, low, kernel, scale, weights=weights, tile=tile, device=low.device)
 
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     for name, net in FIXED.items():
-        yield name, zero_shot(nets[net], None, 0) if net in ZERO_SHOT else _whole(nets[net], low, scale, tile)
+        yield name, zero_shot(nets[net], None, []) if net in ZERO_SHOT else _whole(nets[net], low, scale, tile)
     for name, kernel in kernels.items():
         for steps in dict.fromkeys((0, 1, count)):
-            yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], kernel, steps)
-    yield f"finetune{count}_true", zero_shot(nets["pretrain"], kernels["true"], count)
+            yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], kernel, recipe["rates"][:steps])
+    yield f"finetune{count}_true", zero_shot(nets["pretrain"], kernels["true"], [FINE_TUNING] * count)
 
 
 def _whole(net: nn.Module, low: Tensor, scale: int, tile: int) -> Tensor:
