@@ -1,9 +1,9 @@
 """What buys zero-shot quality? Recipes of MZSR's training at equal work, quality over compute.
 
-python -m benchmarks.recipes --tflop 5 20          needs `dvc repro synthesize` before; draws docs/quality_over_compute.png
+python -m benchmarks.recipes --tflop 5 20     needs `dvc repro synthesize` before; draws docs/quality_over_compute.png
 
-Every recipe starts from the same random weights and may spend the same floating-point operations (a multiply-add is two,
-counted by PyTorch on one step). Plain training over kernels comes first; recipes with MAML spend its share at the end.
+Every recipe starts from the same random weights and may spend the same floating-point operations (counted by PyTorch on
+one step; a multiply-add is two). Plain training over kernels comes first; recipes with MAML spend its share at the end.
 Scored on the validation photographs, mean over two blurs, the true kernel told, before adaptation and after ten steps.
 """
 
@@ -86,7 +86,7 @@ def train(recipe: Recipe, data: Path, budget: float, folder: Path) -> tuple[MZSR
         steps = round(budget * recipe.share / counter.get_total_flops())
         _, factors = meta.metatrain(
             net, draw, inner_steps=INNER, inner_rate=RATE, learn_rates=recipe.learn_rates, steps=steps,
-            learning_rate=3e-4, schedule="cosine", order=recipe.order, loss_weights="last",
+            learning_rate=3e-4, schedule="cosine", clip=0.5, order=recipe.order, loss_weights="last",
             checkpoint=folder / "meta", **common,
         )  # fmt: skip
     return net, meta.step_sizes([RATE] * STEPS, factors)

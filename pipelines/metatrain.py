@@ -65,6 +65,7 @@ def metatrain(stage: Stage) -> None:
         learn_rates=chosen.learn_rates,
         steps=chosen.steps,
         learning_rate=chosen.learning_rate,
+        clip=chosen.clip,
         order=chosen.order,
         loss_weights=chosen.loss_weights,
         checkpoint=stage.checkpoint,
@@ -72,9 +73,9 @@ def metatrain(stage: Stage) -> None:
         **common,
     )
     judges = Patches.open(stage.input("data/synthesize/validation"))
-    score = partial(
-        validation.validate, net, judges, scale, device=device, sons=chosen.sons, held_out=chosen.held_out
-    )
+    how: dict[str, Any] = {"sons": chosen.sons, "held_out": chosen.held_out}
+    decimation = "bicubic" if chosen.decimation == "bicubic" else "direct"
+    score = partial(validation.validate, net, judges, scale, device=device, decimation=decimation, **how)
     rates = meta.step_sizes(chosen.rates, factors)
     scores = {}
     for name in ("gauss20", "aniso"):
@@ -87,8 +88,7 @@ def metatrain(stage: Stage) -> None:
         scale=scale,
         made_by=stage.name,
         params_hash=stage.params.section_hash(stage.name),
-        # The card says how this net wants to be adapted.
-        metrics={"validation": scores, "rates": rates, "sons": chosen.sons, "held_out": chosen.held_out},
+        metrics={"validation": scores, "rates": rates, **how},  # the card says how this net wants to be adapted
     )
     stage.curve(warm + [{**row, "step": row["step"] + chosen.warmup_steps} for row in history])
     stage.metrics({"validation": scores})

@@ -155,6 +155,7 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
     import torch
 
     torch.set_num_threads(stage.params.shared.threads)
+    torch.backends.cudnn.allow_tf32 = stage.precision != "float32"  # a GPU's convolutions would round to 10 bits
     torch.backends.cudnn.deterministic = True
     device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before a server starts
     server.ensure_prefect(stage.root)

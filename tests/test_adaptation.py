@@ -128,7 +128,8 @@ def test_a_diverging_adaptation_falls_back_to_its_best_step(rates: list[float], 
     net, low = small(), picture()
     found = adaptation.adapt(net, low, None, 2, rates=rates, held_out=held_out)
     assert found.diverged and found.step == 1 and not found.losses[-1] < 2 * found.losses[0]
-    assert same(found.weights, adaptation.adapt(net, low, None, 2, rates=[0.01]).weights) or held_out
+    once = adaptation.adapt(net, low, None, 2, rates=[0.01], held_out=held_out)
+    assert once.step != 1 or same(found.weights, once.weights)
     assert all(bool(torch.isfinite(value).all()) for value in found.weights.values())
 
 

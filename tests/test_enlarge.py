@@ -68,3 +68,23 @@ def test_no_kernel_means_matlabs_bicubic() -> None:
 def test_what_is_no_kernel_is_said() -> None:
     with pytest.raises(FoundryError, match="sum to 1"):
         enlarge.filters(torch.ones(1, 3, 3), 2)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("way", WAYS)
+def test_filters_are_the_least_squares_estimate(scale: int, way: degrade.Decimation) -> None:
+    """Against the formula x = R D' (D R D' + v)^-1 y with the matrices written out, for an oblique kernel."""
+    kernel, extent = kernels.gaussian(5, *(torch.tensor([v]).double() for v in (2.0, 0.5, 0.4))), 16 * scale
+    spots = torch.eye(extent**2, dtype=torch.float64).view(-1, 1, extent, extent)
+    seen = degrade.degrade(spots, kernel, scale, decimation=way)[:, 0]
+    near = slice(8 - enlarge.RADIUS, 8 + enlarge.RADIUS + 1)
+    model = seen[:, near, near].flatten(1).T
+    assert float((model.sum(1) - 1).abs().max()) < 1e-6, "the kernel leaves the image"
+    axis = torch.arange(extent, dtype=torch.float64)
+    place = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).view(-1, 2)
+    moments = enlarge.LEVEL - torch.cdist(place, place)
+    wanted = [(8 * scale + row) * extent + 8 * scale + column for row in range(scale) for column in range(scale)]
+    both = model @ moments @ model.T + enlarge.NOISE * torch.eye(len(model), dtype=torch.float64)
+    right = torch.linalg.solve(both, model @ moments[:, wanted]).T
+    made = enlarge.filters(kernel, scale, decimation=way)[0].flatten(1)
+    assert float((made - right / right.sum(1, keepdim=True)).abs().max()) < 1e-4

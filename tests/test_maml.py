@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from srfoundry import maml, meta
+from srfoundry.networks import convolve
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.seeds import generator, redraw
 from tests.closed import reference
@@ -168,3 +169,14 @@ def test_the_net_stays_as_it_was() -> None:
     assert repr(net) == shape
     assert all(value.equal(before[name]) for name, value in net.state_dict().items())
     assert all(value.grad is None for value in net.parameters())
+
+
+def test_grouped_convolutions_equal_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU runs, on a CPU."""
+    net, tasks = small(), draw(3, 2, 2)
+    more = {"rates": rates_of(net), "step_weights": STEPS, "together": 3}
+    slopes, sizes, losses = maml.gradient(net, tasks, **more)
+    monkeypatch.setattr(convolve, "_grouped", lambda x: len(x) > 1)
+    grouped, grouped_sizes, grouped_losses = maml.gradient(net, tasks, **more)
+    assert off(list(grouped.values()), list(slopes.values())) < 1e-12
+    assert off([grouped_sizes, grouped_losses], [sizes, losses]) < 1e-12

@@ -62,6 +62,24 @@ def test_a_son_is_the_reduced_query_reduced_again(tmp_path: Path) -> None:
     assert drawn.support[0].equal(group.pairs(low, torch.tensor([which])))
 
 
+def test_factors_are_learned_along_their_gradient() -> None:
+    """The gradient that Rates takes over is that of the objective in the logarithm of each factor."""
+    net, steps = small().double(), 2
+    drawn = maml.Tasks(*(torch.rand(1, 2, 3, 8, 8, generator=generator(2, i), dtype=torch.float64) for i in range(4)))
+    rates, last = meta.Rates(net).double(), meta.step_weights(steps, 0, how="last")
+
+    def loss(moved: torch.Tensor) -> float:
+        sizes = 0.05 * moved.exp().expand(steps, -1)
+        return float(maml.objective(net, dict(net.named_parameters()), drawn, rates=sizes, step_weights=last)[0])
+
+    sizes = 0.05 * rates.factors().expand(steps, -1)
+    rates.learn(maml.gradient(net, drawn, rates=sizes, step_weights=last)[1], sizes)
+    way = torch.rand(8, generator=generator(3), dtype=torch.float64)
+    slope = (loss(1e-5 * way) - loss(-1e-5 * way)) / 2e-5
+    assert rates.logarithm.grad is not None
+    assert slope == pytest.approx(float((rates.logarithm.grad * way).sum()), rel=1e-3)
+
+
 def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, float]], torch.Tensor]:
     """Pretrain and meta-train a tiny net."""
     net = small(16)
@@ -73,7 +91,7 @@ def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, f
     draw = partial(meta.draw_tasks, patches, groups(), support="son", tasks=2, shots=1, patch=16, device=CPU)
     chosen = {"learn_rates": True, "steps": 3, **more}
     _, factors = meta.metatrain(
-        net, draw, inner_steps=2, inner_rate=0.01, learning_rate=1e-3, schedule="constant", order="second",
+        net, draw, inner_steps=2, inner_rate=0.01, learning_rate=1e-3, schedule="constant", clip=0.5, order="second",
         loss_weights="annealed", checkpoint=folder / "m", **chosen, **common,
     )  # fmt: skip
     return net, curve, factors

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipelines import preset
 from srfoundry import params
@@ -45,6 +46,18 @@ def test_presets_are_good_keep_the_comments_and_are_written_once(root: Path, nam
     }  # fmt: skip
     text = (root / "params.yaml").read_bytes()
     assert preset.apply(names, root) == [] and (root / "params.yaml").read_bytes() == text
+
+
+def keys(name: str) -> set[str]:
+    """The values that a preset sets, as section.key."""
+    made = YAML(typ="safe").load((REPO / "params" / f"{name}.yaml").read_text())
+    return {f"{section}.{key}" for section, values in made.items() for key in values}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_base_sets_all_that_any_preset_sets(base: str) -> None:
+    """So it is what it says, whatever preset came before."""
+    assert not set().union(*(keys(name) for name in [*BASES, *OVERLAYS])) - keys(base)
 
 
 def test_the_paper_is_the_papers(root: Path) -> None:

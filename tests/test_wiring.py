@@ -28,8 +28,8 @@ WATCHING = {
     "src/srfoundry/tracking.py",
 }
 LAYERS = [
-    "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel photograph "
-    "download unpack likeness sources banks",
+    "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel "
+    "photograph download unpack likeness sources banks",
     "degrade enlarge networks",
     "checkpoint dataset prepare testsets fit restore maml blurs sons backproject adaptation validation",
     "zssr meta dual compress blind export tracking registry report",

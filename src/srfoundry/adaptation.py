@@ -180,6 +180,12 @@ def recipe(card: Mapping[str, Any], steps: int | None = None, otherwise: Rates =
     return {"rates": rates, "sons": int(card.get("sons", 1)), "held_out": float(card.get("held_out", 0.0))}
 
 
+def _errors(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str) -> Tensor:
+    with autocast(enlarged.device, precision):
+        restored = functional_call(net, weights, (enlarged,))
+    return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs()
+
+
 def network_input(
     net: nn.Module,
     low: Float[Tensor, "b c h w"],

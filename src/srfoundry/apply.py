@@ -76,6 +76,8 @@ def plan(source: Path, out: Path | None, suffix: str) -> list[Job]:
         target = out or source.with_name(f"{source.stem}_{suffix}.png")
         target = target / f"{source.stem}_{suffix}.png" if target.is_dir() or not target.suffix else target
         jobs = [Job(source, target)]
+    if not jobs:
+        raise FoundryError(f"{source} holds no image outside of the results' own folder; name another place with --out")
     for job in jobs:
         if job.target.resolve() == job.source.resolve():
             raise FoundryError(f"the result would replace its own source {job.source}; name another place with --out")

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry import degrade, enlarge, resize
+from srfoundry.errors import FoundryError
 
 STEPS = 4
 
@@ -32,12 +33,18 @@ def close(
     Raises:
         FoundryError: sizes of images, kernel and scale do not fit each other.
     """
+    if any(-(-big // scale) != small for big, small in zip(restored.shape[-2:], low.shape[-2:], strict=True)):
+        raise FoundryError(
+            f"an image of {tuple(restored.shape[-2:])} is no x{scale} enlargement of one of {tuple(low.shape[-2:])}; "
+            "give the two that belong together"
+        )
     for _ in range(steps):
         error = low - again(restored, kernel, scale, decimation=decimation)
         if how == "bicubic":  # of an image that is no multiple of the scale, too
             correction = resize.cubic(error, scale, size=(restored.shape[-2], restored.shape[-1]))
         else:
             correction = enlarge.enlarge(error, kernel, scale, how=how, decimation=decimation)
+            correction = correction[..., : restored.shape[-2], : restored.shape[-1]]
         restored = (restored + correction).clamp(0, 1)
     return restored
 

@@ -112,7 +112,7 @@ def son(
 ) -> Float[Tensor, "b c h2 w2"]:
     """Degrade a low-resolution image once more, clipped to [0, 1] (MZSR alg. 2); no kernel means MATLAB's bicubic."""
     if kernel is None:
-        return resize.cubic(low, 1 / scale).clamp(0, 1)
+        kernel, decimation = torch.ones(1, 1, 1), "bicubic"
     kernels.check(kernel)
     return degrade(low, kernel, scale, decimation=decimation, noise=noise, rng=rng).clamp(0, 1)
 

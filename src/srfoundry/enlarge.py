@@ -97,7 +97,7 @@ def _solve(kernel: Float[Tensor, "n k k"], scale: int, decimation: degrade.Decim
 
 def _sight(kernel: Float[Tensor, "n k k"], scale: int, decimation: degrade.Decimation) -> Float[Tensor, "n 1 q q"]:
     """The weights with which a low-resolution pixel sees the photograph, around its block's first pixel."""
-    half = kernel.shape[-1] // 2 + (2 * scale if decimation == "bicubic" else 0)
+    half = kernel.shape[-1] // 2 + (2 * scale + scale // 2 if decimation == "bicubic" else 0)
     middle = -(-half // scale) + 2
     spot = torch.zeros(len(kernel), 1, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64)
     spot[..., middle, middle] = 1

@@ -21,7 +21,6 @@ from srfoundry.seeds import generator
 
 Support = Literal["patches", "son"]
 
-CLIP = 0.5  # of the outer gradient's norm: differentiating through inner steps makes rare, huge gradients
 RATE_SPEED = 30.0  # how much faster the logarithms of the step sizes are learned than the weights
 
 
@@ -42,8 +41,9 @@ def draw_tasks(
         support: what a task adapts on, made in either case with the kernel that the network is told, while the query
             pairs are made with the true one: where the two differ, the net learns to adapt in spite of it.
             `patches`: `shots` other patches than the query's (MZSR): the kernel is all that they have in common.
-            `son`: the query's reduced patches as targets of their own reductions, as at test time: image and scale
-            too are what adaptation may learn from. A patch then is a multiple of the scale's square.
+            `son`: the query's reduced patches as targets of their own reductions, as at test time (where these are
+            not rounded to 8 bits): image and scale too are what adaptation may learn from. A patch then is a multiple
+            of the scale's square.
     """
     sets = 2 if support == "patches" else 1
     high = patches.batch(tasks * sets * shots, patch, rng=rng, factors=[1])[1].to(device)
@@ -177,6 +177,7 @@ def metatrain(
     steps: int,
     learning_rate: float,
     schedule: Schedule,
+    clip: float,
     order: maml.Order,
     loss_weights: str,
     seed: int,
@@ -190,6 +191,7 @@ def metatrain(
 
     Args:
         draw: draws a meta-batch with a generator `rng`, see draw_tasks.
+        clip: largest norm of the outer gradient: differentiating through inner steps makes rare, huge ones.
         learn_rates: also train a factor of the inner step size for each weight tensor (Li et al., Meta-SGD, 2017).
 
     Returns:
@@ -215,7 +217,7 @@ def metatrain(
             weight.grad = slope[name]
         if learn_rates:
             rates.learn(sizes_slope, sizes)
-        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimiser.step()
         means = losses.mean(dim=0)
         return {"query_last": means[-1], "query_first": means[0]}

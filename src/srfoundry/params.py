@@ -63,17 +63,20 @@ class Params(Section):
     def _divisible(self) -> "Params":
         """Patches are cut so that a reduction's pixels lie on the photograph's."""
         scale, whole = self.shared.scale, self.model_dump()
+        meta = whole["metatrain"]
+        scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
         odd = [
             f"{section}.{key} {value}"
             for section in ("pretrain", "metatrain", "dual", "search", "prune")
             for key, value in whole[section].items()
-            if key in ("patch", "warmup_patch") and value % scale
+            if key in ("patch", "warmup_patch") and any(value % one for one in scales.get(section, {scale}))
         ]
-        meta = whole["metatrain"]
         if meta["support"] == "son" and meta["patch"] % scale**2:
             odd.append(f"metatrain.patch {meta['patch']} (of the scale's square, for support son)")
         if odd:
             raise ValueError(f"patches must be multiples of shared.scale {scale}, got {', '.join(odd)}; change them")
+        if meta["sons"] > scale**2:
+            raise ValueError(f"metatrain.sons must be 1 to {scale**2} at scale {scale}, got {meta['sons']}")
         return self
 
     def section_hash(self, *names: str) -> str:

@@ -109,12 +109,13 @@ class Metatrain(Section):
     order: Literal["first", "second"]
     loss_weights: Literal["uniform", "annealed", "last"]
     schedule: Literal["cosine", "constant"]
+    clip: Annotated[float, Field(gt=0)]
     enlargement: Literal["bicubic", "linear"]
     decimation: Literal["direct", "bicubic", "both"]
     scales: list[Annotated[float, Field(gt=1, le=8)]]
-    mismatch: Annotated[float, Field(ge=0, le=10)]
+    mismatch: Annotated[float, Field(ge=0, le=1.5)]
     learn_rates: bool
-    rates: Annotated[list[Rate], Field(min_length=1)]
+    rates: Annotated[list[Rate], Field(min_length=10, max_length=10)]
     sons: Count
     held_out: Annotated[float, Field(ge=0, le=0.5)]
 

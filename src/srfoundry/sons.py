@@ -1,5 +1,7 @@
 """What one image teaches: pairs of itself and its reduced copies, its sons, and the part of it that only judges."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -39,7 +41,10 @@ def lattice(height: int, width: int, share: float) -> Bool[Tensor, "h w"]:
     if not share:
         return torch.zeros(height, width, dtype=torch.bool)
     period = round(1 / share)
-    skew = max(1, round(0.38 * period))  # neighbours are held out far from each other
+    # Neighbours are held out far from each other; coprime, so that every column of blocks has its turn.
+    skew = min(
+        (one for one in range(1, period) if math.gcd(one, period) == 1), key=lambda one: abs(one - 0.38 * period)
+    )
     rows, columns = (torch.arange(extent) // BLOCK for extent in (height, width))
     return (rows[:, None] * skew + columns[None, :]) % period == 0
 

@@ -32,8 +32,9 @@ def validate(
     names = patches.photographs()
     for name in names:
         high = patches.image(name)
-        low = patches.image(name, scale)
-        if kernel is not None:
+        if kernel is None:
+            low = patches.image(name, scale)
+        else:
             low = degrade.degrade(high, kernel, scale, decimation=decimation)
             low = images.from_uint8(images.to_uint8(low))
         low, blur = low.to(device), None if kernel is None else kernel.to(device)

@@ -125,6 +125,10 @@ def blind(
 
 def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job, list[str], FoundryError | None]]:
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
+    params.load(settings.params)  # what is wrong for all images is said once
+    checkpoint.read_card(settings.model)
+    if settings.kernel is not None:
+        banks.read(settings.kernel, settings.convention)
     mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
     yield from mapped(partial(_attempt, settings=settings), jobs, "restore")
 
@@ -138,7 +142,16 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
     chosen = params.load(settings.params)
     original = photograph.read(job.source)
     photograph.check_target(original, job.target)
+    stem = job.target.with_name(f"{job.target.stem}_kernel")
+    for written in (stem.with_suffix(".npy"), stem.with_suffix(".png")):
+        for read in (job.source, settings.kernel):
+            if read is not None and read.resolve() == written.resolve():
+                raise FoundryError(
+                    f"the result would replace {read}, which it is made from; name another place with --out"
+                )
     net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
+    if card.arch["name"] != "mzsr":
+        raise FoundryError(f"restore takes a network that adapts (mzsr), got {card.arch['name']} in {settings.model}")
     recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
     low, given = original.image, settings.kernel is not None
     if settings.kernel is not None:
@@ -158,7 +171,6 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
         **recipe,
     )
     photograph.write(images.to_uint8(found.restored), original, job.target)
-    stem = job.target.with_name(f"{job.target.stem}_kernel")
     banks.save(found.kernel[0], stem.with_suffix(".npy"))
     caption = "given kernel" if given else "estimated kernel"
     shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from srfoundry import adaptation, backproject, degrade, seeds, sons
 
-RATE, LEAST = 1e-3, 1e-6  # Adam's, at the start and where training ends
+RATE, LEAST = 1e-3, 9e-6  # Adam's, at the start and where training ends
 LOOK_EVERY, LOOK_BACK = 60, 256  # steps between two looks at the loss's slope, and the steps that it is fitted to
 SLOPE = 1.5  # the rate falls once the loss does so by less than 1 / 1.5 deviations of its slope's estimate
 ALIKE = 1e-3  # of a kernel's largest tap: it counts as the same when turned
@@ -44,7 +44,7 @@ def train(
     Args:
         net: gives the architecture and the enlargement of its input; its weights are neither used nor changed.
         kernel: the blur; None means MATLAB's bicubic.
-        steps: at most; training ends sooner when the rate has fallen below 1e-6.
+        steps: at most; training ends sooner when the rate has fallen below 9e-6.
         seed: of the weights, the crops and the noise; the same seed gives the same weights.
         noise: standard deviation of noise put on the sons.
         crop: pixels a side of the image that train at once, or all of a smaller image.
@@ -64,6 +64,7 @@ def train(
         pairs.append((adaptation.network_input(net, son, kernel, scale, decimation), father))
     adam = torch.optim.Adam(fresh.parameters(), lr=RATE)
     losses: list[float] = []
+    changed = 0
     for step in range(steps):
         enlarged, father = pairs[int(torch.randint(len(pairs), (1,), generator=rng))]
         window = _crop(father, crop, rng)
@@ -73,7 +74,8 @@ def train(
         adam.step()
         losses.append(float(loss.detach()))
         log(step, losses[-1])
-        if (step + 1) % LOOK_EVERY == 0 and stands_still(losses[-LOOK_BACK:]):
+        if (step + 1) % LOOK_EVERY == 0 and stands_still(losses[changed:][-LOOK_BACK:]):
+            changed = step + 1
             adam.param_groups[0]["lr"] /= 10
             if adam.param_groups[0]["lr"] < LEAST:
                 break

@@ -155,7 +155,7 @@ def _takes(conv: nn.Conv2d) -> bool:
 def _convolve(x: Images, w: Kernels, b: Float[Tensor, "t o"] | None, layout: Layout) -> Images:
     """One grouped convolution on a GPU; on a CPU, where those are slow, one plain convolution a task."""
     tasks, rest = len(x), (layout.stride, layout.padding, layout.dilation, False, [0, 0])
-    if x.device.type == "cuda" and tasks > 1:
+    if _grouped(x):
         bias = None if b is None else b.flatten()
         y = torch.ops.aten.convolution(_side_by_side(x), w.flatten(0, 1), bias, *rest, layout.groups * tasks)
         return _apart(y, tasks)
@@ -173,7 +173,7 @@ def _slopes(
     """Gradients with respect to x, w and b; x is only its shape if w's is not wanted, and w if x's is not."""
     tasks, rest = len(x), (layout.stride, layout.padding, layout.dilation, False, [0, 0])
     backward = torch.ops.aten.convolution_backward
-    if x.device.type == "cuda" and tasks > 1:
+    if _grouped(x):
         gx, gw, gb = backward(
             _side_by_side(g), _side_by_side(x), w.flatten(0, 1), [g.shape[2] * tasks], *rest,
             layout.groups * tasks, wanted,
@@ -187,6 +187,10 @@ def _slopes(
     return tuple(
         _stack(list(parts)) if want else None for parts, want in zip(zip(*each, strict=True), wanted, strict=True)
     )
+
+
+def _grouped(x: Images) -> bool:
+    return x.device.type == "cuda" and len(x) > 1
 
 
 def _last(image: Tensor) -> Tensor:
