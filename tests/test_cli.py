@@ -26,9 +26,9 @@ from srfoundry import (
     export,
     images,
     kernels,
-    params,
     resize,
     restore,
+    sections,
     seeds,
     zeroshot,
 )
@@ -239,7 +239,7 @@ def test_degrade_writes_the_kernel_that_it_used(folder: Path, convention: str) -
 
 
 def test_lists_of_the_help_are_the_librarys() -> None:
-    assert set(cli.FAMILIES) == set(kernels.FAMILIES) == set(params.Bank.model_fields)
+    assert set(cli.FAMILIES) == set(kernels.FAMILIES) == set(sections.Bank.model_fields)
     assert set(cli.CONVENTIONS) == set(conventions.CONVENTIONS)
 
 

@@ -70,7 +70,8 @@ def test_factors_are_learned_along_their_gradient() -> None:
 
     def loss(moved: torch.Tensor) -> float:
         sizes = 0.05 * moved.exp().expand(steps, -1)
-        return float(maml.objective(net, dict(net.named_parameters()), drawn, rates=sizes, step_weights=last)[0])
+        weights: maml.Weights = dict(net.named_parameters())
+        return float(maml.objective(net, weights, drawn, rates=sizes, step_weights=last)[0].detach())
 
     sizes = 0.05 * rates.factors().expand(steps, -1)
     rates.learn(maml.gradient(net, drawn, rates=sizes, step_weights=last)[1], sizes)
