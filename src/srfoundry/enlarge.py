@@ -19,7 +19,7 @@ from srfoundry import degrade, kernels, resize
 How = Literal["bicubic", "linear"]
 
 RADIUS = 5  # low-resolution pixels that a filter looks to each side
-ROUGHNESS = 1.0  # h, between 0 and 2; chosen on training photographs, and hardly matters
+ROUGHNESS = 1.0  # h, between 0 and 2; chosen on validation photographs, and hardly matters
 NOISE = 3e-4  # variance of a low-resolution pixel's error in units of the variogram at one pixel; chosen likewise
 LEVEL = 1e4  # variance of an image's mean in the same units: so large that a filter's taps sum to one
 AT_ONCE = 128  # kernels whose filters are solved together
