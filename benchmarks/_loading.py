@@ -22,7 +22,8 @@ from torch import Tensor
 
 from srfoundry import dual, images, meta
 from srfoundry.dataset import Patches
-from srfoundry.networks.drn import DRN, DualNets, start_at_bicubic
+from srfoundry.networks.drn import DRN, start_at_bicubic
+from srfoundry.networks.duals import DualNets
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.networks.units import channels_last
 from srfoundry.parallel import threads

@@ -5,27 +5,41 @@ from pipelines.stage import Stage, main
 
 def dual(stage: Stage) -> None:
     """Train the dual-regression network on bicubic pairs (DRN): primal and dual nets, the closed-loop loss."""
+    from collections.abc import Callable
     from functools import partial
+    from typing import Any
 
     from srfoundry import checkpoint
     from srfoundry.dataset import Patches
     from srfoundry.dual import loss_of, train, validate
-    from srfoundry.networks.drn import DRN, DualNets, start_at_bicubic
+    from srfoundry.networks import drn, edsr, swinir
     from srfoundry.networks.units import channels_last
+    from srfoundry.pairs import lone
     from srfoundry.seeds import generator, redraw
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
-    net = DRN(scale=scale, blocks=chosen.blocks, width=chosen.width)
-    duals = DualNets(scale=scale, width=chosen.dual_width).to(device)
+    size = {"depths": [6] * chosen.blocks} if chosen.network == "swinir" else {"blocks": chosen.blocks}
+    arch = {"name": chosen.network, "scale": scale, "width": chosen.width, **size}
+    dual_kind = "drn_duals" if chosen.network == "drn" else "straight_dual"
+    dual_arch = {"name": dual_kind, "scale": scale, "width": chosen.dual_width}
+    net, duals = (
+        checkpoint.ARCHITECTURES[each["name"]](**{key: value for key, value in each.items() if key != "name"})
+        for each in (arch, dual_arch)
+    )
     redraw(net, generator(stage.seed, "dual", "net"))
     redraw(duals, generator(stage.seed, "dual", "duals"))
-    start_at_bicubic(net)
-    net = channels_last(net, device)
-    loss = loss_of(duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
+    starts: dict[str, Callable[[Any], None]] = {
+        "drn": drn.start_at_bicubic,
+        "edsr": edsr.start_at_bicubic,
+        "swinir": swinir.start_at_bicubic,
+    }
+    starts[chosen.network](net)
+    net, duals = channels_last(net, device), duals.to(device)
+    alone = chosen.unpaired_share > 0
     history = train(
         net,
         duals,
-        loss,
+        loss_of(duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision),
         Patches.open(stage.input("data/synthesize/train")),
         steps=chosen.steps,
         batch=chosen.batch,
@@ -35,6 +49,11 @@ def dual(stage: Stage) -> None:
         warmup=chosen.warmup,
         average=chosen.average,
         clip=chosen.clip,
+        restarts=chosen.restarts,
+        skip=chosen.skip,
+        unpaired=lone(stage.root / chosen.unpaired, chosen.patch // scale) if alone else [],
+        unpaired_share=chosen.unpaired_share,
+        fused=True,
         seed=stage.seed,
         stage=stage.name,
         checkpoint=stage.checkpoint,
@@ -48,10 +67,8 @@ def dual(stage: Stage) -> None:
         "loss": history[-1]["total"] if history else 0.0,
     }
     save = partial(checkpoint.save, scale=scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
-    arch = {"name": "drn", "scale": scale, "blocks": chosen.blocks, "width": chosen.width}
     save(stage.output("models/dual.safetensors"), net, arch=arch, metrics=scores)
-    arch = {"name": "drn_duals", "scale": scale, "width": chosen.dual_width}
-    save(stage.output("models/dual_nets.safetensors"), duals, arch=arch)
+    save(stage.output("models/dual_nets.safetensors"), duals, arch=dual_arch)
     stage.curve(history)
     stage.metrics(scores)
 

@@ -14,10 +14,15 @@ SHOWN["aniso"] = SHOWN["gauss20"]
 
 def evaluate(stage: Stage) -> None:
     """Score every model on the held-out photographs: PSNR and SSIM on Y, border cropped by the scale."""
+    from copy import deepcopy
+
+    from torch import zeros
+
     from srfoundry import adaptation, checkpoint, images, metrics, report
-    from srfoundry.networks.units import channels_last
+    from srfoundry.compress.picture import family_picture
+    from srfoundry.networks.units import channels_last, multiplications
     from srfoundry.progress import track
-    from srfoundry.trials import FIXED, NETS, trials
+    from srfoundry.trials import FAMILY, FIXED, NETS, trials
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(checkpoint.load(path)[0], stage.device) for name, path in paths.items()}
@@ -47,11 +52,18 @@ def evaluate(stage: Stage) -> None:
     points = {name: (float(sizes[name]), means["bicubic"][name]["psnr_y"]) for name in ("pretrain", "dual", "pruned")}
     report.scatter(picture, points, "held-out photographs, bicubic")
     stage.picture("psnr over parameters", picture)
+    low = zeros(1, 3, 96, 96, device="meta")
+    macs = {name: multiplications(deepcopy(nets[net]).to("meta"), low) for name, net in FAMILY.items()}
+    picture = stage.output("results/evaluate/pictures/family.png")
+    costs = {"parameters, K": {name: sizes[name] / 1e3 for name in FAMILY}}
+    costs["multiply-adds at 96x96, G"] = {name: count / 1e9 for name, count in macs.items()}
+    family_picture(picture, {name: means["bicubic"][name]["psnr_y"] for name in FAMILY}, costs)
+    stage.picture("family", picture)
     photographs = {
         test: {name: {photograph: row["psnr_y"] for photograph, row in rows.items()} for name, rows in methods.items()}
         for test, methods in table.items()
     }
-    stage.metrics({**means, "photographs": photographs, "parameters": sizes})
+    stage.metrics({**means, "photographs": photographs, "parameters": sizes, "macs_96x96": macs})
 
 
 def _kernels(stage: Stage, test: str, name: str) -> "dict[str, Tensor | None]":

@@ -1,22 +1,25 @@
-"""The pruned network becomes an ONNX file with a card, proven equal to PyTorch, and a version in the registry."""
+"""The family of networks become ONNX files with cards, proven equal to PyTorch; the pruned ones are registered."""
 
 import json
 
 from pipelines.stage import Stage, main
 
+ALIASES = {"pruned": "champion", "pruned50": "p50", "pruned70": "p70"}  # which name in the registry each member has
+
 
 def export(stage: Stage) -> None:
-    """Export to ONNX with free height and width, compare with PyTorch, register; champion is never worse."""
+    """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
     from hashlib import md5
 
     from srfoundry import checkpoint, registry
     from srfoundry.export import describe, read_proto, write
+    from srfoundry.trials import FAMILY
 
     chosen = stage.params.export
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     figures = {}
-    for name, trained in (("pruned", "prune"), ("dual", "dual")):
+    for name, trained in FAMILY.items():
         net, made = checkpoint.load(stage.input(f"models/{trained}.safetensors"))
         held_out = {"held_out.bicubic": scores[name]}
         card = describe(
@@ -31,18 +34,22 @@ def export(stage: Stage) -> None:
             "overlap": card.overlap,
         }
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
-    path = stage.output("exports/pruned.onnx")
-    registered = registry.register(
-        read_proto(path),
-        name=chosen.registered_model,
-        md5=md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
-        metric=f"x{stage.scale} bicubic.pruned.psnr_y",
-        value=scores["pruned"]["psnr_y"],
-        tags={"scale": str(stage.scale), "params.hash": stage.params.section_hash("export"), "data.md5": data_hash},
-        run_id=None if stage.run is None else stage.run.id,
-    )
-    if stage.run is not None:  # never into metrics.json: the registry's state is no function of the inputs
-        stage.run.tag("registered", f"version {registered.version}, {registered.alias}")
+    told = {"scale": str(stage.scale), "params.hash": stage.params.section_hash("export"), "data.md5": data_hash}
+    for name, alias in ALIASES.items():
+        path = stage.output(f"exports/{name}.onnx")
+        registered = registry.register(
+            read_proto(path),
+            name=chosen.registered_model,
+            md5=md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
+            metric=f"x{stage.scale} bicubic.{name}.psnr_y",
+            value=scores[name]["psnr_y"],
+            tags={**told, "member": name, "parameters": str(figures[name]["parameters"])},
+            run_id=None if stage.run is None else stage.run.id,
+            alias=alias,
+        )
+        if stage.run is not None:  # never into metrics.json: the registry's state is no function of the inputs
+            key = "registered" if name == "pruned" else f"registered.{name}"
+            stage.run.tag(key, f"version {registered.version}, {registered.alias}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""dvc.yaml read as a graph, so that stages, the factory and the tests share one truth about order and inputs."""
+"""dvc.yaml read as a graph, so that stages, the factory and the tests share one truth about order and inputs.
+
+A stage with a matrix is several, named as DVC names them: compress@50, compress@70 for `matrix: {percent: [50, 70]}`.
+"""
 
 import hashlib
 import re
 from graphlib import TopologicalSorter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,11 @@ class Graph:
     def __init__(self, root: Path) -> None:
         self.root = root
         values = _read(root / "params.yaml")
-        self.stages: dict[str, dict[str, Any]] = _filled(_read(root / "dvc.yaml").get("stages", {}), values)
+        self.stages: dict[str, dict[str, Any]] = {
+            name: _filled(stage, values | {"item": item})
+            for above, stage in (_read(root / "dvc.yaml").get("stages") or {}).items()
+            for name, item in _items(above, _filled(stage.get("matrix", {}), values))
+        }
         self.lock: dict[str, dict[str, Any]] = _read(root / "dvc.lock").get("stages", {})
 
     def inputs(self, name: str) -> list[str]:
@@ -27,7 +35,12 @@ class Graph:
     def sections(self, name: str) -> list[str]:
         """Sections of params.yaml that the stage reads, whole or in part, its own first and `shared` left out."""
         listed = [str(entry).split(".")[0] for entry in self.stages.get(name, {}).get("params", [])]
-        return [section for section in dict.fromkeys([name, *listed]) if section != "shared"]
+        return [section for section in dict.fromkeys([section_of(name), *listed]) if section != "shared"]
+
+    def matrix(self, function: str) -> dict[str, list[str]]:
+        """The values of each key of a stage's matrix, as DVC puts them into names; empty for a stage without one."""
+        stage = next((stage for name, stage in self.stages.items() if section_of(name) == function), {})
+        return {str(key): [str(value) for value in values] for key, values in stage.get("matrix", {}).items()}
 
     def outputs(self, name: str) -> list[str]:
         """Paths that the stage writes: outs, metrics and plots."""
@@ -72,6 +85,26 @@ class Graph:
         return {path: written.get(path) or _hash(self.root / path) for path in self.inputs(name)}
 
 
+def section_of(name: str) -> str:
+    """The section of params.yaml that a stage has for its own: its name without the matrix's value."""
+    return name.partition("@")[0]
+
+
+def folder_of(name: str) -> str:
+    """The folder under results/ of a stage: compress/50 for compress@50."""
+    return name.replace("@", "/")
+
+
+def _items(name: str, matrix: dict[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The names and values of a stage's matrix; the name alone where there is none."""
+    if not matrix:
+        return [(name, {})]
+    return [
+        (f"{name}@{'-'.join(map(str, values))}", dict(zip(matrix, values, strict=True)))
+        for values in product(*matrix.values())
+    ]
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
@@ -81,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _filled(part: Any, values: dict[str, Any]) -> Any:
     """Put params.yaml's values for `${section.key}`, as DVC does."""
     if isinstance(part, dict):
-        return {key: _filled(item, values) for key, item in part.items()}
+        return {_filled(key, values): _filled(item, values) for key, item in part.items()}
     if isinstance(part, list):
         return [_filled(item, values) for item in part]
     if not isinstance(part, str):

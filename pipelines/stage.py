@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import server
-from pipelines.graph import Graph
+from pipelines.graph import Graph, folder_of, section_of
 from pipelines.watch import mark_dead_runs, process_tag, shown, tracked
 from srfoundry import params as params_file
 from srfoundry.errors import FoundryError
@@ -35,13 +35,14 @@ class Stage:
     """One stage at work in the folder of one dvc.yaml: where it reads and writes, and how it says how it goes."""
 
     def __init__(self, name: str, root: Path, params: Params, run: "StageRun | None" = None) -> None:
-        self.name = name
+        self.name = name  # as dvc.yaml has it, compress@50 for one of a matrix
+        self.section, _, self.item = name.partition("@")
         self.root = root
         self.params = params
         self.seed = params.shared.seed
         self.scale = params.shared.scale
         self.precision = params.shared.precision
-        self.results = root / "results" / name
+        self.results = root / "results" / folder_of(name)
         self.checkpoint = root / ".ckpt" / f"{name}.pt"
         self.run = run
         self._graph = Graph(root)
@@ -98,14 +99,14 @@ class Stage:
             FoundryError: a number is not finite.
         """
         rounded = _rounded(values, self.name)
-        path = self.output(f"results/{self.name}/metrics.json")
+        path = self.output(f"results/{folder_of(self.name)}/metrics.json")
         path.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n")
         if self.run is not None:
             self.run.metrics(rounded, path)
 
     def curve(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write results/<stage>/curves.csv and curves.png; each row has `step` and the values at that step."""
-        path = self.output(f"results/{self.name}/curves.csv")
+        path = self.output(f"results/{folder_of(self.name)}/curves.csv")
         names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
         with path.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -131,8 +132,10 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     """Run a stage as DVC's command: params first, one writer a stage, a Prefect flow run and an MLflow run.
 
     Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours."""
-    options = _parser(function).parse_args(arguments)
-    name, root = function.__name__, Path.cwd()
+    root = Path.cwd()
+    options = _parser(function, root).parse_args(arguments)
+    items = [str(getattr(options, key)) for key in Graph(root).matrix(function.__name__)]
+    name = "@".join([function.__name__, *(["-".join(items)] if items else [])])
     server.prepare_environment(root)
     if "DVC_STAGE" in os.environ:
         server.die_with_parent()
@@ -182,25 +185,28 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
     shutil.rmtree(stage.checkpoint.with_suffix(""), ignore_errors=True)  # where a stage keeps several
 
 
-def _parser(function: Callable[[Stage], None]) -> argparse.ArgumentParser:
-    name = function.__name__
-    graph = Graph(Path.cwd())
+def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentParser:
+    graph = Graph(root)
+    matrix = graph.matrix(function.__name__)
+    name = next((each for each in graph.stages if section_of(each) == function.__name__), function.__name__)
     lines = [
         inspect.getdoc(function) or name,
         "",
         f"reads    {', '.join(filter(graph.writer, graph.inputs(name))) or 'the photographs'}",
-        f"writes   {', '.join(graph.outputs(name)) or f'results/{name}/'}",
+        f"writes   {', '.join(graph.outputs(name)) or f'results/{folder_of(name)}/'}",
         f"values   params.yaml, sections shared, {', '.join(graph.sections(name))}",
         f"resumes  .ckpt/{name}.pt or .ckpt/{name}/, written as it goes, gone when it is done",
         "",
         f"Usually run by `dvc repro {name}`, which runs what it needs first and skips what is up to date.",
     ]
     parser = argparse.ArgumentParser(
-        prog=f"python -m pipelines.{name}",
+        prog=f"python -m pipelines.{function.__name__}",
         description="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="another params file, to try things")
+    for key, values in matrix.items():
+        parser.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")
     return parser
 
 

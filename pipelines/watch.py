@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import server
-from pipelines.graph import Graph
+from pipelines.graph import Graph, folder_of, section_of
 from srfoundry.errors import FoundryError
 from srfoundry.params import Params
 
@@ -31,7 +31,7 @@ def tracked(
     tags = {
         **git_state(root),
         **{f"dvc.dep.{path}": md5 for path, md5 in digests.items()},
-        "params.hash": params.section_hash(name),
+        "params.hash": params.section_hash(section_of(name)),
         "prefect.flow_run_id": flow_run_id,
         "process.host": f"{platform.node()}:{root}",
     }
@@ -43,7 +43,7 @@ def tracked(
         parent = tracker.parent(pipeline, common)
         run = tracker.stage(name, parent=parent, key=key, params=shown(params, name), tags=tags)
         for other in Graph(root).ancestors(name):  # those that DVC restored left no run under this parent
-            results = root / "results" / other
+            results = root / "results" / folder_of(other)
             tracker.mirror(other, parent=parent, results=results, params=shown(params, other), tags=common)
     status = "FAILED"
     try:
@@ -61,7 +61,7 @@ def tracked(
 def shown(params: Params, name: str) -> dict[str, Any]:
     """The values that a stage reads, as people see them in Prefect and MLflow."""
     whole = params.model_dump(mode="json")
-    return {"shared": whole["shared"], name: whole.get(name, {})}
+    return {"shared": whole["shared"], section_of(name): whole.get(section_of(name), {})}
 
 
 def process_tag() -> str:

@@ -8,6 +8,8 @@ from typing import Any
 FIGURES = [
     ("dual over bicubic, dB", "evaluate", "bicubic.dual.gain_db"),
     ("pruned over bicubic, dB", "evaluate", "bicubic.pruned.gain_db"),
+    ("pruned by 50 % over bicubic, dB", "evaluate", "bicubic.pruned50.gain_db"),
+    ("pruned by 70 % over bicubic, dB", "evaluate", "bicubic.pruned70.gain_db"),
     ("parameters removed", "prune", "removed_fraction"),
     ("MZSR, 10 steps, true kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_true.gain_db"),
     ("MZSR, 10 steps, estimated kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_estimated.gain_db"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from srfoundry import images, prepare, sources
 from srfoundry.dataset import Patches
-from srfoundry.networks.drn import DRN, DualNets, MeanShift, start_at_bicubic
+from srfoundry.networks.drn import DRN, MeanShift, start_at_bicubic
+from srfoundry.networks.duals import DualNets
 from srfoundry.parallel import threads
 from srfoundry.seeds import generator, redraw
 from tests.conftest import golden

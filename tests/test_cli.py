@@ -371,7 +371,7 @@ def test_help_is_quick_and_teaches() -> None:
     assert time.monotonic() - began < 20  # a hang, not a speed: what is imported decides that
 
 
-@pytest.mark.parametrize("command", ["upscale", "restore", "degrade", "compare", "models", "info"])
+@pytest.mark.parametrize("command", ["upscale", "restore", "degrade", "compare", "import", "models", "info"])
 def test_every_command_explains_itself(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
         run(command, "--help")

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional
 
 from srfoundry.dual import closed_loop
-from srfoundry.networks.drn import DRN, DualNets, Enlarge, inner_widths, reductions, start_at_bicubic
-from srfoundry.networks.units import convolution, multiplications, parameters_at, widths_of
+from srfoundry.networks.drn import DRN, Enlarge, inner_widths, reductions, start_at_bicubic
+from srfoundry.networks.duals import DualNets, StraightDual
+from srfoundry.networks.units import end_of, multiplications, parameters_at, widths_of
 from srfoundry.seeds import generator, redraw
 from tests.closed import count, fill, reference
 
@@ -21,6 +22,7 @@ def test_parameters_as_published(scale: int, blocks: int, width: int, parameters
 
 def test_dual_nets_are_small_and_apart() -> None:
     assert count(DualNets(scale=4, width=16)) == 1728
+    assert [count(StraightDual(scale=scale)) for scale in (2, 3, 4)] == [864, 864, 3168]
     assert not any("dual" in name for name, _ in DRN(scale=2, blocks=1, width=8).named_parameters())
 
 
@@ -36,6 +38,52 @@ def test_pruned_counts_match_the_notes(kept: int, widths: list[int]) -> None:
     dense = DRN(scale=4, blocks=30, width=16)
     pruned = DRN(scale=4, blocks=30, width=16, inner=widths)
     assert count(pruned) == kept == parameters_at(dense, dense.units(), widths)
+
+
+Many = tuple[tuple[int, int], ...]  # (width, how many blocks of an up phase have it)
+PUBLISHED: dict[str, tuple[int, list[int], list[int], list[Many]]] = {  # of DRC: scale, downs, shuffles, blocks
+    "x4 30": (4, [12, 20], [40, 44], [((36, 8), (40, 12), (44, 10)), ((36, 1), (40, 11), (44, 18))]),
+    "x4 50": (4, [4, 8], [28, 32], [((16, 1), (24, 5), (28, 11), (32, 13)), ((28, 5), (32, 25))]),
+    "x4 70": (4, [4, 8], [20, 20], [((12, 1), (16, 13), (20, 16)), ((16, 7), (20, 23))]),
+    "x8 30": (
+        8,
+        [4, 12, 20],
+        [44, 44, 20],
+        [((32, 1), (36, 4), (40, 10), (44, 15)), ((36, 4), (40, 10), (44, 16)), ((16, 9), (20, 21))],
+    ),
+    "x8 50": (
+        8,
+        [4, 8, 16],
+        [24, 32, 16],
+        [((24, 4), (28, 9), (32, 17)), ((24, 2), (28, 11), (32, 17)), ((12, 5), (16, 25))],
+    ),
+    "x8 70": (
+        8,
+        [4, 8, 16],
+        [16, 20, 8],
+        [((12, 1), (16, 9), (20, 20)), ((16, 11), (20, 19)), ((4, 4), (8, 26))],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "parameters"),
+    [
+        ("x4 30", 2592, 3_116_637),
+        ("x4 50", 1872, 2_267_417),
+        ("x4 70", 1164, 1_427_545),
+        ("x8 30", 3192, 3_490_832),
+        ("x8 50", 2352, 2_548_420),
+        ("x8 70", 1408, 1_572_288),
+    ],
+)
+def test_published_widths_give_the_published_counts(name: str, total: int, parameters: int) -> None:
+    scale, widths, spreads, phases = PUBLISHED[name]
+    for blocks, spread in zip(phases, spreads, strict=True):
+        widths = [*widths, *(width for width, times in blocks for _ in range(times)), spread]
+    net = DRN(scale=scale, blocks=30, width=32 // scale * 2, inner=widths)
+    assert sum(widths) == total and count(net) == parameters
+    assert widths_of(net, net.units()) == widths
 
 
 @pytest.mark.parametrize(("scale", "blocks", "width"), [(4, 2, 16), (8, 1, 8)])
@@ -102,6 +150,16 @@ def test_three_is_one_phase() -> None:
     assert parameters_at(net, net.units(), [4, 8, 8, 12]) == count(DRN(scale=3, blocks=2, width=8, inner=[4, 8, 8, 12]))
 
 
+@pytest.mark.parametrize(("scale", "low"), [(2, (7, 5)), (3, (7, 5)), (4, (6, 4)), (8, (2, 3))])
+def test_a_straight_dual_looks_at_the_last_image(scale: int, low: tuple[int, int]) -> None:
+    dual = StraightDual(scale=scale, width=4)
+    redraw(dual, generator(0, "dual"))
+    high = torch.rand(2, 3, scale * low[0], scale * low[1], generator=generator(0, "high"))
+    (mapped,) = dual([torch.zeros(1), high])
+    assert tuple(mapped.shape) == (2, 3, *low)
+    torch.testing.assert_close(dual([255 * high])[0], 255 * mapped, atol=1e-4, rtol=1e-5)
+
+
 def test_reductions_are_the_sizes_on_the_way() -> None:
     assert [reductions(scale) for scale in (2, 3, 4, 8)] == [[1, 2], [1, 3], [1, 2, 4], [1, 2, 4, 8]]
 
@@ -129,7 +187,7 @@ def test_rejects_what_it_cannot_be() -> None:
     with pytest.raises(ValueError, match="inner must list 3"):
         DRN(scale=2, blocks=1, width=8, inner=[8])
     with pytest.raises(TypeError, match="plain convolutions"):
-        convolution(DRN(scale=2, blocks=1, width=8), "ups.0")
+        end_of(DRN(scale=2, blocks=1, width=8), "ups.0")
 
 
 @pytest.mark.parametrize(("blocks", "width", "billions"), [(30, 16, 109.92), (40, 20, 224.76)])

@@ -11,6 +11,7 @@ from srfoundry import checkpoint, resize
 from srfoundry.dataset import Patches
 from srfoundry.dual import closed_loop, draw, loss_of, reopen, targets, train, validate
 from srfoundry.errors import Diverged, FoundryError
+from srfoundry.fit import cosine
 from srfoundry.networks.drn import DRN
 from srfoundry.seeds import generator, redraw
 from tests.closed import CPU, nets, photographs
@@ -81,7 +82,33 @@ def test_the_dual_term_trains_the_primal(tmp_path: Path) -> None:
     assert net.head.weight.grad is not None and float(net.head.weight.grad.abs().max()) > 0
 
 
-def test_weight_zero_is_plain_training(tmp_path: Path) -> None:
+def test_weight_zero_is_plain_training_to_the_bit(tmp_path: Path) -> None:
+    """The same net from a loop that knows nothing of dual nets, of this module or of the averaging."""
+    patches = photographs(tmp_path / "set")
+    trained, _ = nets()
+    _, duals = nets()
+    loss = loss_of(duals, scale=2, weight=0.0, device=CPU, precision="float32")
+    train(
+        trained, duals, loss, patches, steps=5, batch=2, patch=16, octave=0.5, learning_rate=1e-3, warmup=1,
+        average=0.0, clip=1.0, seed=1, stage="dual", checkpoint=tmp_path / "dual.pt", key="k", log=lambda *_: None,
+    )  # fmt: skip
+    plain, _ = nets()
+    weights = [weight for weight in plain.parameters() if weight.requires_grad]
+    adam = torch.optim.Adam(weights, betas=(0.9, 0.99))
+    for index in range(5):
+        batch = draw(patches, count=2, patch=16, scale=2, octave=0.5, rng=generator(1, "dual", index))
+        adam.param_groups[0]["lr"] = cosine(index, 5, 1e-3, warmup=1)
+        low = plain.prepare(batch[2]).contiguous(memory_format=torch.channels_last)
+        images = [plain.paint(features, k) for k, features in enumerate(plain.trunk(low))]
+        gaps = [(image - target).abs().mean() for image, target in zip(images, (batch[2], batch[1]), strict=True)]
+        adam.zero_grad()
+        torch.stack(gaps).sum().backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        adam.step()
+    assert same(trained, plain)
+
+
+def test_weight_zero_is_the_plain_loss(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
     net, duals = nets()
     batch = patches.batch(2, 16, rng=generator(1, "batch"))
@@ -134,6 +161,6 @@ def test_reopening_checks_the_kind_of_network(tmp_path: Path) -> None:
     save(tmp_path / "primal", net, arch={"name": "drn", "scale": 2, "blocks": 1, "width": 8})
     save(tmp_path / "duals", duals, arch={"name": "drn_duals", "scale": 2, "width": 8})
     loaded, _, card = reopen(tmp_path / "primal", tmp_path / "duals", CPU)
-    assert same(loaded, net) and card.multiple_of == 1
-    with pytest.raises(FoundryError, match="must hold a DualNets, got DRN"):
+    assert isinstance(loaded, DRN) and same(loaded, net) and card.multiple_of == 1
+    with pytest.raises(FoundryError, match="must hold a DualNets or .*, got DRN"):
         reopen(tmp_path / "primal", tmp_path / "primal", CPU)

@@ -1,19 +1,22 @@
 """Greedy selection and surgery: the released code's sixty choices, exact thinning, a NaN guard, a resumable stage."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from srfoundry.compress.picture import widths_picture
+from srfoundry.compress.picture import family_picture, widths_picture
 from srfoundry.compress.prune import select, select_unit
 from srfoundry.dual import loss_of
 from srfoundry.errors import Diverged
-from srfoundry.networks.drn import DRN, DualNets
-from srfoundry.networks.units import largest, thin, widths_of
+from srfoundry.networks.drn import DRN
+from srfoundry.networks.duals import DualNets
+from srfoundry.networks.units import largest, masked, thin, widths_of
 from srfoundry.seeds import generator
 from tests.closed import CPU, nets, photographs, reference
+from tests.stub import Attentive, attentive
 
 AUTHORS = {  # their module names, as in the golden file, and ours
     "sub_mean": "subtract",
@@ -140,8 +143,63 @@ def test_hopeless_divergence_stops(tmp_path: Path) -> None:
         choose(tmp_path, rate=1e38)
 
 
-def test_picture_is_the_same_every_time(tmp_path: Path) -> None:
+def attentive_choice(folder: Path, net: Attentive, dense: Attentive, stop: int | None = None) -> list[Tensor]:
+    patches = photographs(folder / "set")
+    batches = [patches.batch(2, 16, rng=generator(1, "batch", i)) for i in range(2)]
+
+    def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        return {"total": (net(batch[2]) - batch[1]).abs().mean()}
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    return select(
+        net, dense, net.units(), [2, 5, 4], batches, loss, per_round=2, rate=1e-3,
+        feature_weight=1.0, checkpoint=folder / "prune.pt", key="k", log=log,
+    )[0]  # fmt: skip
+
+
+def test_attention_and_perceptron_are_selected_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads tied, and the sparse net with its queries masked is the thinned one; resumes to the same choice."""
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    dense, sparse = attentive(), attentive()
+    kept = attentive_choice(tmp_path / "whole", sparse, dense)
+    assert [len(channels) for channels in kept] == [2, 5, 4]
+    columns = sparse.proj.weight.detach().abs().sum(dim=0).reshape(2, 4)
+    assert [row.nonzero()[:, 0].tolist() for row in columns] == [kept[0].tolist()] * 2
+    low = torch.rand(1, 3, 6, 5, generator=generator(1, "low"))
+    flags = torch.zeros(4)
+    flags[kept[0]] = 1
+    with masked(sparse, sparse.units()[:1], [lambda: flags], gates_only=True), torch.no_grad():
+        wanted = sparse(low)
+    torch.testing.assert_close(thin(sparse, sparse.units(), kept)(low), wanted, atol=2e-6, rtol=0)
+    with pytest.raises(KeyboardInterrupt):
+        attentive_choice(tmp_path / "cut", attentive(), dense, stop=1)
+    again = attentive()
+    assert all(torch.equal(a, b) for a, b in zip(kept, attentive_choice(tmp_path / "cut", again, dense), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), sparse.parameters(), strict=True))
+
+
+def test_selection_may_start_from_other_weights(tmp_path: Path) -> None:
+    """The channels keep the starting net's weights; the dense one says only which features are wanted."""
+    dense, other = attentive(), attentive()
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight *= 1.01
+    first = {name: value.detach().clone() for name, value in other.named_parameters()}
+    kept = attentive_choice(tmp_path, other, dense)
+    assert torch.equal(other.fc1.weight, first["fc1.weight"])
+    moved = (other.fc2.weight - first["fc2.weight"]).detach()[:, kept[1]].abs().max()
+    assert 0 < float(moved) < 0.005 * float(first["fc2.weight"].abs().max())
+
+
+def test_pictures_are_the_same_every_time(tmp_path: Path) -> None:
     for name in ("one", "two"):
         rows = [{"step": 1.0, "removed": 0.1}, {"step": 2.0, "removed": 0.3}]
         widths_picture(tmp_path / name / "w.png", ["a", "b"], [8, 8], [4, 8], rows, 0.3)
-    assert (tmp_path / "one" / "w.png").read_bytes() == (tmp_path / "two" / "w.png").read_bytes()
+        psnr = {"dense": 31.0, "small": 30.9}
+        costs = {"parameters, K": {"dense": 100.0, "small": 50.0}, "time, ms": {"dense": 9.0, "small": 6.0}}
+        family_picture(tmp_path / name / "f.png", psnr, costs)
+    for file in ("w.png", "f.png"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

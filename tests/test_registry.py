@@ -31,9 +31,9 @@ def _model(weight: float) -> tuple[Any, str]:
     return proto, hashlib.md5(proto.SerializeToString(deterministic=True), usedforsecurity=False).hexdigest()
 
 
-def _register(weight: float, value: float, metric: str = "psnr") -> registry.Registered:
+def _register(weight: float, value: float, metric: str = "psnr", alias: str = "champion") -> registry.Registered:
     proto, md5 = _model(weight)
-    return registry.register(proto, name=NAME, md5=md5, metric=metric, value=value, tags={"scale": "2"})
+    return registry.register(proto, name=NAME, md5=md5, metric=metric, value=value, tags={"scale": "2"}, alias=alias)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +54,16 @@ def test_champion_moves_only_to_what_is_no_worse() -> None:
     assert _champion() == "3"
     assert _register(4.0, 1.0, metric="other") == registry.Registered("4", "champion", True)
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 4
+
+
+def test_members_of_a_family_have_aliases_of_their_own() -> None:
+    """A smaller member competes with its like only."""
+    _register(1.0, 30.0)
+    assert _register(2.0, 29.0, alias="p50") == registry.Registered("2", "p50", True)
+    assert _register(3.0, 28.0, alias="p50") == registry.Registered("3", "p50_challenger", True)
+    assert _register(4.0, 29.5, alias="p50") == registry.Registered("4", "p50", True)
+    assert _champion() == "1"
+    assert registry.fetch(f"models:/{NAME}@p50") == registry.fetch(f"models:/{NAME}/4")
 
 
 def test_challenger_that_wins_is_challenger_no_more() -> None:

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.graph import folder_of
 from srfoundry import images
 
 REPO = Path(__file__).resolve().parent.parent
-STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
+STAGES = [
+    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
+    *["estimate", "evaluate", "export"],
+]
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
     "synthesize": {
@@ -32,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dual": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3, "warmup": 1},
     "search": {"patch": 32, "batch": 2, "steps": 2, "multiple": 4, "tolerance": 0.2},
     "prune": {"patch": 32, "batch": 2, "steps": 2, "warmup": 1, "select_batches": 1, "select_batch": 1},
+    "compress": {"search_steps": 2, "steps": 2, "multiple": 1},
     "estimate": {
         "iterations": 2,
         "draws": 8,
@@ -66,6 +71,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
         YAML().dump(values, file)
     (root / "photographs").mkdir()
     (root / "kernels").mkdir()
+    (root / "unpaired").mkdir()
     np.save(root / "kernels" / "mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))
     return root
 
@@ -103,7 +109,7 @@ def repro(root: Path, environment: dict[str, str]) -> str:
 
 
 def figures(root: Path, stage: str) -> dict[str, Any]:
-    return json.loads((root / "results" / stage / "metrics.json").read_text())
+    return json.loads((root / "results" / folder_of(stage) / "metrics.json").read_text())
 
 
 def test_from_photographs_to_a_registered_model(factory: Path, environment: dict[str, str]) -> None:
@@ -121,6 +127,9 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
         assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])
     assert scores["bicubic"]["bicubic"]["gain_db"] == 0.0
     assert figures(factory, "prune")["removed_fraction"] >= 0.3
+    assert figures(factory, "compress@50")["removed_fraction"] >= 0.5
+    assert figures(factory, "compress@70")["removed_fraction"] >= 0.7
+    assert {"pruned", "pruned50", "pruned70"} <= set(scores["bicubic"])
     assert figures(factory, "export")["parity_max_abs"] <= 1e-4
     assert "gain_over_prior_mean_db" in figures(factory, "estimate")
     assert (factory / "exports" / "pruned.onnx").stat().st_size > 1000
@@ -129,7 +138,8 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{factory / 'mlflow.db'}")
-    assert int(client.get_model_version_by_alias("srfoundry", "champion").version) == 1
+    aliases = {alias: int(version) for alias, version in client.get_registered_model("srfoundry").aliases.items()}
+    assert aliases == {"champion": 1, "p50": 2, "p70": 3}
     experiment = client.get_experiment_by_name("srfoundry")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
@@ -148,4 +158,4 @@ def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path
         YAML().dump(values, file)
     said = repro(factory, environment)
     ran = [stage for stage in STAGES if f"Running stage '{stage}'" in said]
-    assert ran == ["dual", "search", "prune", "evaluate", "export"]
+    assert ran == ["dual", "search", "prune", "compress@50", "compress@70", "evaluate", "export"]

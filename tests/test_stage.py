@@ -173,3 +173,74 @@ def test_taken_port_is_not_used(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         assert not server._free(port)
     assert tmp_path.exists()
+
+
+MATRIX = """
+stages:
+  dual:
+    cmd: python -m pipelines.dual
+    params: [shared, dual]
+    outs: [models/dual.safetensors]
+  compress:
+    matrix:
+      percent: [50, 70]
+    cmd: python -m pipelines.compress --percent ${item.percent}
+    params: [shared, compress, search]
+    deps: [models/dual.safetensors]
+    outs: ['models/compress_${item.percent}.safetensors']
+    metrics:
+      - results/compress/${item.percent}/metrics.json: {cache: false}
+  export:
+    cmd: python -m pipelines.export
+    deps: [models/compress_50.safetensors]
+    outs: [exports]
+"""
+
+
+def test_a_matrix_is_several_stages(tmp_path: Path) -> None:
+    """As DVC has it: names with @, items filled in, keys of outs included."""
+    (tmp_path / "dvc.yaml").write_text(MATRIX)
+    graph = Graph(tmp_path)
+    assert list(graph.stages) == ["dual", "compress@50", "compress@70", "export"]
+    assert graph.outputs("compress@70") == ["models/compress_70.safetensors", "results/compress/70/metrics.json"]
+    assert graph.stages["compress@50"]["cmd"] == "python -m pipelines.compress --percent 50"
+    assert graph.sections("compress@50") == ["compress", "search"]
+    assert graph.parents("export") == ["compress@50"] and graph.ancestors("export") == ["dual", "compress@50"]
+    assert graph.matrix("compress") == {"percent": ["50", "70"]} and graph.matrix("dual") == {}
+
+
+def test_a_stage_of_a_matrix_has_a_folder_and_states_of_its_own(tmp_path: Path) -> None:
+    """Two members of a matrix may run one after the other without meeting."""
+    (tmp_path / "dvc.yaml").write_text(MATRIX)
+    stage = Stage("compress@50", tmp_path, params.load(REPO / "params.yaml"))
+    assert (stage.section, stage.item) == ("compress", "50")
+    stage.metrics({"a": 1.0})
+    stage.curve([{"step": 1.0, "loss": 0.5}])
+    assert {path.name for path in (tmp_path / "results" / "compress" / "50").iterdir()} == {
+        *["metrics.json", "curves.csv", "curves.png"]
+    }
+    assert stage.checkpoint.name == "compress@50.pt"
+    with pytest.raises(FoundryError, match="models/dual.safetensors not found.*dvc repro dual"):
+        stage.input("models/dual.safetensors")
+
+
+def test_a_stage_of_a_matrix_runs_through_dvc(toy: Toy) -> None:
+    """Each item by its option; the second repro runs nothing."""
+    body = 'stage.output(f"models/compress_{stage.item}.txt").write_text(stage.name)\nstage.metrics({"x": 1.0})'
+    toy.stage("compress", body)
+    text = (toy.root / "dvc.yaml").read_text()
+    text = text.replace(
+        "    cmd: python -m compress",
+        "    matrix: {percent: [50, 70]}\n    cmd: python -m compress --percent ${item.percent}",
+    )
+    text = text.replace("models/compress.txt", "models/compress_${item.percent}.txt")
+    (toy.root / "dvc.yaml").write_text(text.replace("results/compress/", "results/compress/${item.percent}/"))
+    code, said = toy.run("dvc", "repro")
+    assert code == 0, said
+    for item in ("50", "70"):
+        assert (toy.root / "models" / f"compress_{item}.txt").read_text() == f"compress@{item}"
+        assert (toy.root / "results" / "compress" / item / "metrics.json").exists()
+    code, said = toy.run("compress")
+    assert code == 2 and "--percent" in said
+    code, said = toy.run("dvc", "repro")
+    assert code == 0 and "Running stage" not in said

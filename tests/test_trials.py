@@ -16,6 +16,8 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: enlarge.How) -> N
         "metatrain": MZSR(width=4, depth=3, enlargement=enlargement),
         "dual": DRN(scale=2, blocks=1, width=4),
         "prune": DRN(scale=2, blocks=1, width=4),
+        "compress_50": DRN(scale=2, blocks=1, width=4, inner=[2, 4, 4]),
+        "compress_70": DRN(scale=2, blocks=1, width=4, inner=[2, 2, 2]),
     }
     for name, net in nets.items():
         redraw(net.eval(), generator(1, name))
@@ -25,7 +27,7 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: enlarge.How) -> N
     known = {"true": true, "bicubic": None}
     found = dict(trials.trials(nets, low, known, 2, recipe=recipe, tile=64))
     assert list(found) == [
-        *["bicubic", "pretrain", "dual", "pruned"],
+        *["bicubic", "pretrain", "dual", "pruned", "pruned50", "pruned70"],
         *["mzsr0_true", "mzsr1_true", "mzsr3_true", "mzsr0_bicubic", "mzsr1_bicubic", "mzsr3_bicubic"],
         "finetune3_true",
     ]

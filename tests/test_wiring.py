@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.graph import Graph
+from pipelines.graph import Graph, folder_of, section_of
 from srfoundry.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
-HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset"}  # no stages
-STAGES = ["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "estimate", "evaluate", "export"]
+HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset", "shrink"}  # no stages
+STAGES = [
+    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "estimate", "evaluate", "export"]
+]
 # Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
 WATCHING = {
     "pipelines/__init__.py",
@@ -31,7 +33,7 @@ LAYERS = [
     "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel "
     "photograph download unpack likeness sources banks",
     "degrade enlarge networks",
-    "checkpoint dataset prepare testsets fit restore maml blurs sons backproject adaptation validation",
+    "checkpoint dataset pairs descent prepare testsets fit restore maml blurs sons backproject adaptation validation",
     "zssr meta dual compress blind export tracking registry report",
     "apply trials",
     "zeroshot",
@@ -83,6 +85,11 @@ def code(stage: str) -> set[str]:
     return {path for path in closure(REPO / "pipelines" / f"{stage}.py") - WATCHING if _says_something(REPO / path)}
 
 
+def entries(stage: str) -> list[str]:
+    """What dvc.yaml calls a stage: one name, or one for each value of its matrix."""
+    return [entry for entry in Graph(REPO).stages if section_of(entry) == stage]
+
+
 def _says_something(path: Path) -> bool:
     """Whether a file is more than a docstring."""
     return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
@@ -94,26 +101,28 @@ def modules() -> list[Path]:
 
 
 def test_stage_is_one_word_in_five_places() -> None:
-    """dvc.yaml, pipelines/, the function, params.yaml and the sections' classes name the same nine stages."""
+    """dvc.yaml, pipelines/, the function, params.yaml and the sections' classes name the same ten stages."""
     graph = Graph(REPO)
-    assert list(graph.stages) == STAGES
+    assert list(dict.fromkeys(map(section_of, graph.stages))) == STAGES
     assert {path.stem for path in (REPO / "pipelines").glob("*.py")} - HOUSE == set(STAGES)
     assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {"shared", *STAGES}
     assert set(Params.model_fields) == {"shared", *STAGES}
-    for name, stage in graph.stages.items():
+    for entry, stage in graph.stages.items():
+        name, _, item = entry.partition("@")
         tree = ast.parse((REPO / "pipelines" / f"{name}.py").read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, name
-        assert stage["cmd"] == f"python -m pipelines.{name}"
+        options = "".join(f" --{key} {item}" for key in graph.matrix(name))
+        assert stage["cmd"] == f"python -m pipelines.{name}{options}"
         assert stage["params"][:2] == ["shared", name], f"{name}: its own section; single values of others may follow"
-        assert all("." in entry for entry in stage["params"][2:]), name
-        assert f"results/{name}/metrics.json" in graph.outputs(name)
+        assert all("." in value or name == "compress" for value in stage["params"][2:]), f"{name}: compress is both"
+        assert f"results/{folder_of(entry)}/metrics.json" in graph.outputs(entry)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_inputs_name_all_code_of_the_stage(stage: str) -> None:
     """Every file in the import closure is a dependency in dvc.yaml, and no other code is."""
     graph = Graph(REPO)
-    listed = {path for path in graph.inputs(stage) if path.endswith(".py")}
+    listed = {path for entry in entries(stage) for path in graph.inputs(entry) if path.endswith(".py")}
     needed = code(stage)
     wrong = [f"add to dvc.yaml, stages.{stage}.deps:  - {path}" for path in sorted(needed - listed)]
     wrong += [f"remove from dvc.yaml, stages.{stage}.deps:  - {path}" for path in sorted(listed - needed)]
@@ -123,16 +132,17 @@ def test_inputs_name_all_code_of_the_stage(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_reads_only_the_values_that_it_lists(stage: str) -> None:
     """`stage.params.X` is shared, the stage's own, or listed in dvc.yaml: else a change of it would rerun nothing."""
-    listed = Graph(REPO).stages[stage]["params"]
+    listed = Graph(REPO).stages[entries(stage)[0]]["params"]
     for node in ast.walk(ast.parse((REPO / "pipelines" / f"{stage}.py").read_text())):
         if not isinstance(node, ast.Attribute):
             continue
         parts = ast.unparse(node).removeprefix("stage.").split(".")
         if parts[0] == "params" and len(parts) > 1 and parts[1] in set(STAGES) - {stage}:
             # the walk meets params.X before params.X.value: the shorter is part of the longer
-            whole = [entry for entry in listed if entry.startswith(f"{parts[1]}.")]
+            section = [entry for entry in listed if entry.split(".")[0] == parts[1]]
             where = f"pipelines/{stage}.py:{node.lineno} reads {'.'.join(parts[1:])}"
-            assert whole if len(parts) == 2 else ".".join(parts[1:3]) in listed, f"{where}; add it to dvc.yaml's params"
+            known = bool(section) if len(parts) == 2 else parts[1] in listed or ".".join(parts[1:3]) in listed
+            assert known, f"{where}; add it to dvc.yaml's params"
 
 
 def test_stages_are_thin() -> None:
@@ -144,9 +154,11 @@ def test_stages_are_thin() -> None:
 def test_inputs_of_every_stage_are_written_by_a_stage_or_are_code() -> None:
     """No data enters from the side."""
     graph = Graph(REPO)
-    for stage in STAGES:
+    for stage in graph.stages:
         for path in graph.inputs(stage):
-            known = path.endswith(".py") or graph.writer(path) or path in ("photographs", "kernels")  # the user's
+            known = (
+                path.endswith(".py") or graph.writer(path) or path in ("photographs", "kernels", "unpaired")
+            )  # the user's
             assert known, f"{stage}: nobody writes {path}"
 
 
@@ -181,7 +193,7 @@ def test_every_library_file_has_a_layer() -> None:
         ("dvc", set()),
         ("mlflow", {"tracking.py", "registry.py"}),
         ("onnx", {"export.py"}),
-        ("onnxruntime", {"export.py"}),
+        ("onnxruntime", {"export.py", "latency.py"}),
     ],
 )
 def test_frameworks_stay_in_their_rooms(library: str, allowed: set[str]) -> None:

@@ -15,13 +15,25 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from srfoundry.errors import FoundryError
-from srfoundry.networks.drn import DRN, DualNets
+from srfoundry.networks.drn import DRN
+from srfoundry.networks.duals import DualNets, StraightDual
+from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.kernel_dual import KernelDual
 from srfoundry.networks.mzsr import MZSR
+from srfoundry.networks.swinir import SwinIR
 
-# The one place where a name becomes a class.
 # What reading damaged bytes can end in, besides the unpickler's own errors.
 DAMAGE = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, OSError)
-ARCHITECTURES: dict[str, type[nn.Module]] = {"mzsr": MZSR, "drn": DRN, "drn_duals": DualNets}
+# The one place where a name becomes a class.
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "mzsr": MZSR,
+    "drn": DRN,
+    "drn_duals": DualNets,
+    "edsr": EDSR,
+    "swinir": SwinIR,
+    "straight_dual": StraightDual,
+    "kernel_dual": KernelDual,
+}
 
 
 @runtime_checkable  # for the shape checks of the tests
@@ -96,6 +108,26 @@ def read_card(path: Path) -> Card:
             return Card(**json.loads(file.metadata()["card"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise FoundryError(f"{path} is damaged or no srfoundry model ({error}); remove it and run its stage") from None
+
+
+def read_foreign(path: Path) -> Any:
+    """What somebody else's weights file holds: tensors by name, or a list of such; nothing but tensors is unpickled.
+
+    Raises:
+        FoundryError: the file is missing, damaged, or holds objects of the authors' own classes.
+    """
+    if not path.is_file():
+        raise FoundryError(f"{path} not found; name the weights file that its authors published")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (*DAMAGE, SafetensorError, UnpicklingError, struct.error) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise FoundryError(f"{path} must be a state dict of tensors, got {reason}; save it again as one") from None
+    if not isinstance(found, (Mapping, list)):
+        raise FoundryError(f"{path} must hold weights by name, got a {type(found).__name__}; save a state dict")
+    return found
 
 
 def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:

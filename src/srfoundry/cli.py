@@ -12,6 +12,12 @@ from srfoundry.errors import FoundryError
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
+PUBLISHED = [  # convert.known, likewise
+    *(f"drn-{size}-x{scale}" for size in ("l", "l-duals", "s", "s-duals") for scale in (4, 8)),
+    *(f"edsr-{size}x{scale}" for size in ("baseline-", "") for scale in (2, 3, 4)),
+    *(f"swinir-light-x{scale}" for scale in (2, 3, 4)),
+    *(f"swinir-x{scale}" for scale in (2, 3, 4, 8)),
+]
 
 EXAMPLES = """examples:
   srfoundry upscale photo.jpg                          photo_x2.png beside it, with the model in exports/
@@ -24,6 +30,7 @@ EXAMPLES = """examples:
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
   srfoundry models                                     what is registered, who is champion
   srfoundry info exports/pruned.onnx                   the card inside a model
+  srfoundry import EDSR_x2.pt --as edsr-x2             published weights as a model of this program
 
 `srfoundry COMMAND --help` explains each command. Errors are one line and exit 1."""
 
@@ -48,6 +55,14 @@ Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of
 is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders, and dkp truncates to 8 bits. A kernel file
 is used as its convention says; --width and --family are put where the convention has its centre, or in the middle with
 --decimation bicubic. All kernels are written as correlations, for --kernel of restore."""
+
+IMPORT = """Makes a model of this program from the weights that a network's authors published.
+
+FILE is a state dict (.pt, .pth) or .safetensors in the authors' layout; nothing but tensors is read from it. The
+network then takes and gives images in [0, 1], whatever range it was trained on, and works with `upscale --model`. A
+pruned DRN or SwinIR of the same layout is recognised by its shapes.
+
+names: """ + ", ".join(PUBLISHED)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--noise", type=_number(0.0), default=0.0, help="deviation of white noise, of 255 grey levels (default: 0)")
     add("--jpeg", type=_whole(1), metavar="QUALITY", help="compress the result, quality 1 to 95")
     add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
+    add = command("import", commands.bring, "take over weights that a network's authors published", IMPORT).add_argument
+    add("file", type=Path, help="their weights: .pt, .pth or .safetensors")
+    add("--as", dest="known", choices=PUBLISHED, metavar="NAME", required=True, help="which network it is (see above)")
+    add("--out", type=Path, help="model to write (default: NAME.safetensors here)")
     add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
     add("images", type=Path, nargs="+", help="sharp photographs")
     add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")

@@ -168,6 +168,26 @@ def models(options: argparse.Namespace) -> int:
     return 0
 
 
+def bring(options: argparse.Namespace) -> int:
+    """Make a checkpoint of this house from published weights."""
+    import hashlib
+
+    from srfoundry import checkpoint
+    from srfoundry.networks import convert
+
+    target = options.out or Path(f"{options.known}.safetensors")
+    if target.suffix != ".safetensors":
+        raise FoundryError(f"--out must be a .safetensors file, got {target}; name one")
+    if target.resolve() == options.file.resolve():
+        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    net, arch = convert.from_authors(checkpoint.read_foreign(options.file), convert.known()[options.known])
+    digest = hashlib.sha256(options.file.read_bytes()).hexdigest()[:16]  # in the place of a stage's parameters
+    made_by = f"import {options.known}"
+    checkpoint.save(target, net, arch=arch, scale=arch["scale"], made_by=made_by, params_hash=digest)
+    say(f"{target}  ({options.known}, {sum(weight.numel() for weight in net.parameters()):,} parameters)")
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """Print a model's card."""
     import dataclasses

@@ -2,111 +2,110 @@
 
 Images are in [0, 1] here and in 0..255 in the paper. All terms are means of absolute differences, so the paper's loss
 is 255 times ours and Adam takes the same steps; only the networks' mean shift knows its white (`DRN(peak=...)`).
+P is any Restorer, D any module from the list of its images to the list of smaller ones (networks/duals.py,
+networks/kernel_dual.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from srfoundry import metrics, resize
 from srfoundry.checkpoint import Card, load
 from srfoundry.dataset import Patches
+from srfoundry.descent import descent, restarted
 from srfoundry.errors import FoundryError
-from srfoundry.fit import Log, autocast, cosine, fit
-from srfoundry.images import from_uint8, to_uint8
-from srfoundry.networks.drn import DRN, DualNets, reductions
+from srfoundry.fit import Log, autocast, fit
+from srfoundry.networks.drn import DRN
+from srfoundry.networks.duals import DualNets, StraightDual
+from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.kernel_dual import KernelDual
+from srfoundry.networks.restorer import Restorer
+from srfoundry.networks.swinir import SwinIR
 from srfoundry.networks.units import channels_last
+from srfoundry.pairs import Batch, draw, targets, through, windows
 from srfoundry.parallel import ahead
 from srfoundry.seeds import generator
 
-Batch = Mapping[int, Float[Tensor, "b 3 _ _"]]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
-
-
-def draw(
-    patches: Patches, *, count: int, patch: int, scale: int, octave: float, rng: torch.Generator
-) -> dict[int, Tensor]:
-    """Aligned patches of which a share of `octave` shows the photographs at half size, as a zoomed-out camera would.
-
-    A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
-    reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
-    whose set has no half, it is a third.
-
-    Args:
-        patch: high-resolution pixels a side; halved photographs are cut twice as large.
-    """
-    factors = reductions(scale)
-    step = factors[1]
-    halved = round(count * octave)
-    parts = []
-    if halved < count:
-        full = patches.batch(count - halved, patch, rng=rng)
-        parts.append({factor: full[factor] for factor in factors})
-    if halved:
-        wide = patches.batch(halved, step * patch, rng=rng)
-        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
-        parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})
-    return {factor: torch.cat([part[factor] for part in parts]) for factor in factors}
-
-
-def targets(batch: Batch, scale: int) -> list[Tensor]:
-    """t_0 .. t_P of the loss: the photograph reduced by s, s/2, .., 1, smallest first (t_0 is also the input)."""
-    return [batch[factor] for factor in reversed(reductions(scale))]
+PRIMALS, DUALS = (DRN, EDSR, SwinIR), (DualNets, StraightDual, KernelDual)
 
 
 def closed_loop(
-    images: Sequence[Float[Tensor, "b 3 _ _"]],
-    mapped: Sequence[Float[Tensor, "b 3 _ _"]],
-    wanted: Sequence[Float[Tensor, "b 3 _ _"]],
+    images: Sequence[Float[Tensor, "_ 3 _ _"]],
+    mapped: Sequence[Float[Tensor, "_ 3 _ _"]],
+    wanted: Sequence[Float[Tensor, "_ 3 _ _"]],
     weight: float,
 ) -> dict[str, Tensor]:
     """The multi-scale closed-loop loss of the released DRN (the paper's eq. 2 at every scale), in float32 or wider.
 
         L_P = sum_{k=0..P} mean|y_k - t_k|,   L_D = sum_{k=1..P} mean|D_k(y_k) - t_{k-1}|,   L = L_P + weight * L_D
 
+    A net with one image has its last term alone, a dual straight to the input its first. Rows at the end of t_0 that
+    the other targets lack are images without a photograph (the paper's unpaired data, section 3.3): of all L_P they
+    have 0, and in L_D they have their own y_k, held fixed, for the t_k that nobody knows. So for each image of the
+    batch L = 1[paired] L_P + weight * L_D, and L is the mean over them.
+
     Args:
         images: y_0 .. y_P, smallest first; not detached, so that the dual term trains the primal too.
-        mapped: D_1(y_1) .. D_P(y_P).
+        mapped: D_1(y_1) .. D_P(y_P); none leaves the dual term out.
         wanted: t_0 .. t_P.
 
     Returns:
         total, primal and dual, scalars in the images' units.
     """
-    primal = torch.stack([(image - target).abs().mean() for image, target in zip(images, wanted, strict=True)]).sum()
-    dual = torch.stack([(low - target).abs().mean() for low, target in zip(mapped, wanted[:-1], strict=True)]).sum()
+    first, pairs = len(wanted) - len(images), len(wanted[-1])
+    gaps = [_gap(image, target[:pairs]) for image, target in zip(images, wanted[first:], strict=True)]
+    primal = torch.stack(gaps).sum()
+    if not mapped:
+        return {"total": primal, "primal": primal, "dual": torch.zeros_like(primal)}
+    due = [
+        target if len(target) == len(low) else torch.cat([target, images[k - first][len(target) :].detach()])
+        for k, (low, target) in enumerate(zip(mapped, wanted, strict=False))
+    ]
+    dual = torch.stack([_gap(low, target) for low, target in zip(mapped, due, strict=True)]).sum()
     return {"total": primal + weight * dual, "primal": primal, "dual": dual}
 
 
+def _gap(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference, where the image's rows without a target count as 0."""
+    rows = len(target)
+    if rows == len(image):
+        return (image - target).abs().mean()
+    return (image[:rows] - target).abs().sum() / image.numel()
+
+
 def loss_of(
-    duals: DualNets,
+    duals: nn.Module,
     *,
     scale: int,
     weight: float,
     device: torch.device,
     precision: str,
-    teacher: DRN | None = None,
+    teacher: nn.Module | None = None,
     teacher_weight: float = 0.0,
 ) -> Loss:
     """The loss as a function of (net, batch), for training, search, selection and fine-tuning alike.
 
     The nets may run in bfloat16; the mean shift, the enlargement and the loss never do. With a teacher, the squared
-    difference of the channel means before the last tail is added (DRC's distillation), `teacher_weight` times.
+    difference of the channel means before the last tail is added (DRC's distillation), `teacher_weight` times. With
+    weight 0 the dual nets do not run: it is plain multi-scale training, to the bit.
     """
 
     def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         wanted = [image.to(device) for image in targets(batch, scale)]
-        assert isinstance(net, DRN)
+        assert isinstance(net, Restorer)
         prepared = net.prepare(wanted[0]).contiguous(memory_format=torch.channels_last)
         with autocast(device, precision):
             features = net.trunk(prepared)
             images = [net.paint(feature, index) for index, feature in enumerate(features)]
-            mapped = duals(images)
+            mapped = duals(images) if weight else []
             with torch.no_grad():
-                taught = None if teacher is None else teacher.trunk(prepared)[-1]
+                taught = None if teacher is None else _trunk(teacher, prepared)[-1]
         exact = [[_at_least_float(image) for image in group] for group in (images, mapped)]
         terms = closed_loop(exact[0], exact[1], wanted, weight)
         if taught is not None:
@@ -115,6 +114,11 @@ def loss_of(
         return terms
 
     return loss
+
+
+def _trunk(net: nn.Module, prepared: Tensor) -> list[Tensor]:
+    assert isinstance(net, Restorer)
+    return net.trunk(prepared)
 
 
 def _at_least_float(image: Tensor) -> Tensor:
@@ -126,8 +130,8 @@ def _channel_mean(features: Tensor) -> Tensor:
 
 
 def train(
-    net: DRN,
-    duals: DualNets,
+    net: nn.Module,
+    duals: nn.Module,
     loss: Loss,
     patches: Patches,
     *,
@@ -144,6 +148,12 @@ def train(
     checkpoint: Path,
     key: str,
     log: Log,
+    restarts: int = 1,
+    skip: float = 0.0,
+    unpaired: Sequence[Float[Tensor, "1 3 _ _"]] = (),
+    unpaired_share: float = 0.0,
+    blur: KernelDual | None = None,
+    fused: bool = False,
 ) -> list[dict[str, float]]:
     """Train primal and dual together (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
@@ -152,39 +162,67 @@ def train(
         patch: high-resolution pixels a side, a multiple of the scale.
         octave: share of the patches that show photographs at half size.
         warmup: steps in which the rate climbs linearly.
-        average: decay of the exponential average of the weights, a step; 0 keeps the last weights.
-        clip: largest norm of the gradient.
+        average, clip, skip, fused: as in `descent`.
         stage: name in the progress bar and in the draws' seeds.
+        restarts: cosines one after the other.
+        unpaired: low-resolution images, patch / scale pixels a side or more, that only the dual term sees.
+        unpaired_share: of each batch, rounded to whole images; at least one pair stays.
+        blur: how the pairs' low-resolution images are made; MATLAB's bicubic if not given.
     """
-    smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average))
-    weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
-    optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
+    assert isinstance(net, Restorer)
+    scale = net.scale
+    lone = min(round(batch * unpaired_share), batch - 1) if unpaired else 0
+    update, state = descent(net, duals, learning_rate=learning_rate, average=average, clip=clip, skip=skip, fused=fused)
 
     def drawn(index: int) -> dict[int, Tensor]:
         rng = generator(seed, stage, index)
-        return draw(patches, count=batch, patch=patch, scale=net.scale, octave=octave, rng=rng)
+        found = draw(patches, count=batch - lone, patch=patch, scale=scale, octave=octave, rng=rng)
+        if blur is not None:
+            found = through(blur, found, scale)
+        if lone:
+            rng = generator(seed, stage, "unpaired", index)
+            found[scale] = torch.cat([found[scale], windows(unpaired, count=lone, size=patch // scale, rng=rng)])
+        return found
 
-    batches = ahead(drawn, depth=2 if weights[0].is_cuda else 0)
+    # where a thread draws ahead, a kernel that is learned would be read while it moves
+    on_gpu = next(net.parameters()).is_cuda
+    batches = ahead(drawn, depth=2 if on_gpu and blur is None else 0)
 
-    def step(index: int) -> dict[str, Tensor]:
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(index, steps, learning_rate, warmup=warmup)
-        terms = loss(net, batches(index))
-        optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        nn.utils.clip_grad_norm_(weights, clip)
-        optimiser.step()
-        smooth.update_parameters(net)
-        return {name: value.detach() for name, value in terms.items()}
+    def step(index: int) -> dict[str, Tensor | float]:
+        rate = restarted(index, steps, learning_rate, warmup=warmup, restarts=restarts)
+        return update(loss(net, batches(index)), rate)
 
-    state = {"net": net, "duals": duals, "average": smooth, "optimiser": optimiser}
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
     if steps:
+        smooth = state["average"]
+        assert isinstance(smooth, AveragedModel)
         net.load_state_dict(smooth.module.state_dict())
     return history
 
 
-def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[DRN, DualNets, Card]:
+def acquaint(
+    duals: nn.Module, batches: Callable[[int], Batch], *, scale: int, steps: int, learning_rate: float
+) -> float:
+    """Teach dual nets the way down on photographs before there is anything restored (Adam, cosine); the last loss.
+
+    With batches from `pairs.through` they start at an estimated kernel, and stay free to leave it.
+    """
+    loss = 0.0
+    optimiser = torch.optim.Adam(duals.parameters(), lr=learning_rate)
+    for index in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = restarted(index, steps, learning_rate)
+        device = next(duals.parameters()).device
+        sharp = [image.to(device) for image in targets(batches(index), scale)]
+        total = closed_loop(sharp, duals(sharp), sharp, 1.0)["total"]
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        optimiser.step()
+        loss = float(total.detach())
+    return loss
+
+
+def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[DRN | EDSR | SwinIR, nn.Module, Card]:
     """Load a primal, its dual nets and the primal's card from their files onto a device.
 
     Raises:
@@ -192,10 +230,11 @@ def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[DRN, DualNe
     """
     net, card = load(primal)
     mapping, _ = load(duals)
-    for path, found, wanted in ((primal, net, DRN), (duals, mapping, DualNets)):
-        if not isinstance(found, wanted):
-            raise FoundryError(f"{path} must hold a {wanted.__name__}, got {type(found).__name__}; make it again")
-    assert isinstance(net, DRN) and isinstance(mapping, DualNets)
+    for path, found, kinds in ((primal, net, PRIMALS), (duals, mapping, DUALS)):
+        if not isinstance(found, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise FoundryError(f"{path} must hold a {names}, got {type(found).__name__}; make it again")
+    assert isinstance(net, PRIMALS)
     return channels_last(net, device), mapping.to(device), card
 
 

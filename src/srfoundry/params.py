@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from srfoundry.errors import FoundryError
 from srfoundry.sections import (
+    Compress,
     Dual,
     Estimate,
     Evaluate,
@@ -35,6 +36,7 @@ class Params(Section):
     dual: Dual
     search: Search
     prune: Prune
+    compress: Compress
     estimate: Estimate
     evaluate: Evaluate
     export: Export

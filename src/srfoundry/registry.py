@@ -1,5 +1,7 @@
 """Finished models in MLflow's registry, under one name whose alias `champion` is never worse than it was.
 
+A family shares the name; its smaller members have aliases of their own, which are never worse either.
+
 Registering is idempotent: the same model file is one version, however often its stage runs.
 """
 
@@ -28,7 +30,7 @@ RUNTIME = ["onnxruntime-gpu", "numpy"]  # without a list MLflow writes onnxrunti
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a model stands: its version, and the alias that it holds now (champion, challenger or none)."""
+    """Where a model stands: its version, and the alias that it holds now (champion or challenger, of its kind)."""
 
     version: str
     alias: str
@@ -36,7 +38,15 @@ class Registered:
 
 
 def register(
-    proto: Any, *, name: str, md5: str, metric: str, value: float, tags: Mapping[str, str], run_id: str | None = None
+    proto: Any,
+    *,
+    name: str,
+    md5: str,
+    metric: str,
+    value: float,
+    tags: Mapping[str, str],
+    run_id: str | None = None,
+    alias: str = CHAMPION,
 ) -> Registered:
     """Ensure that a version with this model exists, and give it the alias that it deserves.
 
@@ -45,9 +55,10 @@ def register(
         metric, value: the held-out figure that decides, larger is better; e.g. "bicubic.pruned.psnr", dB.
         tags: further facts for people; plain strings.
         run_id: the MLflow run that the version belongs to.
+        alias: what the best of its kind is called, `p50` for instance.
 
-    `champion` moves to the version unless its holder has a larger `metric`; then the version is `challenger`.
-    A holder with another metric is not comparable and gives way.
+    `champion` moves to the version unless its holder has a larger `metric`; then the version is `challenger`
+    (`p50_challenger` for another alias). A holder with another metric is not comparable and gives way.
     """
     client = MlflowClient()
     version = _version_with(client, name, md5)
@@ -58,15 +69,16 @@ def register(
             client.set_model_version_tag(name, number, key, text)
         version = client.get_model_version(name, number)
     number = str(version.version)
-    holder = _holder(client, name, CHAMPION)
+    challenger = CHALLENGER if alias == CHAMPION else f"{alias}_{CHALLENGER}"
+    holder = _holder(client, name, alias)
     better = holder is None or holder.tags.get("metric") != metric or value >= float(holder.tags["value"])
     if holder is not None and str(holder.version) == number:
-        return Registered(number, CHAMPION, fresh)
-    client.set_registered_model_alias(name, CHAMPION if better else CHALLENGER, number)
-    rival = _holder(client, name, CHALLENGER)
+        return Registered(number, alias, fresh)
+    client.set_registered_model_alias(name, alias if better else challenger, number)
+    rival = _holder(client, name, challenger)
     if better and rival is not None and str(rival.version) == number:
-        client.delete_registered_model_alias(name, CHALLENGER)
-    return Registered(number, CHAMPION if better else CHALLENGER, fresh)
+        client.delete_registered_model_alias(name, challenger)
+    return Registered(number, alias if better else challenger, fresh)
 
 
 def fetch(uri: str) -> bytes:

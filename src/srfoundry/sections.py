@@ -134,6 +134,7 @@ class Metatrain(Section):
 class Dual(Section):
     """The dual-regression network on bicubic pairs (DRN)."""
 
+    network: Literal["drn", "edsr", "swinir"]
     width: Annotated[int, Field(ge=3)]
     blocks: Count
     dual_width: Count
@@ -146,11 +147,24 @@ class Dual(Section):
     warmup: Steps
     average: Annotated[float, Field(ge=0, lt=1)]
     clip: Annotated[float, Field(gt=0)]
+    restarts: Count
+    skip: Annotated[float, Field(ge=0)]
+    unpaired: Annotated[str, Field(min_length=1)]
+    unpaired_share: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Dual":
+        if self.network == "swinir" and self.width % 6:
+            raise ValueError(f"width must be a multiple of swinir's 6 heads, got {self.width}; 60 is SwinIR-light's")
+        if self.unpaired_share > 0 and self.dual_weight == 0:
+            raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
+        return self
 
 
 class Search(Section):
     """How many channels each inner width keeps (DRC)."""
 
+    measure: Literal["parameters", "macs", "latency"]
     remove: Share
     tolerance: Share
     multiple: Count
@@ -169,6 +183,7 @@ class Search(Section):
 class Prune(Section):
     """Which channels stay, and fine-tuning without the others (DRC)."""
 
+    start: Literal["search", "dual"]
     per_round: Count
     select_batches: Count
     select_batch: Count
@@ -184,6 +199,14 @@ class Prune(Section):
     warmup: Steps
     average: Annotated[float, Field(ge=0, lt=1)]
     clip: Annotated[float, Field(gt=0)]
+
+
+class Compress(Section):
+    """The further members of the family: searched and pruned as `search` and `prune` say, but for these."""
+
+    multiple: Count
+    search_steps: Count
+    steps: Steps
 
 
 class Estimate(Section):

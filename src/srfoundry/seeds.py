@@ -28,10 +28,13 @@ def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") 
 
 
 def redraw(net: nn.Module, rng: torch.Generator) -> None:
-    """Draw every convolution's trainable weights anew (PyTorch's default: uniform within 1/sqrt(fan in)), in place."""
+    """Draw the weights of every convolution and linear map anew (PyTorch's default: uniform within 1/sqrt(fan in)).
+
+    In place. What a net starts at a constant (norms, position tables) stays as it was built.
+    """
     with torch.no_grad():
         for module in net.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
                 bound = module.weight[0].numel() ** -0.5
                 for value in (module.weight, module.bias):
                     if value is not None:

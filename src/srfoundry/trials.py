@@ -11,7 +11,8 @@ from srfoundry import adaptation, resize
 from srfoundry.restore import overlap_for, tiled
 
 Image = Float[Tensor, "1 3 h w"]
-FIXED = {"pretrain": "pretrain", "dual": "dual", "pruned": "prune"}  # neither adapted nor told a kernel: name -> net
+FAMILY = {"dual": "dual", "pruned": "prune", "pruned50": "compress_50", "pruned70": "compress_70"}  # largest first
+FIXED = {"pretrain": "pretrain", **FAMILY}  # neither adapted nor told a kernel: name -> net
 ZERO_SHOT = ("pretrain", "metatrain")  # nets that run on an image already enlarged
 FINE_TUNING = (
     0.01  # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with

@@ -1,4 +1,4 @@
-"""What compression left of each layer, as a picture: kept against dense widths, and how the search came to them."""
+"""Compression in pictures: what it left of each layer, how the search came to it, and what each member is worth."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,3 +38,28 @@ def widths_picture(
     curve.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def family_picture(path: Path, psnr: Mapping[str, float], costs: Mapping[str, Mapping[str, float]]) -> None:
+    """Write a PNG: PSNR-Y in dB of each member of a family over each of its costs, a panel a cost.
+
+    Args:
+        costs: by title with its unit, such as "parameters, K"; the members of each are `psnr`'s.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1 + 3.2 * len(costs), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, (title, members) in zip(panels, costs.items(), strict=True):
+        axes.plot([members[name] for name in psnr], list(psnr.values()), color=KEPT, marker="o", markersize=5)
+        for name, value in psnr.items():
+            axes.annotate(name, (members[name], value), xytext=(5, -11), textcoords="offset points", fontsize=8)
+        axes.set_xlabel(title)
+        axes.margins(0.25)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("PSNR-Y, dB")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,9 +1,12 @@
 """Which channels stay: greedy selection by feature and dual-regression loss, one unit after another (DRC).
 
-For the consumer convolution of each unit, with earlier units already sparse, channels are added to an empty selection
-where the gradient of the loss says that they are missed most, take their weights from the dense net, and are tuned
-together for one pass over a few batches. The paper adds one channel a round; several a round is the same method with
-coarser steps. `networks.units.thin` then makes the smaller net.
+For the consumer layer of each unit, with earlier units already sparse, channels are added to an empty selection where
+the gradient of the loss says that they are missed most, take back the weights that they had, and are tuned together
+for one pass over a few batches. The paper adds one channel a round; several a round is the same method with coarser
+steps. `networks.units.thin` then makes the smaller net.
+
+The net that is made sparse need not be the dense one whose features are wanted: it may be the net that the search
+trained under the mixture of widths, which has learned to live without the lesser channels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 
 from srfoundry.errors import Diverged
 from srfoundry.fit import Log, fit
-from srfoundry.networks.units import Unit, convolution
+from srfoundry.networks.units import Unit, consumer_columns, end_of, masked, width_of
 
 Batch = Mapping[int, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -30,13 +33,17 @@ class Selection(nn.Module):
         super().__init__()
         self.names = [f"unit{index}" for index in range(len(units))]
         for name, unit in zip(self.names, units, strict=True):
-            self.register_buffer(name, torch.ones(convolution(net, unit.consumer).in_channels, dtype=torch.bool))
+            self.register_buffer(name, torch.ones(width_of(net, unit), dtype=torch.bool))
 
     def mark(self, index: int, chosen: Sequence[int]) -> None:
         """Keep these channels of a unit only."""
         flags = self.get_buffer(self.names[index])
         flags.zero_()
         flags[list(chosen)] = True
+
+    def flags(self, index: int) -> Callable[[], Tensor]:
+        """The flags of a unit as `masked` asks for them."""
+        return lambda: self.get_buffer(self.names[index])
 
     def kept(self) -> list[Tensor]:
         """Indices of the channels that stay, ascending, for each unit."""
@@ -73,9 +80,10 @@ def only_trained(net: nn.Module, trained: Sequence[Tensor]) -> Iterator[None]:
             parameter.grad = None
 
 
-def scores(weight_gradient: Tensor) -> Tensor:
-    """How much each input channel is missed: sum over outputs of the Frobenius norms of its kernels' gradients."""
-    return weight_gradient.flatten(2).norm(dim=2).sum(dim=0)
+def scores(weight_gradient: Tensor, spans: int) -> Tensor:
+    """How much each channel is missed: the Frobenius norms of its kernels' gradients, summed over outputs and spans."""
+    kernels = weight_gradient.reshape(*weight_gradient.shape[:2], -1).norm(dim=2)
+    return kernels.sum(dim=0).reshape(spans, -1).sum(dim=0)
 
 
 def select_unit(
@@ -91,13 +99,13 @@ def select_unit(
     feature_weight: float,
     note: Callable[[Tensor], None] | None = None,
 ) -> tuple[list[int], float]:
-    """Fill the consumer's input channels from empty up to `width`, in place (DRC's greedy selection).
+    """Fill the unit's channels from empty up to `width`, in place (DRC's greedy selection).
 
     The objective is L_M + L_P + weight * L_D.
 
     Args:
-        net: the net so far, earlier units sparse; the consumer ends with weights on the chosen channels only.
-        dense: the untouched net, for the wanted features (its clean path) and the channels' first weights.
+        net: the net so far, earlier units sparse, this one whole; it ends with weights on the chosen channels only.
+        dense: the untouched net, for the wanted features (its clean path).
         per_round: channels added between two tuning passes; 1 is the paper's form.
         rate: of SGD with Nesterov momentum 0.9, one step a batch, fresh every round.
         feature_weight: of L_M, the mean squared error of the consumer's output; at [0, 1], 255 is the paper's balance.
@@ -107,18 +115,19 @@ def select_unit(
         the channels in the order they were chosen, and the mean loss of the last pass.
 
     Raises:
-        Diverged: scores are not finite, or the loss is no longer near what it was with no channels.
+        Diverged: scores are not finite, or the loss is no longer near what it was with no channels; the consumer is
+            whole again.
     """
-    consumer, reference = convolution(net, unit.consumer), convolution(dense, unit.consumer)
+    consumer, full = end_of(net, unit.consumer), width_of(net, unit)
     trained = [consumer.weight] + ([] if consumer.bias is None else [consumer.bias])
-    with torch.no_grad(), output_of(reference) as seen:
+    first = [value.detach().clone() for value in trained]
+    flags = torch.zeros(full, device=consumer.weight.device)
+    with torch.no_grad(), output_of(end_of(dense, unit.consumer)) as seen:
         features = []
         for batch in batches:
             loss(dense, batch)
             features.append(seen[0].float() if seen[0].dtype == torch.bfloat16 else seen[0])
         consumer.weight.zero_()
-        if consumer.bias is not None and reference.bias is not None:
-            consumer.bias.copy_(reference.bias)
     chosen: list[int] = []
     empty = last = 0.0
 
@@ -126,25 +135,33 @@ def select_unit(
         total = loss(net, batches[index])["total"]
         return total + feature_weight * (seen[0].to(features[index].dtype) - features[index]).square().mean()
 
-    with only_trained(net, trained), output_of(consumer) as seen:
+    def diverged(what: str) -> Diverged:
+        with torch.no_grad():
+            for value, before in zip(trained, first, strict=True):
+                value.copy_(before)
+        return Diverged(f"prune: {what}; lower prune.select_rate")
+
+    gates = masked(net, [unit], [lambda: flags], gates_only=True)
+    with only_trained(net, trained), output_of(consumer) as seen, gates:
         while len(chosen) < width:
             gradient = torch.zeros_like(consumer.weight)
             for index in range(len(batches)):
                 value = objective(index, seen)
                 gradient += torch.autograd.grad(value, consumer.weight)[0]
                 empty += 0.0 if chosen else float(value.detach()) / len(batches)
-            missed = scores(gradient)
+            missed = scores(gradient, unit.spans)
             if not bool(torch.isfinite(missed).all()):
-                raise Diverged(f"prune: scores of {unit.name} are not finite after {len(chosen)} channels")
+                raise diverged(f"scores of {unit.name} are not finite after {len(chosen)} channels")
             if note is not None:
                 note(missed)
             missed[chosen] = -torch.inf
-            fresh = missed.topk(min(per_round, width - len(chosen))).indices.tolist()
-            chosen += fresh
+            fresh = missed.topk(min(per_round, width - len(chosen))).indices
+            chosen += fresh.tolist()
+            flags[fresh] = 1
+            columns = consumer_columns(fresh, unit, full)
             with torch.no_grad():
-                consumer.weight[:, fresh] = reference.weight[:, fresh]
-            flags = torch.zeros_like(missed)
-            flags[chosen] = 1
+                consumer.weight[:, columns] = first[0][:, columns]
+            tuned = flags.repeat(unit.spans).reshape(-1, *[1] * (consumer.weight.ndim - 2))
             optimiser = torch.optim.SGD(trained, lr=rate, momentum=0.9, nesterov=True)
             last = 0.0
             for index in range(len(batches)):
@@ -152,13 +169,12 @@ def select_unit(
                 optimiser.zero_grad(set_to_none=True)
                 value.backward()
                 assert consumer.weight.grad is not None
-                consumer.weight.grad.mul_(flags[:, None, None])
+                consumer.weight.grad.mul_(tuned)
                 optimiser.step()
                 last += float(value.detach()) / len(batches)
             if not last <= EXPLODED * empty:  # the comparison is written so that NaN fails too
-                raise Diverged(
-                    f"prune: the loss of {unit.name} is {last:g} with {len(chosen)} channels and {empty:g} with none; "
-                    "lower prune.select_rate"
+                raise diverged(
+                    f"the loss of {unit.name} is {last:g} with {len(chosen)} channels and {empty:g} with none"
                 )
     return chosen, last
 
@@ -178,10 +194,10 @@ def select(
     key: str,
     log: Log,
 ) -> tuple[list[Tensor], list[dict[str, float]]]:
-    """Choose the channels of every unit in order; `net` (a copy of `dense`) ends sparse, ready for `thin`.
+    """Choose the channels of every unit in order; `net` ends sparse, ready for `thin` with the kept channels.
 
-    A full width is left alone. A unit that diverges is begun again at a tenth of the rate, up to three times;
-    resumable between units.
+    `net` is a copy of `dense`, or a net of the same shape whose weights are to be taken instead. A full width is left
+    alone. A unit that diverges is begun again at a tenth of the rate, up to three times; resumable between units.
 
     Returns:
         the kept channels of each unit, ascending, and one row a unit (kept, loss after it, rate used).
@@ -190,7 +206,8 @@ def select(
 
     def step(index: int) -> dict[str, Tensor | float]:
         unit, width = units[index], widths[index]
-        if width == convolution(net, unit.consumer).in_channels:
+        full = width_of(net, unit)
+        if width == full:
             with torch.no_grad():
                 return {"total": loss(net, batches[0])["total"], "kept": 1.0, "rate": 0.0}
         for attempt in range(RETRIES):
@@ -205,16 +222,19 @@ def select(
                     raise
                 continue
             selection.mark(index, chosen)
-            return {"total": last, "kept": width / convolution(net, unit.consumer).in_channels, "rate": used}
+            return {"total": last, "kept": width / full, "rate": used}
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    history = fit(
-        step,
-        steps=len(units),
-        state={"net": net, "selection": selection},
-        checkpoint=checkpoint,
-        key=key,
-        log=log,
-        title="prune: select",
-    )
+    # what a consumer's zeros cannot say: the queries of an attention have lost the channels of earlier units too
+    gates = masked(net, units, [selection.flags(index) for index in range(len(units))], gates_only=True)
+    with gates:
+        history = fit(
+            step,
+            steps=len(units),
+            state={"net": net, "selection": selection},
+            checkpoint=checkpoint,
+            key=key,
+            log=log,
+            title="prune: select",
+        )
     return selection.kept(), history

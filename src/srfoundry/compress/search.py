@@ -1,40 +1,30 @@
-"""How many channels each inner width keeps: a differentiable search under a parameter budget that is met (DRC).
+"""How many channels each inner width keeps: a differentiable search under a budget that is met (DRC).
 
 A unit's width is a softmax over a ladder of widths. Channels are ranked by the L1 norm of their weights, and channel c
-is multiplied by the probability that the width reaches its rank, so that all widths share one convolution. Two things
-differ from the released code, which bounds the ladder and leaves the rest to chance: the expected parameter count is
-exact and differentiable (the count is linear in the widths) and held to the budget by a Lagrangian, and the final
-widths are the likeliest ones that meet it.
+is multiplied by the probability that the width reaches its rank, so that all widths share one layer. Two things differ
+from the released code, which bounds the ladder and leaves the rest to chance: the expected cost (compress.budget) is
+differentiable and held to the budget by a Lagrangian, and the final widths are the likeliest ones that meet it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from srfoundry.errors import FoundryError
+from srfoundry.compress.budget import Budget, choose
 from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.units import (
-    Unit,
-    convolution,
-    importance_order,
-    parameters_at,
-    parameters_per_channel,
-    widths_of,
-)
+from srfoundry.networks.units import Unit, end_of, importance_order, masked
 
 Loss = Callable[[nn.Module, Mapping[int, Tensor]], dict[str, Tensor]]
 Draw = Callable[[int], Mapping[int, Tensor]]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
-GRID = 20_000  # parts into which the net's parameters are cut when the final widths are chosen
 
 
 def candidates(channels: int, remove: float, shares: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)) -> list[int]:
@@ -43,18 +33,11 @@ def candidates(channels: int, remove: float, shares: Sequence[float] = (0.5, 0.6
     return [min(max((width + 1) // 4 * 4, 4), channels) for width in kept]
 
 
-def ladder(channels: int, multiple: int) -> list[int]:
-    """Our widths: every multiple up to the full width; quarter steps in a unit narrower than two multiples.
-
-    Narrow units hold few parameters: they let a budget be met closely, at widths that cost a runtime little.
-    """
-    step = multiple if channels >= 2 * multiple else max(1, multiple // 4)
-    return sorted({*range(step, channels, step), channels})
-
-
-def mixing(share: Float[Tensor, " n"], weight: Float[Tensor, "o c k k"], widths: Sequence[int]) -> Float[Tensor, " c"]:
-    """Factor of each input channel: m_c = sum_i share_i [rank(c) < width_i] (DRC's importance-ordered sharing)."""
-    order = importance_order(weight)
+def mixing(
+    share: Float[Tensor, " n"], weight: Float[Tensor, "o c *k"], widths: Sequence[int], spans: int = 1
+) -> Float[Tensor, " width"]:
+    """Factor of each channel: m_c = sum_i share_i [rank(c) < width_i] (DRC's importance-ordered sharing)."""
+    order = importance_order(weight, spans)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device=order.device)
     reached = rank[None, :] < torch.tensor(widths, device=order.device)[:, None]
@@ -76,36 +59,17 @@ class Widths(nn.Module):
         """Probabilities of the widths of each unit."""
         return [torch.softmax(logits / temperature, dim=0) for logits in self.logits]
 
-    def expected(self, shares: Sequence[Tensor]) -> Float[Tensor, " units"]:
-        """Expected width of each unit."""
-        return torch.stack(
-            [share @ share.new_tensor(widths) for share, widths in zip(shares, self.ladders, strict=True)]
-        )
 
-
-@contextmanager
 def mixed(
     net: nn.Module, units: Sequence[Unit], ladders: Sequence[Sequence[int]], shares: Sequence[Tensor]
-) -> Iterator[None]:
-    """Within, each unit's channels are multiplied by their mixing factors (at the consumer's input: the same thing)."""
+) -> AbstractContextManager[None]:
+    """Within, each unit's channels are multiplied by their mixing factors, ranked by the weights of the moment."""
 
-    def gate(widths: Sequence[int], share: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-            assert isinstance(module, nn.Conv2d)
-            factors = mixing(share, module.weight, widths)
-            return (inputs[0] * factors.to(inputs[0].dtype)[:, None, None],)
+    def factors(unit: Unit, widths: Sequence[int], share: Tensor) -> Callable[[], Tensor]:
+        return lambda: mixing(share, end_of(net, unit.consumer).weight, widths, unit.spans)
 
-        return hook
-
-    handles = [
-        convolution(net, unit.consumer).register_forward_pre_hook(gate(widths, share))
-        for unit, widths, share in zip(units, ladders, shares, strict=True)
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    asked = [factors(*row) for row in zip(units, ladders, shares, strict=True)]
+    return masked(net, units, asked)
 
 
 class Closed(nn.Module):
@@ -137,83 +101,10 @@ def outer_loss(
     if order == "first":
         return closed(validation)
     weights = {name: value for name, value in closed.named_parameters() if value.requires_grad}
-    gradients = torch.autograd.grad(closed(train), list(weights.values()), create_graph=True)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused attentions have no second derivative
+        gradients = torch.autograd.grad(closed(train), list(weights.values()), create_graph=True)
     moved = {name: value - inner_rate * g for (name, value), g in zip(weights.items(), gradients, strict=True)}
     return functional_call(closed, moved, (validation,))
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Parameters of the whole net, and what a channel of each unit takes of them."""
-
-    total: int
-    dense: tuple[int, ...]
-    costs: tuple[int, ...]
-
-    @classmethod
-    def of(cls, net: nn.Module, units: Sequence[Unit]) -> "Budget":
-        """The budget of a dense net."""
-        costs = tuple(parameters_per_channel(net, unit) for unit in units)
-        total = parameters_at(net, units, widths_of(net, units))
-        return cls(total, tuple(widths_of(net, units)), costs)
-
-    def removed(self, widths: Sequence[int]) -> float:
-        """Fraction of the parameters that is gone at these widths."""
-        gone = sum(c * (full - kept) for c, full, kept in zip(self.costs, self.dense, widths, strict=True))
-        return gone / self.total
-
-    def expected_removed(self, widths: Float[Tensor, " units"]) -> Tensor:
-        """The same for expected widths: exact, since the count is linear in them, and differentiable."""
-        gone = (widths.new_tensor(self.dense) - widths) * widths.new_tensor(self.costs)
-        return gone.sum() / self.total
-
-
-def choose(
-    ladders: Sequence[Sequence[int]], shares: Sequence[Tensor], budget: Budget, *, remove: float, tolerance: float
-) -> list[int]:
-    """The likeliest widths (sum of log probabilities) whose removed fraction is in [remove, remove + tolerance].
-
-    A dynamic programme over the removed parameters. Where no combination lies in the band, the one that removes least
-    above it is taken.
-
-    Raises:
-        FoundryError: even the narrowest widths remove less.
-    """
-    narrowest = budget.removed([widths[0] for widths in ladders])
-    if narrowest < remove:
-        raise FoundryError(
-            f"search.remove must be at most {narrowest:.3f} for this network, got {remove}; lower it or search.multiple"
-        )
-    score = np.full(GRID + 1, -np.inf)
-    score[0] = 0.0
-    picks: list[np.ndarray] = []
-    for widths, share, cost, full in zip(ladders, shares, budget.costs, budget.dense, strict=True):
-        logs = share.detach().double().cpu().clamp_min(1e-30).log().numpy()
-        best, pick = np.full(GRID + 1, -np.inf), np.zeros(GRID + 1, dtype=np.int64)
-        for i, width in enumerate(widths):
-            # rounded down: the true fraction is never below the one counted here
-            gone = int(cost * (full - width) * GRID / budget.total)
-            moved = np.full(GRID + 1, -np.inf)
-            moved[gone:] = score[: GRID + 1 - gone] + logs[i]
-            better = moved > best
-            best[better], pick[better] = moved[better], i
-        score = best
-        picks.append(pick)
-    first = int(np.ceil(remove * GRID))
-    last = int((remove + tolerance) * GRID) - len(ladders)
-    inside = score[first : last + 1]
-    if inside.size and np.isfinite(inside).any():
-        at = first + int(inside.argmax())
-    else:
-        at = first + int(np.isfinite(score[first:]).argmax())
-    chosen: list[int] = []
-    for widths, pick, cost, full in zip(
-        reversed(ladders), reversed(picks), reversed(budget.costs), reversed(budget.dense), strict=True
-    ):
-        width = widths[pick[at]]
-        chosen.append(width)
-        at -= int(cost * (full - width) * GRID / budget.total)
-    return chosen[::-1]
 
 
 def search(
@@ -222,9 +113,9 @@ def search(
     loss: Loss,
     draw: tuple[Draw, Draw],
     *,
+    budget: Budget,
     remove: float,
     tolerance: float,
-    multiple: int,
     order: Literal["first", "second"],
     steps: int,
     learning_rate: float,
@@ -241,6 +132,8 @@ def search(
 
     Args:
         draw: the batch of a step from either half, for the weights and for alpha.
+        budget: the cost that is measured, with the ladders of widths to choose from.
+        remove, tolerance: the fraction of that cost that must go, and how much more may.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
         temperature: of the softmax at the end; it falls from 1 geometrically, so that the mixture becomes a choice.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
@@ -248,9 +141,12 @@ def search(
 
     Returns:
         the widths, with a removed fraction in [remove, remove + tolerance] where the ladders allow it, and the curve.
+
+    Raises:
+        FoundryError: even the narrowest widths remove less.
     """
-    budget = Budget.of(net, units)
-    ladders = [ladder(full, multiple) for full in budget.dense]
+    ladders = budget.ladders
+    choose(budget, [torch.ones(len(steps)) for steps in ladders], remove=remove, tolerance=tolerance)  # or stop now
     device = next(net.parameters()).device
     widths = Widths(ladders, rng=rng).to(device)
     weights = [value for module in trained for value in module.parameters() if value.requires_grad]
@@ -265,7 +161,7 @@ def search(
         shares = widths.shares(heat)
         with mixed(net, units, ladders, shares):
             value = outer_loss(net, loss, train, validation, order=order, inner_rate=rate)
-        removed = budget.expected_removed(widths.expected(shares))
+        removed = budget.expected_removed(shares)
         gap = target - removed
         # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
         whole = value / value.detach() + widths.price * gap + PENALTY / 2 * gap.square()
@@ -294,5 +190,5 @@ def search(
 
     state = {"net": nn.ModuleList(trained), "widths": widths, "inner": inner, "outer": outer}
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
-    chosen = choose(ladders, widths.shares(temperature), budget, remove=remove, tolerance=tolerance)
+    chosen = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
     return chosen, history

@@ -1,6 +1,6 @@
-"""Dual Regression Network (Guo et al., CVPR 2020): the primal net P (low -> high) and its dual nets D (high -> low).
+"""Dual Regression Network (Guo et al., CVPR 2020): the primal net P, low -> high; its dual nets are in duals.py.
 
-The primal follows the paper: enlarge by bicubic interpolation, go down to the input's size, come up again through
+It follows the paper: enlarge by bicubic interpolation, go down to the input's size, come up again through
 residual channel-attention blocks, and give one image a scale on the way. Two things are written differently, with the
 same values: the enlargement is a fixed depthwise convolution and a pixel shuffle (so that it exports to any runtime),
 and the mean shift after a tail is folded into the tail's weights. Inner widths are free: a pruned net is a DRN too.
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.networks.gate import gated
 from srfoundry.networks.units import Unit
 
 MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
@@ -25,7 +26,7 @@ def steps_of(scale: int) -> list[int]:
     if scale == 3:
         return [3]
     if scale < 2 or scale & (scale - 1):
-        raise ValueError(f"a DRN's scale must be a power of two from 2 up, or 3, got {scale}; use 2, 3, 4 or 8")
+        raise ValueError(f"a scale must be a power of two from 2 up, or 3, got {scale}; use 2, 3, 4 or 8")
     return [2] * (scale.bit_length() - 1)
 
 
@@ -84,6 +85,13 @@ class MeanShift(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         return functional.conv2d(image, self.weight, self.bias)
 
+    def after(self, tail: nn.Conv2d, features: Tensor) -> Float[Tensor, "b 3 h w"]:
+        """What the shift makes of the image that `tail` paints, folded into the tail's weights: exact, and one conv."""
+        assert tail.bias is not None
+        mix = self.weight[:, :, 0, 0]
+        weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
+        return functional.conv2d(features, weight, mix @ tail.bias + self.bias, padding=1)
+
 
 def reducing(channels: int, out: int, step: int) -> nn.Conv2d:
     """The strided 3x3 convolution that divides the size by 2, or by 3: then its windows are just the blocks."""
@@ -115,6 +123,8 @@ class RCAB(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         body = self.second(functional.relu(self.first(features)))
+        if body.dtype == torch.bfloat16 and torch.is_grad_enabled():  # training; exported graphs keep plain operations
+            return gated(features, body, self.squeeze, self.excite)
         pooled = body.mean(dim=(2, 3), keepdim=True)
         gate = torch.sigmoid(self.excite(functional.relu(self.squeeze(pooled))))
         return features + body * gate
@@ -190,12 +200,10 @@ class DRN(nn.Module):
         return found
 
     def paint(self, features: Tensor, index: int) -> Float[Tensor, "b 3 h w"]:
-        """Image `index` from its features: the tail with the mean shift folded into its weights (exact, one conv)."""
+        """Image `index` from its features: the tail and the mean shift."""
         tail = self.tails[index]
-        assert isinstance(tail, nn.Conv2d) and tail.bias is not None
-        mix = self.add.weight[:, :, 0, 0]
-        weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
-        return functional.conv2d(features, weight, mix @ tail.bias + self.add.bias, padding=1)
+        assert isinstance(tail, nn.Conv2d)
+        return self.add.after(tail, features)
 
     def images(self, low: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """All P + 1 images y_0 (the input's size) .. y_P (the output's size), for the multi-scale loss."""
@@ -215,29 +223,6 @@ class DRN(nn.Module):
                 found.append(Unit(stem, f"{stem}.first", f"{stem}.second"))
             found.append(Unit(f"ups.{i}.spread", f"ups.{i}.spread", f"ups.{i}.merge", fold=up.step**2))
         return found
-
-
-class DualNet(nn.Module):
-    """D_k: one image to the next smaller size, 54 f weights: strided conv, LeakyReLU 0.2, conv, no biases."""
-
-    def __init__(self, width: int, step: int) -> None:
-        super().__init__()
-        self.reduce = reducing(3, width, step)
-        self.paint = nn.Conv2d(width, 3, 3, padding=1, bias=False)
-
-    def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 h w"]:
-        return self.paint(functional.leaky_relu(self.reduce(image), 0.2))
-
-
-class DualNets(nn.ModuleList):
-    """One dual net a phase, separate weights; used in training only, so it lives beside the primal, not inside it."""
-
-    def __init__(self, *, scale: int, width: int) -> None:
-        super().__init__([DualNet(width, step) for step in steps_of(scale)])
-
-    def forward(self, images: list[Tensor]) -> list[Tensor]:
-        """D_k(y_k) for k = 1..P from the images y_0..y_P."""
-        return [net(image) for net, image in zip(self, images[1:], strict=True)]
 
 
 def start_at_bicubic(net: DRN) -> None:

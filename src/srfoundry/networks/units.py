@@ -1,44 +1,58 @@
-"""What may be removed from a network: its inner widths, each a producer and a consumer convolution.
+"""What may be removed from a network: its inner widths, each with the layer that makes it and the one that reads it.
 
-A network lists its units (`DRN.units`); search, selection and surgery know nothing else about it. Removing channel c
-of a unit removes input channel c of the consumer and, of the producer, output channels fold c .. fold c + fold - 1
-(fold is 1, or s^2 where a pixel shuffle by s stands between the two).
+A network lists its units (`DRN.units`); search, selection and surgery know nothing else about it. The two layers are
+plain convolutions or linear layers. Removing channel c of a unit removes input channel c of the consumer (`spans`
+times) and, of the producer, the outputs that make it: fold of them, neighbours, where a pixel shuffle stands between
+the two, `copies` times over. An attention block's qkv layer is such a producer: its outputs lie as (3 x heads, d), its
+reader's inputs as (heads, d), so removing a channel removes it from every head's queries, keys and values.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 Net = TypeVar("Net", bound=nn.Module)
+End = nn.Conv2d | nn.Linear
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One inner width: module names of the conv that makes the channels and of the only conv that reads them."""
+    """One inner width: module names of the layer that makes the channels and of the only layer that reads them.
+
+    fold: outputs of the producer that make one channel, s^2 where a pixel shuffle by s stands between the two.
+    copies, spans: the producer's outputs lie as (copies, width, fold), the consumer's inputs as (spans, width).
+    gates: modules between the two whose input's last axis is the unit's width as well and is masked together with the
+        consumer's input: the queries of an attention, so that the products of queries and keys lose the channel too.
+    """
 
     name: str
     producer: str
     consumer: str
     fold: int = 1
+    copies: int = 1
+    spans: int = 1
+    gates: tuple[str, ...] = ()
 
 
-def convolution(net: nn.Module, name: str) -> nn.Conv2d:
-    """The convolution of that name; TypeError for anything else, since surgery on it would be wrong."""
+def end_of(net: nn.Module, name: str) -> End:
+    """The layer of that name; TypeError for another kind, since surgery on it would be wrong."""
     module = net.get_submodule(name)
-    if not isinstance(module, nn.Conv2d) or module.groups != 1:
-        raise TypeError(f"a unit's ends must be plain convolutions, got {type(module).__name__} at {name}")
-    return module
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+        return module
+    raise TypeError(f"a unit's ends must be plain convolutions or linear layers, got {type(module).__name__} at {name}")
 
 
 def width_of(net: nn.Module, unit: Unit) -> int:
-    """The unit's present width in channels of its consumer."""
-    return convolution(net, unit.consumer).in_channels
+    """The unit's present width: input channels of its consumer, of one span."""
+    return end_of(net, unit.consumer).weight.shape[1] // unit.spans
 
 
 def widths_of(net: nn.Module, units: Sequence[Unit]) -> list[int]:
@@ -49,9 +63,9 @@ def widths_of(net: nn.Module, units: Sequence[Unit]) -> list[int]:
 def parameters_per_channel(net: nn.Module, unit: Unit) -> int:
     """Parameters that one channel of the unit carries; exact because units share no tensor and neither end is inner
     to another unit, so the parameter count of a net is affine in its widths."""
-    producer, consumer = convolution(net, unit.producer), convolution(net, unit.consumer)
+    producer, consumer = end_of(net, unit.producer), end_of(net, unit.consumer)
     taken = producer.weight[0].numel() + (0 if producer.bias is None else 1)
-    return unit.fold * taken + consumer.weight[:, 0].numel()
+    return unit.copies * unit.fold * taken + unit.spans * consumer.weight[:, 0].numel()
 
 
 def parameters_at(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) -> int:
@@ -62,47 +76,84 @@ def parameters_at(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) 
     return total - sum(cost * (full - kept) for cost, full, kept in zip(costs, dense, widths, strict=True))
 
 
-def producer_rows(kept: Tensor, fold: int) -> Tensor:
-    """Output channels of the producer that belong to the kept channels, in order."""
-    return (kept[:, None] * fold + torch.arange(fold, device=kept.device)[None]).flatten()
+def producer_rows(kept: Int[Tensor, " k"], unit: Unit, width: int) -> Int[Tensor, " rows"]:
+    """Outputs of the producer that belong to the kept channels of `width`, in the order (copies, kept, fold)."""
+    copies = torch.arange(unit.copies, device=kept.device)[:, None, None] * width
+    fold = torch.arange(unit.fold, device=kept.device)
+    return ((copies + kept[None, :, None]) * unit.fold + fold).flatten()
+
+
+def consumer_columns(kept: Int[Tensor, " k"], unit: Unit, width: int) -> Int[Tensor, " columns"]:
+    """Inputs of the consumer that belong to the kept channels of `width`, in the order (spans, kept)."""
+    return (torch.arange(unit.spans, device=kept.device)[:, None] * width + kept[None]).flatten()
 
 
 def thin(net: Net, units: Sequence[Unit], kept: Sequence[Tensor]) -> Net:
-    """A copy of the net without the other channels: real surgery, smaller dense convolutions.
+    """A copy of the net without the other channels: real surgery, smaller dense layers.
 
-    Equal to the net in which the consumers' other input channels are zero. A kept list holds channel indices of one
-    unit in the order in which they shall lie.
+    Equal to the net in which the other channels are `masked`. A kept list holds channel indices of one unit in the
+    order in which they shall lie.
 
     Raises:
         ValueError: a list is empty, repeats a channel, or names one that the unit does not have.
     """
     smaller = copy.deepcopy(net)
     for unit, channels in zip(units, kept, strict=True):
-        producer, consumer = convolution(smaller, unit.producer), convolution(smaller, unit.consumer)
-        chosen = channels.tolist()
-        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(consumer.in_channels)):
+        producer, consumer = end_of(smaller, unit.producer), end_of(smaller, unit.consumer)
+        width, chosen = width_of(smaller, unit), channels.tolist()
+        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(width)):
             raise ValueError(
-                f"kept channels of {unit.name} must be distinct and below {consumer.in_channels}, got {chosen}; "
-                "name at least one"
+                f"kept channels of {unit.name} must be distinct and below {width}, got {chosen}; name at least one"
             )
-        rows = producer_rows(channels, unit.fold)
+        rows, columns = producer_rows(channels, unit, width), consumer_columns(channels, unit, width)
         producer.weight = nn.Parameter(producer.weight.detach()[rows].clone())
         if producer.bias is not None:
             producer.bias = nn.Parameter(producer.bias.detach()[rows].clone())
-        consumer.weight = nn.Parameter(consumer.weight.detach()[:, channels].clone())
-        producer.out_channels, consumer.in_channels = len(rows), len(chosen)
+        consumer.weight = nn.Parameter(consumer.weight.detach()[:, columns].clone())
+        setattr(producer, "out_channels" if isinstance(producer, nn.Conv2d) else "out_features", len(rows))
+        setattr(consumer, "in_channels" if isinstance(consumer, nn.Conv2d) else "in_features", len(columns))
     return smaller
 
 
-def importance_order(weight: Float[Tensor, "o c k k"]) -> Int[Tensor, " c"]:
-    """Input channels by the L1 norm of their slice, largest first (DRC); ties in index order; no gradient."""
-    norms = weight.detach().abs().sum(dim=(0, 2, 3))
-    return torch.argsort(norms, descending=True, stable=True)
+@contextmanager
+def masked(
+    net: nn.Module,
+    units: Sequence[Unit],
+    factors: Sequence[Callable[[], Float[Tensor, " _"]]],
+    *,
+    gates_only: bool = False,
+) -> Iterator[None]:
+    """Within, each unit's channels are multiplied by its factors, asked for anew in every pass.
+
+    They act on the consumer's input, which for zeros and ones is removal, and on the gates' inputs. `gates_only` is
+    for a consumer whose weights are zero already.
+    """
+
+    def hook(ask: Callable[[], Tensor], spans: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+        def multiply(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+            factor = ask().to(inputs[0].dtype).repeat(spans)
+            return (inputs[0] * (factor[:, None, None] if isinstance(module, nn.Conv2d) else factor),)
+
+        return multiply
+
+    with ExitStack() as stack:
+        for unit, ask in zip(units, factors, strict=True):
+            places = [(gate, 1) for gate in unit.gates] + ([] if gates_only else [(unit.consumer, unit.spans)])
+            for name, spans in places:
+                handle = net.get_submodule(name).register_forward_pre_hook(hook(ask, spans))
+                stack.callback(handle.remove)
+        yield
+
+
+def importance_order(weight: Float[Tensor, "o c *k"], spans: int = 1) -> Int[Tensor, " width"]:
+    """Channels by the L1 norm of their slices, largest first (DRC); ties in index order; no gradient."""
+    norms = weight.detach().abs().sum(dim=(0, *range(2, weight.ndim)))
+    return torch.argsort(norms.reshape(spans, -1).sum(dim=0), descending=True, stable=True)
 
 
 def largest(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) -> list[Tensor]:
     """The channels that plain magnitude would keep: for each unit the `width` heaviest, in index order."""
-    orders = [importance_order(convolution(net, unit.consumer).weight) for unit in units]
+    orders = [importance_order(end_of(net, unit.consumer).weight, unit.spans) for unit in units]
     return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]
 
 
@@ -114,7 +165,8 @@ def channels_last(net: Net, device: torch.device) -> Net:
 def multiplications(net: nn.Module, low: Float[Tensor, "b c h w"]) -> int:
     """Multiply-adds of one pass over `low`, counted as the papers do: products, and one addition a bias.
 
-    Half of the operations that PyTorch counts, plus the outputs of the convolutions with a bias.
+    Half of the operations that PyTorch counts (an attention as its two matrix products), plus the outputs of the layers
+    with a bias. Nets on the meta device are counted without computing.
     """
     biases = 0
 
@@ -122,9 +174,9 @@ def multiplications(net: nn.Module, low: Float[Tensor, "b c h w"]) -> int:
         nonlocal biases
         biases += 0 if module.bias is None else output.numel()
 
-    handles = [part.register_forward_hook(hook) for part in net.modules() if isinstance(part, nn.Conv2d)]
+    handles = [part.register_forward_hook(hook) for part in net.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             net(low)
     finally:
         for handle in handles:

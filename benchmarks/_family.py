@@ -1,0 +1,222 @@
+"""One trained net, many smaller ones: the runs that `benchmarks.drc` compares. Each is kept on disk when it is done.
+
+All methods share the pretrained net, the budget, the fine-tuning (steps, rates, batches, distillation from that net)
+and the scoring; they differ in the widths and in the channels that stay. DRC goes on from the weights that its search
+trained; `greedy` is the paper's way, the same widths with channels of the pretrained net selected one after another.
+The uncompressed net is tuned for as long as search and fine-tuning take together.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import _exactness
+from srfoundry import checkpoint, metrics
+from srfoundry.compress.baselines import Method, choose_channels
+from srfoundry.compress.budget import Budget, ladders_of
+from srfoundry.compress.prune import select
+from srfoundry.compress.search import search
+from srfoundry.dataset import Patches
+from srfoundry.dual import loss_of, train
+from srfoundry.networks import drn, edsr, swinir
+from srfoundry.networks.duals import DualNets, StraightDual
+from srfoundry.networks.units import channels_last, largest, thin, widths_of
+from srfoundry.pairs import draw
+from srfoundry.seeds import generator, redraw
+
+CPU = torch.device("cpu")
+TOLERANCE = 0.01
+BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs share. `network` is drn, edsr or swinir; a swinir's `blocks` are groups of two blocks."""
+
+    network: str
+    scale: int
+    blocks: int
+    width: int
+    multiple: int
+    steps: int  # of pretraining
+    search_steps: int
+    tune_steps: int
+    batch: int = 16
+    patch: int = 48
+    octave: float = 0.3
+    rate: float = 2e-3
+    search_rate: float = 6e-4
+    tune_rate: float = 6e-4
+    select_batches: int = 4
+    select_batch: int = 8
+    per_round: int = 2
+
+    @property
+    def arch(self) -> dict[str, Any]:
+        """As in a card."""
+        if self.network == "swinir":
+            depths = [2] * self.blocks
+            return {"name": "swinir", "scale": self.scale, "width": self.width, "depths": depths, "heads": 4}
+        return {"name": self.network, "scale": self.scale, "blocks": self.blocks, "width": self.width}
+
+    def nets(self, seed: int) -> tuple[Any, Any]:
+        """The untrained primal net, near bicubic, and its dual nets."""
+        keywords = {key: value for key, value in self.arch.items() if key != "name"}
+        kind, module = {"drn": (drn.DRN, drn), "edsr": (edsr.EDSR, edsr), "swinir": (swinir.SwinIR, swinir)}[
+            self.network
+        ]
+        net: Any = kind(**keywords)
+        duals = (DualNets if self.network == "drn" else StraightDual)(scale=self.scale, width=16)
+        redraw(net, generator(seed, "net"))
+        redraw(duals, generator(seed, "duals"))
+        module.start_at_bicubic(net)
+        return channels_last(net, CPU), duals
+
+
+class Runs:
+    """The runs of one plan in a folder; `seed` is of weights, batches and choices."""
+
+    def __init__(self, plan: Plan, data: Path, tests: Path, work: Path, sets: Sequence[str], threads: int) -> None:
+        self.plan, self.tests, self.work, self.sets = plan, tests, work, sets
+        self.patches = Patches.open(data / "train")
+        self.key = json.dumps([asdict(plan), str(data)])
+        torch.set_num_threads(threads)
+
+    def pretrained(self, seed: int, weight: float) -> tuple[Any, Any]:
+        """The net trained with or without its dual nets (weight 0)."""
+        net, duals = self.plan.nets(seed)
+        name = f"base-{seed}-{weight:g}"
+        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, self.plan.rate, seed, weight))
+        primal, _ = checkpoint.load(self.work / f"{name}.safetensors")
+        mapping, _ = checkpoint.load(self.work / f"{name}.duals.safetensors")
+        return channels_last(primal, CPU), mapping
+
+    def dense(self, seed: int) -> None:
+        """The uncompressed net, tuned for as long as DRC takes in all."""
+
+        def run() -> dict[str, Any]:
+            net, duals = self.pretrained(seed, 0.1)
+            steps = self.plan.tune_steps + self.plan.search_steps  # a search step passes two half batches
+            return self._train(name, net, duals, copy.deepcopy(net), steps, self.plan.tune_rate, seed, 0.1)
+
+        name = f"dense-{seed}"
+        self._once(name, run)
+
+    def baseline(self, seed: int, method: Method, remove: float) -> None:
+        """A net cut by a baseline and tuned."""
+        name = f"{method}-{round(100 * remove)}-{seed}"
+
+        def run() -> dict[str, Any]:
+            net, duals = self.pretrained(seed, 0.1)
+            units = net.units()
+            budget = Budget.parameters(net, units, ladders_of(net, units, self.plan.multiple))
+            rng = generator(seed, method)
+            kept = choose_channels(method, net, units, budget=budget, remove=remove, tolerance=TOLERANCE, rng=rng)
+            small = thin(net, units, kept)
+            return self._train(name, small, duals, net, self.plan.tune_steps, self.plan.tune_rate, seed, 0.1)
+
+        self._once(name, run)
+
+    def drc(self, seed: int, remove: float) -> None:
+        """DRC: searched widths, the channels that the search came to rely on, tuned."""
+        name, plan = f"drc-{round(100 * remove)}-{seed}", self.plan
+
+        def run() -> dict[str, Any]:
+            dense, duals = self.pretrained(seed, 0.1)
+            net, units = copy.deepcopy(dense), dense.units()
+            budget = Budget.parameters(net, units, ladders_of(net, units, plan.multiple))
+            names = self.patches.photographs()
+
+            def half(which: int, index: int) -> dict[int, Tensor]:
+                part = self.patches.only(names[which::2])
+                rng = generator(seed, "search", which, index)
+                return draw(part, count=plan.batch // 2, rng=rng, **self._cut())
+
+            widths, _ = search(
+                net, units, self._loss(duals, 0.1), (partial(half, 0), partial(half, 1)),
+                budget=budget, remove=remove, tolerance=TOLERANCE, order="first", steps=plan.search_steps,
+                learning_rate=plan.search_rate, width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0,
+                rng=generator(seed, "logits"), trained=[net, duals], **self._state(f"{name}.search"),
+            )  # fmt: skip
+            small = thin(net, units, largest(net, units, widths))
+            scores = self._train(name, small, duals, dense, plan.tune_steps, plan.tune_rate, seed, 0.1)
+            return {**scores, "widths": widths, "removed": budget.removed(widths)}
+
+        self._once(name, run)
+
+    def greedy(self, seed: int, remove: float) -> None:
+        """The widths of `drc`, which must be done, with channels selected in the pretrained net, tuned."""
+        name, plan = f"greedy-{round(100 * remove)}-{seed}", self.plan
+
+        def run() -> dict[str, Any]:
+            dense, duals = self.pretrained(seed, 0.1)
+            sparse, units = copy.deepcopy(dense), dense.units()
+            rngs = [generator(seed, "select", index) for index in range(plan.select_batches)]
+            kept, _ = select(
+                sparse, dense, units, self.scores(f"drc-{round(100 * remove)}-{seed}")["widths"],
+                [draw(self.patches, count=plan.select_batch, rng=rng, **self._cut()) for rng in rngs],
+                self._loss(duals, 0.1), per_round=plan.per_round, rate=1e-2, feature_weight=255.0,
+                **self._state(f"{name}.select"),
+            )  # fmt: skip
+            small = thin(sparse, units, kept)
+            return self._train(name, small, duals, dense, plan.tune_steps, plan.tune_rate, seed, 0.1)
+
+        self._once(name, run)
+
+    def scores(self, name: str) -> dict[str, Any]:
+        """What a finished run came to."""
+        return json.loads((self.work / f"{name}.json").read_text())["scores"]
+
+    def _once(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
+        path = self.work / f"{name}.json"
+        if path.exists() and json.loads(path.read_text())["key"] == self.key:
+            return
+        checkpoint.write_bytes(path, json.dumps({"key": self.key, "scores": run()}).encode())
+
+    def _cut(self) -> dict[str, Any]:
+        return {"patch": self.plan.patch, "scale": self.plan.scale, "octave": self.plan.octave}
+
+    def _loss(self, duals: nn.Module, weight: float, teacher: nn.Module | None = None) -> Any:
+        common: dict[str, Any] = {"scale": self.plan.scale, "device": CPU, "precision": "auto"}
+        return loss_of(duals, weight=weight, teacher=teacher, teacher_weight=255.0 if teacher else 0.0, **common)
+
+    def _state(self, name: str) -> dict[str, Any]:
+        return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda step, values: None}
+
+    def _train(
+        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, rate: float, seed: int, weight: float
+    ) -> dict[str, Any]:
+        plan = self.plan
+        train(
+            net, duals, self._loss(duals, weight, teacher), self.patches, steps=steps, batch=plan.batch,
+            patch=plan.patch, octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True,
+            seed=seed, stage=name.split("-")[0] if teacher is None else "tune", **self._state(name),
+        )  # fmt: skip
+        arch = {**plan.arch, "inner": widths_of(net, net.units())}
+        common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
+        checkpoint.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
+        kind = "drn_duals" if plan.network == "drn" else "straight_dual"
+        arch = {"name": kind, "scale": plan.scale, "width": 16}
+        checkpoint.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
+        (self.work / f"{name}.state").unlink(missing_ok=True)
+        parameters = sum(weight.numel() for weight in net.parameters())
+        return {"parameters": parameters, "steps": steps, **self._score(net.eval())}
+
+    def _score(self, net: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """PSNR-Y of 8 bits on every test set, `scale` pixels cropped."""
+        found = {}
+        for name in self.sets:
+            every = []
+            for high in _exactness.photographs(self.tests / name, self.plan.scale):
+                low = _exactness.reduced(high, self.plan.scale, None).float()
+                with torch.inference_mode():
+                    every.append(metrics.psnr_y(net(low).double(), high, self.plan.scale, whole=True))
+            found[name] = sum(every) / len(every)
+        return found

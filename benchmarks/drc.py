@@ -1,0 +1,157 @@
+"""What does dual regression gain, and what do DRC's searched widths and training gain over other ways of pruning?
+
+python -m benchmarks.drc                          needs `dvc repro synthesize` on photographs that are in no test set
+python -m benchmarks.drc --seeds 1 --budgets 50   a part of it; finished runs are kept in --work and not done again
+
+For each seed a net is pretrained with and without dual regression; the one with it is cut to each budget by DRC and by
+every baseline, all fine-tuned alike, and tuned uncompressed for as long as DRC takes in all. PSNR-Y on 8 bits, border
+cropped. `spread` is the standard deviation over the seeds. Latency is ONNX Runtime's, median of turns.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks import table
+from benchmarks._family import BASELINES, Plan, Runs
+from srfoundry import checkpoint, export, seeds
+from srfoundry.progress import track
+
+PLANS = {
+    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=2000, search_steps=500, tune_steps=800),
+    "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=500, tune_steps=800),
+    "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=4, steps=800, search_steps=200, tune_steps=300),
+}
+SETS = ("Set5", "Set14", "BSD100")
+SIZE = 192  # low-resolution pixels a side for the latency
+
+
+def work(job: tuple[str, tuple[Any, ...]], make: partial[Runs]) -> None:
+    """One run, in a process of its own."""
+    name, arguments = job
+    getattr(make(), name)(*arguments)
+
+
+def latency(folder: Path, names: Sequence[str], threads: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each net in ONNX Runtime, in turns."""
+    low = torch.rand(1, 3, SIZE, SIZE, generator=seeds.generator(0, "drc"))
+    calls = {}
+    with TemporaryDirectory() as scratch:
+        for name in names:
+            net, card = checkpoint.load(folder / f"{name}.safetensors")
+            about = export.describe(net, card, name=name, opset=20, tile=64, data_hash="", metrics={})
+            path = Path(scratch) / f"{name}.onnx"
+            export.write(net, about, path, sizes=[(37, 53)], tolerance=1e-4)
+            session = export.Session(path, threads=threads, device="cpu")
+            calls[name] = partial(session.run, low)
+        return table.interleaved(calls, rounds)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean and standard deviation over the seeds."""
+    return {
+        "mean": round(statistics.mean(values), 4),
+        "spread": round(statistics.stdev(values), 4) if len(values) > 1 else 0.0,
+    }
+
+
+def figures(runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str]) -> dict[str, Any]:
+    """The headlines, each a mean over the seeds, with the spread of the paired differences."""
+
+    def mean(name: str) -> float:
+        return statistics.mean(runs.scores(name)[each] for each in sets)
+
+    dual = [mean(f"base-{seed}-0.1") - mean(f"base-{seed}-0") for seed in numbers]
+    found: dict[str, Any] = {"dual_gain": spread(dual)["mean"], "dual_gain_spread": spread(dual)["spread"]}
+    for budget in budgets:
+        over = {
+            method: [mean(f"drc-{budget}-{seed}") - mean(f"{method}-{budget}-{seed}") for seed in numbers]
+            for method in BASELINES
+        }
+        best = min(over, key=lambda method: statistics.mean(over[method]))
+        found[f"gain_over_best_baseline_{budget}"] = spread(over[best])["mean"]
+        found[f"gain_over_best_baseline_{budget}_spread"] = spread(over[best])["spread"]
+        found[f"best_baseline_{budget}"] = best
+        lost = {
+            each: [runs.scores(f"drc-{budget}-{seed}")[each] - runs.scores(f"dense-{seed}")[each] for seed in numbers]
+            for each in sets
+        }
+        found[f"loss_at_{budget}"] = {each: spread(values) for each, values in lost.items()}
+        removed = [runs.scores(f"drc-{budget}-{seed}")["removed"] for seed in numbers]
+        found[f"removed_{budget}"] = [round(each, 4) for each in removed]
+    return found
+
+
+def rows_of(
+    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, greedy: bool
+) -> list[dict[str, Any]]:
+    """One row a method and budget."""
+    names = [("without dual", "base-{}-0"), ("with dual", "base-{}-0.1"), ("uncompressed, tuned", "dense-{}")]
+    for budget in budgets:
+        methods = [*BASELINES, "drc", *(["greedy"] if greedy else [])]
+        names += [(f"{method} {budget} %", f"{method}-{budget}-{{}}") for method in methods]
+    rows = []
+    for title, pattern in names:
+        scores = [runs.scores(pattern.format(seed)) for seed in numbers]
+        row: dict[str, Any] = {"net": title, "parameters": round(statistics.mean(s["parameters"] for s in scores))}
+        for each in sets:
+            row |= {each: spread([score[each] for score in scores])["mean"]}
+        row["mean"] = round(statistics.mean(row[each] for each in sets), 4)
+        rows.append({**row, "spread": spread([statistics.mean(s[each] for each in sets) for s in scores])["spread"]})
+    return rows
+
+
+def main() -> None:
+    """Do all runs that are not done, then report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/synthesize"), help="prepared photographs to train on")
+    parser.add_argument("--tests", type=Path, default=Path("../shared/data/test"), help="folder of the test sets")
+    parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--network", choices=sorted(PLANS), default="drn")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--budgets", nargs="+", type=int, default=[30, 50, 70], help="per cent of the parameters to go")
+    parser.add_argument("--greedy", action="store_true", help="also select channels as the paper does (a row more)")
+    parser.add_argument("--work", type=Path, default=Path(".bench/drc"), help="where runs are kept")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
+    parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the latency (default: 2)")
+    options = parser.parse_args()
+    folder = options.work / options.network
+    make = partial(Runs, PLANS[options.network], options.data, options.tests, folder, options.sets, 1)
+    first = [("pretrained", (seed, weight)) for seed in options.seeds for weight in (0.1, 0.0)]
+    shares = [budget / 100 for budget in options.budgets]
+    then: list[tuple[str, tuple[Any, ...]]] = []
+    for seed in options.seeds:
+        then += [("dense", (seed,)), *(("drc", (seed, share)) for share in shares)]
+        then += [("baseline", (seed, method, share)) for share in shares for method in BASELINES]
+    last = [("greedy", (seed, share)) for seed in options.seeds for share in shares] if options.greedy else []
+    # a process a job, spawned: forked ones would share their parent's threads
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "selecting")):
+            for _ in track(pool.map(partial(work, make=make), jobs), title, len(jobs)):
+                pass
+    runs = make()
+    torch.set_num_threads(options.threads)
+    found = figures(runs, options.seeds, options.budgets, options.sets)
+    names = [f"base-{options.seeds[0]}-0.1", *(f"drc-{budget}-{options.seeds[0]}" for budget in options.budgets)]
+    seconds = latency(folder, names, options.threads, options.rounds)
+    for name, budget in zip(names[1:], options.budgets, strict=True):
+        ratio = statistics.median(seconds[name]) / statistics.median(seconds[names[0]])
+        found[f"latency_ratio_{budget}"] = round(ratio, 4)
+    rows = rows_of(runs, options.seeds, options.budgets, options.sets, greedy=options.greedy)
+    dense = runs.scores(f"dense-{options.seeds[0]}")
+    found["steps_of_uncompressed"] = dense["steps"]
+    suffix = "" if options.network == "drn" else f"_{options.network}"
+    table.report(f"drc{suffix}", rows, threads=options.threads, network=options.network, **found)
+
+
+if __name__ == "__main__":
+    table.run(main)

@@ -1,0 +1,229 @@
+"""What `search`, `prune` and `compress` share: find widths under a budget, choose channels, cut, tune."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.stage import Stage
+from srfoundry import checkpoint
+from srfoundry.compress.budget import Budget, ladders_of
+from srfoundry.compress.latency import onnx_runner
+from srfoundry.compress.picture import widths_picture
+from srfoundry.compress.prune import select
+from srfoundry.compress.search import search
+from srfoundry.dataset import Patches
+from srfoundry.dual import loss_of, train, validate
+from srfoundry.networks.units import Unit, largest, multiplications, thin
+from srfoundry.pairs import draw
+from srfoundry.sections import Prune, Search
+from srfoundry.seeds import generator
+
+SIDE = 96  # low-resolution pixels a side at which the papers count multiply-adds
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to."""
+
+    widths: list[int]
+    budget: Budget
+    history: list[dict[str, float]]
+
+    def scores(self, names: Sequence[str], chosen: Search, remove: float) -> dict[str, Any]:
+        """For metrics.json."""
+        return {
+            "widths": dict(zip(names, self.widths, strict=True)),
+            "dense_widths": dict(zip(names, self.budget.dense, strict=True)),
+            "removed_fraction": self.budget.removed(self.widths),
+            "expected_removed_fraction": self.history[-1]["removed"] if self.history else 0.0,
+            "budget": {"measure": chosen.measure, "remove": remove, "tolerance": chosen.tolerance},
+        }
+
+
+def find_widths(
+    stage: Stage,
+    chosen: Search,
+    net: nn.Module,
+    duals: nn.Module,
+    *,
+    remove: float,
+    multiple: int,
+    steps: int,
+    state: Path,
+) -> Found:
+    """Search the net's widths on two halves of the training photographs; net and duals are trained meanwhile."""
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    names = patches.photographs()
+    units = _units(net)
+    budget = _budget(stage, chosen.measure, net, units, ladders_of(net, units, multiple), state)
+
+    def one(half: Patches, part: str, index: int) -> dict[int, Tensor]:
+        rng = generator(stage.seed, stage.name, part, index)
+        return draw(half, count=chosen.batch, patch=chosen.patch, scale=stage.scale, octave=chosen.octave, rng=rng)
+
+    widths, history = search(
+        net,
+        units,
+        loss_of(duals, scale=stage.scale, weight=chosen.dual_weight, device=stage.device, precision=stage.precision),
+        (partial(one, patches.only(names[0::2]), "train"), partial(one, patches.only(names[1::2] or names), "alpha")),
+        budget=budget,
+        remove=remove,
+        tolerance=chosen.tolerance,
+        order=chosen.order,
+        steps=steps,
+        learning_rate=chosen.learning_rate,
+        width_rate=chosen.width_rate,
+        temperature=chosen.temperature,
+        clip=chosen.clip,
+        rng=generator(stage.seed, stage.name, "logits"),
+        trained=[net, duals],
+        checkpoint=state,
+        key=stage.key,
+        log=stage.log,
+    )
+    return Found(widths, budget, history)
+
+
+def _budget(
+    stage: Stage, measure: str, net: nn.Module, units: Sequence[Unit], ladders: Sequence[Sequence[int]], state: Path
+) -> Budget:
+    low = torch.zeros(1, 3, SIDE, SIDE)
+    if measure == "parameters":
+        return Budget.parameters(net, units, ladders)
+    if measure == "macs":
+        return Budget.multiplications(net, units, ladders, low)
+    kept = state.with_name(f"{state.name}.latency")  # measured once: a search that resumes must go on with its budget
+    if kept.exists() and (read := json.loads(kept.read_text()))["key"] == stage.key:
+        return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
+    runner = partial(onnx_runner, threads=stage.params.shared.threads)
+    budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=runner)
+    checkpoint.write_bytes(kept, json.dumps({"key": stage.key, **asdict(budget)}).encode())
+    return budget
+
+
+@dataclass(frozen=True)
+class Member:
+    """A pruned and tuned net, what is said of it, and the curves of its selection and its tuning."""
+
+    net: nn.Module
+    scores: dict[str, Any]
+    chosen: list[dict[str, float]]
+    history: list[dict[str, float]]
+
+
+def cut_and_tune(
+    stage: Stage,
+    chosen: Prune,
+    start: nn.Module,
+    dense: nn.Module,
+    duals: nn.Module,
+    widths: Sequence[int],
+    *,
+    steps: int,
+    state: Path,
+    before: int = 0,
+) -> Member:
+    """Make the net of these widths: choose channels, cut, and tune with the dense net as teacher.
+
+    Args:
+        start: the dense net, whose channels are selected by feature and dual-regression loss (DRC); or what a search
+            made of it, with the channels that it came to rely on.
+        state: where selection keeps its state; tuning's is beside it.
+        before: points of the stage's live curve that are behind.
+    """
+    scale, device = stage.scale, stage.device
+    units = _units(dense)
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    validation = Patches.open(stage.input("data/synthesize/validation"))
+    loss = partial(loss_of, duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
+    if start is dense:
+        sparse = thin(start, [], [])
+        cut = partial(draw, patches, count=chosen.select_batch, patch=chosen.patch, scale=scale, octave=chosen.octave)
+        kept, rows = select(
+            sparse,
+            dense,
+            units,
+            widths,
+            [cut(rng=generator(stage.seed, stage.name, "select", index)) for index in range(chosen.select_batches)],
+            loss(),
+            per_round=chosen.per_round,
+            rate=chosen.select_rate,
+            feature_weight=chosen.feature_weight,
+            checkpoint=state,
+            key=stage.key,
+            log=lambda step, values: stage.log(before + step, values),
+        )
+    else:  # the mixture has become a choice, by weight: its other channels were trained by nothing
+        sparse, kept, rows = start, largest(start, units, widths), []
+    net = thin(sparse, units, kept)
+    untuned = validate(net, validation, scale=scale, device=device)
+    history = train(
+        net,
+        duals,
+        loss(teacher=dense, teacher_weight=chosen.teacher_weight),
+        patches,
+        steps=steps,
+        batch=chosen.batch,
+        patch=chosen.patch,
+        octave=chosen.octave,
+        learning_rate=chosen.learning_rate,
+        warmup=chosen.warmup,
+        average=chosen.average,
+        clip=chosen.clip,
+        fused=True,
+        seed=stage.seed,
+        stage=stage.name,
+        checkpoint=state.with_name(f"{state.name}.tuning"),
+        key=stage.key,
+        log=lambda step, values: stage.log(before + len(units) + step, values),
+    )
+    low = torch.zeros(1, 3, SIDE, SIDE, device="meta")
+    full, left = (sum(weight.numel() for weight in each.parameters()) for each in (dense, net))
+    macs_before, macs = (multiplications(copy.deepcopy(each).to("meta"), low) for each in (dense, net))
+    scores = {
+        "parameters_before": full,
+        "parameters": left,
+        "removed_fraction": 1 - left / full,
+        "macs_before_96x96": macs_before,
+        "macs_96x96": macs,
+        "removed_macs_fraction": 1 - macs / macs_before,
+        "validation": validate(net, validation, scale=scale, device=device),
+        "validation_untuned": untuned,
+        "validation_dense": validate(dense, validation, scale=scale, device=device),
+        "kept": {unit.name: width for unit, width in zip(units, widths, strict=True)},
+    }
+    return Member(net, scores, rows, history)
+
+
+def save(stage: Stage, path: str, net: nn.Module, arch: dict[str, Any], scores: dict[str, Any]) -> None:
+    """Write a net with its card."""
+    checkpoint.save(
+        stage.output(path),
+        net,
+        arch=arch,
+        scale=stage.scale,
+        made_by=stage.name,
+        params_hash=stage.params.section_hash(stage.section),
+        metrics=scores,
+    )
+
+
+def show(
+    stage: Stage, net: nn.Module, dense: Sequence[int], widths: Sequence[int], rows: Sequence[Any], target: float | None
+) -> None:
+    """Write results/<stage>/widths.png."""
+    picture = stage.results / "widths.png"
+    widths_picture(picture, [unit.name for unit in _units(net)], dense, widths, rows, target)
+    stage.picture("widths", picture)
+
+
+def _units(net: nn.Module) -> list[Unit]:
+    units: Any = net.units
+    return units()

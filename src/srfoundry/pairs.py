@@ -1,0 +1,89 @@
+"""What dual regression is shown: aligned patches at every scale, and low-resolution images of which nobody has more.
+
+A batch is a tensor for each reduction; 1 is the photograph. Images without a photograph stand at the end of the
+smallest tensor alone, which then has more rows than the others: no mask, and no place for an invented target.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry import images, resize
+from srfoundry.dataset import Patches
+from srfoundry.errors import FoundryError
+from srfoundry.images import from_uint8, to_uint8
+from srfoundry.networks.drn import reductions
+
+Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
+
+
+def draw(
+    patches: Patches, *, count: int, patch: int, scale: int, octave: float, rng: torch.Generator
+) -> dict[int, Tensor]:
+    """Aligned patches of which a share of `octave` shows the photographs at half size, as a zoomed-out camera would.
+
+    A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
+    reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
+    whose set has no half, it is a third.
+
+    Args:
+        patch: high-resolution pixels a side; halved photographs are cut twice as large.
+    """
+    factors = reductions(scale)
+    step = factors[1]
+    halved = round(count * octave)
+    parts = []
+    if halved < count:
+        full = patches.batch(count - halved, patch, rng=rng)
+        parts.append({factor: full[factor] for factor in factors})
+    if halved:
+        wide = patches.batch(halved, step * patch, rng=rng)
+        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
+        parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})
+    return {factor: torch.cat([part[factor] for part in parts]) for factor in factors}
+
+
+def targets(batch: Batch, scale: int) -> list[Tensor]:
+    """t_0 .. t_P of the loss: the photograph reduced by s, s/2, .., 1, smallest first (t_0 is also the input)."""
+    return [batch[factor] for factor in reversed(reductions(scale))]
+
+
+def through(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor]:
+    """The batch with its smallest images made by a known way down (a KernelDual), in 8 bits as files would hold them.
+
+    The sizes between stay MATLAB's bicubic: they are where a multi-scale net shall pass, whatever its input.
+    """
+    with torch.no_grad():
+        (low,) = mapping([batch[1]])
+    return {**batch, scale: from_uint8(to_uint8(low))}
+
+
+def lone(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
+    """Every image of a folder, sorted by name: low-resolution ones that nobody has a photograph for.
+
+    Raises:
+        FoundryError: the folder is missing or empty, or an image is smaller than `size` pixels a side or unreadable.
+    """
+    found = {path: images.read(path) for path in images.find(folder)}
+    for path, image in found.items():
+        if min(image.shape[-2:]) < size:
+            shape = "x".join(map(str, image.shape[-2:]))
+            raise FoundryError(f"{path} ({shape}) is smaller than a low-resolution patch of {size}; remove it")
+    return list(found.values())
+
+
+def windows(
+    sources: Sequence[Float[Tensor, "1 3 _ _"]], *, count: int, size: int, rng: torch.Generator
+) -> Float[Tensor, "n 3 p p"]:
+    """Random windows of `size` pixels a side, sources drawn evenly, flipped and rotated (8 ways)."""
+    found = []
+    for which, top, left, turn in torch.randint(2**31, (count, 4), generator=rng).tolist():
+        image = sources[which % len(sources)][0]
+        top, left = top % (image.shape[-2] - size + 1), left % (image.shape[-1] - size + 1)
+        cut = image[:, top : top + size, left : left + size]
+        cut = cut.flip(-1) if turn % 8 >= 4 else cut
+        found.append(torch.rot90(cut, turn % 4, (-2, -1)))
+    return torch.stack(found)

@@ -1,0 +1,158 @@
+"""How weights move in dual training: restarts, skipped batches, and runs with every option that resume to the bytes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srfoundry.dataset import Patches
+from srfoundry.descent import ENOUGH, Guard, descent, restarted
+from srfoundry.dual import acquaint, loss_of, train
+from srfoundry.fit import cosine
+from srfoundry.kernels import gaussian
+from srfoundry.networks.duals import StraightDual
+from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.kernel_dual import KernelDual
+from srfoundry.networks.swinir import SwinIR
+from srfoundry.pairs import draw, through
+from srfoundry.seeds import generator, redraw
+from tests.closed import CPU, nets, photographs
+
+BLUR = gaussian(5, torch.ones(1), torch.full((1,), 2.0), torch.zeros(1))
+LOW = [torch.rand(1, 3, 20, 30, generator=generator(5, "low", index)) for index in range(2)]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "restarts": {"restarts": 2},
+    "skip": {"skip": 0.85, "steps": 30},
+    "unpaired": {"unpaired": LOW, "unpaired_share": 0.5},
+    "blur": {"blur": KernelDual.of(BLUR, scale=2)},
+    "fused": {"fused": True},
+    "last": {"average": 0.0},
+}
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "edsr": lambda: EDSR(scale=2, blocks=1, width=8),
+    "swinir": lambda: SwinIR(scale=2, depths=[2], width=12, heads=2, window=4),
+}
+MAPS: dict[str, Callable[[], nn.Module]] = {
+    "straight": lambda: StraightDual(scale=2, width=4),
+    "kernel": lambda: KernelDual.of(BLUR, scale=2),
+    "learned": lambda: KernelDual.of(BLUR, scale=2, learn=True),
+}
+
+
+def run(
+    patches: Patches,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    made: Callable[[], tuple[nn.Module, nn.Module]] = nets,
+    precision: str = "float32",
+    stop: int | None = None,
+) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    net, duals = made()
+    steps = options.get("steps", 4)
+    rest = {"average": 0.5, **{name: value for name, value in options.items() if name != "steps"}}
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    history = train(
+        net, duals, loss_of(duals, scale=2, weight=0.1, device=CPU, precision=precision), patches, steps=steps,
+        batch=2, patch=16, octave=0.5, learning_rate=3e-3, warmup=1, clip=1.0, seed=1, stage="dual",
+        checkpoint=folder / "dual.pt", key="k", log=log, **rest,
+    )  # fmt: skip
+    return {**net.state_dict(), **{f"dual {name}": value for name, value in duals.state_dict().items()}}, history
+
+
+def resumes(patches: Patches, tmp_path: Path, options: dict[str, Any], **more: Any) -> list[dict[str, float]]:
+    """Whether a run that is stopped in the middle goes on to the same bytes and the same curve; gives the curve."""
+    whole, curve = run(patches, tmp_path / "whole", options, **more)
+    with pytest.raises(KeyboardInterrupt):
+        run(patches, tmp_path / "cut", options, **more, stop=options.get("steps", 4) - 1)
+    assert (tmp_path / "cut" / "dual.pt").exists()
+    again, other = run(patches, tmp_path / "cut", options, **more)
+    assert all(torch.equal(whole[name], again[name]) for name in whole) and curve == other
+    return curve
+
+
+@pytest.fixture(autouse=True)
+def _save_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, option: str) -> None:
+    curve = resumes(photographs(tmp_path / "set"), tmp_path, OPTIONS[option])
+    assert ("skipped" in curve[0]) == (option == "skip")
+    if option == "skip":
+        assert 0 < sum(row["skipped"] for row in curve) < len(curve) - ENOUGH
+
+
+def test_so_does_one_with_all_of_them_in_half_precision(tmp_path: Path) -> None:
+    every = {name: value for options in OPTIONS.values() for name, value in options.items()}
+    resumes(photographs(tmp_path / "set"), tmp_path, every, precision="bfloat16")
+
+
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("way", MAPS)
+def test_any_network_with_any_way_down(tmp_path: Path, kind: str, way: str) -> None:
+    def made() -> tuple[nn.Module, nn.Module]:
+        net, duals = NETS[kind](), MAPS[way]()
+        redraw(net, generator(1, "primal"))
+        redraw(duals, generator(1, "dual"))
+        return net, duals
+
+    patches = photographs(tmp_path / "set")
+    resumes(patches, tmp_path, {}, made=made)
+    after, _ = run(patches, tmp_path / "whole", {}, made=made)
+    before = made()
+    moved = [name for name, value in before[0].state_dict().items() if not torch.equal(value, after[name])]
+    assert moved, "the primal was trained"
+    ways = [name for name, value in before[1].state_dict().items() if not torch.equal(value, after[f"dual {name}"])]
+    assert bool(ways) == (way != "kernel"), "a kernel that is given stays"
+
+
+def test_restarts_are_cosines_one_after_the_other() -> None:
+    assert [restarted(i, 50, 0.1, warmup=5) for i in range(50)] == [cosine(i, 50, 0.1, warmup=5) for i in range(50)]
+    rates = [restarted(i, 10, 1.0, restarts=3) for i in range(10)]
+    assert [i for i, rate in enumerate(rates) if rate == 1.0] == [0, 4, 7], "cycles of 4, 3 and 3 steps"
+    assert all(rates[i] > rates[i + 1] for i in (0, 1, 2, 4, 5, 7, 8))
+    assert restarted(1, 10, 1.0, warmup=2, restarts=2) == 1.0 and restarted(5, 10, 1.0, warmup=2, restarts=2) == 1.0
+
+
+def test_a_batch_far_off_is_skipped_and_not_remembered() -> None:
+    guard = Guard(2.0)
+    assert not any(guard.skips(1.0) for _ in range(ENOUGH))
+    assert guard.skips(2.0) and guard.skips(float("nan")) and not guard.skips(1.99)
+    other = Guard(2.0)
+    other.load_state_dict(guard.state_dict())
+    assert list(other.taken) == [1.0] * ENOUGH + [1.99]
+
+
+def test_a_skipped_batch_moves_nothing() -> None:
+    net, duals = nets()
+    update, state = descent(net, duals, learning_rate=1.0, average=0.9, clip=1.0, skip=2.0)
+    guard = state["guard"]
+    assert isinstance(guard, Guard)
+    guard.taken.extend([1e-9] * ENOUGH)
+    before = [weight.clone() for weight in net.parameters()]
+    low = torch.rand(1, 3, 8, 8, generator=generator(1, "low"))
+    found = update({"total": net(low).square().mean()}, 1.0)
+    assert found["skipped"] == 1.0
+    assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
+
+
+def test_dual_nets_can_start_from_a_kernel(tmp_path: Path) -> None:
+    patches = photographs(tmp_path / "set")
+    known = KernelDual.of(BLUR, scale=2)
+
+    def one(index: int) -> dict[int, Tensor]:
+        batch = draw(patches, count=4, patch=32, scale=2, octave=0.0, rng=generator(2, "start", index))
+        return through(known, batch, 2)
+
+    _, duals = nets()
+    first, last = (acquaint(duals, one, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
+    assert last < 0.25 * first
