@@ -27,6 +27,7 @@ from srfoundry.dataset import Patches
 from srfoundry.dual import loss_of, train
 from srfoundry.networks import drn, edsr, swinir
 from srfoundry.networks.duals import DualNets, StraightDual
+from srfoundry.networks.kernel_dual import KernelDual
 from srfoundry.networks.units import channels_last, largest, thin, widths_of
 from srfoundry.pairs import draw
 from srfoundry.seeds import generator, redraw
@@ -98,6 +99,13 @@ class Runs:
         mapping, _ = checkpoint.load(self.work / f"{name}.duals.safetensors")
         return channels_last(primal, CPU), mapping
 
+    def tied(self, seed: int) -> None:
+        """The net trained with the true reduction as its dual map, which learns nothing (KernelDual)."""
+        net, _ = self.plan.nets(seed)
+        duals = KernelDual.of(torch.ones(1, 1, 1), scale=self.plan.scale, decimation="bicubic")
+        name = f"tied-{seed}"
+        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, self.plan.rate, seed, 0.1))
+
     def dense(self, seed: int) -> None:
         """The uncompressed net, tuned for as long as DRC takes in all."""
 
@@ -109,9 +117,10 @@ class Runs:
         name = f"dense-{seed}"
         self._once(name, run)
 
-    def baseline(self, seed: int, method: Method, remove: float) -> None:
-        """A net cut by a baseline and tuned."""
-        name = f"{method}-{round(100 * remove)}-{seed}"
+    def baseline(self, seed: int, method: Method, remove: float, longer: bool = False) -> None:
+        """A net cut by a baseline and tuned; `longer` for the steps of DRC's search as well."""
+        name = f"{method}{'_longer' if longer else ''}-{round(100 * remove)}-{seed}"
+        steps = self.plan.tune_steps + (self.plan.search_steps if longer else 0)
 
         def run() -> dict[str, Any]:
             net, duals = self.pretrained(seed, 0.1)
@@ -120,7 +129,7 @@ class Runs:
             rng = generator(seed, method)
             kept = choose_channels(method, net, units, budget=budget, remove=remove, tolerance=TOLERANCE, rng=rng)
             small = thin(net, units, kept)
-            return self._train(name, small, duals, net, self.plan.tune_steps, self.plan.tune_rate, seed, 0.1)
+            return self._train(name, small, duals, net, steps, self.plan.tune_rate, seed, 0.1)
 
         self._once(name, run)
 
@@ -197,14 +206,14 @@ class Runs:
         train(
             net, duals, self._loss(duals, weight, teacher), self.patches, steps=steps, batch=plan.batch,
             patch=plan.patch, octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True,
-            seed=seed, stage=name.split("-")[0] if teacher is None else "tune", **self._state(name),
+            seed=seed, stage="base" if teacher is None else "tune", **self._state(name),
         )  # fmt: skip
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         checkpoint.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
-        kind = "drn_duals" if plan.network == "drn" else "straight_dual"
-        arch = {"name": kind, "scale": plan.scale, "width": 16}
-        checkpoint.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
+        if not isinstance(duals, KernelDual):
+            arch = {"name": "drn_duals" if plan.network == "drn" else "straight_dual", "scale": plan.scale, "width": 16}
+            checkpoint.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
         (self.work / f"{name}.state").unlink(missing_ok=True)
         parameters = sum(weight.numel() for weight in net.parameters())
         return {"parameters": parameters, "steps": steps, **self._score(net.eval())}

@@ -3,9 +3,11 @@
 python -m benchmarks.drc                          needs `dvc repro synthesize` on photographs that are in no test set
 python -m benchmarks.drc --seeds 1 --budgets 50   a part of it; finished runs are kept in --work and not done again
 
-For each seed a net is pretrained with and without dual regression; the one with it is cut to each budget by DRC and by
-every baseline, all fine-tuned alike, and tuned uncompressed for as long as DRC takes in all. PSNR-Y on 8 bits, border
-cropped. `spread` is the standard deviation over the seeds. Latency is ONNX Runtime's, median of turns.
+For each seed a net is pretrained without dual regression, with learned dual nets, and with the true reduction as dual
+map (`tied`). The second is cut to each budget by DRC and by every baseline, all fine-tuned alike, and tuned whole
+for as long as DRC takes in all. --more adds the paper's greedy selection, and torch-pruning fine-tuned for as long as
+search and fine-tuning take together. PSNR-Y on 8 bits, border cropped. `spread` is the standard deviation over the
+seeds. Latency is ONNX Runtime's, median of turns.
 """
 
 import argparse
@@ -26,10 +28,11 @@ from srfoundry import checkpoint, export, seeds
 from srfoundry.progress import track
 
 PLANS = {
-    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=2000, search_steps=500, tune_steps=800),
-    "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=500, tune_steps=800),
+    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
+    "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=4, steps=800, search_steps=200, tune_steps=300),
 }
+LONGER = "torch_pruning"  # on validation photographs the best of the baselines
 SETS = ("Set5", "Set14", "BSD100")
 SIZE = 192  # low-resolution pixels a side for the latency
 
@@ -69,8 +72,10 @@ def figures(runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Se
     def mean(name: str) -> float:
         return statistics.mean(runs.scores(name)[each] for each in sets)
 
-    dual = [mean(f"base-{seed}-0.1") - mean(f"base-{seed}-0") for seed in numbers]
-    found: dict[str, Any] = {"dual_gain": spread(dual)["mean"], "dual_gain_spread": spread(dual)["spread"]}
+    found: dict[str, Any] = {}
+    for key, pattern in (("dual_gain", "base-{}-0.1"), ("dual_gain_tied", "tied-{}")):
+        gains = spread([mean(pattern.format(seed)) - mean(f"base-{seed}-0") for seed in numbers])
+        found |= {key: gains["mean"], f"{key}_spread": gains["spread"]}
     for budget in budgets:
         over = {
             method: [mean(f"drc-{budget}-{seed}") - mean(f"{method}-{budget}-{seed}") for seed in numbers]
@@ -91,12 +96,17 @@ def figures(runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Se
 
 
 def rows_of(
-    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, greedy: bool
+    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, more: bool
 ) -> list[dict[str, Any]]:
     """One row a method and budget."""
-    names = [("without dual", "base-{}-0"), ("with dual", "base-{}-0.1"), ("uncompressed, tuned", "dense-{}")]
+    names = [
+        ("without dual", "base-{}-0"),
+        ("learned dual", "base-{}-0.1"),
+        ("tied dual", "tied-{}"),
+        ("uncompressed, tuned", "dense-{}"),
+    ]
     for budget in budgets:
-        methods = [*BASELINES, "drc", *(["greedy"] if greedy else [])]
+        methods = [*BASELINES, "drc", *(["greedy", f"{LONGER}_longer"] if more else [])]
         names += [(f"{method} {budget} %", f"{method}-{budget}-{{}}") for method in methods]
     rows = []
     for title, pattern in names:
@@ -118,7 +128,7 @@ def main() -> None:
     parser.add_argument("--network", choices=sorted(PLANS), default="drn")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--budgets", nargs="+", type=int, default=[30, 50, 70], help="per cent of the parameters to go")
-    parser.add_argument("--greedy", action="store_true", help="also select channels as the paper does (a row more)")
+    parser.add_argument("--more", action="store_true", help="two rows more for each budget, see above")
     parser.add_argument("--work", type=Path, default=Path(".bench/drc"), help="where runs are kept")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
     parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
@@ -126,16 +136,20 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.work / options.network
     make = partial(Runs, PLANS[options.network], options.data, options.tests, folder, options.sets, 1)
-    first = [("pretrained", (seed, weight)) for seed in options.seeds for weight in (0.1, 0.0)]
+    first: list[tuple[str, tuple[Any, ...]]] = [("tied", (seed,)) for seed in options.seeds]
+    first += [("pretrained", (seed, weight)) for seed in options.seeds for weight in (0.1, 0.0)]
     shares = [budget / 100 for budget in options.budgets]
     then: list[tuple[str, tuple[Any, ...]]] = []
     for seed in options.seeds:
         then += [("dense", (seed,)), *(("drc", (seed, share)) for share in shares)]
         then += [("baseline", (seed, method, share)) for share in shares for method in BASELINES]
-    last = [("greedy", (seed, share)) for seed in options.seeds for share in shares] if options.greedy else []
+    last: list[tuple[str, tuple[Any, ...]]] = []
+    if options.more:
+        last = [("greedy", (seed, share)) for seed in options.seeds for share in shares]
+        last += [("baseline", (seed, LONGER, share, True)) for seed in options.seeds for share in shares]
     # a process a job, spawned: forked ones would share their parent's threads
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "selecting")):
+        for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "adding")):
             for _ in track(pool.map(partial(work, make=make), jobs), title, len(jobs)):
                 pass
     runs = make()
@@ -146,7 +160,7 @@ def main() -> None:
     for name, budget in zip(names[1:], options.budgets, strict=True):
         ratio = statistics.median(seconds[name]) / statistics.median(seconds[names[0]])
         found[f"latency_ratio_{budget}"] = round(ratio, 4)
-    rows = rows_of(runs, options.seeds, options.budgets, options.sets, greedy=options.greedy)
+    rows = rows_of(runs, options.seeds, options.budgets, options.sets, more=options.more)
     dense = runs.scores(f"dense-{options.seeds[0]}")
     found["steps_of_uncompressed"] = dense["steps"]
     suffix = "" if options.network == "drn" else f"_{options.network}"
