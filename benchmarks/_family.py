@@ -1,9 +1,9 @@
 """One trained net, many smaller ones: the runs that `benchmarks.drc` compares. Each is kept on disk when it is done.
 
 All methods share the pretrained net, the budget, the fine-tuning (steps, rates, batches, distillation from that net)
-and the scoring; they differ in the widths and in the channels that stay. DRC goes on from the weights that its search
-trained; `greedy` is the paper's way, the same widths with channels of the pretrained net selected one after another.
-The uncompressed net is tuned for as long as search and fine-tuning take together.
+and the scoring. DRC goes on from the weights that its search trained, so it has had that many steps more; `longer`
+gives them to a baseline, too. `greedy` is the paper's way: the searched widths, channels of the pretrained net selected
+one after another. The uncompressed net is tuned, without a teacher, for as long as search and fine-tuning together.
 """
 
 import copy
@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
 
 @dataclass(frozen=True)
 class Plan:
-    """What all runs share. `network` is drn, edsr or swinir; a swinir's `blocks` are groups of two blocks."""
+    """What all runs share. `network` is drn, edsr or swinir; a swinir's `blocks` are groups of four blocks."""
 
     network: str
     scale: int
@@ -63,7 +64,7 @@ class Plan:
     def arch(self) -> dict[str, Any]:
         """As in a card."""
         if self.network == "swinir":
-            depths = [2] * self.blocks
+            depths = [4] * self.blocks
             return {"name": "swinir", "scale": self.scale, "width": self.width, "depths": depths, "heads": 4}
         return {"name": self.network, "scale": self.scale, "blocks": self.blocks, "width": self.width}
 
@@ -87,7 +88,8 @@ class Runs:
     def __init__(self, plan: Plan, data: Path, tests: Path, work: Path, sets: Sequence[str], threads: int) -> None:
         self.plan, self.tests, self.work, self.sets = plan, tests, work, sets
         self.patches = Patches.open(data / "train")
-        self.key = json.dumps([asdict(plan), str(data)])
+        index = md5((data / "train" / "index.json").read_bytes(), usedforsecurity=False).hexdigest()
+        self.key = json.dumps([asdict(plan), index, list(sets)])
         torch.set_num_threads(threads)
 
     def pretrained(self, seed: int, weight: float) -> tuple[Any, Any]:
@@ -112,7 +114,7 @@ class Runs:
         def run() -> dict[str, Any]:
             net, duals = self.pretrained(seed, 0.1)
             steps = self.plan.tune_steps + self.plan.search_steps  # a search step passes two half batches
-            return self._train(name, net, duals, copy.deepcopy(net), steps, self.plan.tune_rate, seed, 0.1)
+            return self._train(name, net, duals, None, steps, self.plan.tune_rate, seed, 0.1)
 
         name = f"dense-{seed}"
         self._once(name, run)
@@ -206,7 +208,7 @@ class Runs:
         train(
             net, duals, self._loss(duals, weight, teacher), self.patches, steps=steps, batch=plan.batch,
             patch=plan.patch, octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True,
-            seed=seed, stage="base" if teacher is None else "tune", **self._state(name),
+            seed=seed, stage="base" if rate == plan.rate else "tune", **self._state(name),
         )  # fmt: skip
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}

@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=30, help="blocks a phase (DRN-S: 30)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (default: all)")
     options = parser.parse_args()
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32 on a GPU, too
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net, duals = DRN(scale=SCALE, blocks=options.blocks, width=16, peak=255.0), DualNets(scale=SCALE, width=16)

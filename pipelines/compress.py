@@ -22,13 +22,14 @@ def compress(stage: Stage) -> None:
         state=stage.checkpoint.with_name(f"{stage.checkpoint.name}.search"),
     )
     dense, duals, _ = reopen(*trained, stage.device)
+    goes_on = stage.params.prune.start == "search"
     made = cut_and_tune(
         stage,
         stage.params.prune,
-        searched if stage.params.prune.start == "search" else dense,
         dense,
-        duals,
+        moved if goes_on else duals,
         found.widths,
+        searched=found.cut(searched) if goes_on else None,
         steps=chosen.steps,
         state=stage.checkpoint,
         before=chosen.search_steps,

@@ -6,20 +6,22 @@ from pipelines.stage import Stage, main
 def prune(stage: Stage) -> None:
     """Choose channels by feature and dual-regression loss, cut the others out, and fine-tune what is left (DRC)."""
     from pipelines.shrink import cut_and_tune, save, show
-    from srfoundry import checkpoint
     from srfoundry.dual import reopen
     from srfoundry.networks.units import widths_of
 
     chosen = stage.params.prune
-    duals_path = stage.input("models/dual_nets.safetensors")
-    dense, duals, _ = reopen(stage.input("models/dual.safetensors"), duals_path, stage.device)
-    searched, _, _ = reopen(stage.input("models/search_dense.safetensors"), duals_path, stage.device)
-    arch = checkpoint.read_card(stage.input("models/search.safetensors")).arch
-    start = searched if chosen.start == "search" else dense
-    made = cut_and_tune(stage, chosen, start, dense, duals, arch["inner"], steps=chosen.steps, state=stage.checkpoint)
-    save(stage, "models/prune.safetensors", made.net, arch, made.scores)
+    folder = stage.input("models/dual.safetensors").parent
+    dense, duals, _ = reopen(folder / "dual.safetensors", stage.input("models/dual_nets.safetensors"), stage.device)
+    found = (stage.input("models/search.safetensors"), stage.input("models/search_duals.safetensors"))
+    searched, moved, card = reopen(*found, stage.device)
+    if chosen.start == "dual":
+        searched, moved = None, duals
+    widths = card.arch["inner"]
+    common = {"searched": searched, "steps": chosen.steps, "state": stage.checkpoint}
+    made = cut_and_tune(stage, chosen, dense, moved, widths, **common)
+    save(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
     stage.curve(made.history)
-    show(stage, dense, widths_of(dense, dense.units()), arch["inner"], made.chosen or made.history, None)
+    show(stage, dense, widths_of(dense, dense.units()), widths, made.chosen or made.history, None)
     stage.metrics(made.scores)
 
 

@@ -6,13 +6,14 @@ from pipelines.stage import Stage, main
 def search(stage: Stage) -> None:
     """Search each layer's channel number on the dual-regression loss, so that the budget is met (DRC)."""
     from pipelines.shrink import find_widths, save, show
+    from srfoundry.checkpoint import read_card
     from srfoundry.dataset import Patches
     from srfoundry.dual import reopen, validate
-    from srfoundry.networks.units import largest, thin
 
     chosen = stage.params.search
     trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))
     net, duals, card = reopen(*trained, stage.device)
+    reopened = read_card(trained[1]).arch
     units = net.units()
     found = find_widths(
         stage,
@@ -24,7 +25,7 @@ def search(stage: Stage) -> None:
         steps=chosen.steps,
         state=stage.checkpoint,
     )
-    cut = thin(net, units, largest(net, units, found.widths))
+    cut = found.cut(net)
     validation = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
         **found.scores([unit.name for unit in units], chosen, chosen.remove),
@@ -33,7 +34,7 @@ def search(stage: Stage) -> None:
         "parameters": sum(weight.numel() for weight in cut.parameters()),
     }
     save(stage, "models/search.safetensors", cut, {**card.arch, "inner": found.widths}, scores)
-    save(stage, "models/search_dense.safetensors", net, card.arch, {})
+    save(stage, "models/search_duals.safetensors", duals, reopened, {})
     stage.curve(found.history)
     show(stage, net, found.budget.dense, found.widths, found.history, chosen.remove)
     stage.metrics(scores)

@@ -36,6 +36,10 @@ class Found:
     budget: Budget
     history: list[dict[str, float]]
 
+    def cut(self, net: Any) -> Any:
+        """The searched net at the widths that were found: the mixture has become a choice, by weight."""
+        return thin(net, _units(net), largest(net, _units(net), self.widths))
+
     def scores(self, names: Sequence[str], chosen: Search, remove: float) -> dict[str, Any]:
         """For metrics.json."""
         return {
@@ -121,11 +125,11 @@ class Member:
 def cut_and_tune(
     stage: Stage,
     chosen: Prune,
-    start: nn.Module,
     dense: nn.Module,
     duals: nn.Module,
     widths: Sequence[int],
     *,
+    searched: nn.Module | None,
     steps: int,
     state: Path,
     before: int = 0,
@@ -133,8 +137,9 @@ def cut_and_tune(
     """Make the net of these widths: choose channels, cut, and tune with the dense net as teacher.
 
     Args:
-        start: the dense net, whose channels are selected by feature and dual-regression loss (DRC); or what a search
-            made of it, with the channels that it came to rely on.
+        duals: the dual nets that go with the weights that are tuned.
+        searched: what the search left at these widths, to go on from; None selects channels of the dense net by
+            feature and dual-regression loss (DRC).
         state: where selection keeps its state; tuning's is beside it.
         before: points of the stage's live curve that are behind.
     """
@@ -143,8 +148,9 @@ def cut_and_tune(
     patches = Patches.open(stage.input("data/synthesize/train"))
     validation = Patches.open(stage.input("data/synthesize/validation"))
     loss = partial(loss_of, duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
-    if start is dense:
-        sparse = thin(start, [], [])
+    net, rows = searched, []
+    if net is None:
+        sparse = thin(dense, [], [])
         cut = partial(draw, patches, count=chosen.select_batch, patch=chosen.patch, scale=scale, octave=chosen.octave)
         kept, rows = select(
             sparse,
@@ -160,9 +166,7 @@ def cut_and_tune(
             key=stage.key,
             log=lambda step, values: stage.log(before + step, values),
         )
-    else:  # the mixture has become a choice, by weight: its other channels were trained by nothing
-        sparse, kept, rows = start, largest(start, units, widths), []
-    net = thin(sparse, units, kept)
+        net = thin(sparse, units, kept)
     untuned = validate(net, validation, scale=scale, device=device)
     history = train(
         net,
@@ -210,7 +214,7 @@ def save(stage: Stage, path: str, net: nn.Module, arch: dict[str, Any], scores: 
         arch=arch,
         scale=stage.scale,
         made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.section),
+        params_hash=stage.params.section_hash(*stage.sections),
         metrics=scores,
     )
 

@@ -63,9 +63,14 @@ class Stage:
         return self._graph.digests(self.name)
 
     @cached_property
+    def sections(self) -> list[str]:
+        """The sections of params.yaml that dvc.yaml lists for it, besides `shared`."""
+        return self._graph.sections(self.name)
+
+    @cached_property
     def key(self) -> str:
         """32 hex digits over params, code, inputs and device: a checkpoint of another experiment has another key."""
-        parts = [self.params.section_hash(*self._graph.sections(self.name)), self.digests, str(self.device)]
+        parts = [self.params.section_hash(*self.sections), self.digests, str(self.device)]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def input(self, path: str) -> Path:

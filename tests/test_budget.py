@@ -139,7 +139,7 @@ def test_where_ladders_are_too_coarse_few_units_step_between() -> None:
 
 def test_more_than_there_is_cannot_go() -> None:
     net = drn()
-    with pytest.raises(FoundryError, match=r"search\.remove must be at most"):
+    with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
         uniform_widths(budgets(net, 16)["parameters"], remove=0.9, tolerance=0.01)
 
 

@@ -34,6 +34,8 @@ class TorchModel:
         from srfoundry import checkpoint, export
 
         net, self.card = checkpoint.load(path)
+        if "dual" in self.card.arch["name"]:
+            raise FoundryError(f"{path} is a dual map, which makes images smaller; take the network that it belongs to")
         self.scale = self.card.scale
         self.overlap = restore.overlap_for(net, TILE)
         self._net = export.OnnxNet(net).to(device)

@@ -102,7 +102,7 @@ def load(path: Path) -> tuple[nn.Module, Card]:
 def read_card(path: Path) -> Card:
     """Read a model's card without its weights."""
     if not path.is_file():
-        raise FoundryError(f"{path} not found; it is written by 'dvc repro {path.stem}'")
+        raise FoundryError(f"{path} not found; models are written by 'dvc repro'")
     try:
         with safe_open(path, framework="pt") as file:
             return Card(**json.loads(file.metadata()["card"]))

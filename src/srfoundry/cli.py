@@ -59,7 +59,8 @@ is used as its convention says; --width and --family are put where the conventio
 IMPORT = """Makes a model of this program from the weights that a network's authors published.
 
 FILE is a state dict (.pt, .pth) or .safetensors in the authors' layout; nothing but tensors is read from it. The
-network then takes and gives images in [0, 1], whatever range it was trained on, and works with `upscale --model`. A
+network then takes and gives images in [0, 1], whatever range it was trained on, and works with `upscale --model` (dual
+nets make images smaller: they are for training). A
 pruned DRN or SwinIR of the same layout is recognised by its shapes.
 
 names: """ + ", ".join(PUBLISHED)

@@ -68,7 +68,7 @@ def descent(
         average: decay of the exponential average of the net's weights, a step; 0 keeps the last weights.
         clip: largest norm of the gradient.
         skip: a batch is skipped whose loss is this many times the running mean; 0 takes every batch. With it, the
-            terms gain `skipped`, 0 or 1.
+            terms gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
         fused: Adam in one pass over the weights; rounds differently.
 
     Returns:
@@ -82,15 +82,15 @@ def descent(
     def update(terms: Mapping[str, Tensor], rate: float) -> dict[str, Tensor | float]:
         for group in optimiser.param_groups:
             group["lr"] = rate
+        if skip > 0 and guard.skips(float(terms["total"].detach())):
+            return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
         found: dict[str, Tensor | float] = {name: value.detach() for name, value in terms.items()}
-        skipped = skip > 0 and guard.skips(float(terms["total"].detach()))
-        if not skipped:
-            optimiser.zero_grad(set_to_none=True)
-            terms["total"].backward()
-            nn.utils.clip_grad_norm_(weights, clip)
-            optimiser.step()
-            smooth.update_parameters(net)
-        return {**found, "skipped": float(skipped)} if skip > 0 else found
+        optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        nn.utils.clip_grad_norm_(weights, clip)
+        optimiser.step()
+        smooth.update_parameters(net)
+        return {**found, "skipped": 0.0} if skip > 0 else found
 
     state: dict[str, Stateful] = {"net": net, "duals": duals, "average": smooth, "optimiser": optimiser}
     return update, {**state, "guard": guard} if skip > 0 else state

@@ -91,7 +91,7 @@ def loss_of(
 ) -> Loss:
     """The loss as a function of (net, batch), for training, search, selection and fine-tuning alike.
 
-    The nets may run in bfloat16; the mean shift, the enlargement and the loss never do. With a teacher, the squared
+    The nets may run in bfloat16; what `prepare` does and the loss never do. With a teacher, the squared
     difference of the channel means before the last tail is added (DRC's distillation), `teacher_weight` times. With
     weight 0 the dual nets do not run: it is plain multi-scale training, to the bit.
     """

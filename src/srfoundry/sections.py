@@ -158,6 +158,11 @@ class Dual(Section):
             raise ValueError(f"width must be a multiple of swinir's 6 heads, got {self.width}; 60 is SwinIR-light's")
         if self.unpaired_share > 0 and self.dual_weight == 0:
             raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
+        if self.unpaired_share > 0 and not 1 <= round(self.batch * self.unpaired_share) < self.batch:
+            raise ValueError(
+                f"unpaired_share must leave room for one image of each kind in a batch of {self.batch}, "
+                f"got {self.unpaired_share}; change it or batch"
+            )
         return self
 
 

@@ -152,8 +152,9 @@ def choose(budget: Budget, shares: Sequence[Float[Tensor, " _"]], *, remove: flo
     """
     if budget.most() < remove:
         raise FoundryError(
-            f"search.remove must be at most {budget.most():.3f} for this network, got {remove}; "
-            "lower it or search.multiple"
+            f"the fraction to remove must be at most {budget.most():.3f} with this network and these widths, "
+            f"got {remove}; "
+            "ask for less, allow narrower layers (multiple) or take a network with wider blocks"
         )
     logs = [share.detach().double().cpu().clamp_min(1e-30).log().numpy() for share in shares]
     chosen = _likeliest(budget, logs, remove, tolerance)
