@@ -95,8 +95,8 @@ def outer_loss(
     """L_val(w'(alpha), alpha), to be called inside `mixed`; its gradient in alpha is the search's.
 
     First order takes w' = w. Second order differentiates through w' = w - inner_rate * grad L_train(w, alpha), an exact
-    Hessian-vector product by automatic differentiation (the released code's finite difference is off by a square). w are the
-    net's weights; the dual nets stand still within this step.
+    Hessian-vector product by automatic differentiation (the released code's finite difference is off by a square). w
+    are the net's weights; the dual nets stand still within this step.
     """
     closed = Closed(net, loss)
     if order == "first":
