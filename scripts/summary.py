@@ -35,7 +35,7 @@ def text(root: Path) -> str:
     rows = [f"{title:52s} {figure(root, stage, name):>10s}" for title, stage, name in FIGURES]
     found = sorted((root / "exports").glob("*.onnx"), key=lambda path: path.stat().st_size)  # smallest first
     models = [path.relative_to(root).as_posix() for path in found]
-    model = models[0] if models else "exports/MODEL.onnx"
+    model = next((each for each in models if each.endswith("/pruned.onnx")), "exports/MODEL.onnx")
     tail = [
         "pictures  results/evaluate/",
         "models    " + (", ".join(models) or "none yet"),
