@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=192, help="low-resolution pixels a side (default: 192)")
     parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1, where nothing spins)")
     options = parser.parse_args()
     figures = json.loads(Path("results/evaluate/metrics.json").read_text())
     low = torch.rand(1, 3, options.size, options.size, generator=seeds.generator(0, "family"))

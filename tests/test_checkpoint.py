@@ -47,7 +47,7 @@ def test_bad_model_files_are_said(tmp_path: Path) -> None:
     for name in ("cut", "text", "pickle", "other", "wide", "odd"):
         with pytest.raises(FoundryError, match=f"{name}.safetensors"):
             checkpoint.load(tmp_path / f"{name}.safetensors")
-    with pytest.raises(FoundryError, match="dvc repro none"):
+    with pytest.raises(FoundryError, match="models are written by .dvc repro."):
         checkpoint.load(tmp_path / "none.safetensors")
 
 
