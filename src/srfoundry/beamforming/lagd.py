@@ -1,0 +1,245 @@
+"""Learning-aided gradient descent (Xia et al., 2022): a small untrained network a channel finds the precoders.
+
+Five forms of one solver (see `solver`), the precoders V written as rows of real and imaginary parts:
+
+  released   V = V_0 + G(slope at V_0), V_0 = MRT, G two linear maps: what the authors' program does. Nothing iterates;
+             noise of the same length does as well as the slope.
+  published  V <- V + G(slope at V): their Algorithm 1. G's first, random steps throw V about faster than it learns.
+  mended     the same with slopes of length 1, a G that begins by saying nothing and a share of plain gradient.
+  adam       V itself, no network.
+  best       RZF, MRT and random starts, each improved by bisection-free WMMSE; then the released form's network from
+             the best of them, and WMMSE once more. The best of everything on the way is kept.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from srfoundry import solver
+from srfoundry.beamforming.precoders import Precoders, Task, folded, full_power, mrt, rate, rzf, scattered
+from srfoundry.errors import FoundryError
+from srfoundry.networks.stacked import Activation, Convolved, Dense, Free, Net, Recurrent
+from srfoundry.solver import Data, Settings, Solution
+
+Form = Literal["released", "published", "mended", "adam", "best"]
+Kind = Literal["linear", "mlp", "lstm", "cnn"]
+Start = Literal["mrt", "rzf", "random"]
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Precoders at no more than the power P, their weighted sum rates in bit, and each step's best so far."""
+
+    precoders: Complex[Tensor, "b k m"]
+    rates: Float[Tensor, " b"]
+    trajectory: Float[Tensor, "t b"]
+
+
+def network(
+    kind: Kind, antennas: int, *, hidden: int | None = None, layers: int | None = None, zero_head: bool = False
+) -> Net:
+    """The update rule G for 2M numbers a user: linear 20 as released, 2 x 40 with tanh, LSTM 2 x 40, or two 3-taps."""
+    features = 2 * antennas
+    if kind == "linear":
+        return Dense(features, (hidden or 20,) * (layers or 1), zero_head=zero_head)
+    if kind == "mlp":
+        activation: Activation = "tanh"  # of ReLU and tanh, the one that the iterated form gets further with
+        return Dense(features, (hidden or 40,) * (layers or 2), activation, zero_head=zero_head)
+    if kind == "lstm":
+        return Recurrent(features, hidden or 40, layers or 2, zero_head=zero_head)
+    return Convolved(features, layers or 2, zero_head=zero_head)
+
+
+RELEASED = Settings(mode="reparam", steps=500, rate=1e-2)
+PUBLISHED = Settings(mode="iterate", steps=500, rate=1e-4)
+MENDED = Settings(mode="iterate", steps=500, rate=1e-4, normalise=True, skip=0.02)
+ADAM = Settings(mode="reparam", steps=500, rate=0.1)
+
+
+def lagd(
+    given: Task,
+    *,
+    net: Net,
+    settings: Settings,
+    rng: torch.Generator,
+    start: Start | Complex[Tensor, "b r k m"] = "mrt",
+    code: Literal["slope", "noise"] = "slope",
+    surface: Literal["ball", "sphere"] = "sphere",
+    precision: torch.dtype = torch.float64,
+) -> Beams:
+    """Solve every instance by a net of its own; `settings.restarts` of them, of which the best is kept.
+
+    Args:
+        start: V_0; random is another one for each restart, and so are your own.
+        surface: ball = scaled down only where V uses too much power, as released | sphere = always to full power,
+            which loses nothing.
+        precision: of the iterates; rates are found anew in double precision.
+
+    Raises:
+        FoundryError: what was given does not fit together. Diverged: see `solver.solve`.
+    """
+    if isinstance(start, Tensor):
+        base = start
+    elif start == "random":
+        base = scattered(given, settings.restarts, rng=rng)
+    else:
+        base = (mrt if start == "mrt" else rzf)(given)[:, None]
+    found = solve(given, base, net=net, settings=settings, rng=rng, code=code, surface=surface, precision=precision)
+    return _beams(given, found, surface)
+
+
+def solve(
+    given: Task,
+    base: Complex[Tensor, "b r k m"],
+    *,
+    net: Net,
+    settings: Settings,
+    rng: torch.Generator,
+    code: Literal["slope", "noise"],
+    surface: Literal["ball", "sphere"],
+    precision: torch.dtype,
+) -> Solution:
+    """The sum rate handed to the solver, in real numbers: twice as quick as complex ones."""
+    channels = given.channels
+    real = torch.cat([channels.real, channels.imag], dim=2)
+    turned = torch.cat([-channels.imag, channels.real], dim=2)
+    # [Re h | Im h] X^T and [-Im h | Re h] X^T are the real and imaginary parts of h^H v
+    parts = (torch.cat([real, turned], dim=1), given.power[:, None], given.noise[:, None], given.weights)
+    data = tuple(part.to(precision) for part in parts)
+    written = torch.cat([base.real, base.imag], dim=3).to(precision)
+    limit = solver.sphere if surface == "sphere" else solver.ball
+    return solver.solve(
+        net,
+        minus_rate,
+        lambda variable, data: limit(variable, data[1][:, 0]),
+        settings=settings,
+        rng=rng,
+        data=data,
+        base=written,
+        code=code,
+    )
+
+
+def minus_rate(variable: Float[Tensor, "n k m2"], data: Data) -> Float[Tensor, " n"]:
+    """-sum_i a_i log2(1 + SINR_i) of rows [Re v | Im v]."""
+    channels, _, noise, weights = data
+    parts = torch.bmm(channels, variable.mT).square()
+    power = parts[:, : variable.shape[1]] + parts[:, variable.shape[1] :]
+    heard = power.sum(dim=2) + noise
+    disturbed = heard - power.diagonal(dim1=1, dim2=2)
+    return (weights * (disturbed.log2() - heard.log2())).sum(dim=1)
+
+
+def _complex(variable: Float[Tensor, "b k m2"]) -> Precoders:
+    real, imaginary = variable.double().chunk(2, dim=2)
+    return torch.complex(real, imaginary)
+
+
+def _beams(given: Task, found: Solution, surface: Literal["ball", "sphere"]) -> Beams:
+    precoders = _complex(found.variable)
+    scaled = full_power(given, precoders)  # rounding in single precision is beyond 1e-6
+    used = precoders.abs().square().sum(dim=(1, 2), keepdim=True)
+    over = used > given.power[:, None, None]
+    precoders = scaled if surface == "sphere" else torch.where(over, scaled, precoders)
+    return Beams(precoders, rate(given, precoders), -found.trajectory.double())
+
+
+def adam(given: Task, *, settings: Settings = ADAM, rng: torch.Generator, start: Start = "mrt") -> Beams:
+    """Adam on V; its rate is in units of sqrt(P / 100), the size of V's numbers at 30 dB.
+
+    Raises:
+        FoundryError: instances of several powers; solve them by themselves.
+    """
+    power = given.power.unique()
+    if len(power) > 1:
+        raise FoundryError(f"adam takes instances of one power, got {power.tolist()}; solve them apart")
+    moving = dataclasses.replace(settings, rate=settings.rate * float(power / 100) ** 0.5)
+    users, antennas = given.channels.shape[1:]
+    return lagd(given, net=Free((users, 2 * antennas)), settings=moving, rng=rng, start=start)
+
+
+def starts(given: Task, count: int, *, rng: torch.Generator) -> Complex[Tensor, "b r k m"]:
+    """RZF, MRT, random ones, and RZF without one of the users, the weakest first: where few users are served best.
+
+    A third of `count` is random, and more where there are not users enough to leave out.
+    """
+    first = rzf(given)
+    own = (given.channels.conj() * first).sum(dim=2).abs()
+    left_out = max(0, min(given.channels.shape[1], count - 2 - count // 3))
+    left_out = 0 if given.channels.shape[1] == 1 else left_out
+    drawn = scattered(given, max(0, count - 2 - left_out), rng=rng)
+    found = [first[:, None], mrt(given)[:, None], drawn]
+    for rank in range(left_out):
+        weakest = (given.weights * own).argsort(dim=1)[:, rank]
+        stays = torch.ones_like(given.weights).scatter(1, weakest[:, None], 0.0)
+        fewer = dataclasses.replace(given, channels=given.channels * stays[:, :, None])
+        found.append(rzf(fewer)[:, None])
+    return torch.cat(found, dim=1)[:, :count]
+
+
+def best(
+    given: Task,
+    *,
+    rng: torch.Generator,
+    restarts: int = 16,
+    steps: int = 100,
+    rounds: int = 60,
+    polish: int = 200,
+    learning_rate: float = 0.03,
+) -> Beams:
+    """The preset that is never worse than any of its parts.
+
+    Every start is improved twice: by `rounds` of bisection-free WMMSE alone, and by `steps` of the network first. The
+    four best of all of them go on for `polish` rounds.
+    """
+    count = len(given.channels)
+    base = starts(given, restarts, rng=rng)
+    many = given.repeated(restarts)
+    settings = dataclasses.replace(RELEASED, steps=steps, restarts=restarts, rate=learning_rate)
+    found = solve(
+        given,
+        base,
+        net=network("linear", given.channels.shape[2]),
+        settings=settings,
+        rng=rng,
+        code="slope",
+        surface="sphere",
+        precision=torch.float64,
+    )
+    tried = [folded(many, _complex(found.finals.flatten(0, 1)), iterations=rounds)]
+    tried.append(folded(many, base.flatten(0, 1), iterations=rounds))
+    rates = torch.cat([rate(many, each).view(count, restarts) for each in tried], dim=1)
+    whole = torch.cat([each.unflatten(0, (count, restarts)) for each in tried], dim=1)
+    leaders = min(4, rates.shape[1])
+    rows = torch.arange(count, device=rates.device)[:, None]
+    chosen = whole[rows, rates.topk(leaders, dim=1).indices].flatten(0, 1)
+    few = given.repeated(leaders)
+    ended = torch.cat([chosen, folded(few, chosen, iterations=polish)]).view(2, count, leaders, *chosen.shape[1:])
+    scores = torch.stack([rate(few, each.flatten(0, 1)).view(count, leaders) for each in ended], dim=1)
+    final = ended.transpose(0, 1).flatten(1, 2)[rows[:, 0], scores.flatten(1).argmax(dim=1)]
+    return Beams(final, rate(given, final), -found.trajectory)
+
+
+def beams(
+    given: Task, form: Form, *, rng: torch.Generator, kind: Kind = "linear", steps: int = 500, restarts: int = 1
+) -> Beams:
+    """One of the forms at the top of this file; with restarts, released, published and mended begin at random."""
+    antennas = given.channels.shape[2]
+    start: Start = "random" if restarts > 1 else "mrt"
+    if form == "best":
+        return best(given, rng=rng, restarts=max(2, restarts))
+    if form == "adam":
+        return adam(given, settings=dataclasses.replace(ADAM, steps=steps), rng=rng)
+    settings = {"released": RELEASED, "published": PUBLISHED, "mended": MENDED}[form]
+    return lagd(
+        given,
+        net=network(kind, antennas, zero_head=form == "mended"),
+        settings=dataclasses.replace(settings, steps=steps, restarts=restarts),
+        rng=rng,
+        start=start,
+        surface="sphere" if form == "mended" else "ball",
+    )

@@ -1,0 +1,371 @@
+"""The per-instance optimiser: a small network, drawn at random, is trained on one instance's own objective while it
+solves it (LAGD's beamforming, DKP's and MLMC's blur kernels). There is nothing to pre-train and nothing to generalise.
+
+  reparam   x = constraint(base + G(code)), code fixed: what the released programs do.
+  iterate   x <- constraint(x + G(slope at x)): LAGD's Algorithm 1. The gradient alone is a poor input and a random G a
+            poor step; `normalise`, `skip` and a net with zero_head are what make this form work.
+
+All instances, times `restarts` nets for each, are rows of one batch. The r-th nets of all instances start at the same
+draws, so that a result does not depend on which instances are solved beside it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from srfoundry.errors import Diverged, FoundryError
+from srfoundry.networks.stacked import Net, State
+
+Data = tuple[Tensor, ...]
+Loss = Callable[[Tensor, Data], Tensor]  # (rows' variables `n *shape`, rows' data) -> `n`, less is better
+Constraint = Callable[[Tensor, Data], Tensor]  # brings rows' variables to where they may be
+Inner = Callable[[Tensor, Data], None]  # improves the other block of variables, given this one
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to solve.
+
+    mode: see above. rate: of Adam over the net's weights. fall: rate and skip end, by a cosine, at this share.
+    accumulate: losses T that are summed before the weights move; an iterate's step is felt through all T.
+    restarts: nets an instance. langevin: noise on the weights, in units of sqrt(2 rate).
+    normalise: slopes of length 1 as the code; then G's output is in units of the variable's length.
+    skip: share of that length that iterates go down the slope without being asked.
+    patience, tolerance: a row stops when its best objective gained less than this share in so many steps; 0 = never.
+    """
+
+    mode: Literal["reparam", "iterate"] = "reparam"
+    steps: int = 500
+    rate: float = 1e-2
+    fall: float = 1.0
+    accumulate: int = 1
+    restarts: int = 1
+    langevin: float = 0.0
+    normalise: bool = False
+    skip: float = 0.0
+    patience: int = 50
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.accumulate, self.restarts, self.patience) < 1:
+            raise FoundryError(f"solver needs steps, accumulate, restarts and patience of 1 or more, got {self}")
+        if not (self.rate > 0 and self.fall >= 0 and self.langevin >= 0 and self.tolerance >= 0):
+            raise FoundryError(f"solver needs a rate above 0, and no negative values, got {self}")
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What `solve` found; of each instance the best iterate of the best restart.
+
+    `finals` and `losses` are of every restart: the last iterates, and the best objectives. `trajectory` has each
+    instance's best objective so far after each step, `steps` how many its longest restart took.
+    """
+
+    variable: Float[Tensor, "b ..."]
+    loss: Float[Tensor, " b"]
+    restart: Int[Tensor, " b"]
+    losses: Float[Tensor, "b r"]
+    finals: Float[Tensor, "b r ..."]
+    trajectory: Float[Tensor, "t b"]
+    steps: Int[Tensor, " b"]
+
+
+def simplex(variable: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Positive and of sum 1, by a softmax over all of a row: for `reparam`."""
+    return torch.softmax(variable.flatten(1), dim=1).view_as(variable)
+
+
+def shares(variable: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Not negative and of sum 1, by clamping and dividing; what is there already stays: for `iterate`."""
+    positive = variable.flatten(1).clamp_min(0)
+    return (positive / positive.sum(dim=1, keepdim=True).clamp_min(1e-12)).view_as(variable)
+
+
+def sphere(variable: Float[Tensor, "n ..."], power: Tensor | float) -> Float[Tensor, "n ..."]:
+    """Of the squared length `power` (a number, or one a row)."""
+    return variable * _column(power**0.5 / _length(variable), variable)
+
+
+def ball(variable: Float[Tensor, "n ..."], power: Tensor | float) -> Float[Tensor, "n ..."]:
+    """Of the squared length `power` at most."""
+    return variable * _column((power**0.5 / _length(variable)).clamp_max(1.0), variable)
+
+
+def _length(variable: Tensor) -> Float[Tensor, " n"]:
+    return variable.flatten(1).norm(dim=1).clamp_min(1e-30)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def slope(objective: Loss, variable: Float[Tensor, "n ..."], data: Data) -> Float[Tensor, "n ..."]:
+    """The objective's gradient at each row's variable."""
+    with torch.enable_grad():
+        at = variable.detach().requires_grad_()
+        (found,) = torch.autograd.grad(objective(at, data).sum(), at)
+    return found
+
+
+class Solver:
+    """Instances being solved, a step at a time; `solve` is the usual way in.
+
+    Args:
+        net: see `networks.stacked`.
+        data: what the objective, the constraint and the other losses know, each with a leading instance axis.
+        base: where the variables start, `b r *shape` or `b 1 *shape`; None = at 0, which needs a code of your own.
+        code: what the net sees: slope = the objective's at the base (reparam) or at the iterate (iterate) | noise =
+            a fixed normal draw of the slope's length | your own, `b ...`, fixed.
+        rng: a CPU generator; the same state gives the same bytes.
+        auxiliary: further losses on the weights, not counted when the best iterate is chosen (a prior's pull).
+        inner: called each step with the variables, before the objective looks: it may improve what that looks at.
+
+    Raises:
+        FoundryError: what was given does not fit together.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        objective: Loss,
+        constraint: Constraint,
+        *,
+        settings: Settings,
+        rng: torch.Generator,
+        data: Data = (),
+        base: Float[Tensor, "b r ..."] | None = None,
+        code: Tensor | Literal["slope", "noise"] = "slope",
+        auxiliary: Sequence[Loss] = (),
+        inner: Inner | None = None,
+    ) -> None:
+        own = code if isinstance(code, Tensor) else None
+        given = [part for part in (*data, base, own) if part is not None]
+        if base is None and (own is None or settings.mode == "iterate"):
+            raise FoundryError(
+                f"solver needs a base point for mode {settings.mode} with code {code if own is None else 'of your own'}"
+                ", got none; give base, or reparam with a code"
+            )
+        if len({len(part) for part in given}) != 1:
+            raise FoundryError(f"solver needs one leading instance axis, got {[list(part.shape) for part in given]}")
+        if inner is not None and settings.tolerance > 0:
+            raise FoundryError(
+                f"solver cannot stop rows early beside an inner block, got tolerance {settings.tolerance}; set it to 0"
+            )
+        if base is not None and base.shape[1] not in (1, settings.restarts):
+            raise FoundryError(f"base must have 1 or {settings.restarts} starts an instance, got {base.shape[1]}")
+        self.net, self.objective, self.constraint = net, objective, constraint
+        self.settings, self.rng, self.auxiliary, self.inner = settings, rng, auxiliary, inner
+        self.instances, count = len(given[0]), settings.restarts
+        like = base if base is not None else given[-1]
+        self.device = like.device
+        self.rows = torch.arange(self.instances * count, device=self.device)  # row = instance * restarts + restart
+        self.data: Data = tuple(part.repeat_interleave(count, dim=0) for part in data)
+        weights = net.draw(count, rng=rng, dtype=like.dtype).to(self.device)
+        self.weights = weights.repeat(self.instances, 1)
+        self.first, self.second = torch.zeros_like(self.weights), torch.zeros_like(self.weights)  # Adam's moments
+        self.base = None
+        if base is not None:
+            self.base = base.expand(-1, count, *base.shape[2:]).flatten(0, 1).contiguous()
+        self.current = self.base
+        self.state: State = ()
+        self.code: Tensor | None = None if own is None else own.repeat_interleave(count, dim=0)
+        if own is None:
+            self.code = self._first_code(str(code))
+        self.total: Tensor | None = None
+        self.taken = self.moves = self.checked = 0
+        self.best: Tensor | None = None
+        self.losses = torch.full((len(self.rows),), math.inf, dtype=like.dtype, device=self.device)
+        self.known = self.losses  # at the last look for rows that stop
+        self.curve: list[tuple[Tensor, Tensor]] = []
+        self.stopped: list[tuple[Tensor, Tensor, Tensor, Tensor, int]] = []  # rows, best, losses, last, steps
+
+    def _first_code(self, kind: str) -> Tensor | None:
+        """The fixed code, or None where each iterate has its own."""
+        if self.base is None:
+            return None
+        if kind == "slope" and self.settings.mode == "iterate":
+            return None
+        found = self._scaled(slope(self.objective, self.base, self.data))
+        if kind == "slope":
+            return found
+        shape = (self.settings.restarts, *found.shape[1:])
+        noise = torch.randn(shape, generator=self.rng, dtype=torch.float64).to(found)
+        noise = noise.repeat(self.instances, *[1] * (found.ndim - 1))
+        return noise * _column(_length(found) / _length(noise), found)
+
+    def _scaled(self, found: Tensor) -> Tensor:
+        return found / _column(_length(found), found) if self.settings.normalise else found
+
+    def _variable(self, weights: Tensor) -> Tensor:
+        """x of each row, as a function of the weights."""
+        settings = self.settings
+        if settings.mode == "reparam":
+            assert self.code is not None
+            raw, _ = self.net(weights, self.code, ())
+            return self.constraint(raw if self.base is None else self.base + raw, self.data)
+        assert self.current is not None
+        code = self.code
+        down = None
+        if code is None or settings.skip:
+            found = slope(self.objective, self.current, self.data)
+            down = found / _column(_length(found), found)
+            code = self._scaled(found) if code is None else code
+        raw, self.state = self.net(weights, code, self.state)
+        reach = _column(_length(self.current.detach()), raw) if settings.normalise else 1.0
+        move = raw if down is None or not settings.skip else raw - settings.skip * self._fallen(self.taken) * down
+        return self.constraint(self.current + reach * move, self.data)
+
+    def _fallen(self, step: int) -> float:
+        """The share of the first rate at a step."""
+        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.settings.steps - 1))))
+        return self.settings.fall + (1 - self.settings.fall) * wave
+
+    def step(self) -> Tensor:
+        """One step of all rows that still run; returns their variables `n *shape`, detached."""
+        weights = self.weights.requires_grad_()
+        variable = self._variable(weights)
+        seen = variable.detach()
+        if self.inner is not None:
+            self.inner(seen, self.data)
+        losses = self.objective(variable, self.data)
+        self._keep(seen, losses.detach())
+        wanted = losses.sum()
+        for loss in self.auxiliary:
+            wanted = wanted + loss(variable, self.data).sum()
+        self.total = wanted if self.total is None else self.total + wanted
+        self.taken += 1
+        self.current = variable
+        if self.taken % self.settings.accumulate == 0:
+            self._move(weights)
+        return seen
+
+    def _keep(self, seen: Tensor, losses: Tensor) -> None:
+        if self.best is None:
+            self.best = seen.clone()
+        better = losses < self.losses  # a loss that is not finite is never better
+        self.losses = torch.where(better, losses, self.losses)
+        self.best = torch.where(_column(better, seen), seen, self.best)
+        self.curve.append((self.rows, self.losses))
+
+    def _move(self, weights: Tensor) -> None:
+        """Adam on the losses summed so far, and Langevin's noise."""
+        assert self.total is not None and self.current is not None
+        (found,) = torch.autograd.grad(self.total, weights)
+        self.total, self.current = None, self.current.detach()
+        self.state = tuple(part.detach() for part in self.state)
+        self.moves += 1
+        settings = self.settings
+        rate = settings.rate * self._fallen(self.taken - 1)
+        with torch.no_grad():
+            self.first.lerp_(found, 0.1)
+            self.second.mul_(0.999).addcmul_(found, found, value=0.001)
+            length = (self.second.sqrt() / (1 - 0.999**self.moves) ** 0.5).add_(1e-8)
+            after = weights.detach().addcdiv(self.first, length, value=-rate / (1 - 0.9**self.moves))
+            if settings.langevin:
+                noise = torch.randn(settings.restarts, after.shape[1], generator=self.rng, dtype=torch.float64)
+                after += settings.langevin * (2 * rate) ** 0.5 * noise.to(after)[self.rows % settings.restarts]
+        self.weights = after
+
+    def drop(self) -> None:
+        """Take out rows that gained too little since the last look; the others' numbers stay as they are."""
+        before, self.known = self.known, self.losses
+        gain = before - self.losses
+        stays = ~(gain < self.settings.tolerance * self.losses.abs().clamp_min(1e-12))  # inf - inf is not less
+        if bool(stays.all()) or self.best is None or self.current is None:
+            return
+        self.stopped.append(self._finished(~stays))
+        self.rows, self.data = self.rows[stays], tuple(part[stays] for part in self.data)
+        self.weights, self.first, self.second = self.weights[stays], self.first[stays], self.second[stays]
+        self.losses, self.known, self.best = self.losses[stays], self.known[stays], self.best[stays]
+        self.current, self.state = self.current[stays], tuple(part[stays] for part in self.state)
+        self.code = None if self.code is None else self.code[stays]
+        self.base = None if self.base is None else self.base[stays]
+
+    def _finished(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        assert self.best is not None and self.current is not None
+        return self.rows[rows], self.best[rows], self.losses[rows], self.current.detach()[rows], self.taken
+
+    def run(self, steps: int) -> None:
+        """Take steps until they are done or every row has stopped."""
+        for _ in range(steps):
+            if not len(self.rows):
+                return
+            self.step()
+            due = self.taken - self.checked >= self.settings.patience and self.taken % self.settings.accumulate == 0
+            if self.settings.tolerance > 0 and due:
+                self.checked = self.taken
+                self.drop()
+
+    def result(self) -> Solution:
+        """The best found so far; steps may follow.
+
+        Raises:
+            Diverged: an instance never had a finite objective.
+        """
+        pieces = [*self.stopped, self._finished(torch.ones_like(self.rows, dtype=torch.bool))]
+        order = torch.cat([rows for rows, *_ in pieces]).argsort()
+        best, losses, finals = (
+            torch.cat(parts)[order]
+            for parts in ([one[1] for one in pieces], [one[2] for one in pieces], [one[3] for one in pieces])
+        )
+        taken = torch.cat([torch.full_like(piece[0], piece[4]) for piece in pieces])[order]
+        curve = losses.new_empty(len(self.curve), len(order))
+        latest = torch.full_like(losses, math.inf)
+        for step, (rows, values) in enumerate(self.curve):
+            latest[rows] = values
+            curve[step] = latest
+        split = (self.instances, self.settings.restarts)
+        losses = losses.view(split)
+        loss, restart = losses.min(dim=1)
+        if not bool(loss.isfinite().all()):
+            odd = int((~loss.isfinite()).sum())
+            raise Diverged(f"solver: {odd} of {len(loss)} instances had no finite objective; lower the rate")
+        chosen = torch.arange(self.instances, device=self.device) * split[1] + restart
+        return Solution(
+            variable=best[chosen],
+            loss=loss,
+            restart=restart,
+            losses=losses,
+            finals=finals.unflatten(0, split),
+            trajectory=curve.view(len(curve), *split).amin(dim=2),
+            steps=taken.view(split).amax(dim=1),
+        )
+
+
+def solve(
+    net: Net,
+    objective: Loss,
+    constraint: Constraint,
+    *,
+    settings: Settings,
+    rng: torch.Generator,
+    data: Data = (),
+    base: Float[Tensor, "b r ..."] | None = None,
+    code: Tensor | Literal["slope", "noise"] = "slope",
+    auxiliary: Sequence[Loss] = (),
+    inner: Inner | None = None,
+) -> Solution:
+    """Solve all instances at once: `settings.steps` steps of a `Solver`, which says what the arguments are.
+
+    Raises:
+        FoundryError: what was given does not fit together. Diverged: an instance never had a finite objective.
+    """
+    solver = Solver(
+        net,
+        objective,
+        constraint,
+        settings=settings,
+        rng=rng,
+        data=data,
+        base=base,
+        code=code,
+        auxiliary=auxiliary,
+        inner=inner,
+    )
+    solver.run(settings.steps)
+    return solver.result()

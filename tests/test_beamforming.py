@@ -1,0 +1,175 @@
+"""Beamforming: known optima, the stored channels, and what every answer must keep."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from srfoundry import seeds, solver
+from srfoundry.beamforming import lagd, precoders
+from srfoundry.beamforming.precoders import Task, rate, task
+from srfoundry.errors import FoundryError
+from srfoundry.networks.stacked import Dense
+from tests.conftest import golden
+
+
+def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Task:
+    """Random channels, noise of power 1."""
+    channels = precoders.rayleigh(count, users, antennas, rng=seeds.generator(0, "channels"))
+    return task(channels, power=power, **more)
+
+
+def stored(name: str, ratio: int, count: int = 60) -> tuple[dict[str, np.ndarray], Task]:
+    """The stored channels as a task at one SNR."""
+    with np.load(golden("golden/beamforming") / f"{name}.npz", allow_pickle=False) as file:
+        data = dict(file)
+    return data, task(torch.from_numpy(data["H"][:count]), power=float(data[f"P_{ratio}"]), noise=0.1)
+
+
+def test_rate_of_orthogonal_users() -> None:
+    """Without interference each user has log2(1 + P_i |h_i|^2 / s2); phases and weights do what they should."""
+    channels = torch.diag_embed(torch.tensor([[1.0 + 1.0j, 2.0]], dtype=torch.complex128))
+    given = task(channels, power=5.0, noise=0.5, weights=torch.tensor([1.0, 3.0]))
+    found = torch.diag_embed(torch.tensor([[1.0 + 0.0j, 2.0j]], dtype=torch.complex128))
+    wanted = np.log2(1 + 1 * 2 / 0.5) + 3 * np.log2(1 + 4 * 4 / 0.5)
+    assert abs(float(rate(given, found)) - wanted) < 1e-12
+    turned = found * torch.polar(torch.ones(2), torch.tensor([0.3, 2.0])).to(torch.complex128)[:, None]
+    assert torch.allclose(rate(given, turned), rate(given, found), atol=1e-12)
+    with pytest.raises(FoundryError, match="may use the power P"):
+        rate(given, 1.001 * found)
+
+
+def test_slope_of_the_rate() -> None:
+    """Its gradient against finite differences, and the value against the independent evaluator."""
+    given = drawn(2)
+    real = torch.cat([given.channels.real, given.channels.imag], dim=2)
+    turned = torch.cat([-given.channels.imag, given.channels.real], dim=2)
+    data = (torch.cat([real, turned], dim=1), given.power[:, None], given.noise[:, None], given.weights)
+    start = precoders.scattered(given, 1, rng=seeds.generator(1, "start"))[:, 0]
+    variable = torch.cat([start.real, start.imag], dim=2)
+    assert torch.allclose(-lagd.minus_rate(variable, data), rate(given, start), atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: lagd.minus_rate(x, data), variable.requires_grad_(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["M4K4", "M8K8"])
+@pytest.mark.parametrize("ratio", [0, 30])
+def test_stored_rates(name: str, ratio: int) -> None:
+    """MRT, RZF and WMMSE give the stored rates; ten WMMSE iterations those of LAGD's own program, within 2e-3 bit."""
+    data, given = stored(name, ratio)
+    start = precoders.mrt(given)
+    assert np.allclose(rate(given, start), data[f"wsr_MRT_{ratio}"], atol=1e-9)
+    assert np.allclose(rate(given, precoders.rzf(given)), data[f"wsr_RZF_{ratio}"], atol=1e-9)
+    ten = rate(given, precoders.wmmse(given, start, iterations=10)).numpy()
+    assert np.allclose(ten, data[f"wsr_WMMSE10_MRT_{ratio}"], atol=1e-6)
+    theirs = data[f"wsr_released_WMMSE10_{ratio}"]
+    assert np.abs(ten[: len(theirs)] - theirs).max() < 2e-3
+
+
+def test_bisection_free_wmmse_has_the_stored_rates() -> None:
+    """300 iterations at 20 dB."""
+    data, given = stored("M4K4", 20, 8)
+    found = rate(given, precoders.folded(given, precoders.mrt(given), iterations=300)).numpy()
+    assert np.allclose(found, data["wsr_WMMSEfold300_MRT_20"][:8], atol=1e-6)
+
+
+def test_no_iteration_of_wmmse_lowers_the_rate() -> None:
+    """With weights, with more users than antennas, and with weights of 0; power stays below P."""
+    for users in (3, 6):
+        given = drawn(20, users, 4, 30.0, weights=torch.arange(users).double())
+        for method in (precoders.wmmse, precoders.folded):
+            curve, at = [], precoders.mrt(given)
+            for _ in range(15):
+                curve.append(rate(given, at))
+                at = method(given, at, iterations=1)
+            assert (torch.stack(curve).diff(dim=0) > -1e-9).all()
+
+
+def test_best_preset_reaches_best_of_ten_wmmse() -> None:
+    """The stored means over all 60 channels, 4x4 at 20 dB; the benchmark has the others."""
+    data, given = stored("M4K4", 20)
+    target = max(data[f"wsr_{name}_best10rand_20"].mean() for name in ("WMMSE50", "WMMSEfold200"))
+    assert float(lagd.best(given, rng=seeds.generator(0, "best")).rates.mean()) >= target
+
+
+def test_released_form_has_the_stored_mean() -> None:
+    """LAGD as released at 4x4, 20 dB: the mean within a spread of seeds; noise for the slope does as well."""
+    data, given = stored("M4K4", 20, 20)
+    wanted = float(data["wsr_LAGDrestart_lin20_MRT_20"][:20].mean())
+    settings = dataclasses.replace(lagd.RELEASED, steps=300)
+    found = {
+        code: lagd.lagd(
+            given,
+            net=lagd.network("linear", 4),
+            settings=settings,
+            rng=seeds.generator(2, "lagd"),
+            surface="ball",
+            code=code,
+        ).rates.mean()
+        for code in ("slope", "noise")
+    }
+    assert abs(float(found["slope"]) - wanted) < 0.5 and abs(float(found["noise"]) - wanted) < 0.7
+
+
+def test_mending_makes_the_published_form_work() -> None:
+    """30 dB, 4x4: Algorithm 1 to the letter stays below 20 bits, mended it is far above."""
+    _, given = stored("M4K4", 30, 6)
+    rates = {
+        form: float(lagd.beams(given, form, kind="mlp", rng=seeds.generator(3, form)).rates.mean())
+        for form in ("published", "mended")
+    }
+    assert rates["published"] < 20 < 26 < rates["mended"]
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "lstm", "cnn"])
+@pytest.mark.parametrize("form", ["released", "mended"])
+def test_power_and_order_of_users(kind: lagd.Kind, form: lagd.Form) -> None:
+    """Every network keeps to the power and improves on MRT; more users than antennas, and more than eight of them."""
+    given = drawn(2, 10, 6, 10.0)
+    found = lagd.beams(given, form, kind=kind, steps=40, rng=seeds.generator(4, kind))
+    used = found.precoders.abs().square().sum(dim=(1, 2))
+    assert (used <= given.power * (1 + 1e-6)).all()
+    assert (found.rates > rate(given, precoders.mrt(given))).all()
+    assert torch.allclose(found.trajectory[-1], found.rates, atol=1e-9)
+    if kind != "cnn":  # whose taps reach over users
+        order = torch.randperm(10, generator=seeds.generator(5, "order"))
+        other = dataclasses.replace(given, channels=given.channels[:, order])
+        again = lagd.beams(other, form, kind=kind, steps=40, rng=seeds.generator(4, kind))
+        assert torch.allclose(again.precoders, found.precoders[:, order], atol=1e-6)
+
+
+def test_no_instance_feels_another_and_seeds_repeat() -> None:
+    """`best` and the single forms: together as alone, and the same bytes from the same seed."""
+    given = drawn(3, weights=torch.tensor([1.0, 2.0, 0.5, 0.0]))
+    first = Task(given.channels[1:2], given.power[1:2], given.noise[1:2], given.weights[1:2])
+    for form in ("best", "released", "adam"):
+        found = lagd.beams(given, form, steps=50, restarts=5, rng=seeds.generator(6, form))
+        alone = lagd.beams(first, form, steps=50, restarts=5, rng=seeds.generator(6, form))
+        assert torch.allclose(alone.rates[0], found.rates[1], atol=1e-6)
+        again = lagd.beams(given, form, steps=50, restarts=5, rng=seeds.generator(6, form))
+        assert again.precoders.equal(found.precoders)
+
+
+def test_best_of_few_users_and_single_precision() -> None:
+    """One user: MRT cannot be beaten. Single precision keeps to the power, too."""
+    alone = drawn(2, 1, 3)
+    assert torch.allclose(lagd.best(alone, rng=seeds.generator(7, "one")).rates, rate(alone, precoders.mrt(alone)))
+    given = drawn()
+    settings = solver.Settings(steps=20)
+    found = lagd.lagd(given, net=Dense(8), settings=settings, rng=seeds.generator(8, "f"), precision=torch.float32)
+    assert found.precoders.dtype == torch.complex128 and (found.rates > 0).all()
+
+
+def test_mistakes_are_said() -> None:
+    """Channels that are no numbers, no power, weights of nobody, zero forcing of too many, powers that differ."""
+    channels = precoders.rayleigh(2, 3, 2, rng=seeds.generator(9, "mistakes"))
+    with pytest.raises(FoundryError, match="finite numbers"):
+        task(channels * torch.nan, power=1.0)
+    with pytest.raises(FoundryError, match="power above 0"):
+        task(channels, power=0.0)
+    with pytest.raises(FoundryError, match="user of weight above 0"):
+        task(channels, power=1.0, weights=torch.zeros(3))
+    with pytest.raises(FoundryError, match="as many antennas as users"):
+        precoders.zf(task(channels, power=1.0))
+    with pytest.raises(FoundryError, match="one power"):
+        lagd.adam(task(channels, power=torch.tensor([1.0, 2.0])), rng=seeds.generator(0))
