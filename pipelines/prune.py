@@ -4,7 +4,11 @@ from pipelines.stage import Stage, main
 
 
 def prune(stage: Stage) -> None:
-    """Choose channels by feature and dual-regression loss, cut the others out, and fine-tune what is left (DRC)."""
+    """Cut the net to the searched widths and fine-tune it with the dense net as teacher (DRC).
+
+    `prune.start: search` keeps the net that was trained in the search, with the channels that it came to rely on;
+    `dual` selects channels of the dual net one after another, by feature and dual-regression loss.
+    """
     from pipelines.shrink import cut_and_tune, save, show
     from srfoundry.dual import reopen
     from srfoundry.networks.units import widths_of

@@ -66,7 +66,7 @@ def find_widths(
     patches = Patches.open(stage.input("data/synthesize/train"))
     names = patches.photographs()
     units = _units(net)
-    budget = _budget(stage, chosen.measure, net, units, ladders_of(net, units, multiple), state)
+    budget = budget_of(stage, chosen.measure, net, units, ladders_of(net, units, multiple), state)
 
     def one(half: Patches, part: str, index: int) -> dict[int, Tensor]:
         rng = generator(stage.seed, stage.name, part, index)
@@ -95,9 +95,10 @@ def find_widths(
     return Found(widths, budget, history)
 
 
-def _budget(
+def budget_of(
     stage: Stage, measure: str, net: nn.Module, units: Sequence[Unit], ladders: Sequence[Sequence[int]], state: Path
 ) -> Budget:
+    """The cost of the net at other widths, as `search.measure` says; a measured one is kept beside `state`."""
     low = torch.zeros(1, 3, SIDE, SIDE)
     if measure == "parameters":
         return Budget.parameters(net, units, ladders)
@@ -138,7 +139,7 @@ def cut_and_tune(
 
     Args:
         duals: the dual nets that go with the weights that are tuned.
-        searched: what the search left at these widths, to go on from; None selects channels of the dense net by
+        searched: the smaller net that there is already, to go on from; None selects channels of the dense net by
             feature and dual-regression loss (DRC).
         state: where selection keeps its state; tuning's is beside it.
         before: points of the stage's live curve that are behind.

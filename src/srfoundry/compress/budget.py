@@ -157,7 +157,7 @@ def choose(budget: Budget, shares: Sequence[Float[Tensor, " _"]], *, remove: flo
             "ask for less, allow narrower layers (multiple) or take a network with wider blocks"
         )
     logs = [share.detach().double().cpu().clamp_min(1e-30).log().numpy() for share in shares]
-    chosen = _likeliest(budget, logs, remove, tolerance)
+    chosen = likeliest(budget, logs, remove, tolerance)
     if budget.removed(chosen) <= remove + tolerance:
         return chosen
     ladders = [sorted({*steps, *range(steps[0], steps[-1], max(1, steps[0] // 4))}) for steps in budget.ladders]
@@ -165,11 +165,14 @@ def choose(budget: Budget, shares: Sequence[Float[Tensor, " _"]], *, remove: flo
     for rungs, steps, table, series in zip(ladders, budget.ladders, budget.tables, logs, strict=True):
         tables.append(tuple(np.interp(rungs, steps, table).tolist()))
         finer.append(np.interp(rungs, steps, series) - np.where(np.isin(rungs, steps), 0.0, BETWEEN))
-    return _likeliest(Budget(budget.total, tuple(map(tuple, ladders)), tuple(tables)), finer, remove, tolerance)
+    return likeliest(Budget(budget.total, tuple(map(tuple, ladders)), tuple(tables)), finer, remove, tolerance)
 
 
-def _likeliest(budget: Budget, logs: Sequence[np.ndarray], remove: float, tolerance: float) -> list[int]:
-    """A dynamic programme over the removed cost, each unit's rounded down to a part of GRID."""
+def likeliest(budget: Budget, logs: Sequence[np.ndarray], remove: float, tolerance: float) -> list[int]:
+    """As `choose`, from log probabilities and with the ladders' own widths alone: at least `remove` goes, if it can.
+
+    A dynamic programme over the removed cost, each unit's rounded down to a part of GRID.
+    """
     score = np.full(GRID + 1, -np.inf)
     score[0] = 0.0
     picks: list[np.ndarray] = []

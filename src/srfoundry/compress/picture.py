@@ -63,3 +63,32 @@ def family_picture(path: Path, psnr: Mapping[str, float], costs: Mapping[str, Ma
     panels[0].set_ylabel("PSNR-Y, dB")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def methods_picture(
+    path: Path, psnr: Mapping[str, tuple[float, float]], costs: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Write a PNG: PSNR-Y in dB of ways to compress one net over each of their costs, a panel a cost.
+
+    Args:
+        psnr: mean over the seeds and its spread, by method.
+        costs: by title with its unit; the methods of each are `psnr`'s.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1 + 3.6 * len(costs), 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    for axes, (title, members) in zip(panels, costs.items(), strict=True):
+        for number, (name, (mean, spread)) in enumerate(psnr.items()):
+            axes.errorbar(
+                members[name], mean, yerr=spread, color=f"C{number}", marker="o", markersize=5, capsize=3, label=name
+            )
+        axes.set_xlabel(title)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("PSNR-Y, dB")
+    panels[0].legend(fontsize=8, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,142 @@
+"""The ways in which `compress` makes a net smaller; budget, fine-tuning, card, export and pictures are common to all.
+
+drc: searched widths. msgc: filter groups that choose what they read. uniform, random: one keep ratio, the heaviest
+channels or any. The last two search nothing and are fine-tuned for as long as the others are after their search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.shrink import SIDE, budget_of, find_widths
+from pipelines.stage import Stage
+from srfoundry.compress.baselines import choose_channels
+from srfoundry.compress.budget import Budget, ladders_of
+from srfoundry.compress.count import Count, count_of
+from srfoundry.compress.grouped import convert
+from srfoundry.compress.masks import search_masks
+from srfoundry.compress.msgc import wrap
+from srfoundry.dataset import Patches
+from srfoundry.dual import loss_of
+from srfoundry.errors import FoundryError
+from srfoundry.networks.chains import chains_of
+from srfoundry.networks.grouped import grouped_layers
+from srfoundry.networks.units import thin, widths_of
+from srfoundry.pairs import draw
+from srfoundry.seeds import generator
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """What a method came to, before fine-tuning.
+
+    net: None leaves the choice of channels at these widths to selection (drc from the dual net).
+    duals: that go with the net; None are the dense one's.
+    arch: what the card's architecture gains.
+    """
+
+    net: Any
+    duals: nn.Module | None
+    dense: list[int]
+    widths: list[int]
+    arch: dict[str, Any]
+    scores: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def smaller(stage: Stage, net: Any, duals: nn.Module, *, remove: float, state: Path) -> Smaller:
+    """Make the dense net smaller by `compress.method`; net and duals may be trained meanwhile.
+
+    Raises:
+        FoundryError: the method cannot do it with this network or budget.
+    """
+    chosen = stage.params.compress
+    if chosen.method == "msgc":
+        return _msgc(stage, net, duals, remove, state)
+    if chosen.method == "drc":
+        found = find_widths(
+            stage, stage.params.search, net, duals, remove=remove, multiple=chosen.multiple,
+            steps=chosen.search_steps, state=state,
+        )  # fmt: skip
+        names = [unit.name for unit in net.units()]
+        scores = found.scores(names, stage.params.search, remove)
+        goes_on = stage.params.prune.start == "search"
+        whole = (found.cut(net), duals) if goes_on else (None, None)
+        return Smaller(*whole, found.budget.dense, found.widths, {"inner": found.widths}, scores, found.history)
+    units = net.units()
+    ladders = ladders_of(net, units, chosen.multiple)
+    budget = budget_of(stage, stage.params.search.measure, net, units, ladders, state)
+    rng = generator(stage.seed, stage.name, chosen.method)
+    kept = choose_channels(
+        chosen.method, net, units, budget=budget, remove=remove, tolerance=stage.params.search.tolerance, rng=rng
+    )
+    cut = thin(net, units, kept)
+    widths = widths_of(cut, units)
+    return Smaller(cut, None, budget.dense, widths, {"inner": widths}, _scores(stage, budget, widths, remove, units))
+
+
+def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) -> Smaller:
+    """Masks under the budget, trained with the net on all training photographs, and what they convert to."""
+    chosen, how = stage.params.compress, stage.params.search
+    if how.measure == "latency":
+        raise FoundryError("compress.method msgc needs search.measure parameters or macs, got latency; choose one")
+    units, device = net.units(), stage.device
+    chains = chains_of(units)
+    low = torch.zeros(1, 3, SIDE, SIDE) if how.measure == "macs" else None
+    count = count_of(net, chains, groups=chosen.groups, low=low)
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    cut = partial(draw, patches, count=2 * how.batch, patch=how.patch, scale=stage.scale, octave=how.octave)
+    masked = wrap(net, chains, groups=chosen.groups)
+    choices, history = search_masks(
+        masked,
+        chains,
+        loss_of(duals, scale=stage.scale, weight=how.dual_weight, device=device, precision=stage.precision),
+        lambda index: cut(rng=generator(stage.seed, stage.name, "batch", index)),
+        count=count,
+        remove=remove,
+        tolerance=how.tolerance,
+        multiple=chosen.multiple,
+        steps=chosen.search_steps,
+        learning_rate=how.learning_rate,
+        mask_rate=how.width_rate,
+        temperature=how.temperature,
+        clip=how.clip,
+        seed=(stage.seed, stage.name),
+        trained=[duals],
+        checkpoint=state,
+        key=stage.key,
+        log=stage.log,
+    )
+    plain = convert(masked, chains)
+    widths = [len(choice.used) for choice in choices]
+    scores = {
+        **_scores(stage, None, widths, remove, units),
+        "removed_fraction": _removed(count, choices),
+        "expected_removed_fraction": history[-1]["removed"] if history else 0.0,
+        "reads": {u.name: [len(c.inputs), c.groups.shape[1]] for u, c in zip(units, choices, strict=True)},
+    }
+    arch = {"inner": widths, "grouped": grouped_layers(plain)}
+    return Smaller(plain, duals, widths_of(net, units), widths, arch, scores, history)
+
+
+def _removed(count: Count, choices: Sequence[Any]) -> float:
+    pairs = zip(count.terms, choices, strict=True)
+    left = count.fixed + sum(t.at(len(c.inputs), len(c.used), c.groups.numel()) for t, c in pairs)
+    return 1 - left / count.total
+
+
+def _scores(
+    stage: Stage, budget: Budget | None, widths: Sequence[int], remove: float, units: Sequence[Any]
+) -> dict[str, Any]:
+    """For metrics.json."""
+    how = stage.params.search
+    return {
+        "widths": {unit.name: width for unit, width in zip(units, widths, strict=True)},
+        "budget": {"measure": how.measure, "remove": remove, "tolerance": how.tolerance},
+        **({} if budget is None else {"removed_fraction": budget.removed(widths)}),
+    }
