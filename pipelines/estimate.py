@@ -5,25 +5,45 @@ from typing import TYPE_CHECKING
 from pipelines.stage import Stage, main
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
 
 
 def estimate(stage: Stage) -> None:
-    """Estimate the kernel of each low-resolution test image without ground truth (DKP)."""
-    from srfoundry import banks, images, report
-    from srfoundry.blind.dkp import Settings
-    from srfoundry.progress import track
+    """Estimate the kernel of each low-resolution test image without ground truth."""
+    from functools import partial
 
+    from pipelines.fan import mapped
+    from srfoundry import banks, images, report
+    from srfoundry.blind import engine, files
+
+    section, bank = stage.params.estimate.model_dump(), _bank(stage)
+    found_by = partial(
+        files.estimate,
+        section=section,
+        scale=stage.scale,
+        seed=stage.seed,
+        key=stage.key,
+        device=str(stage.device),
+        precision=stage.precision,
+        models=stage.input("models/nonblind.safetensors").parent,
+        bank=bank,
+    )
+    spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
     # What one would say without looking at the image.
-    guess = Settings(**stage.params.estimate.model_dump()).prior(stage.scale).mean().float()
+    guess = engine.settings(section).prior(stage.scale, bank).mean().float()
     figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETS}
     for name in SETS:
-        photographs = images.find(stage.input(f"data/synthesize/held_out/{name}"))
-        found = {path.stem: _kernel(stage, name, path, guess) for path in track(photographs, f"estimate {name}")}
+        kept = stage.checkpoint.with_suffix("") / name
+        jobs = [
+            files.Job(path, kept / f"{path.stem}.pt", (stage.name, name, path.stem))
+            for path in images.find(stage.input(f"data/synthesize/held_out/{name}"))
+        ]
+        found = {}
+        for job, (kernel, history) in zip(jobs, spread(found_by, jobs, f"estimate {name}"), strict=True):
+            found[job.image.stem] = kernel
+            _write(stage, name, job.image.stem, kernel, history)
         # Only now, with the estimates on disk, is the truth read.
         true = banks.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
         for photograph, kernel in found.items():
@@ -37,34 +57,30 @@ def estimate(stage: Stage) -> None:
     stage.metrics({"gain_over_prior_mean_db": sum(gains) / len(gains), **figures})
 
 
-def _kernel(stage: Stage, name: str, path: "Path", guess: "Tensor") -> "Tensor":
-    """One image's kernel, written to data/estimate; kept beside the checkpoint, so that a killed stage goes on."""
+def _bank(stage: Stage) -> "Tensor | None":
+    """The kernels that the family bank draws from: those of synthesize, a user's among them."""
+    if stage.params.estimate.family != "bank":
+        return None
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy")))
+
+
+def _write(stage: Stage, name: str, photograph: str, kernel: "Tensor", history: list[dict[str, float]]) -> None:
+    """Write one image's kernel to data/estimate, and log how it came about."""
     from io import BytesIO
 
     import numpy as np
-    from torch import nn
 
-    from srfoundry import checkpoint, images, seeds
-    from srfoundry.blind.dkp import Settings, estimate
+    from srfoundry import checkpoint
 
-    kept = nn.ParameterList([nn.Parameter(guess.clone(), requires_grad=False)])
-    finished = stage.checkpoint.with_suffix("") / name / f"{path.stem}.pt"
-    done, history = checkpoint.load_state(finished, stage.key, {"kernel": kept})
-    if not done:  # an image is short work: one that was cut off starts again
-        settings = Settings(**stage.params.estimate.model_dump())
-        rng = seeds.generator(stage.seed, stage.name, name, path.stem)
-        low = images.read(path).to(stage.device)
-        result = estimate(low, scale=stage.scale, settings=settings, rng=rng)
-        kept[0].copy_(result.kernel)
-        history = result.history
-        checkpoint.save_state(finished, stage.key, {"kernel": kept}, len(history), history)
     for row in history:
-        values = {f"{name}.{path.stem}.{key}": value for key, value in row.items() if key != "step"}
+        values = {f"{name}.{photograph}.{key}": value for key, value in row.items() if key != "step"}
         stage.log(int(row["step"]), values)
     file = BytesIO()
-    np.save(file, kept[0][0].numpy())
-    checkpoint.write_bytes(stage.output(f"data/estimate/{name}/{path.stem}.npy"), file.getvalue())
-    return kept[0]
+    np.save(file, kernel[0].numpy())
+    checkpoint.write_bytes(stage.output(f"data/estimate/{name}/{photograph}.npy"), file.getvalue())
 
 
 def _quality(kernel: "Tensor", true: "Tensor") -> float:

@@ -16,17 +16,26 @@ from srfoundry.errors import FoundryError
 
 
 class Graph:
-    """The stages of one folder's dvc.yaml with their inputs, outputs and the md5s that dvc.lock knows."""
+    """The stages of one folder's dvc.yaml with their inputs, outputs and the md5s that dvc.lock knows.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        aside: a stage that is to be known too if it has a DVC file of its own, aside/dvc.yaml, and so is none that
+            `dvc repro` runs by itself; it works in `root` like the others.
+    """
+
+    def __init__(self, root: Path, aside: str = "") -> None:
         self.root = root
         values = _read(root / "params.yaml")
+        listed: dict[str, Any] = {}
+        self.lock: dict[str, dict[str, Any]] = {}
+        for folder in dict.fromkeys((root, root / section_of(aside))):
+            listed |= _read(folder / "dvc.yaml").get("stages") or {}
+            self.lock |= _read(folder / "dvc.lock").get("stages", {})
         self.stages: dict[str, dict[str, Any]] = {
             name: _filled(stage, values | {"item": item})
-            for above, stage in (_read(root / "dvc.yaml").get("stages") or {}).items()
+            for above, stage in listed.items()
             for name, item in _items(above, _filled(stage.get("matrix", {}), values))
         }
-        self.lock: dict[str, dict[str, Any]] = _read(root / "dvc.lock").get("stages", {})
 
     def inputs(self, name: str) -> list[str]:
         """Paths that the stage depends on, code included; empty for a stage that dvc.yaml does not list."""

@@ -45,7 +45,7 @@ class Stage:
         self.results = root / "results" / folder_of(name)
         self.checkpoint = root / ".ckpt" / f"{name}.pt"
         self.run = run
-        self._graph = Graph(root)
+        self._graph = Graph(root, aside=name)
 
     @cached_property
     def device(self) -> "torch.device":
@@ -139,7 +139,7 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours."""
     root = Path.cwd()
     options = _parser(function, root).parse_args(arguments)
-    items = [str(getattr(options, key)) for key in Graph(root).matrix(function.__name__)]
+    items = [str(getattr(options, key)) for key in Graph(root, aside=function.__name__).matrix(function.__name__)]
     name = "@".join([function.__name__, *(["-".join(items)] if items else [])])
     server.prepare_environment(root)
     if "DVC_STAGE" in os.environ:
@@ -191,9 +191,10 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
 
 
 def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentParser:
-    graph = Graph(root)
+    graph = Graph(root, aside=function.__name__)
     matrix = graph.matrix(function.__name__)
     name = next((each for each in graph.stages if section_of(each) == function.__name__), function.__name__)
+    target = f"{name}/dvc.yaml" if (root / name / "dvc.yaml").is_file() else name
     lines = [
         inspect.getdoc(function) or name,
         "",
@@ -202,7 +203,7 @@ def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentP
         f"values   params.yaml, sections shared, {', '.join(graph.sections(name))}",
         f"resumes  .ckpt/{name}.pt or .ckpt/{name}/, written as it goes, gone when it is done",
         "",
-        f"Usually run by `dvc repro {name}`, which runs what it needs first and skips what is up to date.",
+        f"Usually run by `dvc repro {target}`, which runs what it needs first and skips what is up to date.",
     ]
     parser = argparse.ArgumentParser(
         prog=f"python -m pipelines.{function.__name__}",

@@ -42,7 +42,7 @@ def tracked(
         tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], "srfoundry", root / "mlartifacts")
         parent = tracker.parent(pipeline, common)
         run = tracker.stage(name, parent=parent, key=key, params=shown(params, name), tags=tags)
-        for other in Graph(root).ancestors(name):  # those that DVC restored left no run under this parent
+        for other in Graph(root, aside=name).ancestors(name):  # those that DVC restored left no run under this parent
             results = root / "results" / folder_of(other)
             tracker.mirror(other, parent=parent, results=results, params=shown(params, other), tags=common)
     status = "FAILED"

@@ -33,7 +33,9 @@ from srfoundry import (
     zeroshot,
 )
 from srfoundry.degrade import degrade
+from srfoundry.networks.corrector import Corrector
 from srfoundry.networks.mzsr import MZSR
+from srfoundry.networks.usrnet import USRNet, start_plain
 from tests import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -320,9 +322,49 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     model = meta_trained(folder)
     text = (folder / "params.yaml").read_text()
     text = re.sub(r"(iterations|draws|image_steps|kernel_steps):( *)\d+", r"\1:\g<2>8", text)
+    text = text.replace("method: fast", "method: dkp")
     (folder / "params.yaml").write_text(text)
     assert run("restore", "photo.png", "--model", model, "--steps", "1") == 0
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
+
+
+def told(folder: Path) -> str:
+    """The files of the networks that are told a blur, or hear that it is wrong."""
+    net, corrector = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True), Corrector()
+    for each in (net, corrector):
+        seeds.redraw(each, seeds.generator(0, "told"))
+    start_plain(net)
+    arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
+    common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
+    checkpoint.save(folder / "models" / "nonblind.safetensors", net, arch=arch, **common)
+    checkpoint.save(folder / "models" / "corrector.safetensors", corrector, arch={"name": "corrector"}, **common)
+    return str(folder / "models" / "nonblind.safetensors")
+
+
+def test_restore_with_a_network_that_is_told_the_blur(folder: Path, capsys: Capture) -> None:
+    meta_trained(folder)
+    model = told(folder)
+    assert run("restore", "photo.png", "--model", model, "--out", "one.png") == 0
+    said = capsys.readouterr().out
+    assert "USRNet, noise" in said and "consistency" in said and "steps" not in said
+    assert (folder / "one_kernel.png").exists()
+    low, high = images.read(folder / "photo.png"), images.read(folder / "one.png")
+    assert high.shape[-1] == 2 * low.shape[-1] and high.shape[-2] == 2 * low.shape[-2]
+    assert run("restore", "photo.png", "--model", model, "--kernel", "one_kernel.npy", "--noise", "3") == 0
+    assert "noise 3.0 of 255" in capsys.readouterr().out
+    assert run("restore", "photo.png", "--model", model, "--scale", "3") == 1
+    assert "trained for x2" in capsys.readouterr().err
+
+
+def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("srfoundry.restorers.STEPS", 2)
+    meta_trained(folder)
+    blur_file(folder)
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(re.sub(r"(width|levels):( *)\d+", r"\1:\g<2>3", text))
+    assert run("restore", "photo.png", "--model", "dip", "--kernel", "blur.npy", "--scale", "3") == 0
+    assert "deep image prior" in capsys.readouterr().out
+    assert run("restore", "photo.png", "--model", "models/none.safetensors", "--kernel", "blur.npy") == 1
 
 
 def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None:

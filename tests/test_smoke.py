@@ -19,7 +19,7 @@ from srfoundry import images
 REPO = Path(__file__).resolve().parent.parent
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
-    *["estimate", "evaluate", "export"],
+    *["nonblind", "estimate", "evaluate", "export"],
 ]
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
@@ -37,6 +37,8 @@ TINY: dict[str, dict[str, Any]] = {
     "search": {"patch": 32, "batch": 2, "steps": 2, "multiple": 4, "tolerance": 0.2},
     "prune": {"patch": 32, "batch": 2, "steps": 2, "warmup": 1, "select_batches": 1, "select_batch": 1},
     "compress": {"search_steps": 2, "steps": 2, "multiple": 1},
+    "nonblind": {"widths": [4] * 4, "blocks": 1, "iterations": 1, "patch": 32, "batch": 2, "steps": 2, "warmup": 1}
+    | {"samples": 40, "sample_patch": 32, "corrector_steps": 2},
     "estimate": {
         "iterations": 2,
         "draws": 8,

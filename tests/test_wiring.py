@@ -10,10 +10,12 @@ from pipelines.graph import Graph, folder_of, section_of
 from srfoundry.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
-HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset", "shrink"}  # no stages
+HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset", "shrink", "methods"}  # no stages
 STAGES = [
-    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "estimate", "evaluate", "export"]
+    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "nonblind", "estimate"],
+    *["evaluate", "export"],
 ]
+ASIDE = ["diffuse", "beamform"]  # stages with a DVC file of their own, NAME/dvc.yaml, which `dvc repro` leaves alone
 # Cannot change a byte of an out: how runs are watched, shown and refused. Values are inputs already, as params.
 WATCHING = {
     "pipelines/__init__.py",
@@ -33,9 +35,10 @@ LAYERS = [
     "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel "
     "photograph download unpack likeness sources banks",
     "degrade enlarge networks",
-    "checkpoint dataset pairs descent prepare testsets fit restore maml blurs sons backproject adaptation validation",
-    "zssr meta dual compress blind export tracking registry report",
-    "apply trials",
+    "checkpoint dataset pairs descent prepare testsets fit restore maml blurs sons backproject adaptation validation "
+    "denoise nonblind solver",
+    "zssr meta dual compress blind beamforming export tracking registry report",
+    "apply trials restorers",
     "zeroshot",
     "commands",
     "cli",
@@ -87,7 +90,7 @@ def code(stage: str) -> set[str]:
 
 def entries(stage: str) -> list[str]:
     """What dvc.yaml calls a stage: one name, or one for each value of its matrix."""
-    return [entry for entry in Graph(REPO).stages if section_of(entry) == stage]
+    return [entry for entry in Graph(REPO, aside=stage).stages if section_of(entry) == stage]
 
 
 def _says_something(path: Path) -> bool:
@@ -104,9 +107,9 @@ def test_stage_is_one_word_in_five_places() -> None:
     """dvc.yaml, pipelines/, the function, params.yaml and the sections' classes name the same ten stages."""
     graph = Graph(REPO)
     assert list(dict.fromkeys(map(section_of, graph.stages))) == STAGES
-    assert {path.stem for path in (REPO / "pipelines").glob("*.py")} - HOUSE == set(STAGES)
-    assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {"shared", *STAGES}
-    assert set(Params.model_fields) == {"shared", *STAGES}
+    assert {path.stem for path in (REPO / "pipelines").glob("*.py")} - HOUSE == {*STAGES, *ASIDE}
+    assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {"shared", *STAGES, *ASIDE}
+    assert set(Params.model_fields) == {"shared", *STAGES, *ASIDE}
     for entry, stage in graph.stages.items():
         name, _, item = entry.partition("@")
         tree = ast.parse((REPO / "pipelines" / f"{name}.py").read_text())
@@ -118,10 +121,21 @@ def test_stage_is_one_word_in_five_places() -> None:
         assert f"results/{folder_of(entry)}/metrics.json" in graph.outputs(entry)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ASIDE)
+def test_stage_aside_is_none_of_the_graph(stage: str) -> None:
+    """It has its own DVC file, works in the same folder, and nothing that `dvc repro` runs needs it."""
+    graph, found = Graph(REPO), Graph(REPO, aside=stage)
+    assert entries(stage) == [stage] and stage not in graph.stages
+    assert found.stages[stage]["wdir"] == ".." and found.stages[stage]["cmd"] == f"python -m pipelines.{stage}"
+    assert found.stages[stage]["params"][:2] == ["shared", stage]
+    assert f"results/{stage}/metrics.json" in found.outputs(stage)
+    assert not {path for name in graph.stages for path in graph.inputs(name)} & set(found.outputs(stage))
+
+
+@pytest.mark.parametrize("stage", [*STAGES, *ASIDE])
 def test_inputs_name_all_code_of_the_stage(stage: str) -> None:
     """Every file in the import closure is a dependency in dvc.yaml, and no other code is."""
-    graph = Graph(REPO)
+    graph = Graph(REPO, aside=stage)
     listed = {path for entry in entries(stage) for path in graph.inputs(entry) if path.endswith(".py")}
     needed = code(stage)
     wrong = [f"add to dvc.yaml, stages.{stage}.deps:  - {path}" for path in sorted(needed - listed)]
@@ -129,15 +143,15 @@ def test_inputs_name_all_code_of_the_stage(stage: str) -> None:
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *ASIDE])
 def test_stage_reads_only_the_values_that_it_lists(stage: str) -> None:
     """`stage.params.X` is shared, the stage's own, or listed in dvc.yaml: else a change of it would rerun nothing."""
-    listed = Graph(REPO).stages[entries(stage)[0]]["params"]
+    listed = Graph(REPO, aside=stage).stages[entries(stage)[0]]["params"]
     for node in ast.walk(ast.parse((REPO / "pipelines" / f"{stage}.py").read_text())):
         if not isinstance(node, ast.Attribute):
             continue
         parts = ast.unparse(node).removeprefix("stage.").split(".")
-        if parts[0] == "params" and len(parts) > 1 and parts[1] in set(STAGES) - {stage}:
+        if parts[0] == "params" and len(parts) > 1 and parts[1] in {*STAGES, *ASIDE} - {stage}:
             # the walk meets params.X before params.X.value: the shorter is part of the longer
             section = [entry for entry in listed if entry.split(".")[0] == parts[1]]
             where = f"pipelines/{stage}.py:{node.lineno} reads {'.'.join(parts[1:])}"
@@ -147,14 +161,14 @@ def test_stage_reads_only_the_values_that_it_lists(stage: str) -> None:
 
 def test_stages_are_thin() -> None:
     """A stage file joins library pieces; what thinks belongs to src/."""
-    long = {name: len((REPO / "pipelines" / f"{name}.py").read_text().splitlines()) for name in STAGES}
+    long = {name: len((REPO / "pipelines" / f"{name}.py").read_text().splitlines()) for name in [*STAGES, *ASIDE]}
     assert not {name: lines for name, lines in long.items() if lines > 100}
 
 
 def test_inputs_of_every_stage_are_written_by_a_stage_or_are_code() -> None:
     """No data enters from the side."""
-    graph = Graph(REPO)
-    for stage in graph.stages:
+    stages = [(each, name) for aside in ("", *ASIDE) for each in [Graph(REPO, aside)] for name in each.stages]
+    for graph, stage in stages:
         for path in graph.inputs(stage):
             known = (
                 path.endswith(".py") or graph.writer(path) or path in ("photographs", "kernels", "unpaired")
@@ -193,6 +207,7 @@ def test_every_library_file_has_a_layer() -> None:
         ("dvc", set()),
         ("mlflow", {"tracking.py", "registry.py"}),
         ("onnx", {"export.py"}),
+        ("diffusers", {"denoise.py"}),
         ("onnxruntime", {"export.py", "latency.py"}),
     ],
 )

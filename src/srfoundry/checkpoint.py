@@ -15,12 +15,15 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from srfoundry.errors import FoundryError
+from srfoundry.networks.corrector import Corrector
 from srfoundry.networks.drn import DRN
 from srfoundry.networks.duals import DualNets, StraightDual
 from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.grouped import regroup
 from srfoundry.networks.kernel_dual import KernelDual
 from srfoundry.networks.mzsr import MZSR
 from srfoundry.networks.swinir import SwinIR
+from srfoundry.networks.usrnet import USRNet
 
 # What reading damaged bytes can end in, besides the unpickler's own errors.
 DAMAGE = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, OSError)
@@ -33,6 +36,8 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "swinir": SwinIR,
     "straight_dual": StraightDual,
     "kernel_dual": KernelDual,
+    "usrnet": USRNet,
+    "corrector": Corrector,
 }
 
 
@@ -49,7 +54,8 @@ class Stateful(Protocol):
 class Card:
     """What a model's file says of it.
 
-    `arch` holds `name` and the network's keywords; `multiple_of` is what input sizes must divide by.
+    `arch` holds `name` and the network's keywords, and under `grouped` the layers of a net whose filter groups choose
+    what they read (networks.grouped); `multiple_of` is what input sizes must divide by.
     """
 
     arch: dict[str, Any]
@@ -86,14 +92,14 @@ def load(path: Path) -> tuple[nn.Module, Card]:
         FoundryError: the file is missing, damaged, of an unknown architecture, or its weights do not fit its card.
     """
     card = read_card(path)
-    keywords = {key: value for key, value in card.arch.items() if key != "name"}
+    keywords = {key: value for key, value in card.arch.items() if key not in ("name", "grouped")}
     name = card.arch.get("name")
     if name not in ARCHITECTURES:
         raise FoundryError(f"{path}: architecture {name!r} is unknown; known are {', '.join(sorted(ARCHITECTURES))}")
     try:
-        net = ARCHITECTURES[name](**keywords)
+        net = regroup(ARCHITECTURES[name](**keywords), card.arch.get("grouped", {}))
         net.load_state_dict(safetensors.torch.load_file(path))
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FoundryError(f"{path}: the weights do not fit their card ({reason}); make the file again") from None
     return net.eval(), card

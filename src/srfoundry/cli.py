@@ -42,11 +42,14 @@ a folder that cannot be read is named, the others are done, and the exit status 
 
 RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
 
-DKP estimates the blur kernel from the image alone. The meta-trained MZSR network then takes a few gradient steps on
-the image's own reduced copy, made with that kernel; of a large image on its busiest parts. Written: the restored image,
-the kernel (NAME_kernel.npy) and a picture of both with the image before and after (NAME_kernel.png). Printed: how well
-the result, blurred and reduced again, explains the input, and whether adaptation had to fall back to an earlier step.
-Run it in the project's folder, after `make repro`."""
+The blur kernel is estimated from the image alone, as `estimate` in params.yaml says (by dkp where it says fast and the
+image was reduced bicubically: fast knows direct decimation alone). The meta-trained MZSR network then takes a few
+gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest parts. --model
+takes another restorer instead, which is told the kernel and the noise: USRNet (models/nonblind.safetensors), a folder
+with an unconditional diffusion model of `diffusers`, or the word dip, a network trained on the image alone (minutes).
+Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both with the image before and after
+(NAME_kernel.png). Printed: how well the result, blurred and reduced again, explains the input, and whether adaptation
+had to fall back to an earlier step. Run it in the project's folder, after `make repro`."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression if asked to.
 
@@ -111,8 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         type=Path,
         default=Path("models/metatrain.safetensors"),
-        help="the MZSR checkpoint (default: %(default)s)",
+        help="MZSR's or USRNet's checkpoint, a folder with a diffusion model, or dip (default: %(default)s)",
     )
+    add("--scale", type=_whole(1), help="enlargement, where the model leaves it open (default: shared.scale)")
+    add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: estimated; not for MZSR)")
     add(
         "--params",
         type=Path,

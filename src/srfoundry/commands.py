@@ -67,8 +67,11 @@ def restore_blindly(options: argparse.Namespace) -> int:
     from srfoundry import apply, zeroshot
 
     jobs = apply.plan(options.image, options.out, "restored")
-    names = ("model", "params", "kernel", "convention", "steps", "close", "decimation")
-    settings = zeroshot.Settings(**{name: getattr(options, name) for name in names}, device=_device(options.device))
+    names = ("model", "params", "kernel", "convention", "steps", "close", "decimation", "scale")
+    noise = None if options.noise is None else options.noise / 255
+    settings = zeroshot.Settings(
+        **{name: getattr(options, name) for name in names}, noise=noise, device=_device(options.device)
+    )
     if not options.image.is_dir():
         for line in zeroshot.restore_file(jobs[0], settings, _ticker):
             say(line)

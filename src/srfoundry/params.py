@@ -11,12 +11,15 @@ from ruamel.yaml.error import YAMLError
 
 from srfoundry.errors import FoundryError
 from srfoundry.sections import (
+    Beamform,
     Compress,
+    Diffuse,
     Dual,
     Estimate,
     Evaluate,
     Export,
     Metatrain,
+    Nonblind,
     Pretrain,
     Prune,
     Search,
@@ -37,7 +40,10 @@ class Params(Section):
     search: Search
     prune: Prune
     compress: Compress
+    nonblind: Nonblind
     estimate: Estimate
+    diffuse: Diffuse
+    beamform: Beamform
     evaluate: Evaluate
     export: Export
 
@@ -69,7 +75,7 @@ class Params(Section):
         scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
         odd = [
             f"{section}.{key} {value}"
-            for section in ("pretrain", "metatrain", "dual", "search", "prune")
+            for section in ("pretrain", "metatrain", "dual", "search", "prune", "nonblind")
             for key, value in whole[section].items()
             if key in ("patch", "warmup_patch") and any(value % one for one in scales.get(section, {scale}))
         ]

@@ -209,14 +209,41 @@ class Prune(Section):
 class Compress(Section):
     """The further members of the family: searched and pruned as `search` and `prune` say, but for these."""
 
+    method: Literal["drc", "msgc", "uniform", "random"]
+    groups: Count
     multiple: Count
     search_steps: Count
     steps: Steps
 
 
-class Estimate(Section):
-    """Kernel estimation from one low-resolution image (DKP)."""
+class Nonblind(Section):
+    """The non-blind network that restores any blur that it is told (USRNet)."""
 
+    widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    blocks: Count
+    iterations: Count
+    patch: Annotated[int, Field(ge=32)]
+    octave: Annotated[float, Field(ge=0, le=1)]
+    batch: Count
+    noise: Annotated[float, Field(ge=0, le=0.2)]
+    motion: Annotated[float, Field(ge=0, le=1)]
+    steps: Steps
+    learning_rate: Rate
+    warmup: Steps
+    average: Annotated[float, Field(ge=0, lt=1)]
+    clip: Annotated[float, Field(gt=0)]
+    samples: Annotated[int, Field(ge=40)]
+    sample_patch: Annotated[int, Field(ge=32)]
+    corrector_steps: Steps
+    corrector_rate: Rate
+
+
+class Estimate(Section):
+    """Kernel estimation from one low-resolution image (DKP, MLMC)."""
+
+    method: Literal["fast", "dkp", "mlmc", "released"]
+    passes: Count
+    look: Annotated[int, Field(ge=32)]
     kernel_size: Annotated[int, Field(ge=3, le=31)]
     variances: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=2, max_length=2)]
     iterations: Count
@@ -236,6 +263,19 @@ class Estimate(Section):
     keep: Annotated[float, Field(gt=0, le=1)]
     exponent: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
     softness: Weight
+    family: Literal["gaussian", "line", "trajectory", "bank"]
+    sampler: Literal["population", "chains"]
+    likelihood: Literal["spectrum", "residual"]
+    form: Literal["network", "taps", "family"]
+    updates: Count
+    rounds: Count
+    learned: bool
+    stop: Literal["none", "variance", "held_out"]
+    patience: Count
+    fade: bool
+    bfloat16: bool
+    capture: Literal["none", "graph", "compile"]
+    recentre: bool
 
     @model_validator(mode="after")
     def _possible(self) -> "Estimate":
@@ -243,6 +283,64 @@ class Estimate(Section):
             raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.kernel_size}")
         if self.variances[0] >= self.variances[1]:
             raise ValueError(f"variances must be the least and then the largest, got {self.variances}")
+        blind_to = {"likelihood": self.likelihood == "residual", "learned": self.learned, "stop": self.stop != "none"}
+        needs = [name for name, asked in blind_to.items() if asked]
+        if needs and not self.image_steps:
+            raise ValueError(f"{', '.join(needs)} needs an image, got image_steps 0")
+        return self
+
+
+class Sampler(Section):
+    """How a diffusion model is sampled (DiffPIR)."""
+
+    evaluations: Annotated[int, Field(ge=2, le=1000)]
+    start: Annotated[float, Field(gt=0.01, le=50)]
+    guidance: Annotated[float, Field(gt=0)]
+    renoise: Annotated[float, Field(ge=0, le=1)]
+    floor: Annotated[float, Field(ge=0, le=0.5)]
+    learn: Rate
+
+
+class Diffuse(Section):
+    """A small diffusion model of the photographs (DDPM), and kernels that are estimated under it (Diff-DKP)."""
+
+    widths: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=2, max_length=6)]
+    patch: Annotated[int, Field(ge=16)]
+    octave: Annotated[float, Field(ge=0, le=1)]
+    batch: Count
+    steps: Steps
+    learning_rate: Rate
+    warmup: Steps
+    average: Annotated[float, Field(ge=0, lt=1)]
+    clip: Annotated[float, Field(gt=0)]
+    sampler: Sampler
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Diffuse":
+        unit = 2 ** (len(self.widths) - 1)
+        if self.patch % unit:
+            raise ValueError(f"patch must be a multiple of {unit}, for {len(self.widths)} widths, got {self.patch}")
+        return self
+
+
+class Beamform(Section):
+    """The solver on beamforming: sum rates of random channels."""
+
+    users: Count
+    antennas: Count
+    instances: Count
+    snr: Annotated[list[Annotated[float, Field(ge=-30, le=60)]], Field(min_length=1)]
+    weights: list[Weight]
+    forms: Annotated[list[Literal["released", "published", "mended", "adam", "best"]], Field(min_length=1)]
+    network: Literal["linear", "mlp", "lstm", "cnn"]
+    steps: Count
+    iterations: Count
+    restarts: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Beamform":
+        if self.weights and (len(self.weights) != self.users or not sum(self.weights)):
+            raise ValueError(f"weights must be one for each of {self.users} users and not all 0, got {self.weights}")
         return self
 
 

@@ -34,7 +34,7 @@ def redraw(net: nn.Module, rng: torch.Generator) -> None:
     """
     with torch.no_grad():
         for module in net.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 bound = module.weight[0].numel() ** -0.5
                 for value in (module.weight, module.bias):
                     if value is not None:

@@ -29,10 +29,12 @@ from srfoundry import (
     report,
     resize,
     restore,
+    restorers,
     seeds,
 )
 from srfoundry.apply import TILE, Job
-from srfoundry.blind import dkp
+from srfoundry.blind import methods
+from srfoundry.blind.noise import known_noise
 from srfoundry.errors import FoundryError
 
 LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
@@ -49,7 +51,8 @@ class Restoration:
     restored: Float[Tensor, "1 3 H W"]
     bicubic: Float[Tensor, "1 3 H W"]
     kernel: Float[Tensor, "1 k k"]
-    adapted: adaptation.Adaptation
+    adapted: adaptation.Adaptation | None
+    """How the network adapted, if it is of the kind that does."""
     consistency: float
     """PSNR between the input and the restored image, blurred and decimated again."""
     consistency_open: float
@@ -70,6 +73,8 @@ class Settings:
     close: int = 0
     decimation: degrade.Decimation = "direct"
     device: torch.device = torch.device("cpu")
+    scale: int | None = None
+    noise: float | None = None
 
 
 def blind(
@@ -117,16 +122,48 @@ def blind(
     image = adaptation.restore_tiled(
         net, low, kernel, scale, weights=found.weights, tile=tile, device=device, progress=ticker("restore"), **common
     )
+    return _checked(image, low, kernel, scale, close=close, adapted=found, **common)
+
+
+def told(
+    low: Float[Tensor, "1 3 h w"],
+    restorer: restorers.Restorer,
+    *,
+    kernel: Float[Tensor, "1 k k"],
+    noise: float,
+    decimation: degrade.Decimation = "direct",
+    close: int = 0,
+    ticker: Ticker = lambda title: lambda done, total: None,
+) -> Restoration:
+    """Restore with what is told of blur and noise and does not adapt; otherwise as `blind`."""
+    kernel = kernel.detach().float().cpu()
+    image = restorer.run(low, kernel, noise, ticker("restore"))
+    return _checked(image, low, kernel, restorer.scale, close=close, adapted=None, decimation=decimation)
+
+
+def _checked(
+    image: Tensor,
+    low: Tensor,
+    kernel: Tensor,
+    scale: int,
+    *,
+    close: int,
+    adapted: adaptation.Adaptation | None,
+    decimation: degrade.Decimation,
+) -> Restoration:
+    """Close the loop: back-project if asked to, and see how well the image explains its input."""
+    common: dict[str, Any] = {"decimation": decimation}
     closed = backproject.close(image, low, kernel, scale, steps=close, how="linear", **common)
     bicubic = resize.cubic(low, scale).clamp(0, 1)
     explains = [backproject.consistency(each, low, kernel, scale, **common) for each in (closed, image, bicubic)]
-    return Restoration(closed, bicubic, kernel, found, *explains)
+    return Restoration(closed, bicubic, kernel, adapted, *explains)
 
 
 def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job, list[str], FoundryError | None]]:
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
-    params.load(settings.params)  # what is wrong for all images is said once
-    checkpoint.read_card(settings.model)
+    chosen = params.load(settings.params)  # what is wrong for all images is said once
+    if not _adapts(settings.model):
+        _restorer(settings, chosen, "first")
     if settings.kernel is not None:
         banks.read(settings.kernel, settings.convention)
     mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
@@ -149,34 +186,33 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
                 raise FoundryError(
                     f"the result would replace {read}, which it is made from; name another place with --out"
                 )
-    net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
-    if card.arch["name"] != "mzsr":
-        raise FoundryError(f"restore takes a network that adapts (mzsr), got {card.arch['name']} in {settings.model}")
-    recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
-    low, given = original.image, settings.kernel is not None
+    low, given, name = original.image, settings.kernel is not None, job.source.stem
+    adapts = _adapts(settings.model)
+    restorer = None if adapts else _restorer(settings, chosen, name)
+    scale = checkpoint.read_card(settings.model).scale if restorer is None else restorer.scale
     if settings.kernel is not None:
         kernel = banks.read(settings.kernel, settings.convention)
     else:
-        seen, name = window(low, LOOK).to(settings.device), job.source.stem
-        kernel = estimate(seen, card.scale, chosen, name, decimation=settings.decimation, progress=ticker("estimate"))
-    found = blind(
-        low,
-        net,
-        card.scale,
-        kernel=kernel,
-        decimation=settings.decimation,
-        close=settings.close,
-        device=settings.device,
-        ticker=ticker,
-        **recipe,
-    )
+        seen = window(low, LOOK).to(settings.device)
+        common: dict[str, Any] = {"models": settings.params.parent / "models", "progress": ticker("estimate")}
+        kernel = estimate(seen, scale, chosen, name, decimation=settings.decimation, **common)
+    common = {"kernel": kernel, "decimation": settings.decimation, "close": settings.close}
+    if restorer is None:
+        net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
+        recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
+        found = blind(low, net, scale, device=settings.device, ticker=ticker, **common, **recipe)
+        how = f"{found.adapted.step} steps" if found.adapted else ""
+    else:
+        noise = known_noise(low) if settings.noise is None else settings.noise
+        found = told(low, restorer, noise=noise, ticker=ticker, **common)
+        how = f"{restorer.title}, noise {255 * noise:.1f} of 255"
     photograph.write(images.to_uint8(found.restored), original, job.target)
     banks.save(found.kernel[0], stem.with_suffix(".npy"))
     caption = "given kernel" if given else "estimated kernel"
     shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}
     report.blind(stem.with_suffix(".png"), low, shown, found.kernel, caption)
     return [
-        f"{job.target}  (x{card.scale}, {found.adapted.step} steps)",
+        f"{job.target}  (x{scale}, {how})",
         f"{stem}.npy  and  {stem}.png",
         *_lines(found),
     ]
@@ -189,16 +225,32 @@ def estimate(
     name: str,
     *,
     decimation: degrade.Decimation = "direct",
+    models: Path = Path("models"),
     progress: restore.Progress = lambda done, total: None,
 ) -> Float[Tensor, "1 k k"]:
-    """Estimate the kernel of an image by DKP with the values of params.yaml; `name` seeds what is random."""
-    settings = dkp.Settings(**chosen.estimate.model_dump())
+    """Estimate the kernel of an image with the values of params.yaml; `name` seeds what is random.
+
+    Args:
+        models: folder of the networks that the method fast takes.
+    """
+    section = chosen.estimate.model_dump()
+    if section["method"] == "fast" and decimation != "direct":
+        section["method"] = "dkp"  # the trained networks know direct decimation alone; said in `restore --help`
+    fast = section["method"] == "fast"
     rng = seeds.generator(chosen.shared.seed, "restore", name)
 
     def log(step: int, _: object) -> None:
-        progress(step, settings.iterations)
+        progress(step, methods.iterations(section))
 
-    return dkp.estimate(low, scale=scale, settings=settings, rng=rng, decimation=decimation, log=log).kernel
+    return methods.estimate(
+        low,
+        section=section,
+        scale=scale,
+        rng=rng,
+        decimation=decimation,
+        log=log,
+        trained=methods.nets(models, scale, low.device) if fast else None,
+    ).kernel
 
 
 def windows(low: Float[Tensor, "1 3 h w"], crops: int) -> Float[Tensor, "b 3 p q"]:
@@ -215,6 +267,16 @@ def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]
     return low[..., top : top + height, left : left + width]
 
 
+def _adapts(model: Path) -> bool:
+    """Whether this is MZSR's network, which adapts to the image; others are told blur and noise."""
+    return model.suffix == ".safetensors" and checkpoint.read_card(model).arch["name"] == "mzsr"
+
+
+def _restorer(settings: Settings, chosen: params.Params, name: str) -> restorers.Restorer:
+    common: dict[str, Any] = {"decimation": settings.decimation, "device": settings.device, "name": name}
+    return restorers.load(settings.model, chosen, scale=settings.scale, **common)
+
+
 def _attempt(job: Job, settings: Settings) -> tuple[Job, list[str], FoundryError | None]:
     try:
         return job, restore_file(job, settings), None
@@ -223,11 +285,12 @@ def _attempt(job: Job, settings: Settings) -> tuple[Job, list[str], FoundryError
 
 
 def _lines(found: Restoration) -> Iterator[str]:
-    taken, kept = len(found.adapted.losses) - 1, found.adapted.step
-    if found.adapted.diverged:
-        yield f"adaptation diverged at step {taken}: fell back to step {kept} (fewer --steps, or another --kernel)"
-    elif kept < taken:
-        yield f"adaptation stopped at step {kept} of {taken}: there the part of the image that is held out fits best"
+    if found.adapted is not None:
+        taken, kept = len(found.adapted.losses) - 1, found.adapted.step
+        if found.adapted.diverged:
+            yield f"adaptation diverged at step {taken}: fell back to step {kept} (fewer --steps, or another --kernel)"
+        elif kept < taken:
+            yield f"adaptation stopped at step {kept} of {taken}: there the held-out part of the image fits best"
     if found.consistency != found.consistency_open:
         yield f"back-projection: {found.consistency_open:.2f} dB before, {found.consistency:.2f} dB after"
     yield f"consistency D(restored) = input: {found.consistency:.2f} dB  (bicubic: {found.consistency_bicubic:.2f} dB)"

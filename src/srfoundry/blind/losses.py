@@ -37,6 +37,17 @@ def hyper_laplacian(image: Float[Tensor, "1 c h w"], low_values: int) -> Float[T
     return 2e-4 * total / low_values
 
 
+def mirrored_laplacian(image: Float[Tensor, "1 c h w"], low_values: int) -> Float[Tensor, ""]:
+    """R(x) as DKP's program has it: `hyper_laplacian` with differences over the border too, where the image mirrors."""
+    height, width = image.shape[-2:]
+    padded = functional.pad(image, (1, 1, 1, 1), mode="reflect")
+    total = image.new_zeros(())
+    for down, right in ((0, 1), (0, 0), (1, 0), (2, 0)):  # above, above left, left, below left
+        other = padded[..., down : down + height, right : right + width]
+        total = total + (((image - other).abs() + 1e-8) ** 0.67).sum()
+    return 2e-4 * total / low_values
+
+
 def divergence(target: Float[Tensor, "1 k k"], kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, ""]:
     """KL(target || kernel): before a softmax its gradient is kernel - target, well scaled for any size."""
     return (target * ((target + 1e-12).log() - (kernel + 1e-12).log())).sum()

@@ -1,7 +1,12 @@
-"""Where kernels come from in DKP: the family that is sampled, the weights of the samples, and the network G_k."""
+"""Where kernels come from in DKP: the family that is sampled, the weights of the samples, and the network G_k.
+
+`motion` has further families, `chains` another way to sample, `forms` what can stand in for G_k.
+"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,16 +18,56 @@ from srfoundry.errors import FoundryError
 ROUND = 0.05  # least difference of log variances in a density: a circle's axes have no direction
 
 
+Score = Callable[[Float[Tensor, "n k k"]], Float[Tensor, " n"]]  # log p(y | kernel), up to a constant
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A set of kernels with a probability, each given by a `shape` of `dim` real numbers, all of which are allowed."""
+
+    @property
+    def size(self) -> int:
+        """Taps a side."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a shape."""
+        ...
+
+    def sample(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n d"]:
+        """Draw shapes, float64, on the generator's device."""
+        ...
+
+    def log_density(self, shape: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """log p(shape)."""
+        ...
+
+    def clip(self, shape: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Bring shapes to where p is above 0."""
+        ...
+
+    def kernels(self, shape: Float[Tensor, "n d"]) -> Float[Tensor, "n k k"]:
+        """The kernels of shapes in one batch, differentiable; they sum to 1."""
+        ...
+
+    def mean(self) -> Float[Tensor, "1 k k"]:
+        """The mean kernel: what one would guess without looking at the image."""
+        ...
+
+
 @dataclass(frozen=True)
 class GaussianPrior:
     """Centred Gaussian kernels: both variances ~ U(low, high) square pixels, angle ~ U(0, pi) (FKP's and DKP's family).
 
+    They lie `offset` pixels off the middle tap, down and right, where another convention wants its centre.
     A kernel's `shape` is (xx, xy, yy) of the logarithm of its covariance: no wrapping angle, every value valid.
     """
 
     size: int
     low: float
     high: float
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         if self.size % 2 == 0 or not 0 < self.low < self.high:
@@ -30,6 +75,11 @@ class GaussianPrior:
                 f"kernel prior needs an odd size and 0 < low < high, got size {self.size}, "
                 f"variances {self.low} to {self.high}; correct the estimate section of params.yaml"
             )
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a shape."""
+        return 3
 
     def sample(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n 3"]:
         """Draw shapes, on the generator's device."""
@@ -54,14 +104,14 @@ class GaussianPrior:
     def kernels(self, shape: Float[Tensor, "n 3"]) -> Float[Tensor, "n k k"]:
         """Evaluate the kernels of shapes in one batch; they sum to 1."""
         axes, angle = _axes(shape)
-        return kernels.gaussian(self.size, axes[:, 1].exp(), axes[:, 0].exp(), angle)
+        return kernels.gaussian(self.size, axes[:, 1].exp(), axes[:, 0].exp(), angle, offset=self.offset)
 
     def mean(self, points: int = 24, device: torch.device | str = "cpu") -> Float[Tensor, "1 k k"]:
         """The prior's mean kernel, by the midpoint rule: what one would guess without looking at the image."""
         axis = (torch.arange(points, dtype=torch.float64, device=device) + 0.5) / points
         variance = self.low + axis * (self.high - self.low)
         first, second, angle = torch.meshgrid(variance, variance, axis * math.pi, indexing="ij")
-        family = kernels.gaussian(self.size, first.flatten(), second.flatten(), angle.flatten())
+        family = kernels.gaussian(self.size, first.flatten(), second.flatten(), angle.flatten(), offset=self.offset)
         return family.mean(dim=0, keepdim=True)
 
 
@@ -100,29 +150,29 @@ class Population:
     prior * likelihood^(1/temperature) / proposal, where the proposal is the mixture of all rounds.
     """
 
-    def __init__(self, prior: GaussianPrior) -> None:
+    def __init__(self, prior: Family) -> None:
         self.prior = prior
-        self.shapes = torch.empty(0, 3, dtype=torch.float64)
+        self.shapes = torch.empty(0, prior.dim, dtype=torch.float64)
         self.scores = torch.empty(0, dtype=torch.float64)
         self.fitted: list[torch.distributions.MultivariateNormal] = []
         self.weights = self.scores
         self.temperature = math.inf
 
-    def draw(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n 3"]:
+    def draw(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n d"]:
         """Propose shapes for this round."""
         if not len(self.shapes):
             return self.prior.sample(count, rng=rng)
         mean = self.weights @ self.shapes
         away = self.shapes - mean
         covariance = 1.5 * (away * self.weights[:, None]).T @ away  # wider than the target: no draw weighs too much
-        covariance += 2e-4 * torch.eye(3, dtype=covariance.dtype, device=covariance.device)
+        covariance += 2e-4 * torch.eye(self.prior.dim, dtype=covariance.dtype, device=covariance.device)
         proposal = torch.distributions.MultivariateNormal(mean, covariance)
         self.fitted.append(proposal)
-        noise = torch.randn(count, 3, generator=rng, device=rng.device, dtype=torch.float64)
+        noise = torch.randn(count, self.prior.dim, generator=rng, device=rng.device, dtype=torch.float64)
         return self.prior.clip(mean + noise @ proposal.scale_tril.T)
 
     def weigh(
-        self, shapes: Float[Tensor, "n 3"], scores: Float[Tensor, " n"], *, temperature: float, least: float
+        self, shapes: Float[Tensor, "n d"], scores: Float[Tensor, " n"], *, temperature: float, least: float
     ) -> Float[Tensor, "1 k k"]:
         """Add a round's draws with their log-likelihoods and return k_hat = sum w k over all draws, `1 k k`.
 
@@ -142,6 +192,11 @@ class Population:
         heavy = self.weights > 1e-9
         family = self.prior.kernels(self.shapes[heavy])
         return (self.weights[heavy, None, None] * family).sum(dim=0, keepdim=True)
+
+    def rescore(self, score: Score) -> None:
+        """Score all draws so far anew: for a likelihood that has changed since."""
+        if len(self.shapes):
+            self.scores = score(self.prior.kernels(self.shapes))
 
     def effective(self) -> float:
         """The number of draws that carry the weight (Kish), a sign of how well the posterior is covered."""

@@ -97,6 +97,34 @@ def draw(make: Callable[[], Net], *, rng: torch.Generator, device: torch.device 
     return net
 
 
+def published(net: Skip, rng: torch.Generator) -> Skip:
+    """Draw the weights of all convolutions anew, in place, in the order in which the published program makes them.
+
+    That order is level by level from the outside in, and in a non-local block g, out, theta, phi; with the generator
+    that the program seeds, its very weights come out.
+    """
+    level = net.trunk
+    with torch.no_grad():
+        while isinstance(level, Level):
+            block = level.attend
+            inner = [block.g, block.out, block.theta, block.phi] if isinstance(block, NonLocal) else []
+            for part in (level.skip, level.down, *inner, level.mix, level.up):
+                for layer in part.modules():
+                    if isinstance(layer, nn.Conv2d):
+                        default(layer, rng)
+            level = level.deeper
+        default(net.head, rng)
+    return net
+
+
+def default(layer: nn.Module, rng: torch.Generator) -> None:
+    """PyTorch's initial weights of one convolution or linear map, drawn from `rng` to the bit, in place."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=rng)
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    nn.init.uniform_(layer.bias, -bound, bound, generator=rng)
+
+
 def _norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, track_running_stats=False)
 

@@ -1,0 +1,211 @@
+"""How good is blind restoration? FKP's and DKP's test: Gaussian kernels that nobody is told, Set5 and others.
+
+python -m benchmarks.blind --data ../shared/data --restorer ../shared/data/weights/usrnet_tiny.pth
+python -m benchmarks.blind --restorer models/nonblind.safetensors --name own --sets Set5
+
+Set5 is the stored one (low-resolution images and kernels made by the authors' program); other sets are drawn anew by
+the same recipe. PSNR on Y with s pixels cropped, kernel PSNR without alignment, images of 8 bits, periodic borders.
+`true` is the non-blind network with the true kernel, `fast` with the one that `blind.correct` finds, `dkp` with that of
+`blind.dkp`; `mean` is the kernel PSNR of the test distribution's mean kernel, which is no estimate at all. `fast` needs
+a corrector that knows the restorer: without --corrector it is taught once (minutes), on the training photographs of
+--patches, and kept. Results are added to those of earlier runs: keys SET_xS[_nSIGMA].METHOD.FIGURE.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import table
+from srfoundry import checkpoint, conventions, images, metrics, resize
+from srfoundry.blind import correct, methods, teach
+from srfoundry.blind.prior import GaussianPrior
+from srfoundry.dataset import Patches
+from srfoundry.degrade import degrade
+from srfoundry.networks.corrector import Corrector
+from srfoundry.networks.units import channels_last
+from srfoundry.networks.usrnet import USRNet, from_authors
+from srfoundry.params import load
+from srfoundry.progress import track
+from srfoundry.seeds import generator
+
+STORED = "golden/blind/inputs_set5_and_c128.npz"
+VARIANCES = (0.175, 2.5)  # FKP's range, in multiples of the scale
+CPU = torch.device("cpu")
+Method = Callable[["Case"], Tensor]  # a kernel of DKP's convention
+
+
+@dataclass(frozen=True)
+class Case:
+    """A low-resolution image, and what made it."""
+
+    name: str
+    low: Tensor
+    high: Tensor
+    kernel: Tensor
+    scale: int
+    noise: float
+
+
+def prior(scale: int) -> GaussianPrior:
+    """The test's kernels, centred where its program has them."""
+    low, high = (value * scale for value in VARIANCES)
+    return GaussianPrior(4 * scale + 3, low, high, conventions.get("dkp").phase(scale))
+
+
+def stored(data: Path, scale: int) -> Iterator[Case]:
+    """Set5 as the authors' program made it."""
+    with np.load(data / STORED) as file:
+        for name in sorted({key.split("/")[-1] for key in file if key.startswith("Set5/HR/")}):
+            low, high = (_image(file[key]) for key in (f"Set5/x{scale}/lr/{name}", f"Set5/HR/{name}"))
+            yield Case(name, low, high, torch.from_numpy(file[f"Set5/x{scale}/k/{name}"])[None].float(), scale, 0.0)
+
+
+def drawn(data: Path, name: str, scale: int, count: int | None) -> Iterator[Case]:
+    """The first images of another set, each with a kernel of its own."""
+    for path in images.find(data / "test" / name)[:count]:
+        high = images.read(path)
+        high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
+        family = prior(scale)
+        kernel = family.kernels(family.sample(1, rng=generator(1, "blind", name, path.stem, scale))).float()
+        yield Case(path.stem, _eight_bits(degrade(high, kernel, scale, border="circular")), high, kernel, scale, 0.0)
+
+
+def noisy(case: Case, noise: float) -> Case:
+    """The same with white noise, in 8 bits."""
+    rng = generator(1, "blind noise", case.name, case.scale)
+    low = case.low + noise * torch.randn(case.low.shape, generator=rng)
+    return Case(case.name, _eight_bits(low), case.high, case.kernel, case.scale, noise)
+
+
+def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Corrector | None) -> dict[str, Method]:
+    """Kernels by method; none of them sees more than the low-resolution image and the scale."""
+    section = load(options.params).estimate.model_dump()
+
+    def fast(case: Case) -> Tensor:
+        assert corrector is not None
+        settings = correct.Settings(prior(case.scale).size, VARIANCES, offset=prior(case.scale).offset)
+        return correct.estimate(
+            case.low, scale=case.scale, settings=settings, restorer=restorer, corrector=corrector, border="circular"
+        ).kernel
+
+    def dkp(case: Case) -> Tensor:
+        chosen = {**section, "method": "dkp", "kernel_size": prior(case.scale).size, "noise": case.noise}
+        rng = generator(1, "blind dkp", case.name, case.scale)
+        found = methods.estimate(case.low, section=chosen, scale=case.scale, rng=rng, border="circular").kernel
+        return conventions.convert(found, "mzsr", "dkp", case.scale, keep="blur")
+
+    every: dict[str, Method] = {"true": lambda case: case.kernel, "fast": fast, "dkp": dkp}
+    return {name: method for name, method in every.items() if name in options.methods}
+
+
+def scored(case: Case, method: Method, restorer: USRNet) -> tuple[float, float, float]:
+    """PSNR-Y, kernel PSNR and seconds of the estimation."""
+    began = time.perf_counter()
+    kernel = method(case)
+    taken = time.perf_counter() - began
+    with torch.inference_mode():
+        image = restorer(case.low, kernel.float(), case.scale, case.noise).clamp(0, 1)
+    high = case.high[..., : image.shape[-2], : image.shape[-1]]
+    rim = (kernel.shape[-1] - case.kernel.shape[-1]) // 2
+    same = torch.nn.functional.pad(case.kernel, [max(rim, 0)] * 4)
+    quality = min(metrics.kernel_psnr(torch.nn.functional.pad(kernel, [max(-rim, 0)] * 4).float(), same), 100.0)
+    return metrics.psnr_y(image, high, case.scale), quality, taken
+
+
+def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
+    """The corrector of a restorer: from its file, or taught now and written there."""
+    if "fast" not in options.methods:
+        return None
+    file = options.corrector or Path("runs/blind") / f"corrector_{options.name or 'published'}.safetensors"
+    if not file.exists():
+        patches = Patches.open(options.patches)
+        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= 192]
+        memory = teach.collect(
+            restorer, patches.only(large), scales=(2, 3, 4), samples=12000, batch=8, patch=96, octave=0.5, noise=0.04,
+            variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
+            checkpoint=file.with_suffix(".samples.pt"), key="1",
+        )  # fmt: skip
+        corrector = Corrector()
+        teach.train(
+            corrector, memory, steps=4000, learning_rate=2e-3, seed=1, stage="blind",
+            checkpoint=file.with_suffix(".pt"), key="1", log=lambda step, values: None,
+        )  # fmt: skip
+        checkpoint.save(file, corrector, arch={"name": "corrector"}, scale=2, made_by="benchmark", params_hash="0" * 16)
+    corrector = checkpoint.load(file)[0]
+    assert isinstance(corrector, Corrector)
+    return corrector
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="default: %(default)s")
+    parser.add_argument("--restorer", type=Path, required=True, help="published weights (.pth) or ours (.safetensors)")
+    parser.add_argument("--name", default="", help="put before `true` and `fast` in the keys: own_fast")
+    parser.add_argument("--corrector", type=Path, help="default: runs/blind/corrector_NAME.safetensors")
+    parser.add_argument("--patches", type=Path, default=Path("data/synthesize/train"), help="default: %(default)s")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for dkp")
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"])
+    parser.add_argument("--images", type=int, default=10, help="of each set but Set5 (default: 10)")
+    parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
+    parser.add_argument("--noise", nargs="+", type=int, default=[0, 2, 5], help="of 255; of Set5 alone")
+    parser.add_argument("--methods", nargs="+", choices=["true", "fast", "dkp"], default=["true", "fast", "dkp"])
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    restorer = _restorer(options.restorer)
+    runs = contestants(options, restorer, taught(options, restorer))
+    path = table.RESULTS / "blind.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    rows = {(row["set"], row["method"]): row for row in kept.pop("rows", [])}
+    figures = {key: value for key, value in kept.items() if key != "machine"}
+    for name in options.sets:
+        for scale in options.scales:
+            clean = list(
+                stored(options.data, scale) if name == "Set5" else drawn(options.data, name, scale, options.images)
+            )
+            for noise in options.noise if name == "Set5" else [0]:
+                test = f"{name}_x{scale}" + (f"_n{noise}" if noise else "")
+                cases = [noisy(case, noise / 255) if noise else case for case in clean]
+                found: dict[str, list[tuple[float, float, float]]] = {}
+                for case in track(cases, test):
+                    bicubic = metrics.psnr_y(resize.cubic(case.low, scale).clamp(0, 1), case.high, scale)
+                    mean = metrics.kernel_psnr(prior(scale).mean().float(), case.kernel)
+                    found.setdefault("bicubic", []).append((bicubic, mean, 0.0))
+                    for method, run in runs.items():
+                        own = options.name and method != "dkp"
+                        label = f"{options.name}_{method}" if own else method
+                        found.setdefault(label, []).append(scored(case, run, restorer))
+                for method, scores in found.items():
+                    psnr, quality, seconds = np.mean(scores, axis=0).round(3).tolist()
+                    row = {"set": test, "method": method, "psnr_y": psnr, "kernel_psnr": quality, "s": seconds}
+                    rows[test, method] = row
+                    figures[f"{test}.{method}.psnr_y"] = psnr
+                    figures[f"{test}.{'mean' if method == 'bicubic' else method}.kernel_psnr"] = quality
+                    figures[f"{test}.{method}.seconds"] = seconds
+                table.report("blind", list(rows.values()), threads=options.threads, **figures)
+
+
+def _restorer(path: Path) -> USRNet:
+    net = from_authors(checkpoint.read_foreign(path)) if path.suffix == ".pth" else checkpoint.load(path)[0]
+    assert isinstance(net, USRNet)
+    return channels_last(net.eval(), CPU)
+
+
+def _image(pixels: "np.ndarray") -> Tensor:
+    return images.from_uint8(torch.from_numpy(pixels)[None])
+
+
+def _eight_bits(image: Tensor) -> Tensor:
+    return images.from_uint8(images.to_uint8(image))
+
+
+if __name__ == "__main__":
+    table.run(main)

@@ -1,0 +1,98 @@
+"""A diffusion model of the pipeline's own photographs, and kernels and images found with it; beside the graph."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.stage import Stage, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from srfoundry.blind.engine import Estimate
+    from srfoundry.denoise import Denoiser
+
+SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
+
+
+def diffuse(stage: Stage) -> None:
+    """Train a small unconditional diffusion model, then estimate test images' kernels under it (Diff-DKP)."""
+    from srfoundry import denoise, images
+    from srfoundry.dataset import Patches
+    from srfoundry.progress import track
+    from srfoundry.seeds import generator
+
+    chosen = stage.params.diffuse
+    rng = generator(stage.seed, stage.name, "net")
+    net = denoise.make(patch=chosen.patch, widths=chosen.widths, rng=rng, device=stage.device)
+    history = denoise.train(
+        net,
+        Patches.open(stage.input("data/synthesize/train")),
+        **chosen.model_dump(exclude={"widths", "sampler"}),
+        seed=stage.seed,
+        stage=stage.name,
+        device=stage.device,
+        precision=stage.precision,
+        checkpoint=stage.checkpoint,
+        key=stage.key,
+        log=stage.log,
+    )
+    folder = stage.output("models/diffuse")
+    denoise.save(folder, net)
+    denoiser = denoise.load(folder, device=stage.device)  # as any other model would be
+    judges = Patches.open(stage.input("data/synthesize/validation"))
+    scores = denoise.validate(denoiser, judges, levels=[0.02, 0.05, 0.1, 0.2], seed=stage.seed, device=stage.device)
+    figures = {}
+    for name in SETS:
+        photographs = track(images.find(stage.input(f"data/synthesize/held_out/{name}")), f"diffuse {name}")
+        found = {path: _estimate(stage, name, path, denoiser) for path in photographs}
+        figures[name] = _judge(stage, name, found)  # only now is the truth read
+    stage.curve(history)
+    stage.metrics({"denoising_psnr": scores, "parameters": sum(part.numel() for part in net.parameters()), **figures})
+
+
+def _estimate(stage: Stage, name: str, path: "Path", denoiser: "Denoiser") -> "Estimate":
+    from srfoundry import images, seeds
+    from srfoundry.blind import diffusion, engine
+
+    return diffusion.estimate(
+        images.read(path).to(stage.device),
+        scale=stage.scale,
+        settings=engine.settings(stage.params.estimate.model_dump()),
+        sampler=diffusion.Sampler(**stage.params.diffuse.sampler.model_dump()),
+        denoiser=denoiser,
+        rng=seeds.generator(stage.seed, stage.name, name, path.stem),
+    )
+
+
+def _judge(stage: Stage, name: str, found: "dict[Path, Estimate]") -> dict[str, dict[str, float]]:
+    """Kernel and image of each photograph's window against the truth, and pictures of both."""
+    from torch.nn.functional import pad
+
+    from srfoundry import banks, images, metrics, report
+
+    true = banks.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
+    figures, shown = {}, []
+    for path, estimate in found.items():
+        top, left, height, width = estimate.box
+        low = images.read(path)[..., top : top + height, left : left + width]
+        high = images.read(stage.input(f"data/synthesize/held_out/high/{path.name}"))
+        rows, columns = (slice(stage.scale * a, stage.scale * (a + b)) for a, b in ((top, height), (left, width)))
+        high = high[..., rows, columns]
+        assert estimate.restored is not None
+        kernel, restored = estimate.kernel.cpu(), estimate.restored.cpu()
+        size = max(kernel.shape[-1], true.shape[-1])  # that of the truth is not known either
+        kernel, wanted = (pad(each, [(size - each.shape[-1]) // 2] * 4) for each in (kernel, true))
+        figures[path.stem] = {
+            "kernel_psnr": metrics.kernel_psnr(kernel, wanted),
+            "psnr_y": metrics.psnr_y(restored, high, stage.scale),
+        }
+        shown.append((low, {"diffusion": restored}, high, None))
+    report.hero(stage.output(f"results/diffuse/{name}.png"), shown)
+    kernels = {path.stem: estimate.kernel for path, estimate in found.items()}
+    report.kernels(stage.output(f"results/diffuse/{name}_kernels.png"), {"true": true, **kernels})
+    for picture in (name, f"{name}_kernels"):
+        stage.picture(picture, stage.output(f"results/diffuse/{picture}.png"))
+    return figures
+
+
+if __name__ == "__main__":
+    main(diffuse)

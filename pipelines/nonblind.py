@@ -1,0 +1,95 @@
+"""The non-blind network: restores any blur that it is told; what blind estimation tries its kernels with."""
+
+from pipelines.stage import Stage, main
+
+
+def nonblind(stage: Stage) -> None:
+    """Train a small USRNet on random kernels and noise, then the corrector that hears its mistakes."""
+    from functools import partial
+    from typing import Any
+
+    from srfoundry import checkpoint
+    from srfoundry.blind import teach
+    from srfoundry.dataset import Patches
+    from srfoundry.networks.corrector import Corrector
+    from srfoundry.networks.units import channels_last
+    from srfoundry.networks.usrnet import USRNet, start_plain
+    from srfoundry.nonblind import NARROWEST, WIDEST, train, validate
+    from srfoundry.seeds import generator, redraw
+
+    chosen = stage.params.nonblind
+    arch = {"widths": chosen.widths, "blocks": chosen.blocks, "iterations": chosen.iterations, "residual": True}
+    net = USRNet(**arch)
+    redraw(net, generator(stage.seed, stage.name, "net"))
+    start_plain(net)
+    net = channels_last(net, stage.device)
+    patches = Patches.open(stage.input("data/synthesize/train"))
+    history = train(
+        net,
+        patches,
+        scales=[stage.scale],
+        steps=chosen.steps,
+        batch=chosen.batch,
+        patch=chosen.patch,
+        octave=chosen.octave,
+        noise=chosen.noise,
+        motion=chosen.motion,
+        learning_rate=chosen.learning_rate,
+        warmup=chosen.warmup,
+        average=chosen.average,
+        clip=chosen.clip,
+        seed=stage.seed,
+        stage=stage.name,
+        device=stage.device,
+        precision=stage.precision,
+        checkpoint=stage.checkpoint,
+        key=stage.key,
+        log=stage.log,
+    )
+    net.eval()
+    judges = Patches.open(stage.input("data/synthesize/validation"))
+    scores: dict[str, Any] = {
+        "validation": validate(net, judges, scale=stage.scale, device=stage.device),
+        "parameters": sum(weight.numel() for weight in net.parameters()),
+    }
+    save = partial(
+        checkpoint.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name)
+    )
+    save(stage.output("models/nonblind.safetensors"), net, arch={"name": "usrnet", **arch}, metrics=scores)
+    memory = teach.collect(
+        net,
+        patches,
+        scales=(stage.scale,),
+        samples=chosen.samples,
+        batch=chosen.batch,
+        patch=chosen.sample_patch,
+        octave=chosen.octave,
+        noise=chosen.noise,
+        variances=(NARROWEST, WIDEST),
+        seed=stage.seed,
+        stage=stage.name,
+        device=stage.device,
+        precision=stage.precision,
+        checkpoint=stage.checkpoint.with_suffix(".samples.pt"),
+        key=stage.key,
+    )
+    corrector = Corrector()
+    taught = teach.train(
+        corrector,
+        memory,
+        steps=chosen.corrector_steps,
+        learning_rate=chosen.corrector_rate,
+        seed=stage.seed,
+        stage=stage.name,
+        checkpoint=stage.checkpoint.with_suffix(".corrector.pt"),
+        key=stage.key,
+        log=lambda step, values: stage.log(step, {f"corrector.{key}": value for key, value in values.items()}),
+    )
+    save(stage.output("models/corrector.safetensors"), corrector, arch={"name": "corrector"})
+    scores["corrector_error"] = taught[-1]["held_out"] if taught else 0.0
+    stage.curve(history)
+    stage.metrics(scores)
+
+
+if __name__ == "__main__":
+    main(nonblind)

@@ -1,0 +1,62 @@
+"""Kernel estimation as a task of its own: from an image file to its kernel, kept so that a second run finds it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry import checkpoint, images, seeds
+from srfoundry.blind import methods
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image file, where its finished estimate is kept, and the names that seed what is random."""
+
+    image: Path
+    kept: Path
+    names: tuple[str, ...]
+
+
+def estimate(
+    job: Job,
+    *,
+    section: Mapping[str, Any],
+    scale: int,
+    seed: int,
+    key: str,
+    device: str,
+    precision: str,
+    models: Path,
+    bank: Float[Tensor, "n k k"] | None,
+) -> tuple[Float[Tensor, "1 k k"], list[dict[str, float]]]:
+    """The kernel of an image file, and the rows of its estimation; taken from `job.kept` if they are there.
+
+    Any machine that sees the same files may run it: nothing but paths and numbers is handed over.
+
+    Args:
+        key: what a kept estimate must belong to: params, data and code.
+        models: folder of the trained networks, which the method fast needs.
+    """
+    blank = torch.zeros(1, *[methods.size_of(section, scale, bank)] * 2)
+    found = nn.ParameterList([nn.Parameter(blank, requires_grad=False)])
+    done, history = checkpoint.load_state(job.kept, key, {"kernel": found})
+    if not done:  # an image is short work: one that was cut off starts again
+        where = torch.device(device)
+        result = methods.estimate(
+            images.read(job.image).to(where),
+            section=section,
+            scale=scale,
+            rng=seeds.generator(seed, *job.names),
+            bank=bank,
+            trained=methods.nets(models, scale, where) if section["method"] == "fast" else None,
+            precision=precision,
+        )
+        found[0].copy_(result.kernel)
+        history = result.history
+        checkpoint.save_state(job.kept, key, {"kernel": found}, len(history), history)
+    return found[0].detach(), history

@@ -1,0 +1,121 @@
+"""The methods of kernel estimation by name: what `estimate.method` in params.yaml may be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry import checkpoint
+from srfoundry.blind import correct, dkp, engine, mlmc, released
+from srfoundry.blind.engine import Estimate, Log
+from srfoundry.conventions import Border
+from srfoundry.degrade import Decimation
+from srfoundry.errors import FoundryError
+from srfoundry.networks.corrector import Corrector
+from srfoundry.networks.units import channels_last
+from srfoundry.networks.usrnet import USRNet
+
+METHODS = ("fast", "dkp", "mlmc", "released")
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The trained networks of the method fast."""
+
+    restorer: USRNet
+    corrector: Corrector
+
+
+def nets(models: Path, scale: int, device: torch.device) -> Nets:
+    """Load them from the folder that the stage nonblind writes.
+
+    Raises:
+        FoundryError: a file is missing, damaged, or of another scale.
+    """
+    found = []
+    for name, kind in (("nonblind", USRNet), ("corrector", Corrector)):
+        path = models / f"{name}.safetensors"
+        net, card = checkpoint.load(path)
+        if not isinstance(net, kind):
+            raise FoundryError(
+                f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run 'dvc repro nonblind'"
+            )
+        if scale not in card.metrics.get("scales", [card.scale]):
+            raise FoundryError(
+                f"{path} was trained for x{card.scale}, got an image to enlarge by {scale}; set shared.scale and run "
+                "'dvc repro nonblind', or choose another estimate.method"
+            )
+        found.append(channels_last(net, device))
+    return Nets(*found)
+
+
+def estimate(
+    low: Float[Tensor, "1 3 h w"],
+    *,
+    section: Mapping[str, Any],
+    scale: int,
+    rng: torch.Generator,
+    decimation: Decimation = "direct",
+    border: Border = "reflect",
+    log: Log = lambda step, values: None,
+    bank: Float[Tensor, "n k k"] | None = None,
+    trained: Nets | None = None,
+    precision: str = "auto",
+) -> Estimate:
+    """Estimate kernel and image by the method and with the values of a section `estimate` of params.yaml.
+
+    Args:
+        section: method, and the fields of `engine.Settings`; others are passed over.
+        bank: kernels that the family bank draws from.
+        trained: the networks of the method fast, on the image's device. precision: of their convolutions.
+
+    Raises:
+        FoundryError: the method is unknown, the image too small, or the values ask for what is not there.
+        Diverged: a loss is not finite.
+    """
+    method = section["method"]
+    common: dict[str, Any] = {"scale": scale, "rng": rng, "decimation": decimation, "border": border, "log": log}
+    if method == "fast":
+        if trained is None or decimation != "direct":
+            raise FoundryError(
+                f"estimate.method fast needs its networks and direct decimation, got {decimation}"
+                f"{'' if trained else ' and no networks'}; take dkp, or run 'dvc repro nonblind'"
+            )
+        return correct.estimate(
+            low,
+            scale=scale,
+            settings=correct.Settings(
+                section["kernel_size"], tuple(section["variances"]), section["passes"], section["look"]
+            ),
+            restorer=trained.restorer,
+            corrector=trained.corrector,
+            border=border,
+            noise=section["noise"] or None,
+            precision=precision,
+            log=log,
+        )
+    if method == "dkp":
+        return dkp.estimate(low, settings=engine.settings(section), bank=bank, **common)
+    if method == "mlmc":
+        return mlmc.estimate(low, settings=engine.settings(section), bank=bank, **common)
+    if method == "released":
+        return released.estimate(low, settings=released.Settings(convention="mzsr"), **common)
+    raise FoundryError(f"estimate.method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+
+
+def iterations(section: Mapping[str, Any]) -> int:
+    """Outer iterations of a section's method: how often it logs."""
+    if section["method"] == "released":
+        return released.Settings().outer
+    return int(section["passes" if section["method"] == "fast" else "iterations"])
+
+
+def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"] | None = None) -> int:
+    """Taps a side of the kernels that a section's method finds."""
+    return (
+        released.size_of(scale) if section["method"] == "released" else engine.settings(section).prior(scale, bank).size
+    )

@@ -1,0 +1,48 @@
+"""The noise of an image, from the image alone."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.errors import FoundryError
+
+PATCH = 5  # pixels a side of the patches whose covariance is looked at
+SILENT = 0.9 / 255  # less than this is texture and rounding
+ROUNDING = 1 / 255 / math.sqrt(12)
+PIXELS = 2**18  # of an image that are looked at: its middle, if it has more
+
+
+def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> float:
+    """Standard deviation of white Gaussian noise, in the image's range (Chen, Zhu and Heng, ICCV 2015).
+
+    Patches of a photograph lie near a subspace; the eigenvalues of their covariance outside of it are the noise's
+    variance. The largest eigenvalues are left out one by one until mean and median of the rest agree.
+
+    Raises:
+        FoundryError: the image is smaller than a patch.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < patch:
+        raise FoundryError(
+            f"noise is estimated from patches of {patch} pixels, got {height}x{width}; give a larger image"
+        )
+    side = int(PIXELS**0.5)
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    seen = image[..., top : top + side, left : left + side].double()
+    patches = seen.unfold(2, patch, 1).unfold(3, patch, 1).permute(2, 3, 0, 1, 4, 5).flatten(0, 2).flatten(1)
+    values = torch.linalg.eigvalsh(torch.cov(patches.T)).clamp_min(0)  # smallest first
+    for kept in range(len(values), 1, -1):
+        rest = values[:kept]
+        if rest.mean() <= rest.median():
+            break
+    else:
+        rest = values[:1]
+    return float(rest.mean().sqrt())
+
+
+def known_noise(low: Float[Tensor, "1 c h w"]) -> float:
+    """Noise as a restorer is told of it: rounding to 8 bits, which is always there, does not count."""
+    found = estimate_noise(low)
+    return 0.0 if found < SILENT else math.sqrt(found**2 - ROUNDING**2)

@@ -1,0 +1,141 @@
+"""The kernel of a known image, tap by tap: least squares on the simplex, with the normal equations set up exactly.
+
+An image blurred and decimated is linear in the kernel, y[p] = sum over d of k[d] x[s p + d]. With periodic borders the
+Gram matrix of that map holds nothing but cross-correlations of the s x s phases of x, so a few small Fourier transforms
+replace the tall matrix of patches. What is left is a quadratic in k^2 unknowns over k >= 0, sum k = 1.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from srfoundry import conventions, kernels
+
+Equations = tuple[Float[Tensor, "n n"], Float[Tensor, " n"]]
+
+
+def equations(
+    high: Float[Tensor, "1 c H W"],
+    low: Float[Tensor, "1 c h w"],
+    *,
+    scale: int,
+    size: int,
+    heard: Float[Tensor, "1 1 h w"] | None = None,
+) -> Equations:
+    """Normal equations (A'A, A'b) of the taps, row by row, from differences between neighbours of low, periodic.
+
+    Differences, since flat regions say nothing of a blur, and a wrong brightness of `high` shall not either. The
+    neighbours of `low` are `scale` pixels apart in `high`, so the equations stay exact.
+
+    Args:
+        heard: smooth weights in [0, 1] where the low-resolution image counts. They multiply both images, which is exact
+            where they change little within a kernel's width.
+    """
+    rows = torch.arange(size, device=low.device) - size // 2
+    phase = torch.remainder(rows, scale)
+    way = (rows - phase) // scale
+    phases = (phase[:, None] * scale + phase).flatten()
+    down, right = (axis.flatten() for axis in torch.meshgrid(way, way, indexing="ij"))
+    height, width = low.shape[-2:]
+    gram = low.new_zeros(size * size, size * size, dtype=torch.float64)
+    right_side = gram.new_zeros(size * size)
+    weight = None if heard is None else functional.interpolate(heard, scale_factor=scale, mode="bilinear")
+    for axis in (-2, -1):
+        step, told = high.roll(-scale, axis) - high, low.roll(-1, axis) - low
+        if heard is not None and weight is not None:
+            step, told = step * weight, told * heard
+        for channel in range(low.shape[1]):
+            parts = functional.pixel_unshuffle(step[0, channel, None].double(), scale)
+            spectra = torch.fft.rfft2(parts)
+            seen = torch.fft.rfft2(told[0, channel].double())
+            pairs = torch.fft.irfft2(spectra[:, None].conj() * spectra, s=(height, width))
+            across = torch.fft.irfft2(seen.conj() * spectra, s=(height, width))
+            gram += pairs[phases[:, None], phases, (down - down[:, None]) % height, (right - right[:, None]) % width]
+            right_side += across[phases, down % height, right % width]
+    return gram, right_side
+
+
+def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -> Float[Tensor, "1 k k"]:
+    """Minimise k'Gk / 2 - b'k + d (ridge |k|^2 + smooth |grad k|^2) / 2 over the simplex; d: mean diagonal of G.
+
+    Accelerated projected gradients (Beck and Teboulle 2009) with restarts (O'Donoghue and Candes 2015).
+
+    Without `smooth` the kernel of an image that is itself a guess gathers on one of the s x s phases: a sum of
+    low-resolution blurs, to which low-resolution images cannot object.
+    """
+    gram, right_side = normal
+    size = math.isqrt(len(right_side))
+    unit = float(gram.diagonal().mean())
+    gram = gram + unit * smooth * _roughness(size).to(gram)
+    gram.diagonal().add_(unit * ridge)
+    steepest = torch.ones_like(right_side)
+    for _ in range(15):
+        steepest = gram @ steepest
+        steepest = steepest / steepest.norm()
+    pace = 1 / (1.05 * float(steepest @ (gram @ steepest)))
+    kernel = ahead = torch.full_like(right_side, 1 / len(right_side))
+    momentum = 1.0
+    for _ in range(steps):
+        following = on_simplex(ahead - pace * (gram @ ahead - right_side))
+        if float((ahead - following) @ (following - kernel)) > 0:
+            momentum = 1.0
+        faster = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = following + (momentum - 1) / faster * (following - kernel)
+        kernel, momentum = following, faster
+    return kernel.view(1, size, size).float()
+
+
+def on_simplex(point: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The nearest point with no negative value and sum 1."""
+    falling = point.sort(descending=True).values
+    excess = (falling.cumsum(0) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
+    last = int((falling > excess).sum()) - 1
+    return (point - excess[last]).clamp_min(0)
+
+
+def pruned(kernel: Float[Tensor, "1 k k"], *, faint: float, minor: float = 0.1) -> Float[Tensor, "1 k k"]:
+    """Drop taps below `faint` of the largest, and islands that hold less than `minor` of the mass."""
+    kept = torch.where(kernel < faint * kernel.max(), 0.0, kernel)
+    islands, count = _islands(kept[0].cpu().numpy() > 0)
+    whole = float(kept.sum())
+    for island in range(1, count + 1):
+        inside = torch.from_numpy(islands == island).to(kept.device)[None]
+        if float(kept[inside].sum()) < minor * whole:
+            kept = torch.where(inside, 0.0, kept)
+    return kernels.normalise(kept)
+
+
+def settled(kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 k k"]:
+    """Move the centre of mass to the middle tap by whole pixels, which keeps all taps as they are."""
+    way = ((kernel.shape[-1] - 1) / 2 - conventions.centre_of_mass(kernel)[0]).round().long().tolist()
+    return kernel.roll(way, (-2, -1))
+
+
+def resampled(kernel: Float[Tensor, "1 k k"], size: int, ratio: float) -> Float[Tensor, "1 j j"]:
+    """The same blur on a grid `ratio` times as fine, cut or padded to `size` taps a side."""
+    axis = (torch.arange(size, device=kernel.device) - size // 2) / (ratio * kernel.shape[-1] / 2)
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    grid = torch.stack([columns, rows], dim=-1)[None]
+    return kernels.normalise(functional.grid_sample(kernel[None], grid, mode="bilinear", align_corners=False)[0])
+
+
+def _islands(mask: Bool[ndarray, "k k"]) -> tuple[Int[ndarray, "k k"], int]:
+    """Number the connected parts, corners included."""
+    islands = np.zeros(mask.shape, dtype=np.int32)
+    count = ndimage.label(mask, structure=np.ones((3, 3)), output=islands)
+    assert isinstance(count, int)  # scipy returns the count alone where it is given an output
+    return islands, count
+
+
+def _roughness(size: int) -> Float[Tensor, "n n"]:
+    """The matrix of sum |k - neighbour|^2."""
+    line = 2 * torch.eye(size) - torch.diag(torch.ones(size - 1), 1) - torch.diag(torch.ones(size - 1), -1)
+    line[0, 0] = line[-1, -1] = 1
+    same = torch.eye(size)
+    return torch.kron(line, same) + torch.kron(same, line)

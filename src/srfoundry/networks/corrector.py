@@ -1,0 +1,151 @@
+"""Tells from a restored image how wrong the kernel was that it was restored with (after IKC, Gu et al., CVPR 2019).
+
+Restored with a kernel that is too narrow, an image lacks the fine waves; with one too wide they explode, most of all
+in the direction in which it is too wide. Whoever knows how strong such waves are in photographs can read the error of
+the kernel off the spectrum. Here a small network does, and says how sure it is. It hears of an image only its energies
+in bands of frequency and direction, so that a few thousand examples suffice and any image size will do.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+TILE = 32  # high-resolution pixels a side of a spectrum
+BANDS, DIRECTIONS = 8, 8
+LOWEST, HIGHEST = 0.06, 1.05  # radii of the bands, in units of half the sampling rate
+BUSY = 4  # one in so many tiles counts as busy
+FEATURES = 4 * BANDS * DIRECTIONS + 2
+TOLD = 5  # the kernel's shape, the noise, the scale
+LOUD = 50.0  # the noise is told in units of 1 / LOUD
+
+
+class Corrector(nn.Module):
+    """Features of a restored image (`features`) and what was known (`told`) in, a Gaussian over the kernel's error out.
+
+    The error is that of the kernel's shape, (xx, xy, yy) of the logarithm of its covariance; three means and three log
+    precisions.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, *, width: int = 192) -> None:
+        super().__init__()
+        entering = FEATURES + TOLD
+        self.register_buffer("centre", torch.zeros(entering))
+        self.register_buffer("spread", torch.ones(entering))
+        self.body = nn.Sequential(
+            *(nn.Linear(entering, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
+        )
+
+    def forward(self, heard: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
+        mean, precision = self.body((heard - self.centre) / self.spread).split(3, dim=1)
+        return mean, precision.clamp(-4, 7)
+
+
+def hear(
+    restored: Float[Tensor, "b 3 H W"],
+    residual: Float[Tensor, "b 3 h w"],
+    shape: Float[Tensor, "b 3"],
+    noise: Float[Tensor, " b"],
+    scale: int,
+) -> Float[Tensor, "b n"]:
+    """What the corrector hears of images that were restored with kernels of these shapes.
+
+    Args:
+        restored: not clipped: what lies outside of [0, 1] is telling.
+        residual: the restored images, degraded again, minus the observed ones.
+        noise: standard deviation, range [0, 1], as the restorer was told.
+    """
+    told = torch.cat(
+        [
+            shape.float() - math.log(scale) * shape.new_tensor([1.0, 0.0, 1.0]).float(),
+            LOUD * noise.float().view(-1, 1),
+            torch.full((len(shape), 1), math.log(scale), device=shape.device),
+        ],
+        dim=1,
+    )
+    return torch.cat([features(restored, residual, scale), told.to(restored.device)], dim=1)
+
+
+def features(
+    restored: Float[Tensor, "b 3 H W"], residual: Float[Tensor, "b 3 h w"], scale: int
+) -> Float[Tensor, "b n"]:
+    """Log energies in bands and directions: of all tiles, of the typical tile, of the busy ones, of the residual.
+
+    Two more: how far the image leaves [0, 1], and the residual's mean square.
+    """
+    bands = polar(TILE, device=restored.device)
+    energy = _energies(restored.mean(dim=1), bands)
+    again = functional.interpolate(residual, scale_factor=scale, mode="nearest").mean(dim=1)
+    count = max(1, energy.shape[1] // BUSY)
+    busy = energy[..., :DIRECTIONS].mean(dim=-1).topk(count, dim=1).indices
+    loud = energy.gather(1, busy[..., None].expand(-1, -1, energy.shape[-1]))
+    over = (functional.relu(restored - 1) + functional.relu(-restored)).mean(dim=(1, 2, 3))
+    return torch.cat(
+        [
+            energy.mean(dim=1).log(),
+            energy.log().mean(dim=1),
+            loud.log().mean(dim=1),
+            _energies(again, bands).mean(dim=1).log(),
+            (over + 1e-7).log()[:, None],
+            (residual.square().mean(dim=(1, 2, 3)) + 1e-8).log()[:, None],
+        ],
+        dim=1,
+    )
+
+
+def mirrored(
+    heard: Float[Tensor, "b n"], *, transposed: bool, flipped: bool
+) -> tuple[Float[Tensor, "b n"], Float[Tensor, " 3"], list[int]]:
+    """What would be heard of the transposed or flipped images: only directions change places.
+
+    Returns:
+        the features, and of the error that belongs to them, signs and order: `error[:, order] * signs`.
+    """
+    directions = torch.arange(DIRECTIONS, device=heard.device)
+    if transposed:
+        directions = (DIRECTIONS // 2 - directions) % DIRECTIONS
+    if flipped:
+        directions = -directions % DIRECTIONS
+    bins = (torch.arange(4 * BANDS, device=heard.device)[:, None] * DIRECTIONS + directions).flatten()
+    order = [2, 1, 0] if transposed else [0, 1, 2]
+    signs = torch.tensor([1.0, -1.0 if flipped else 1.0, 1.0], device=heard.device)
+    at = 4 * BANDS * DIRECTIONS
+    shape = heard[:, FEATURES : FEATURES + 3][:, order] * signs
+    return torch.cat([heard[:, bins], heard[:, at:FEATURES], shape, heard[:, FEATURES + 3 :]], dim=1), signs, order
+
+
+def polar(size: int, device: torch.device | str = "cpu") -> Float[Tensor, "n m"]:
+    """Weights of the frequencies of a tile in each band and direction, directions within a band side by side."""
+    axis = 2 * torch.fft.fftfreq(size, device=device)
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    radius, angle = rows.hypot(columns), torch.atan2(rows, columns)
+    edges = torch.linspace(LOWEST, HIGHEST, BANDS + 1, device=device)
+    half = (rows > 0) | ((rows == 0) & (columns > 0))  # a real image's spectrum is symmetric
+    half &= (rows > -1) & (columns > -1)  # waves at half the sampling rate have no sign, and so no direction
+    found = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (radius >= low) & (radius < high) & half
+        for direction in range(DIRECTIONS):
+            away = (angle - direction * math.pi / DIRECTIONS + math.pi / 2) % math.pi - math.pi / 2
+            weight = inside * (1 - away.abs() * DIRECTIONS / math.pi).clamp_min(0)
+            found.append((weight / weight.sum().clamp_min(1e-6)).flatten())
+    return torch.stack(found)
+
+
+def _energies(image: Float[Tensor, "b H W"], bands: Float[Tensor, "n m"]) -> Float[Tensor, "b t n"]:
+    """Energy of Hann-windowed tiles in each band and direction; images smaller than a tile are mirrored."""
+    short = [max(0, TILE - extent) for extent in image.shape[-2:]]
+    if any(short):
+        image = functional.pad(image[None], (0, short[1], 0, short[0]), mode="replicate")[0]
+    window = torch.hann_window(TILE, periodic=False, device=image.device)
+    window = window[:, None] * window
+    window = window / window.square().mean().sqrt()
+    tiles = image.unfold(1, TILE, TILE // 2).unfold(2, TILE, TILE // 2).flatten(1, 2)
+    tiles = tiles - tiles.mean(dim=(-2, -1), keepdim=True)
+    power = torch.fft.fft2(tiles * window).abs().square() / TILE**2
+    return power.flatten(-2) @ bands.T + 1e-9

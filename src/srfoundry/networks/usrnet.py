@@ -1,0 +1,219 @@
+"""USRNet (Zhang, Van Gool and Timofte, CVPR 2020): non-blind super-resolution for any kernel, whole scale and noise.
+
+Half-quadratic splitting unrolled: a closed-form data step that knows the blur, and a small U-Net that knows
+photographs, in turns. The data step holds all the physics, so one set of weights serves every kernel.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class USRNet(nn.Module):
+    """Low-resolution image, kernel and noise in, image out; 590,332 parameters at the defaults ("tiny").
+
+    Args:
+        widths: channels of the U-Net at full, half, quarter and eighth size (USRNet: 64, 128, 256, 512).
+        blocks: residual blocks a size.
+        iterations: data steps, each followed by the U-Net, whose weights are shared.
+        residual: the U-Net's output is added to its input (USRNet: no); short trainings need it.
+    """
+
+    multiple_of = 1
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int] = (16, 32, 64, 64),
+        blocks: int = 2,
+        iterations: int = 6,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.iterations, self.residual = iterations, residual
+        self.denoiser = ResUNet(widths, blocks)
+        self.schedule = nn.Sequential(
+            nn.Conv2d(2, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, 2 * iterations, 1)
+        )
+
+    def forward(
+        self,
+        low: Float[Tensor, "b 3 h w"],
+        kernel: Float[Tensor, "n k k"],
+        scale: int,
+        noise: Float[Tensor, " _"] | float = 0.0,
+    ) -> Float[Tensor, "m 3 H W"]:
+        """Enlarge by `scale`; the observed image is taken to be periodic, as its Fourier transform is.
+
+        Args:
+            kernel: the house's (a correlation about its middle tap); gradients pass. One image may have many kernels
+                (b = 1), or one kernel serve all images (n = 1); m is the larger of both numbers.
+            noise: standard deviation of the noise of `low`, range [0, 1].
+        """
+        count = max(len(low), len(kernel))
+        level = torch.as_tensor(noise, device=low.device).float().expand(count)
+        alphas, betas = self.strengths(level, scale)
+        seen = Observation(low.float(), kernel.float(), scale)
+        image = functional.interpolate(low.float(), scale_factor=scale, mode="nearest").expand(count, -1, -1, -1)
+        for alpha, beta in zip(alphas, betas, strict=True):
+            image = seen.data_step(image, alpha)
+            told = torch.cat([image, beta.expand(len(image), -1, *image.shape[-2:])], dim=1)
+            image = image + self.denoiser(told).float() if self.residual else self.denoiser(told).float()
+        return image
+
+    def strengths(self, noise: Float[Tensor, " b"], scale: int) -> tuple[list[Tensor], list[Tensor]]:
+        """alpha of each data step and beta of each denoising, `b 1 1 1` (USRNet's hyper-parameter module)."""
+        told = torch.stack([noise, torch.full_like(noise, scale)], dim=1)[:, :, None, None]
+        with torch.autocast(noise.device.type, enabled=False):
+            both = functional.softplus(self.schedule(told)) + 1e-6
+        parts = both.split(1, dim=1)
+        return list(parts[: self.iterations]), list(parts[self.iterations :])
+
+
+def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3), told: float = 30.0) -> None:
+    """Make an untrained residual net do nothing but data steps, with growing alphas: where short trainings start.
+
+    Args:
+        alphas: of the first and the last iteration.
+        told: how much louder the noise is heard, a number in [0, 0.1] that decides between alphas of 1e-5 and 1e-1.
+    """
+    wanted = torch.logspace(math.log10(alphas[0]), math.log10(alphas[1]), net.iterations)
+    with torch.no_grad():
+        net.denoiser.tail.weight.zero_()
+        first, last = net.schedule[0], net.schedule[-1]
+        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and last.bias is not None
+        first.weight[:, 0].mul_(told)
+        last.bias[: net.iterations] = wanted.expm1().log()
+        last.bias[net.iterations :] = 0.0
+
+
+class Observation:
+    """One low-resolution image under one kernel, transformed once for all data steps.
+
+    Args:
+        low: `b 3 h w`. kernel: `n k k`; b or n may be 1, and then serves all of the other.
+    """
+
+    def __init__(self, low: Float[Tensor, "b c h w"], kernel: Float[Tensor, "n k k"], scale: int) -> None:
+        self.scale = scale
+        height, width = (scale * extent for extent in low.shape[-2:])
+        self.gain = transfer(kernel, (height, width))[:, None]
+        spread = low.new_zeros(*low.shape[:2], height, width)
+        spread[..., ::scale, ::scale] = low
+        self.back = self.gain.conj() * torch.fft.fft2(spread)
+        self.power = self._fold(self.gain.abs().square())
+
+    def data_step(self, image: Float[Tensor, "m c H W"], alpha: Float[Tensor, "m 1 1 1"]) -> Float[Tensor, "m c H W"]:
+        """argmin over x of |(x * k) down_s - low|^2 + alpha |x - image|^2, exactly (USRNet eq. 7)."""
+        right = self.back + alpha * torch.fft.fft2(image)
+        folded = self._fold(self.gain * right) / (self.power + alpha)
+        whole = (right - self.gain.conj() * folded.tile(1, 1, self.scale, self.scale)) / alpha
+        return torch.fft.ifft2(whole).real
+
+    def reduce(self, image: Float[Tensor, "m c H W"]) -> Float[Tensor, "m c h w"]:
+        """(x * k) down_s with periodic borders."""
+        return torch.fft.ifft2(self._fold(self.gain * torch.fft.fft2(image))).real
+
+    def _fold(self, spectrum: Tensor) -> Tensor:
+        """Mean over the s x s aliases: what keeping every s-th pixel does to a spectrum."""
+        height, width = (extent // self.scale for extent in spectrum.shape[-2:])
+        return spectrum.unflatten(-1, (self.scale, width)).unflatten(-3, (self.scale, height)).mean(dim=(-4, -2))
+
+
+def transfer(kernel: Float[Tensor, "n k k"], size: tuple[int, int]) -> Complex[Tensor, "n H W"]:
+    """Transfer function of a periodic correlation with `kernel`, odd, about its middle tap.
+
+    A kernel larger than the image wraps around it.
+    """
+    middle = kernel.shape[-1] // 2
+    rows, columns = (torch.arange(kernel.shape[-1], device=kernel.device).sub(middle).neg() % extent for extent in size)
+    flat = kernel.new_zeros(len(kernel), size[0] * size[1])
+    place = (rows[:, None] * size[1] + columns).flatten()
+    return torch.fft.fft2(flat.index_add(1, place, kernel.flatten(1)).view(-1, *size))
+
+
+class ResUNet(nn.Module):
+    """The denoiser: image and a map of its noise in, image out; three halvings, sums instead of concatenations."""
+
+    def __init__(self, widths: Sequence[int], blocks: int) -> None:
+        super().__init__()
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.head = _conv(4, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(*_blocks(wide, blocks), nn.Conv2d(wide, deep, 2, stride=2, bias=False))
+            for wide, deep in pairs
+        )
+        self.body = nn.Sequential(*_blocks(widths[-1], blocks))
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.ConvTranspose2d(deep, wide, 2, stride=2, bias=False), *_blocks(wide, blocks))
+            for wide, deep in pairs
+        )
+        self.tail = _conv(widths[0], 3)
+
+    def forward(self, image: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 h w"]:
+        height, width = image.shape[-2:]
+        unit = 2 ** len(self.down)
+        room = (0, math.ceil(width / unit) * unit - width, 0, math.ceil(height / unit) * unit - height)
+        padded = functional.pad(image, room, mode="replicate").contiguous(memory_format=torch.channels_last)
+        features = [self.head(padded)]
+        for down in self.down:
+            features.append(down(features[-1]))
+        deep = self.body(features[-1])
+        for up, skipped in zip(reversed(self.up), reversed(features), strict=False):
+            deep = up(deep + skipped)
+        return self.tail(deep + features[0])[..., :height, :width]
+
+
+class Block(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_conv(width, width), nn.ReLU(), _conv(width, width))
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return features + self.body(features)
+
+
+def from_authors(state: dict[str, Tensor]) -> USRNet:
+    """The published weights (KAIR's names: p. the denoiser, h. the hyper-parameters) as a net of this house.
+
+    Raises:
+        RuntimeError: names or shapes are not USRNet's.
+    """
+    widths = [state[f"p.m_{name}.weight"].shape[axis] for name, axis in (("head", 0), ("down2.2", 1), ("down3.2", 1))]
+    widths.append(state["p.m_down3.2.weight"].shape[0])
+    names: dict[str, Tensor] = {}
+    for name, value in state.items():
+        for old, new in _RENAMED:
+            if name.startswith(old):
+                names[(new + name[len(old) :]).replace(".res.", ".body.")] = value
+                break
+        else:
+            names[name] = value
+    blocks = 1 + max(int(name.split(".")[2]) for name in names if name.startswith("denoiser.body."))
+    net = USRNet(widths=widths, blocks=blocks, iterations=state["h.mlp.4.bias"].numel() // 2)
+    net.load_state_dict(names)
+    return net
+
+
+_RENAMED = [
+    ("p.m_head.", "denoiser.head."),
+    ("p.m_tail.", "denoiser.tail."),
+    ("p.m_body.", "denoiser.body."),
+    *((f"p.m_down{level + 1}.", f"denoiser.down.{level}.") for level in range(3)),
+    *((f"p.m_up{level + 1}.", f"denoiser.up.{level}.") for level in range(3)),
+    ("h.mlp.", "schedule."),
+]
+
+
+def _conv(entering: int, leaving: int) -> nn.Conv2d:
+    return nn.Conv2d(entering, leaving, 3, padding=1, bias=False)
+
+
+def _blocks(width: int, count: int) -> list[Block]:
+    return [Block(width) for _ in range(count)]

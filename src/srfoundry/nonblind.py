@@ -1,0 +1,203 @@
+"""Training of a non-blind network (USRNet): photographs, random kernels and noise in, the photographs back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from srfoundry import degrade, images, kernels, metrics, resize
+from srfoundry import restore as tiles
+from srfoundry.conventions import Border
+from srfoundry.dataset import Patches
+from srfoundry.descent import descent, restarted
+from srfoundry.fit import Log, autocast, fit
+from srfoundry.networks.usrnet import USRNet
+from srfoundry.restore import Progress
+from srfoundry.seeds import generator
+
+NARROWEST, WIDEST = 0.175, 2.5  # variances of Gaussians, in multiples of the scale (FKP, DKP)
+ROOM = 4  # taps a side are ROOM s + 3 (FKP)
+SHAKEN = 25  # taps a side, at least, where motion blurs are among the kernels
+TILE, OVERLAP = 256, 24  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What the network is shown: low-resolution images, what it is told of them, and what it shall find."""
+
+    low: Float[Tensor, "b 3 h w"]
+    kernel: Float[Tensor, "b k k"]
+    noise: Float[Tensor, " b"]
+    high: Float[Tensor, "b 3 H W"]
+    scale: int
+
+
+def pairs(
+    patches: Patches,
+    *,
+    scale: int,
+    kernel: Float[Tensor, "b k k"],
+    patch: int,
+    octave: float,
+    noise: float,
+    rng: torch.Generator,
+) -> Pairs:
+    """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits.
+
+    Args:
+        octave: share of the patches that show a photograph at half size (or what else the set holds).
+        noise: largest standard deviation, range [0, 1]; half of the images have none.
+    """
+    count = len(kernel)
+    halved = round(count * octave)
+    step = patches.factors[1]
+    parts = []
+    if halved < count:
+        parts.append(patches.batch(count - halved, patch, rng=rng, factors=[1])[1])
+    if halved:
+        parts.append(patches.batch(halved, step * patch, rng=rng, factors=[step])[step])
+    high = torch.cat(parts)
+    level = torch.rand(count, 2, generator=rng)
+    level = torch.where(level[:, 0] < 0.5, 0.0, noise * level[:, 1])
+    low = degrade.degrade(high, kernel, scale, border="circular")
+    low = low + level.view(-1, 1, 1, 1) * torch.randn(low.shape, generator=rng)
+    return Pairs(images.from_uint8(images.to_uint8(low)), kernel, level, high, scale)
+
+
+def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator) -> Float[Tensor, "n k k"]:
+    """Gaussians of FKP's range and, in a share of about `motion`, lines and trajectories, in random order."""
+    size = ROOM * scale + 3 if motion == 0 else max(ROOM * scale + 3, SHAKEN)
+    draws = torch.rand(count, 4, generator=rng, dtype=torch.float64)
+    first, second = ((NARROWEST + draws[:, axis] * (WIDEST - NARROWEST)) * scale for axis in (0, 1))
+    found = kernels.gaussian(size, first, second, draws[:, 2] * torch.pi).float()
+    for index, chance in enumerate((draws[:, 3] / motion).tolist() if motion else ()):
+        if chance < 1:
+            draw = kernels.draw_line if chance < 0.3 else kernels.draw_trajectory
+            found[index] = draw(1, size=size, scale=scale, rng=rng)[0][0]
+    return found
+
+
+def train(
+    net: USRNet,
+    patches: Patches,
+    *,
+    scales: Sequence[int],
+    steps: int,
+    batch: int,
+    patch: int,
+    octave: float,
+    noise: float,
+    motion: float,
+    learning_rate: float,
+    warmup: int,
+    average: float,
+    clip: float,
+    seed: int,
+    stage: str,
+    device: torch.device,
+    precision: str,
+    checkpoint: Path,
+    key: str,
+    log: Log,
+) -> list[dict[str, float]]:
+    """Train with L1 (Adam, warm-up, cosine to zero), the scales in turns; `net` ends with its averaged weights."""
+    nothing = nn.Module()
+    update, state = descent(net, nothing, learning_rate=learning_rate, average=average, clip=clip)
+
+    def step(index: int) -> Mapping[str, Tensor | float]:
+        rng = generator(seed, stage, index)
+        scale = scales[index % len(scales)]
+        kernel = draw_kernels(batch, scale=scale, motion=motion, rng=rng)
+        drawn = pairs(patches, scale=scale, kernel=kernel, patch=patch, octave=octave, noise=noise, rng=rng)
+        with autocast(device, precision):
+            restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
+        loss = (restored - drawn.high.to(device)).abs().mean()
+        return update({"total": loss}, restarted(index, steps, learning_rate, warmup=warmup))
+
+    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
+    if steps:
+        smooth = state["average"]
+        assert isinstance(smooth, AveragedModel)
+        net.load_state_dict(smooth.module.state_dict())
+    return history
+
+
+def validate(
+    net: USRNet, patches: Patches, *, scale: int, device: torch.device, variances: Sequence[float] = (0.5, 2.0)
+) -> dict[str, float]:
+    """PSNR-Y in dB with the true kernel, and its gain over bicubic enlargement, on the photographs of a set.
+
+    Args:
+        variances: of the Gaussian that blurs them, along and across 30 degrees, in multiples of the scale.
+    """
+    blur = [*(scale * variance for variance in variances), torch.pi / 6]
+    along, across, angle = torch.tensor([blur], dtype=torch.float64).T
+    kernel = kernels.gaussian(ROOM * scale + 3, along, across, angle).float()
+    names = patches.photographs()
+    restored, enlarged = 0.0, 0.0
+    with torch.inference_mode():
+        for name in names:
+            whole = patches.image(name)
+            high = whole[..., : whole.shape[-2] // scale * scale, : whole.shape[-1] // scale * scale]
+            low = degrade.degrade(high, kernel, scale, border="circular")
+            low = images.from_uint8(images.to_uint8(low))
+            image = net(low.to(device), kernel.to(device), scale).cpu()
+            restored += metrics.psnr_y(image, high, scale) / len(names)
+            enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
+    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
+
+
+def restore(
+    net: USRNet,
+    low: Float[Tensor, "1 3 h w"],
+    kernel: Float[Tensor, "1 k k"],
+    scale: int,
+    *,
+    noise: float = 0.0,
+    border: Border = "reflect",
+    tile: int = TILE,
+    progress: Progress | None = None,
+) -> Float[Tensor, "1 3 H W"]:
+    """Restore an image of any size with bounded memory; the result lies in [0, 1], on the CPU.
+
+    The network takes images for periodic. A photograph is not: its far ends are joined by a strip of made-up pixels
+    (`joined`), or the step between them would ring through the image.
+
+    Args:
+        noise: standard deviation of the noise of `low`.
+        border: `circular` for images that were blurred periodically, as the test sets of blind super-resolution are;
+            they are restored in one piece. Anything else is a photograph.
+        tile: low-resolution pixels a side that are restored at once.
+    """
+    device = next(net.parameters()).device
+
+    def upscale(part: Tensor) -> Tensor:
+        height, width = (scale * extent for extent in part.shape[-2:])
+        seen = part if border == "circular" else joined(part, -(-kernel.shape[-1] // scale) + 2)
+        with torch.inference_mode():
+            image = net(seen.to(device), kernel.to(device), scale, noise)
+        return image[..., :height, :width].clamp(0, 1).cpu()
+
+    if border == "circular":
+        return upscale(low)
+    return tiles.tiled(upscale, low, scale, tile=tile, overlap=min(OVERLAP, tile // 4), progress=progress)
+
+
+def joined(low: Float[Tensor, "b c h w"], room: int) -> Float[Tensor, "b c h2 w2"]:
+    """Add `room` rows and columns, far side, that lead from the image's end back to its beginning.
+
+    They fade from the mirrored end into the mirrored beginning, so that the image repeats without a step.
+    """
+    for axis in (-2, -1):
+        extent = low.shape[axis]
+        reach = min(room, extent)
+        share = (torch.arange(reach, device=low.device, dtype=low.dtype) + 0.5) / reach
+        share = share.view(-1, 1) if axis == -2 else share
+        end = low.narrow(axis, extent - reach, reach).flip(axis)
+        begin = low.narrow(axis, 0, reach).flip(axis)
+        low = torch.cat([low, end * (1 - share) + begin * share], dim=axis)
+    return low

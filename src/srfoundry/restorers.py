@@ -1,0 +1,110 @@
+"""Whatever restores an image once its kernel is known, behind one call: a trained network, an untrained one, a prior.
+
+  FILE.safetensors  USRNet, which takes any kernel and noise
+  FOLDER            an unconditional diffusion model (a `diffusers` U-Net with its scheduler)
+  dip               a network that is trained on the image alone
+
+MZSR's network adapts, and so has ways of its own (zeroshot.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry import checkpoint, degrade, nonblind, seeds
+from srfoundry.errors import FoundryError
+from srfoundry.networks.units import channels_last
+from srfoundry.networks.usrnet import USRNet
+from srfoundry.params import Params
+from srfoundry.restore import Progress
+
+DIP = "dip"
+STEPS = 1000  # of dip (DKP)
+
+Run = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 k k"], float, Progress | None], Float[Tensor, "1 3 H W"]]
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """`run(low, kernel, noise, progress)` gives an image in [0, 1] on the CPU, enlarged by `scale`."""
+
+    title: str
+    scale: int
+    run: Run
+
+
+def load(
+    model: Path, chosen: Params, *, scale: int | None, decimation: degrade.Decimation, device: torch.device, name: str
+) -> Restorer:
+    """Make a restorer ready.
+
+    Args:
+        chosen: params.yaml; its sections estimate and diffuse hold the values of `dip` and of diffusion.
+        scale: of the enlargement; that of the network's training, or shared.scale, if not given.
+        name: seeds what is random.
+
+    Raises:
+        FoundryError: the model is missing, damaged or of a kind that restores no known blur.
+    """
+    wanted = scale or chosen.shared.scale
+    rng = seeds.generator(chosen.shared.seed, "restore", name, str(model))
+    if str(model) == DIP:
+        return Restorer("deep image prior", wanted, _dip(chosen, wanted, decimation, device, rng))
+    if decimation != "direct":
+        raise FoundryError(
+            f"{model} undoes direct decimation only, got {decimation}; take --model dip or MZSR's network"
+        )
+    if model.is_dir():
+        return Restorer(f"diffusion prior {model.name}", wanted, _diffusion(model, chosen, wanted, device, rng))
+    net, card = checkpoint.load(model)
+    if not isinstance(net, USRNet):
+        raise FoundryError(
+            f"restore takes a network that adapts (mzsr) or is told the blur (usrnet), a folder with a diffusion model "
+            f"or the word dip, got {card.arch['name']} in {model}"
+        )
+    net = channels_last(net, device)
+
+    def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
+        return nonblind.restore(net, low, kernel, wanted if scale else card.scale, noise=noise, progress=progress)
+
+    return Restorer("USRNet", wanted if scale else card.scale, run)
+
+
+def _dip(chosen: Params, scale: int, decimation: degrade.Decimation, device: torch.device, rng: torch.Generator) -> Run:
+    from srfoundry.blind import dip, engine
+
+    settings = engine.settings(chosen.estimate.model_dump())
+
+    def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
+        return dip.restore(
+            low.to(device),
+            kernel.to(device),
+            scale=scale,
+            settings=settings,
+            steps=STEPS,
+            rng=rng,
+            decimation=decimation,
+            progress=progress,
+        ).cpu()
+
+    return run
+
+
+def _diffusion(folder: Path, chosen: Params, scale: int, device: torch.device, rng: torch.Generator) -> Run:
+    from srfoundry import denoise
+    from srfoundry.blind import diffusion
+
+    denoiser = denoise.load(folder, device=device)
+    sampler = diffusion.Sampler(**chosen.diffuse.sampler.model_dump())
+
+    def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
+        restored = diffusion.restore(
+            low.to(device), kernel, scale=scale, sampler=sampler, denoiser=denoiser, rng=rng, noise=noise
+        )
+        return restored.clamp(0, 1).cpu()
+
+    return run

@@ -1,0 +1,138 @@
+"""Kernels corrected by what a wrong one does to the restored image: symmetries, teaching, and what it comes to."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from srfoundry.blind import correct, teach
+from srfoundry.blind.noise import estimate_noise
+from srfoundry.blind.prior import GaussianPrior
+from srfoundry.dataset import Patches
+from srfoundry.degrade import degrade
+from srfoundry.errors import FoundryError
+from srfoundry.images import from_uint8, to_uint8
+from srfoundry.metrics import kernel_psnr
+from srfoundry.networks import corrector
+from srfoundry.networks.corrector import Corrector, hear
+from srfoundry.networks.usrnet import USRNet, start_plain
+from srfoundry.seeds import generator, redraw
+from tests.closed import CPU, photographs, prepared
+from tests.test_prior import power_law
+
+SETTINGS = correct.Settings(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
+
+
+def restorer() -> USRNet:
+    """Data steps alone: restores, if roughly, without having been trained."""
+    net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
+    redraw(net, generator(1, "tiny"))
+    start_plain(net, alphas=(3e-3, 3e-3))
+    return net.eval()
+
+
+def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> teach.Memory:
+    return teach.collect(
+        restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04,
+        variances=SETTINGS.variances, seed=1, stage="nonblind", device=CPU, precision="float32",
+        checkpoint=folder / "samples.pt", key="k",
+    )  # fmt: skip
+
+
+def taught(found: teach.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
+    net = Corrector(width=64)
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == stop:
+            raise KeyboardInterrupt
+
+    teach.train(
+        net, found, steps=steps, learning_rate=2e-3, seed=1, stage="nonblind", checkpoint=folder / "corrector.pt",
+        key="k", log=log,
+    )  # fmt: skip
+    return net
+
+
+@pytest.mark.parametrize(("transposed", "flipped"), [(True, False), (False, True), (True, True)])
+def test_a_mirrored_image_sounds_mirrored(transposed: bool, flipped: bool) -> None:
+    rng = generator(1, "image")
+    image, residual = (torch.rand(2, 3, size, size, generator=rng) for size in (64, 32))
+    shape, noise = torch.tensor([[0.5, 0.2, -0.1], [0.0, -0.4, 0.9]]), torch.tensor([0.0, 0.02])
+
+    def turn(values: torch.Tensor) -> torch.Tensor:
+        values = values.transpose(-1, -2) if transposed else values
+        return values.flip(-1) if flipped else values
+
+    heard, signs, order = corrector.mirrored(
+        hear(image, residual, shape, noise, 2), transposed=transposed, flipped=flipped
+    )
+    assert torch.allclose(hear(turn(image), turn(residual), shape[:, order] * signs, noise, 2), heard, atol=2e-3)
+
+
+def test_a_wave_is_heard_in_its_direction() -> None:
+    down = torch.sin(torch.arange(64.0) * 1.5).view(1, 1, -1, 1).expand(1, 3, 64, 64)  # rows change: angle pi / 2
+    heard = corrector.features(down, torch.zeros(1, 3, 32, 32), 2)[0]
+    energy = heard[: corrector.BANDS * corrector.DIRECTIONS].view(corrector.BANDS, corrector.DIRECTIONS)
+    band, direction = divmod(int(energy.argmax()), corrector.DIRECTIONS)
+    assert direction == corrector.DIRECTIONS // 2
+    assert corrector.LOWEST < 1.5 / torch.pi < corrector.HIGHEST and 0 < band < corrector.BANDS - 1
+
+
+def test_it_finds_kernels_of_images_that_it_never_saw(tmp_path: Path) -> None:
+    true = GaussianPrior(11, 0.6, 5.0)
+    shapes = true.sample(4, rng=generator(3, "true"))
+    found = memory(random_photographs(tmp_path), tmp_path, samples=800, patch=64)
+    net = taught(found, tmp_path, steps=400).eval()
+    gains = []
+    for number, kernel in enumerate(true.kernels(shapes).float()):
+        low = degrade(power_law(144, 50 + number), kernel[None], 2, border="circular")
+        low = from_uint8(to_uint8(low.clamp(0, 1)))
+        estimate = correct.estimate(low, scale=2, settings=SETTINGS, restorer=restorer(), corrector=net)
+        guess = SETTINGS.prior(2).mean().float()
+        gains.append(kernel_psnr(estimate.kernel, kernel[None]) - kernel_psnr(guess, kernel[None]))
+        assert float(estimate.kernel.min()) >= 0 and float(estimate.kernel.sum()) == pytest.approx(1, abs=1e-5)
+        assert len(estimate.history) == SETTINGS.passes
+    assert sum(gains) / len(gains) > 5
+
+
+def random_photographs(folder: Path) -> Patches:
+    """Images with the spectrum of photographs."""
+    return prepared(folder, {f"image{seed}": power_law(144, seed).clamp(0, 1) for seed in range(8)}, [1, 2])
+
+
+def test_samples_and_teaching_resume_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    patches = photographs(tmp_path)
+    whole = memory(patches, tmp_path / "whole")
+    real = teach.generator
+    monkeypatch.setattr(teach, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
+
+    def broken() -> torch.Generator:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        memory(patches, tmp_path / "cut")
+    monkeypatch.setattr(teach, "generator", real)
+    resumed = memory(patches, tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(whole.all(), resumed.all(), strict=True))
+    first = taught(whole, tmp_path / "whole", steps=6)
+    with pytest.raises(KeyboardInterrupt):
+        taught(whole, tmp_path / "cut", steps=6, stop=3)
+    second = taught(whole, tmp_path / "cut", steps=6)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_too_small_an_image_is_refused() -> None:
+    with pytest.raises(FoundryError, match="too small"):
+        correct.estimate(
+            torch.rand(1, 3, 6, 40, generator=generator(1, "low")), scale=2, settings=SETTINGS, restorer=restorer(),
+            corrector=Corrector(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [0.0, 2.0, 8.0])
+def test_noise_is_known_from_the_image(level: float) -> None:
+    rng = generator(1, "noise")
+    low = degrade(power_law(192, 3), SETTINGS.prior(2).mean().float(), 2)
+    low = from_uint8(to_uint8(low + level / 255 * torch.randn(low.shape, generator=rng)))
+    assert 255 * estimate_noise(low) == pytest.approx(level, abs=0.12 * level + (0.3 if level else 1))

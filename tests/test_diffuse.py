@@ -1,0 +1,81 @@
+"""The stage beside the graph: a model, its estimates and its figures from prepared data, the same bytes each time."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+
+from pipelines.diffuse import SETS, diffuse
+from pipelines.stage import Stage
+from srfoundry import denoise, images, params
+from srfoundry.degrade import degrade
+from srfoundry.kernels import gaussian
+from tests.closed import prepared
+from tests.test_prior import power_law
+
+REPO = Path(__file__).resolve().parent.parent
+TINY: dict[str, dict[str, Any]] = {
+    "diffuse": {
+        "widths": [8, 16],
+        "patch": 16,
+        "batch": 2,
+        "steps": 2,
+        "warmup": 1,
+        "sampler": {"evaluations": 2, "start": 0.4, "guidance": 1.0, "renoise": 1.0, "floor": 0.002, "learn": 0.8},
+    },
+    "estimate": {"kernel_size": 11, "iterations": 1, "draws": 8, "kernel_steps": 1, "window": 24, "tile": 16},
+}
+
+
+def factory(root: Path) -> Stage:
+    """A folder with what the stage reads: two photographs of each kind, one kernel."""
+    for name in ("src", "pipelines"):
+        (root / name).symlink_to(REPO / name)
+    shutil.copytree(REPO / "diffuse", root / "diffuse")
+    shutil.copy(REPO / "dvc.yaml", root)
+    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    for section, changes in TINY.items():
+        values[section] |= changes
+    data = root / "data/synthesize"
+    high = power_law(64, 5).clamp(0, 1)
+    for name in ("train", "validation"):
+        prepared(data / name, {"a": power_law(64, 1).clamp(0, 1), "b": high}, [1, 2])
+    true = gaussian(15, *(torch.tensor([value]) for value in (2.0, 1.0, 0.3)))
+    images.write(high, data / "held_out/high/one.png")
+    (data / "kernels").mkdir()
+    for name in SETS:
+        np.save(data / f"kernels/{name}.npy", true[0].numpy())
+        images.write(degrade(high, true, 2), data / f"held_out/{name}/one.png")
+    return Stage("diffuse", root, params.check(values, "params"))
+
+
+def test_model_estimates_and_figures(tmp_path: Path) -> None:
+    outs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        stage = factory(tmp_path / name)
+        diffuse(stage)
+        outs.append({path: (stage.root / path).read_bytes() for path in written(stage.root)})
+    assert outs[0] == outs[1]
+    found = json.loads(outs[0]["results/diffuse/metrics.json"])
+    assert {"kernel_psnr", "psnr_y"} == set(found["aniso"]["one"]) and found["parameters"] > 0
+    listed = {next(iter(path)) for kind in ("metrics", "plots") for path in stages()["diffuse"][kind]}
+    assert {path for path in outs[0] if path.startswith("results/")} == listed
+    assert denoise.load(tmp_path / "one/models/diffuse").tile == 16
+
+
+def written(root: Path) -> list[str]:
+    return [
+        path.relative_to(root).as_posix()
+        for folder in ("models/diffuse", "results")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    ]
+
+
+def stages() -> dict[str, Any]:
+    return YAML(typ="safe").load((REPO / "diffuse/dvc.yaml").read_text())["stages"]

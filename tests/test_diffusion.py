@@ -1,0 +1,231 @@
+"""Diff-DKP: the observation alone teaches the kernel, at each evaluation; data steps are exact; borders stay clean."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srfoundry.blind import diffusion
+from srfoundry.blind.engine import Estimate, Settings
+from srfoundry.conventions import Border, centre_of_mass
+from srfoundry.degrade import degrade
+from srfoundry.denoise import Denoiser, deviations
+from srfoundry.errors import FoundryError
+from srfoundry.images import from_uint8, to_uint8
+from srfoundry.kernels import gaussian
+from srfoundry.metrics import kernel_psnr, psnr_y
+from srfoundry.seeds import generator
+
+SIDE = 96  # high-resolution pixels
+SIGNAL = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)  # DDPM's
+SAMPLER = diffusion.Sampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
+SETTINGS = Settings(
+    kernel_size=11,
+    variances=[0.175, 2.5],
+    iterations=6,
+    draws=48,
+    temperature=2.0,
+    image_steps=0,
+    kernel_steps=8,
+    image_rate=5e-3,
+    kernel_rate=2e-3,
+    prior_strength=[10.0, 3.0],
+    langevin=0.0,
+    window=0,
+    width=8,
+    levels=2,
+    noise=0.0,
+    tile=32,
+    keep=1.0,
+    exponent=[2.5, 0.8],
+    softness=0.0,
+)
+ALPHA = 3.0  # power of the images |f|^-ALPHA
+
+
+class Wiener(nn.Module):
+    """E[x_0 | x_t], exactly, for periodic Gaussian images with the power |f|^-ALPHA."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.power = power(side)
+
+    def forward(self, noisy: Tensor, steps: Tensor) -> SimpleNamespace:
+        kept = SIGNAL[steps].view(-1, 1, 1, 1)
+        gain = kept.sqrt() * self.power / (kept * self.power + 1 - kept)
+        return SimpleNamespace(sample=torch.fft.ifft2(gain * torch.fft.fft2(noisy)).real)
+
+
+def power(side: int) -> Tensor:
+    axis = torch.fft.fftfreq(side)
+    found = torch.hypot(axis[:, None], axis).clamp_min(1 / side) ** -ALPHA
+    return found * 0.36**2 / found.mean()
+
+
+def photograph(seed: int, side: int = SIDE) -> Tensor:
+    noise = torch.randn(1, 3, side, side, generator=generator(seed, "image"))
+    return 0.5 + 0.5 * torch.fft.ifft2(torch.fft.fft2(noise) * power(side).sqrt()).real
+
+
+def denoiser(side: int = SIDE) -> Denoiser:
+    return Denoiser(Wiener(side), SIGNAL, "sample", side)
+
+
+def kernel(first: float = 3.5, second: float = 1.0, angle: float = 0.6) -> Tensor:
+    return gaussian(11, *(torch.tensor([value]) for value in (first, second, angle)))
+
+
+def low_of(high: Tensor, true: Tensor, border: Border = "circular") -> Tensor:
+    return from_uint8(to_uint8(degrade(high, true, 2, border=border)))
+
+
+def run(low: Tensor, seed: int = 1, sampler: diffusion.Sampler = SAMPLER, **changes: object) -> Estimate:
+    return diffusion.estimate(
+        low,
+        scale=2,
+        settings=dataclasses.replace(SETTINGS, **changes),
+        sampler=sampler,
+        denoiser=denoiser(),
+        rng=generator(seed, "diffusion"),
+        border="circular",
+    )
+
+
+def test_finds_kernel_and_image_from_the_low_resolution_image_alone() -> None:
+    high, true = photograph(1), kernel()
+    low = low_of(high, true)
+    found, guess = run(low), SETTINGS.prior(2).mean().float()
+    flat = torch.full((1, 11, 11), 1 / 121)
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(guess, true) + 8 > kernel_psnr(flat, true)
+    assert float(found.kernel.min()) >= 0 and float(found.kernel.sum()) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(centre_of_mass(found.kernel), torch.full((1, 2), 5.0), atol=0.02, rtol=0)
+    assert found.restored is not None
+    known, wrong = (
+        diffusion.restore(
+            low, each, scale=2, sampler=SAMPLER, denoiser=denoiser(), rng=generator(1, "d"), border="circular"
+        )
+        for each in (true, guess)
+    )
+    best, worst, ours = (psnr_y(image, high.clamp(0, 1), 2) for image in (known, wrong, found.restored))
+    assert best > worst + 0.3 and ours > best - 0.5
+
+
+def test_the_data_term_reaches_the_kernels_weights_at_each_evaluation() -> None:
+    """Even where gradients are switched off around it: the released program's kernel never learnt."""
+    low = low_of(photograph(2), kernel())
+    with torch.no_grad():
+        rows = run(low).history
+    assert [row["step"] for row in rows] == list(range(1, 10))
+    assert all(row["slope"] > 0 for row in rows)
+    weak, strong = (run(low, prior_strength=[strength] * 2).kernel for strength in (1e-9, 30.0))
+    assert float((weak - strong).abs().max()) > 1e-3
+
+
+def test_the_data_term_alone_moves_the_kernel() -> None:
+    """A photograph shown as it is (a denoiser that knows it) makes the kernel right without any prior."""
+    high, true = photograph(3), kernel()
+
+    class Knows(nn.Module):
+        def forward(self, noisy: Tensor, steps: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=(2 * high - 1).expand_as(noisy))
+
+    told = Denoiser(Knows(), SIGNAL, "sample", SIDE)
+    settings = dataclasses.replace(SETTINGS, prior_strength=[1e-9, 1e-9], kernel_steps=20)
+    fixed = _Still(told.net, told.signal, told.target, told.tile)
+    low = low_of(high.clamp(0, 1), true)
+    found = diffusion.estimate(
+        low,
+        scale=2,
+        settings=settings,
+        sampler=SAMPLER,
+        denoiser=fixed,
+        rng=generator(1, "x"),
+        border="circular",
+    )
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(settings.prior(2).mean().float(), true) + 5
+
+
+class _Still(Denoiser):
+    """Tiles that begin at the image's corner: what the net knows lies where it should."""
+
+    def torus(self, noisy: Tensor, step: int, *, rng: torch.Generator, batch: int = 16) -> Tensor:
+        return self.clean(noisy, step)
+
+
+def test_a_seed_fixes_the_bytes_and_leaves_the_global_generators_alone() -> None:
+    low = low_of(photograph(4), kernel(2.0, 2.0))
+    short = dataclasses.replace(SAMPLER, evaluations=4)
+    before = torch.get_rng_state()
+    first, again, other = (run(low, seed, short) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.kernel, again.kernel) and first.history == again.history
+    assert first.restored is not None and again.restored is not None and other.restored is not None
+    assert torch.equal(first.restored, again.restored) and not torch.equal(first.restored, other.restored)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_data_step_solves_its_equation(scale: int) -> None:
+    """(A'A + alpha) x = A'y + alpha x_0, and x is so near to y as alpha allows."""
+    low, guess = torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16 * scale, 20 * scale)
+    canvas = diffusion.Canvas(low, scale, 11, periodic=True)
+    alphas = (1e-1, 1e-3, 1e-6)
+    errors = [
+        float(canvas.misfit(canvas.solve(guess, kernel(1.0, 1.0), alpha), kernel(1.0, 1.0)).abs().max())
+        for alpha in alphas
+    ]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-3
+    image, alpha = guess.double().requires_grad_(), 1e-2
+    misfit = degrade(image, kernel().double(), scale, border="circular") - low.double()
+    solved = canvas.solve(guess, kernel(), alpha)
+    image.data = solved.double()
+    loss = (degrade(image, kernel().double(), scale, border="circular") - low.double()).square().sum()
+    loss = loss + alpha * (image - guess.double()).square().sum()
+    (slope,) = torch.autograd.grad(loss, image)
+    assert misfit.abs().max() > 0.1 and float(slope.abs().max()) < 1e-5
+
+
+def test_borders_of_a_photograph_that_is_not_periodic() -> None:
+    """The gap closes the image smoothly: the band along the border is as good as the interior, within 1.5 dB."""
+    high, true = photograph(5, 2 * SIDE)[..., :SIDE, :SIDE].clamp(0, 1), kernel()
+    low = low_of(high, true, "reflect")
+    side = 2 * diffusion.Canvas(low, 2, 11, periodic=False).whole.shape[-1]
+    image = diffusion.restore(low, true, scale=2, sampler=SAMPLER, denoiser=denoiser(side), rng=generator(1, "border"))
+    assert image.shape == high.shape
+    error = (image - high).square()
+    inner = error[..., 12:-12, 12:-12]
+    band = (error.sum() - inner.sum()) / (error.numel() - inner.numel())
+    assert float(10 * torch.log10(band / inner.mean())) < 1.5
+
+
+def test_odd_sizes_and_windows() -> None:
+    low = torch.rand(1, 3, 31, 29)
+    few = dataclasses.replace(SAMPLER, evaluations=2)
+    small = Denoiser(Wiener(32), SIGNAL, "sample", 32)
+    found = diffusion.estimate(
+        low,
+        scale=3,
+        settings=dataclasses.replace(SETTINGS, window=24, kernel_size=15, draws=8),
+        sampler=few,
+        denoiser=small,
+        rng=generator(1, "odd"),
+    )
+    assert found.box[2:] == (24, 24) and found.restored is not None and found.restored.shape == (1, 3, 72, 72)
+    assert 0 <= float(found.restored.min()) and float(found.restored.max()) <= 1
+
+
+def test_schedule_falls_from_start_to_almost_nothing() -> None:
+    steps = diffusion.schedule(denoiser(), dataclasses.replace(SAMPLER, evaluations=30))
+    levels = [float(deviations(SIGNAL)[step]) for step in steps]
+    assert len(steps) >= 28 and steps == sorted(steps, reverse=True)
+    assert levels[0] == pytest.approx(1.0, rel=0.02) and levels[-1] < 0.007
+
+
+def test_what_it_cannot_do_is_refused() -> None:
+    low, rng = torch.rand(1, 3, 24, 24), generator(1, "no")
+    common = {"scale": 2, "settings": SETTINGS, "sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}
+    with pytest.raises(FoundryError, match="direct decimation"):
+        diffusion.estimate(low, decimation="bicubic", **common)
+    with pytest.raises(FoundryError, match="5x5 at scale 2"):
+        diffusion.estimate(low[..., :5, :5], **common)

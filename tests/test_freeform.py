@@ -1,0 +1,158 @@
+"""Free-form kernels: the tap equations are exact, the simplex is kept, and a camera shake is found from one image."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from srfoundry import conventions, kernels
+from srfoundry.blind import freeform, taps
+from srfoundry.blind.latent import latent
+from srfoundry.degrade import degrade
+from srfoundry.errors import FoundryError
+from srfoundry.networks.usrnet import Observation
+from srfoundry.seeds import generator
+
+SIZE = 9
+
+
+def blocks(height: int, width: int) -> torch.Tensor:
+    """Rectangles of random colours and places on top of each other, with wrapped borders: an image of few edges."""
+    rng = generator(1, "blocks")
+    image = torch.full((1, 3, height, width), 0.5)
+    for _ in range(60):
+        top, left, rows, columns = (
+            (torch.rand(4, generator=rng) * torch.tensor([height, width, 28, 28])).long().tolist()
+        )
+        image = image.roll((-top, -left), (-2, -1))
+        image[..., : rows + 4, : columns + 4] = torch.rand(3, 1, 1, generator=rng)
+        image = image.roll((top, left), (-2, -1))
+    return image
+
+
+def shake() -> torch.Tensor:
+    """A path with a corner, and a longer stay at its end."""
+    path = torch.tensor([[-3.0, -2.0], [-2, -1.5], [-1, -1], [0, -1], [0.5, 0], [1, 1], [1.5, 2], [1.5, 2], [2, 3]])
+    return kernels.splat(SIZE, (path - path.mean(0))[None].double()).float()
+
+
+def alike(found: torch.Tensor, true: torch.Tensor) -> float:
+    """Normalised correlation at the best shift: 1 for the same form."""
+    spectra = [torch.fft.rfft2(kernel[0], s=(64, 64)) for kernel in (found, true)]
+    return float(torch.fft.irfft2(spectra[0].conj() * spectra[1], s=(64, 64)).max() / (found.norm() * true.norm()))
+
+
+@pytest.mark.parametrize("scale, size", [(1, 5), (2, 9), (3, 7)])
+def test_equations_are_those_of_the_degradation(scale: int, size: int) -> None:
+    high = torch.rand(1, 2, 12 * scale, 10 * scale, generator=generator(2, "high"))
+    low = torch.rand(1, 2, 12, 10, generator=generator(2, "low"))
+    gram, right = taps.equations(high, low, scale=scale, size=size)
+    kernel = torch.rand(1, size, size, generator=generator(2, "kernel"))
+    made = degrade(high, kernel, scale, border="circular")
+    steps, told = ([image.roll(-1, axis) - image for axis in (-2, -1)] for image in (made, low))
+    flat = kernel.flatten().double()
+    assert float(flat @ gram @ flat) == pytest.approx(sum(float(part.square().sum()) for part in steps), rel=1e-5)
+    across = sum(float((one * other).sum()) for one, other in zip(steps, told, strict=True))
+    assert float(right @ flat) == pytest.approx(across, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize("border", ["circular", "reflect"])
+def test_kernel_of_a_known_image_is_found(border: str) -> None:
+    high, true = blocks(96, 80), shake()
+    if border == "circular":
+        low, heard = degrade(high, true, 2, border="circular"), None
+    else:  # the frame that _periodic adds is unknown here; it is not heard
+        low, heard = freeform._periodic(degrade(high, true, 2, border="reflect"), 5)
+        room = [2 * (big - small // 2) for big, small in zip(low.shape[-2:], high.shape[-2:], strict=True)]
+        high = functional.pad(high, (0, room[1], 0, room[0]))
+    found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, heard=heard), ridge=1e-5, smooth=1e-5)
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5) and float(found.min()) >= 0
+    assert alike(found, true) > (0.999 if border == "circular" else 0.97)
+
+
+def test_simplex_projection_is_the_nearest_point() -> None:
+    point = torch.randn(20, generator=generator(3, "point"), dtype=torch.float64)
+    nearest = taps.on_simplex(point)
+    assert float(nearest.sum()) == pytest.approx(1) and float(nearest.min()) >= 0
+    others = torch.distributions.Dirichlet(torch.full((20,), 0.3, dtype=torch.float64)).sample((200,))
+    # the projection's defining inequality: the way back makes an obtuse angle with the way to any other point
+    assert float(((others - nearest) @ (point - nearest)).max()) <= 1e-12
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
+    high, true = blocks(64, 48).mean(1, keepdim=True), shake()
+    low = degrade(high, true, scale, border="circular")
+    image = latent(low, true, scale=scale, edges=1e-5)
+    again = Observation(low, true, scale).reduce(image)
+    assert float((again - low).square().mean()) < 1e-3 * float(low.var())
+    start = functional.interpolate(low, scale_factor=scale, mode="bicubic")
+    assert float((image - high).square().mean()) < 0.5 * float((start - high).square().mean())
+
+
+def test_faint_taps_and_islands_fall_and_the_rest_is_settled() -> None:
+    kernel = torch.zeros(1, 9, 9)
+    kernel[0, 1:4, 1], kernel[0, 7, 7], kernel[0, 8, 0] = 0.3, 0.02, 0.001
+    kept = taps.settled(taps.pruned(kernel, faint=0.05))
+    assert torch.equal(
+        kept,
+        torch.zeros(1, 9, 9).index_put(
+            (torch.zeros(3).long(), torch.tensor([3, 4, 5]), torch.full((3,), 4)), kept.max()
+        ),
+    )
+    assert float(kept.sum()) == pytest.approx(1)
+
+
+def test_resampling_keeps_the_blur_about_the_middle() -> None:
+    narrow = kernels.gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4)))
+    wide = taps.resampled(narrow, 21, 2.0)
+    axis = torch.arange(21.0) - 10
+    assert conventions.centre_of_mass(wide)[0].tolist() == pytest.approx([10, 10], abs=1e-3)
+    first = float((wide.sum(-1) * axis**2).sum())
+    axis = torch.arange(9.0) - 4
+    assert math.sqrt(first) == pytest.approx(2 * math.sqrt(float((narrow.sum(-1) * axis**2).sum())), rel=0.1)
+
+
+def find(low: torch.Tensor, **more: object) -> torch.Tensor:
+    settings = freeform.Settings(edges=(4e-3,), rounds=(4, 5, 1))
+    return freeform.estimate(low, size=SIZE, noise=0.0, rng=generator(1, "rng"), settings=settings, **more)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("scale, border, least", [(1, "circular", 0.9), (2, "circular", 0.8), (1, "reflect", 0.8)])
+def test_finds_a_shake_from_the_image_alone(scale: int, border: str, least: float) -> None:
+    true = shake()
+    low = degrade(blocks(64 * scale, 56 * scale), true, scale, border=border)  # pyright: ignore[reportArgumentType]
+    found = find(low, scale=scale, border=border)
+    assert found.shape == (1, SIZE, SIZE) and float(found.min()) >= 0
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+    assert conventions.centre_of_mass(found)[0].tolist() == pytest.approx([4, 4], abs=0.1)
+    dot = torch.zeros_like(true)
+    dot[0, 4, 4] = 1
+    assert alike(found, true) > max(least, alike(dot, true))
+
+
+def test_same_seed_same_kernel() -> None:
+    low = degrade(blocks(48, 40), shake(), 2, border="circular")
+    assert torch.equal(find(low, scale=2), find(low, scale=2))
+
+
+def test_network_takes_the_last_rounds_and_every_beginning_is_judged() -> None:
+    low = degrade(blocks(64, 48), shake(), 2, border="circular")
+    calls: list[tuple[int, ...]] = []
+
+    def restore(low: torch.Tensor, kernel: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
+        calls.append(tuple(kernel.shape))
+        seen = Observation(low, kernel, scale)
+        return seen.data_step(functional.interpolate(low, scale_factor=scale), torch.full((1, 1, 1, 1), 0.01))
+
+    figures: list[float] = []
+    find(low, scale=2, restore=restore, start=shake(), log=lambda step, values: figures.append(values["sparsity"]))
+    assert len(figures) == 2 and calls == [(1, SIZE, SIZE)] * 4
+
+
+def test_refuses_what_cannot_be() -> None:
+    with pytest.raises(FoundryError, match="odd"):
+        freeform.estimate(torch.rand(1, 3, 32, 32), scale=2, size=8, noise=0.0, rng=generator(1, "a"))
+    with pytest.raises(FoundryError, match="too small for a kernel of 31 taps"):
+        freeform.estimate(torch.rand(1, 3, 20, 40), scale=1, size=31, noise=0.0, rng=generator(1, "a"))

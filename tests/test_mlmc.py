@@ -1,0 +1,172 @@
+"""MLMC's nested turns, its learned optimiser, and what can be swapped in either method."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from srfoundry.blind import dkp, engine, forms, methods, mlmc
+from srfoundry.blind.engine import Estimate, Settings
+from srfoundry.blind.losses import divergence
+from srfoundry.blind.prior import GaussianPrior
+from srfoundry.conventions import centre_of_mass
+from srfoundry.errors import FoundryError
+from srfoundry.kernels import gaussian, line
+from srfoundry.metrics import kernel_psnr
+from srfoundry.seeds import generator
+from tests.test_dkp import TINY, kernel, low
+
+SMALL = dataclasses.replace(TINY, iterations=2, draws=16, updates=2, rounds=2, image_steps=2, kernel_steps=2)
+
+
+def run(image: torch.Tensor, seed: int = 1, method: Any = mlmc, base: Settings = SMALL, **changes: object) -> Estimate:
+    settings = dataclasses.replace(base, **changes)
+    return method.estimate(image, scale=2, settings=settings, rng=generator(seed, "mlmc"))
+
+
+def test_finds_the_kernel_from_the_low_resolution_image_alone() -> None:
+    true = kernel(3.5, 1.0, 0.6)
+    found = run(low(true), base=TINY, image_steps=0, iterations=8, updates=5, draws=24, kernel_rate=6e-3)
+    guess = TINY.prior(2).mean().float()
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(guess, true) + 4
+    assert float(found.kernel.min()) >= 0 and float(found.kernel.sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_seed_fixes_the_bytes_and_leaves_the_global_generators_alone(learned: bool) -> None:
+    image = low(kernel(2.0, 2.0, 0.0))
+    before = torch.get_rng_state()
+    first, again, other = (run(image, seed, learned=learned) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.kernel, again.kernel) and first.history == again.history
+    assert not torch.equal(first.kernel, other.kernel)
+    assert float(first.kernel.min()) >= 0 and float(first.kernel.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_turns_are_nested_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L sampled steps, then Q times P image steps and one kernel step on the P losses gathered."""
+    turns: list[str] = []
+
+    def spy(owner: type, name: str, mark: str) -> None:
+        original = getattr(owner, name)
+
+        def wrapped(self: Any, *given: Any, **named: Any) -> Any:
+            turns.append(mark)
+            return original(self, *given, **named)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    spy(engine.KernelNet, "pull", "l")
+    spy(engine.KernelNet, "fit", "q")
+    spy(engine.ImageNet, "improve", "p")
+    run(low(kernel(2.0, 2.0, 0.0)), updates=3, rounds=2, image_steps=3)
+    assert "".join(turns) == ("lll" + "pppq" * 2) * 2
+
+
+def test_sampled_steps_are_not_lost_beside_the_data_term() -> None:
+    """The released program's flaw: with shared moments the pull of the random kernels vanishes."""
+    image = low(kernel(3.5, 1.0, 0.6))
+    common: dict[str, Any] = {"iterations": 5, "updates": 6, "draws": 24, "kernel_rate": 6e-3, "image_steps": 1}
+    strong, none = (run(image, prior_strength=[strength] * 2, **common) for strength in (10.0, 1e-9))
+    assert strong.history[-1]["prior"] < 0.3 * none.history[-1]["prior"]
+
+
+def test_a_learned_optimiser_needs_an_image() -> None:
+    with pytest.raises(FoundryError, match="image_steps 0"):
+        run(low(kernel(2.0, 2.0, 0.0)), learned=True, image_steps=0)
+
+
+@pytest.mark.parametrize("form", ["network", "taps", "family"])
+def test_each_form_learns_a_kernel(form: forms.Form) -> None:
+    prior, target = GaussianPrior(11, 0.35, 5.0), kernel(3.5, 1.0, 0.6)
+    made = forms.make(form, prior, rng=generator(1, "form"), device=torch.device("cpu"))
+    optimiser = torch.optim.Adam(made.parameters(), lr=2e-3 * forms.PACE[form])
+    start = float(divergence(target, made()).detach())
+    for _ in range(120):
+        optimiser.zero_grad()
+        loss = divergence(target, made())
+        loss.backward()
+        optimiser.step()
+        forms.keep(made)
+    found = made().detach()
+    assert found.shape == (1, 11, 11) and float(found.min()) >= 0
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(divergence(target, found)) < 0.05 * start
+
+
+@pytest.mark.parametrize("method", [dkp, mlmc])
+@pytest.mark.parametrize("form", ["taps", "family"])
+def test_forms_are_interchangeable(method: Any, form: str) -> None:
+    true = kernel(3.5, 1.0, 0.6)
+    many: dict[str, Any] = {"iterations": 8, "updates": 6, "draws": 32, "kernel_steps": 10, "image_steps": 0}
+    found = run(low(true), method=method, form=form, **many)
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(TINY.prior(2).mean().float(), true) + 3
+
+
+def test_motion_is_found_with_a_motion_prior() -> None:
+    true = line(11, torch.tensor([7.0]), torch.tensor([0.7]))
+    image = low(true)
+    motion, gauss = (
+        run(
+            image, base=TINY, method=dkp, family=family, image_steps=0, iterations=10, kernel_steps=20, kernel_rate=3e-3
+        )
+        for family in ("line", "gaussian")
+    )
+    assert kernel_psnr(motion.kernel, true) > kernel_psnr(gauss.kernel, true) + 2
+
+
+@pytest.mark.parametrize("change", [{"family": "trajectory"}, {"sampler": "chains"}, {"likelihood": "residual"}])
+@pytest.mark.parametrize("method", [dkp, mlmc])
+def test_parts_can_be_swapped(method: Any, change: dict[str, Any]) -> None:
+    found = run(low(kernel(2.0, 1.0, 0.3)), method=method, **change)
+    assert float(found.kernel.sum()) == pytest.approx(1, abs=1e-5) and found.restored is not None
+
+
+def test_a_bank_is_handed_over() -> None:
+    true = kernel(3.5, 1.0, 0.6)
+    bank = torch.cat([true, kernel(1.0, 3.5, 0.6), kernel(0.5, 0.5, 0.0), kernel(4.5, 4.5, 0.0)])
+    settings = dataclasses.replace(TINY, family="bank", image_steps=0, iterations=8, kernel_rate=4e-3)
+    found = dkp.estimate(low(true), scale=2, settings=settings, rng=generator(1, "bank"), bank=bank)
+    assert max(range(4), key=lambda at: kernel_psnr(found.kernel, bank[at : at + 1])) == 0
+    with pytest.raises(FoundryError, match="family is bank"):
+        run(low(true), family="bank")
+
+
+def test_methods_by_name() -> None:
+    image = low(kernel(2.0, 1.0, 0.3))
+    section = {**dataclasses.asdict(SMALL), "method": "mlmc", "not of these methods": 3}
+    by_name = methods.estimate(image, section=section, scale=2, rng=generator(1, "mlmc"))
+    assert torch.equal(by_name.kernel, run(image).kernel)
+    assert methods.iterations(section) == 2 and methods.size_of(section, 2) == 11
+    released = section | {"method": "released"}
+    assert methods.iterations(released) == 200 and methods.size_of(released, 3) == 15
+    with pytest.raises(FoundryError, match="choose one of dkp, mlmc, released"):
+        methods.estimate(image, section=section | {"method": "magic"}, scale=2, rng=generator(1, "mlmc"))
+
+
+def test_odd_sizes_and_every_scale() -> None:
+    image = low(kernel(2.0, 1.0, 0.3))[..., :15, :13]
+    for scale in (2, 3, 8):
+        settings = dataclasses.replace(SMALL, iterations=1, draws=8, image_steps=1, rounds=1)
+        for method in (dkp, mlmc):
+            found = method.estimate(image, scale=scale, settings=settings, rng=generator(1, "odd"))
+            assert found.restored is not None and found.restored.shape[-1] == scale * found.box[3]
+            assert float((centre_of_mass(found.kernel) - 5).abs().max()) < 0.5
+
+
+def test_recentred_kernels_and_images_explain_as_before() -> None:
+    """Both move together: the image blurred and decimated stays what it was."""
+    from srfoundry.degrade import degrade
+
+    axis = torch.linspace(0, 6.3, 64)
+    image = 0.5 + 0.3 * torch.stack([axis.sin()[:, None] * axis.cos()] * 3)[None]
+    off = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)), offset=0.7)
+    settings = dataclasses.replace(TINY, recentre=True)
+    centred, moved = engine.finish(off, image, settings)
+    assert moved is not None and float((centre_of_mass(centred) - 5).abs().max()) < 0.02
+    before, after = degrade(image, off, 2), degrade(moved, centred, 2)
+    assert float((before - after)[..., 4:-4, 4:-4].abs().max()) < 2e-3
+    assert float((degrade(image, centred, 2) - before)[..., 4:-4, 4:-4].abs().max()) > 2e-2
+    kept, same = engine.finish(off, image, TINY)
+    assert torch.equal(kept, off) and same is image
