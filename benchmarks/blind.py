@@ -13,6 +13,7 @@ a corrector that knows the restorer: without --corrector it is taught once (minu
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import table
-from srfoundry import checkpoint, conventions, images, metrics, resize
-from srfoundry.blind import correct, methods, teach
+from srfoundry import checkpoint, conventions, images, kernels, metrics, resize
+from srfoundry.blind import correct, freeform, methods, released, teach
+from srfoundry.blind.noise import known_noise
 from srfoundry.blind.prior import GaussianPrior
 from srfoundry.dataset import Patches
 from srfoundry.degrade import degrade
@@ -37,6 +39,7 @@ from srfoundry.seeds import generator
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
 VARIANCES = (0.175, 2.5)  # FKP's range, in multiples of the scale
+MOTION = 31  # taps a side that motion kernels are looked for in
 CPU = torch.device("cpu")
 Method = Callable[["Case"], Tensor]  # a kernel of DKP's convention
 
@@ -77,6 +80,19 @@ def drawn(data: Path, name: str, scale: int, count: int | None) -> Iterator[Case
         yield Case(path.stem, _eight_bits(degrade(high, kernel, scale, border="circular")), high, kernel, scale, 0.0)
 
 
+def moved(data: Path) -> Iterator[Case]:
+    """Levin's eight motion kernels, centred, on Set5's photographs in turns, x2."""
+    with np.load(data / "kernels/levin09_motion.npz") as file:
+        taps = [torch.from_numpy(file[key]).float()[None] for key in sorted(file)]
+    paths = images.find(data / "test/Set5")
+    for number, kernel in enumerate(taps):
+        high = images.read(paths[number % len(paths)])
+        high = high[..., : high.shape[-2] // 2 * 2, : high.shape[-1] // 2 * 2]
+        kernel = kernels.centred(torch.nn.functional.pad(kernel, [(MOTION - kernel.shape[-1]) // 2] * 4))
+        low = _eight_bits(degrade(high, kernel, 2, border="circular"))
+        yield Case(f"{paths[number % len(paths)].stem} {number}", low, high, kernel, 2, 0.0)
+
+
 def noisy(case: Case, noise: float) -> Case:
     """The same with white noise, in 8 bits."""
     rng = generator(1, "blind noise", case.name, case.scale)
@@ -101,7 +117,13 @@ def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Correc
         found = methods.estimate(case.low, section=chosen, scale=case.scale, rng=rng, border="circular").kernel
         return conventions.convert(found, "mzsr", "dkp", case.scale, keep="blur")
 
-    every: dict[str, Method] = {"true": lambda case: case.kernel, "fast": fast, "dkp": dkp}
+    def free(case: Case) -> Tensor:
+        rng = generator(1, "blind free", case.name)
+        whole = {"size": MOTION, "noise": known_noise(case.low), "rng": rng, "restore": restorer}
+        with torch.inference_mode():
+            return freeform.estimate(case.low, scale=case.scale, border="circular", **whole).clone()
+
+    every: dict[str, Method] = {"true": lambda case: case.kernel, "fast": fast, "dkp": dkp, "free": free}
     return {name: method for name, method in every.items() if name in options.methods}
 
 
@@ -152,11 +174,14 @@ def main() -> None:
     parser.add_argument("--corrector", type=Path, help="default: runs/blind/corrector_NAME.safetensors")
     parser.add_argument("--patches", type=Path, default=Path("data/synthesize/train"), help="default: %(default)s")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for dkp")
-    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"], help="or motion")
     parser.add_argument("--images", type=int, default=10, help="of each set but Set5 (default: 10)")
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
     parser.add_argument("--noise", nargs="+", type=int, default=[0, 2, 5], help="of 255; of Set5 alone")
-    parser.add_argument("--methods", nargs="+", choices=["true", "fast", "dkp"], default=["true", "fast", "dkp"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=["true", "fast", "dkp", "free"], default=["true", "fast", "dkp"]
+    )
+    parser.add_argument("--race", action="store_true", help="against DKP's released program, one image, ten minutes")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -166,31 +191,71 @@ def main() -> None:
     kept = json.loads(path.read_text()) if path.exists() else {}
     rows = {(row["set"], row["method"]): row for row in kept.pop("rows", [])}
     figures = {key: value for key, value in kept.items() if key != "machine"}
-    for name in options.sets:
-        for scale in options.scales:
-            clean = list(
-                stored(options.data, scale) if name == "Set5" else drawn(options.data, name, scale, options.images)
+    for test, cases in tests(options):
+        found: dict[str, list[tuple[float, float, float]]] = {}
+        for case in track(cases, test):
+            bicubic = metrics.psnr_y(resize.cubic(case.low, case.scale).clamp(0, 1), case.high, case.scale)
+            mean = prior(case.scale).mean().float()
+            known = mean.shape == case.kernel.shape
+            found.setdefault("bicubic", []).append(
+                (bicubic, metrics.kernel_psnr(mean, case.kernel) if known else math.nan, 0.0)
             )
-            for noise in options.noise if name == "Set5" else [0]:
-                test = f"{name}_x{scale}" + (f"_n{noise}" if noise else "")
-                cases = [noisy(case, noise / 255) if noise else case for case in clean]
-                found: dict[str, list[tuple[float, float, float]]] = {}
-                for case in track(cases, test):
-                    bicubic = metrics.psnr_y(resize.cubic(case.low, scale).clamp(0, 1), case.high, scale)
-                    mean = metrics.kernel_psnr(prior(scale).mean().float(), case.kernel)
-                    found.setdefault("bicubic", []).append((bicubic, mean, 0.0))
-                    for method, run in runs.items():
-                        own = options.name and method != "dkp"
-                        label = f"{options.name}_{method}" if own else method
-                        found.setdefault(label, []).append(scored(case, run, restorer))
-                for method, scores in found.items():
-                    psnr, quality, seconds = np.mean(scores, axis=0).round(3).tolist()
-                    row = {"set": test, "method": method, "psnr_y": psnr, "kernel_psnr": quality, "s": seconds}
-                    rows[test, method] = row
-                    figures[f"{test}.{method}.psnr_y"] = psnr
-                    figures[f"{test}.{'mean' if method == 'bicubic' else method}.kernel_psnr"] = quality
-                    figures[f"{test}.{method}.seconds"] = seconds
-                table.report("blind", list(rows.values()), threads=options.threads, **figures)
+            for method, run in runs.items():
+                own = options.name and method != "dkp"
+                label = f"{options.name}_{method}" if own else method
+                found.setdefault(label, []).append(scored(case, run, restorer))
+        for method, scores in found.items():
+            psnr, quality, seconds = np.mean(scores, axis=0).round(3).tolist()
+            rows[test, method] = {"set": test, "method": method, "psnr_y": psnr, "kernel_psnr": quality, "s": seconds}
+            figures[f"{test}.{method}.psnr_y"] = psnr
+            figures[f"{test}.{method}.seconds"] = seconds
+            if not math.isnan(quality):
+                figures[f"{test}.{'mean' if method == 'bicubic' else method}.kernel_psnr"] = quality
+        table.report("blind", list(rows.values()), threads=options.threads, **figures)
+    if options.race:
+        figures |= race(options.data, runs["fast"], restorer)
+        table.report("blind", list(rows.values()), threads=options.threads, **figures)
+
+
+def tests(options: argparse.Namespace) -> Iterator[tuple[str, list[Case]]]:
+    """The test sets by name, each with its images."""
+    for name in options.sets:
+        if name == "motion":
+            yield "Set5_x2_motion", list(moved(options.data))
+            continue
+        for scale in options.scales:
+            if name != "Set5":
+                yield f"{name}_x{scale}", list(drawn(options.data, name, scale, options.images))
+                continue
+            clean = list(stored(options.data, scale))
+            for level in options.noise:
+                yield (
+                    f"Set5_x{scale}" + (f"_n{level}" if level else ""),
+                    [noisy(case, level / 255) if level else case for case in clean],
+                )
+
+
+def race(data: Path, fast: Method, restorer: USRNet) -> dict[str, float]:
+    """Seconds of DKP's released program on Set5's butterfly, x4, and of `fast` with its restoration."""
+    case = next(case for case in stored(data, 4) if case.name == "butterfly")
+    began = time.perf_counter()
+    psnr, _, _ = scored(case, fast, restorer)
+    ours = time.perf_counter() - began
+    began = time.perf_counter()
+    found = released.estimate(
+        case.low, scale=4, settings=released.Settings(), rng=generator(1, "race"), border="circular"
+    )
+    theirs = time.perf_counter() - began
+    assert found.restored is not None
+    reached = metrics.psnr_y(found.restored, case.high, 4)
+    return {
+        "released.butterfly_x4.psnr_y": round(reached, 3),
+        "released.butterfly_x4.kernel_psnr": round(metrics.kernel_psnr(found.kernel, case.kernel), 3),
+        "released.butterfly_x4.seconds": round(theirs, 1),
+        "fast.butterfly_x4.psnr_y": round(psnr, 3),
+        "fast.butterfly_x4.seconds": round(ours, 2),
+        "time_to_released": round(ours / theirs, 5) if psnr >= reached else math.inf,
+    }
 
 
 def _restorer(path: Path) -> USRNet:

@@ -42,14 +42,14 @@ a folder that cannot be read is named, the others are done, and the exit status 
 
 RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
 
-The blur kernel is estimated from the image alone, as `estimate` in params.yaml says (by dkp where it says fast and the
-image was reduced bicubically: fast knows direct decimation alone). The meta-trained MZSR network then takes a few
-gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest parts. --model
-takes another restorer instead, which is told the kernel and the noise: USRNet (models/nonblind.safetensors), a folder
-with an unconditional diffusion model of `diffusers`, or the word dip, a network trained on the image alone (minutes).
-Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both with the image before and after
-(NAME_kernel.png). Printed: how well the result, blurred and reduced again, explains the input, and whether adaptation
-had to fall back to an earlier step. Run it in the project's folder, after `make repro`."""
+The blur kernel is estimated from the image alone, as `estimate` in params.yaml says (by dkp where it says fast or
+free and the image was reduced bicubically: these know direct decimation alone). The meta-trained MZSR network then
+takes a few gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest
+parts. --model takes another restorer instead, which is told the kernel and the noise: USRNet
+(models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word dip, a
+network trained on the image alone (minutes). Written: the restored image, the kernel (NAME_kernel.npy) and a picture
+of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,
+explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression if asked to.
 

@@ -241,7 +241,7 @@ class Nonblind(Section):
 class Estimate(Section):
     """Kernel estimation from one low-resolution image (DKP, MLMC)."""
 
-    method: Literal["fast", "dkp", "mlmc", "released"]
+    method: Literal["fast", "free", "dkp", "mlmc", "released"]
     passes: Count
     look: Annotated[int, Field(ge=32)]
     kernel_size: Annotated[int, Field(ge=3, le=31)]

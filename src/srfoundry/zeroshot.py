@@ -231,12 +231,11 @@ def estimate(
     """Estimate the kernel of an image with the values of params.yaml; `name` seeds what is random.
 
     Args:
-        models: folder of the networks that the method fast takes.
+        models: folder of the networks that methods.TRAINED take.
     """
     section = chosen.estimate.model_dump()
-    if section["method"] == "fast" and decimation != "direct":
+    if section["method"] in methods.TRAINED and decimation != "direct":
         section["method"] = "dkp"  # the trained networks know direct decimation alone; said in `restore --help`
-    fast = section["method"] == "fast"
     rng = seeds.generator(chosen.shared.seed, "restore", name)
 
     def log(step: int, _: object) -> None:
@@ -249,7 +248,7 @@ def estimate(
         rng=rng,
         decimation=decimation,
         log=log,
-        trained=methods.nets(models, scale, low.device) if fast else None,
+        trained=methods.nets(models, scale, low.device) if section["method"] in methods.TRAINED else None,
     ).kernel
 
 

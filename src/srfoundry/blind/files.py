@@ -40,7 +40,7 @@ def estimate(
 
     Args:
         key: what a kept estimate must belong to: params, data and code.
-        models: folder of the trained networks, which the method fast needs.
+        models: folder of the trained networks, which methods.TRAINED need.
     """
     blank = torch.zeros(1, *[methods.size_of(section, scale, bank)] * 2)
     found = nn.ParameterList([nn.Parameter(blank, requires_grad=False)])
@@ -53,7 +53,7 @@ def estimate(
             scale=scale,
             rng=seeds.generator(seed, *job.names),
             bank=bank,
-            trained=methods.nets(models, scale, where) if section["method"] == "fast" else None,
+            trained=methods.nets(models, scale, where) if section["method"] in methods.TRAINED else None,
             precision=precision,
         )
         found[0].copy_(result.kernel)

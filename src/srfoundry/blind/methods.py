@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry import checkpoint
-from srfoundry.blind import correct, dkp, engine, mlmc, released
+from srfoundry.blind import correct, dkp, engine, freeform, mlmc, released
 from srfoundry.blind.engine import Estimate, Log
+from srfoundry.blind.noise import known_noise
 from srfoundry.conventions import Border
 from srfoundry.degrade import Decimation
 from srfoundry.errors import FoundryError
@@ -19,12 +20,13 @@ from srfoundry.networks.corrector import Corrector
 from srfoundry.networks.units import channels_last
 from srfoundry.networks.usrnet import USRNet
 
-METHODS = ("fast", "dkp", "mlmc", "released")
+METHODS = ("fast", "free", "dkp", "mlmc", "released")
+TRAINED = ("fast", "free")  # methods that take the trained networks
 
 
 @dataclass(frozen=True)
 class Nets:
-    """The trained networks of the method fast."""
+    """The trained networks of the methods fast and free (the restorer alone)."""
 
     restorer: USRNet
     corrector: Corrector
@@ -71,7 +73,7 @@ def estimate(
     Args:
         section: method, and the fields of `engine.Settings`; others are passed over.
         bank: kernels that the family bank draws from.
-        trained: the networks of the method fast, on the image's device. precision: of their convolutions.
+        trained: the networks of `TRAINED` methods, on the image's device. precision: of their convolutions.
 
     Raises:
         FoundryError: the method is unknown, the image too small, or the values ask for what is not there.
@@ -79,12 +81,16 @@ def estimate(
     """
     method = section["method"]
     common: dict[str, Any] = {"scale": scale, "rng": rng, "decimation": decimation, "border": border, "log": log}
+    if method in TRAINED and (trained is None or decimation != "direct"):
+        raise FoundryError(
+            f"estimate.method {method} needs trained networks and direct decimation, got {decimation} decimation"
+            f"{'' if trained else ' and no networks'}; take dkp, or run 'dvc repro nonblind'"
+        )
+    if method == "free":
+        assert trained is not None
+        return _free(low, section, scale, rng, border, trained.restorer, log)
     if method == "fast":
-        if trained is None or decimation != "direct":
-            raise FoundryError(
-                f"estimate.method fast needs its networks and direct decimation, got {decimation}"
-                f"{'' if trained else ' and no networks'}; take dkp, or run 'dvc repro nonblind'"
-            )
+        assert trained is not None
         return correct.estimate(
             low,
             scale=scale,
@@ -111,6 +117,8 @@ def iterations(section: Mapping[str, Any]) -> int:
     """Outer iterations of a section's method: how often it logs."""
     if section["method"] == "released":
         return released.Settings().outer
+    if section["method"] == "free":
+        return len(freeform.Settings().edges)
     return int(section["passes" if section["method"] == "fast" else "iterations"])
 
 
@@ -119,3 +127,36 @@ def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"]
     return (
         released.size_of(scale) if section["method"] == "released" else engine.settings(section).prior(scale, bank).size
     )
+
+
+def _free(
+    low: Tensor,
+    section: Mapping[str, Any],
+    scale: int,
+    rng: torch.Generator,
+    border: Border,
+    restorer: USRNet,
+    log: Log,
+) -> Estimate:
+    """A kernel of any form, on the busiest window."""
+    box = engine.busiest(low, section["look"])
+    seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+    whole = border == "circular" and seen.shape == low.shape
+    history: list[dict[str, float]] = []
+
+    def hear(step: int, values: Mapping[str, float]) -> None:
+        history.append({"step": float(step + 1), **values})
+        log(step + 1, dict(values))
+
+    with torch.inference_mode():
+        kernel = freeform.estimate(
+            seen.float(),
+            scale=scale,
+            size=section["kernel_size"],
+            noise=section["noise"] or known_noise(low),
+            rng=rng,
+            border="circular" if whole else "reflect",
+            restore=restorer,
+            log=hear,
+        )
+    return Estimate(kernel.clone(), None, box, history)
