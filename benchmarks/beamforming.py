@@ -3,6 +3,11 @@
 python -m benchmarks.beamforming --data ../shared/data     five minutes on one busy core
 
 Rates are means over the 60 channels of each file, in bit; `target` is the better of the two stored best-of-10 WMMSE.
+`control` is `best` without its network: the same starts, improved and polished by the same bisection-free WMMSE.
+`control32` has twice as many starts, so that as many of them are improved by WMMSE as `best` has.
+`network_adds` is what the network is worth in it, the mean of best - control over the channels, and the standard error
+of that mean; `network_adds_32` holds it against the other control. `fresh` are 60 channels of each size that are drawn
+here, on which nothing was ever chosen.
 `speedup` is the time of the released form one instance after another, as its program computes (a loop over users, the
 slope at the start found anew in each step), over the time of all 100 at once by the solver, in turns. The loop runs
 --sample instances, and its time is extended to 100. `speedup_vectorised` holds it against a loop whose users are one
@@ -13,7 +18,7 @@ import argparse
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +130,7 @@ def stored(folder: Path, name: str) -> dict[str, Any]:
         return dict(file)
 
 
-def methods(given: Task, antennas: int, seed: int) -> dict[str, Callable[[], Tensor]]:
+def methods(given: Task, seed: int) -> dict[str, Callable[[], Tensor]]:
     """What is compared, each as a function that returns the rates."""
     start = precoders.mrt(given)
 
@@ -142,26 +147,57 @@ def methods(given: Task, antennas: int, seed: int) -> dict[str, Callable[[], Ten
         "released": partial(form, "released"),
         "published": partial(form, "published", kind="mlp"),
         "mended": partial(form, "mended", kind="mlp"),
-        "best": partial(form, "best", restarts=16),
+        "control": lambda: best_of(given, seed, steps=0),
+        "control32": lambda: best_of(given, seed, steps=0, restarts=32),
+        "best": lambda: best_of(given, seed),
     }
 
 
-def quality(
-    folder: Path, name: str, seed: int
-) -> tuple[list[dict[str, Any]], dict[str, float], dict[str, list[float]]]:
+def best_of(given: Task, seed: int, **more: Any) -> Tensor:
+    """The rates of the preset, from the same starts whatever else is said."""
+    return lagd.best(given, rng=seeds.generator(seed, "beamforming", "best"), **more).rates
+
+
+def added(rates: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """What the network adds to either control, and the standard error of that."""
+    gains = {"": rates["best"] - rates["control"], "_32": rates["best"] - rates["control32"]}
+    return {
+        f"network_adds{key}": [round(float(gain.mean()), 5), round(float(gain.std() / len(gain) ** 0.5), 5)]
+        for key, gain in gains.items()
+    }
+
+
+def fresh(folder: Path, name: str, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """`best` and its control on new channels of a stored file's size, number and powers."""
+    golden = stored(folder, name)
+    channels = precoders.rayleigh(*golden["H"].shape, rng=seeds.generator(seed, "fresh", name))
+    rows, figures = [], {}
+    for ratio in SNRS:
+        given = precoders.task(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
+        every = methods(given, seed)
+        rates = {method: every[method]() for method in ("control", "control32", "best")}
+        for method, found in rates.items():
+            rows.append({"channels": f"{name} fresh", "snr": ratio, "method": method, "rate": float(found.mean())})
+            figures[f"{name}.{ratio}.fresh.{method}"] = float(found.mean())
+        figures |= {f"{name}.{ratio}.fresh.{key}": value for key, value in added(rates).items()}
+    return rows, figures
+
+
+def quality(folder: Path, name: str, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, list[float]]]:
     """A row a method and SNR, the figures by their keys, and each method's seconds an instance."""
     golden = stored(folder, name)
     channels = torch.from_numpy(golden["H"])
     rows: list[dict[str, Any]] = []
-    figures: dict[str, float] = {}
+    figures: dict[str, Any] = {}
     spent: dict[str, list[float]] = {}
     for ratio in SNRS:
         given = precoders.task(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
         tens = (f"wsr_WMMSE50_best10rand_{ratio}", f"wsr_WMMSEfold200_best10rand_{ratio}")
         target = max(float(golden[key].mean()) for key in tens)
-        for method, call in methods(given, channels.shape[2], seed).items():
+        every: dict[str, Tensor] = {}
+        for method, call in methods(given, seed).items():
             began = time.process_time()
-            rates = call()
+            rates = every[method] = call()
             taken = (time.process_time() - began) / len(channels)
             spent.setdefault(method, []).append(taken)
             mean = float(rates.mean())
@@ -173,6 +209,7 @@ def quality(
                 figures[f"{name}.{ratio}.wmmse10_off"] = round(off, 6)
         figures[f"{name}.{ratio}.target"] = target
         figures[f"{name}.{ratio}.over_target"] = figures[f"{name}.{ratio}.best"] - target
+        figures |= {f"{name}.{ratio}.{key}": value for key, value in added(every).items()}
     return rows, figures, spent
 
 
@@ -191,16 +228,19 @@ def main() -> None:
         found, values, spent = quality(options.data, name, options.seed)
         rows += found
         figures |= values
+        found, more = fresh(options.data, name, options.seed)
+        rows += found
+        figures |= more
         lines: dict[str, Line] = {
             method: (SNRS, [values[f"{name}.{ratio}.{method}"] for ratio in SNRS]) for method in spent
         }
         at_30 = {method: ([1e3 * times[-1]], [values[f"{name}.30.{method}"]]) for method, times in spent.items()}
         panels |= {f"SNR, dB ({name})": lines, f"CPU ms an instance, 30 dB ({name})": at_30}
-    more, ratios = speed(options.steps, options.sample)
+    found, ratios = speed(options.steps, options.sample)
     figures |= ratios
     logarithmic = [title for title in panels if title.startswith("CPU")]
     rates_picture(table.RESULTS / "beamforming.png", panels, logarithmic=logarithmic)
-    table.report("beamforming", [*rows, *more], threads=options.threads, **figures)
+    table.report("beamforming", [*rows, *found], threads=options.threads, **figures)
 
 
 if __name__ == "__main__":

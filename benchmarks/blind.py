@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import table
-from srfoundry import checkpoint, conventions, images, kernels, metrics, resize
+from srfoundry import checkpoint, conventions, images, kernels, metrics, nonblind, resize
 from srfoundry.blind import correct, freeform, methods, released, teach
 from srfoundry.blind.noise import known_noise
 from srfoundry.blind.prior import GaussianPrior
@@ -174,13 +174,14 @@ def main() -> None:
     parser.add_argument("--corrector", type=Path, help="default: runs/blind/corrector_NAME.safetensors")
     parser.add_argument("--patches", type=Path, default=Path("data/synthesize/train"), help="default: %(default)s")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for dkp")
-    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"], help="or motion")
+    parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"], help="or motion; none")
     parser.add_argument("--images", type=int, default=10, help="of each set but Set5 (default: 10)")
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
     parser.add_argument("--noise", nargs="+", type=int, default=[0, 2, 5], help="of 255; of Set5 alone")
     parser.add_argument(
         "--methods", nargs="+", choices=["true", "fast", "dkp", "free"], default=["true", "fast", "dkp"]
     )
+    parser.add_argument("--borders", action="store_true", help="of photographs against their interior, BSD100")
     parser.add_argument("--race", action="store_true", help="against DKP's released program, one image, ten minutes")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     options = parser.parse_args()
@@ -212,9 +213,41 @@ def main() -> None:
             if not math.isnan(quality):
                 figures[f"{test}.{'mean' if method == 'bicubic' else method}.kernel_psnr"] = quality
         table.report("blind", list(rows.values()), threads=options.threads, **figures)
+    if options.borders:
+        figures |= borders(options.data, restorer)
+        table.report("blind", list(rows.values()), threads=options.threads, **figures)
     if options.race:
         figures |= race(options.data, runs["fast"], restorer)
         table.report("blind", list(rows.values()), threads=options.threads, **figures)
+
+
+def borders(data: Path, restorer: USRNet) -> dict[str, float]:
+    """How much worse a photograph's border is than its interior, in dB, where nothing is known of what lies outside.
+
+    Windows of 63x57 low-resolution pixels out of larger images (x8: whole images, mirrored), in colour and grey.
+    """
+    found: dict[str, float] = {}
+    for scale in (2, 4, 8):
+        for grey in (False, True):
+            worse = []
+            for path in images.find(data / "test/BSD100")[:20]:
+                high = images.read(path)
+                high = high.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1) if grey else high
+                high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
+                widths = torch.tensor([[1.2 * scale], [0.8 * scale], [0.5]], dtype=torch.float64)
+                kernel = kernels.gaussian(4 * scale + 3, *widths).float()
+                low = _eight_bits(degrade(high, kernel, scale))
+                tall, wide = min(63, low.shape[-2]), min(57, low.shape[-1])
+                top, left = (low.shape[-2] - tall) // 2, (low.shape[-1] - wide) // 2
+                seen = low[..., top : top + tall, left : left + wide]
+                true = high[..., scale * top : scale * (top + tall), scale * left : scale * (left + wide)]
+                error = (nonblind.restore(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
+                inside = torch.zeros_like(error, dtype=torch.bool)
+                rim = 4 * scale
+                inside[rim:-rim, rim:-rim] = True
+                worse.append(10 * torch.log10(error[~inside].mean() / error[inside].mean()))
+            found[f"border_x{scale}{'_grey' if grey else ''}_db"] = round(float(torch.stack(worse).mean()), 2)
+    return found
 
 
 def tests(options: argparse.Namespace) -> Iterator[tuple[str, list[Case]]]:

@@ -8,7 +8,7 @@ What is slow (SSIM, finetune, estimated, zssr) is only measured on sets of at mo
 g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells. `linear` is the filter
 of the true kernel without any network (enlarge.py), mzsrN are N steps from the meta-trained net, finetuneN from the
 pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated is told the kernel
-that DKP finds in the image. Seconds are those of one image, adaptation and
+that is estimated from the image. Seconds are those of one image, adaptation and
 restoration; of mzsr10_closed those of the back-projection alone.
 """
 
@@ -80,7 +80,8 @@ def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) ->
 
     def estimated(case: Case) -> Tensor:
         chosen = params.load(options.params)
-        kernel = zeroshot.estimate(case.low, SCALE, chosen, case.name, decimation=case.decimation)
+        common: dict[str, Any] = {"decimation": case.decimation, "models": options.models}
+        kernel = zeroshot.estimate(case.low, SCALE, chosen, case.name, **common)
         return adapted(nets["mzsr"], steps, case, kernel.to(case.low))
 
     def from_nothing(case: Case) -> Tensor:

@@ -26,7 +26,7 @@ def beamform(stage: Stage) -> None:
     weights = torch.tensor(chosen.weights) if chosen.weights else None
     scores: dict[str, dict[str, float]] = {}
     last: dict[str, Line] = {}
-    for ratio in track(chosen.snr, stage.name):
+    for index, ratio in enumerate(track(chosen.snr, stage.name), start=1):
         given = precoders.task(channels, power=10 ** (ratio / 10), weights=weights)
         means = {"mrt": precoders.mrt(given), "rzf": precoders.rzf(given)}
         rates = {name: float(precoders.rate(given, found).mean()) for name, found in means.items()}
@@ -47,7 +47,7 @@ def beamform(stage: Stage) -> None:
                 curves[form] = found.trajectory.mean(dim=1).tolist()
         scores[f"{ratio:g}"] = {name: curve[-1] for name, curve in curves.items()} | rates
         last = {name: (range(1, len(curve) + 1), curve) for name, curve in curves.items()}
-        stage.log(round(ratio), scores[f"{ratio:g}"])
+        stage.log(index, scores[f"{ratio:g}"])
     lines = {name: (chosen.snr, [each[name] for each in scores.values()]) for name in next(iter(scores.values()))}
     path = stage.output(f"results/{stage.name}/rates.png")
     steps = f"steps at {chosen.snr[-1]:g} dB"

@@ -22,7 +22,7 @@ def compress(stage: Stage) -> None:
         duals if found.duals is None else found.duals,
         found.widths,
         searched=found.net,
-        steps=chosen.steps,
+        steps=chosen.steps + found.more_steps,
         state=stage.checkpoint,
         before=chosen.search_steps if found.history else 0,
     )

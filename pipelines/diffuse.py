@@ -8,19 +8,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from srfoundry.blind.engine import Estimate
-    from srfoundry.denoise import Denoiser
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
 
 
 def diffuse(stage: Stage) -> None:
     """Train a small unconditional diffusion model, then estimate test images' kernels under it (Diff-DKP)."""
+    from functools import partial
+
+    import numpy as np
+    import torch
+
     from srfoundry import denoise, images
+    from srfoundry.blind import diffusion, engine
     from srfoundry.dataset import Patches
     from srfoundry.progress import track
     from srfoundry.seeds import generator
 
-    chosen = stage.params.diffuse
+    chosen, bank = stage.params.diffuse, None
+    if stage.params.estimate.family == "bank":  # those of synthesize, a user's among them
+        bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
     rng = generator(stage.seed, stage.name, "net")
     net = denoise.make(patch=chosen.patch, widths=chosen.widths, rng=rng, device=stage.device)
     history = denoise.train(
@@ -35,32 +42,27 @@ def diffuse(stage: Stage) -> None:
         key=stage.key,
         log=stage.log,
     )
-    folder = stage.output("models/diffuse")
-    denoise.save(folder, net)
-    denoiser = denoise.load(folder, device=stage.device)  # as any other model would be
+    denoise.save(stage.output("models/diffuse"), net)
+    denoiser = denoise.load(stage.output("models/diffuse"), device=stage.device)  # as any other model would be
     judges = Patches.open(stage.input("data/synthesize/validation"))
     scores = denoise.validate(denoiser, judges, levels=[0.02, 0.05, 0.1, 0.2], seed=stage.seed, device=stage.device)
+    estimate = partial(
+        diffusion.estimate,
+        scale=stage.scale,
+        settings=engine.settings(stage.params.estimate.model_dump()),
+        sampler=diffusion.Sampler(**chosen.sampler.model_dump()),
+        denoiser=denoiser,
+        bank=bank,
+    )
     figures = {}
     for name in SETS:
-        photographs = track(images.find(stage.input(f"data/synthesize/held_out/{name}")), f"diffuse {name}")
-        found = {path: _estimate(stage, name, path, denoiser) for path in photographs}
+        found = {
+            path: estimate(images.read(path).to(stage.device), rng=generator(stage.seed, stage.name, name, path.stem))
+            for path in track(images.find(stage.input(f"data/synthesize/held_out/{name}")), f"diffuse {name}")
+        }
         figures[name] = _judge(stage, name, found)  # only now is the truth read
     stage.curve(history)
     stage.metrics({"denoising_psnr": scores, "parameters": sum(part.numel() for part in net.parameters()), **figures})
-
-
-def _estimate(stage: Stage, name: str, path: "Path", denoiser: "Denoiser") -> "Estimate":
-    from srfoundry import images, seeds
-    from srfoundry.blind import diffusion, engine
-
-    return diffusion.estimate(
-        images.read(path).to(stage.device),
-        scale=stage.scale,
-        settings=engine.settings(stage.params.estimate.model_dump()),
-        sampler=diffusion.Sampler(**stage.params.diffuse.sampler.model_dump()),
-        denoiser=denoiser,
-        rng=seeds.generator(stage.seed, stage.name, name, path.stem),
-    )
 
 
 def _judge(stage: Stage, name: str, found: "dict[Path, Estimate]") -> dict[str, dict[str, float]]:

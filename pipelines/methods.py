@@ -1,7 +1,7 @@
 """The ways in which `compress` makes a net smaller; budget, fine-tuning, card, export and pictures are common to all.
 
 drc: searched widths. msgc: filter groups that choose what they read. uniform, random: one keep ratio, the heaviest
-channels or any. The last two search nothing and are fine-tuned for as long as the others are after their search.
+channels or any. The last two search nothing: their fine-tuning is longer by the steps of the others' search.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ class Smaller:
     net: None leaves the choice of channels at these widths to selection (drc from the dual net).
     duals: that go with the net; None are the dense one's.
     arch: what the card's architecture gains.
+    more_steps: of fine-tuning, for a method without a search.
     """
 
     net: Any
@@ -47,6 +48,7 @@ class Smaller:
     arch: dict[str, Any]
     scores: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
+    more_steps: int = 0
 
 
 def smaller(stage: Stage, net: Any, duals: nn.Module, *, remove: float, state: Path) -> Smaller:
@@ -77,7 +79,9 @@ def smaller(stage: Stage, net: Any, duals: nn.Module, *, remove: float, state: P
     )
     cut = thin(net, units, kept)
     widths = widths_of(cut, units)
-    return Smaller(cut, None, budget.dense, widths, {"inner": widths}, _scores(stage, budget, widths, remove, units))
+    scores = _scores(stage, budget, widths, remove, units)
+    arch = {"inner": widths}
+    return Smaller(cut, None, budget.dense, widths, arch, scores, more_steps=chosen.search_steps)
 
 
 def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) -> Smaller:
@@ -112,7 +116,7 @@ def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) 
         key=stage.key,
         log=stage.log,
     )
-    plain = convert(masked, chains)
+    plain = convert(masked, chains, multiple=chosen.multiple)
     widths = [len(choice.used) for choice in choices]
     scores = {
         **_scores(stage, None, widths, remove, units),

@@ -70,7 +70,7 @@ def nonblind(stage: Stage) -> None:
         stage=stage.name,
         device=stage.device,
         precision=stage.precision,
-        checkpoint=stage.checkpoint.with_suffix(".samples.pt"),
+        checkpoint=stage.checkpoint.with_name(f"{stage.checkpoint.name}.samples"),
         key=stage.key,
     )
     corrector = Corrector()
@@ -81,7 +81,7 @@ def nonblind(stage: Stage) -> None:
         learning_rate=chosen.corrector_rate,
         seed=stage.seed,
         stage=stage.name,
-        checkpoint=stage.checkpoint.with_suffix(".corrector.pt"),
+        checkpoint=stage.checkpoint.with_name(f"{stage.checkpoint.name}.corrector"),
         key=stage.key,
         log=lambda step, values: stage.log(step, {f"corrector.{key}": value for key, value in values.items()}),
     )

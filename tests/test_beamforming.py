@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from srfoundry import seeds, solver
 from srfoundry.beamforming import lagd, precoders
 from srfoundry.beamforming.precoders import Task, rate, task
 from srfoundry.errors import FoundryError
 from srfoundry.networks.stacked import Dense
-from tests.conftest import golden
+from srfoundry.params import Params, load
+from tests.conftest import REPO, golden
 
 
 def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Task:
@@ -160,6 +162,46 @@ def test_best_of_few_users_and_single_precision() -> None:
     assert found.precoders.dtype == torch.complex128 and (found.rates > 0).all()
 
 
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
+def test_one_user_of_weight(weights: list[float]) -> None:
+    """MRT to that user alone cannot be beaten, and `best` finds it; nor do its starts leave that user out."""
+    given = drawn(3, len(weights), 4, weights=torch.tensor(weights))
+    served = int(np.argmax(weights))
+    alone = torch.zeros_like(given.channels)
+    alone[:, served] = given.channels[:, served]
+    wanted = rate(given, precoders.full_power(given, alone))
+    assert torch.allclose(lagd.best(given, rng=seeds.generator(7, "one"), steps=20).rates, wanted, atol=1e-6)
+    first = lagd.starts(given, 16, rng=seeds.generator(7, "starts"))
+    assert (first[:, :, served].abs().sum(dim=2) > 0).all()
+
+
+def test_channels_of_zero() -> None:
+    """The only user of weight hears nothing: every precoder has the rate 0; others' instances are as ever."""
+    channels = precoders.rayleigh(2, 3, 4, rng=seeds.generator(0, "zero"))
+    channels[0, 0] = 0
+    given = task(channels, power=10.0, weights=torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    found = lagd.best(given, rng=seeds.generator(7, "zero"), steps=20)
+    assert float(found.rates[0]) == 0 and float(found.rates[1]) > 0
+    for method in (precoders.folded, precoders.wmmse):
+        assert method(given, precoders.mrt(given), iterations=3).isfinite().all()
+
+
+def test_best_without_its_network() -> None:
+    """`steps` of 0: the same starts, WMMSE alone; never better than with it on the same instances, on average."""
+    given = drawn(10, power=1000.0)
+    with_net, without = (lagd.best(given, rng=seeds.generator(7, "c"), steps=steps) for steps in (50, 0))
+    assert float(without.rates.mean()) <= float(with_net.rates.mean()) + 1e-9
+    assert (without.rates >= without.trajectory[-1]).all() and len(without.trajectory) == 1
+
+
+def test_ratios_of_one_name_are_refused() -> None:
+    """Before anything is computed: metrics.json has one place for each."""
+    values = load(REPO / "params.yaml").model_dump()
+    for ratios in ([10.0, 10.0], [10.0, 10.0000001]):
+        with pytest.raises(ValidationError, match="snr must differ"):
+            Params(**{**values, "beamform": {**values["beamform"], "snr": ratios}})
+
+
 def test_mistakes_are_said() -> None:
     """Channels that are no numbers, no power, weights of nobody, zero forcing of too many, powers that differ."""
     channels = precoders.rayleigh(2, 3, 2, rng=seeds.generator(9, "mistakes"))
@@ -169,6 +211,10 @@ def test_mistakes_are_said() -> None:
         task(channels, power=0.0)
     with pytest.raises(FoundryError, match="user of weight above 0"):
         task(channels, power=1.0, weights=torch.zeros(3))
+    with pytest.raises(FoundryError, match=r"weights that fit channels \[2, 3, 2\], got \[4\]"):
+        task(channels, power=1.0, weights=torch.ones(4))
+    with pytest.raises(FoundryError, match="power that fit"):
+        task(channels, power=torch.ones(3))
     with pytest.raises(FoundryError, match="as many antennas as users"):
         precoders.zf(task(channels, power=1.0))
     with pytest.raises(FoundryError, match="one power"):

@@ -1,11 +1,13 @@
 """Kernels corrected by what a wrong one does to the restored image: symmetries, teaching, and what it comes to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from srfoundry.blind import correct, teach
+from srfoundry import checkpoint
+from srfoundry.blind import correct, methods, teach
 from srfoundry.blind.noise import estimate_noise
 from srfoundry.blind.prior import GaussianPrior
 from srfoundry.dataset import Patches
@@ -135,4 +137,24 @@ def test_noise_is_known_from_the_image(level: float) -> None:
     rng = generator(1, "noise")
     low = degrade(power_law(192, 3), SETTINGS.prior(2).mean().float(), 2)
     low = from_uint8(to_uint8(low + level / 255 * torch.randn(low.shape, generator=rng)))
+    assert estimate_noise(low.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)) > 0.4 * level / 255  # grey files too
     assert 255 * estimate_noise(low) == pytest.approx(level, abs=0.12 * level + (0.3 if level else 1))
+
+
+def test_methods_that_take_the_trained_networks(tmp_path: Path) -> None:
+    arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
+    common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
+    checkpoint.save(tmp_path / "nonblind.safetensors", restorer(), arch=arch, **common)
+    checkpoint.save(tmp_path / "corrector.safetensors", Corrector(), arch={"name": "corrector"}, **common)
+    nets = methods.nets(tmp_path, 2, CPU)
+    low = degrade(power_law(80, 3), SETTINGS.prior(2).mean().float(), 2).clamp(0, 1)
+    section = {"kernel_size": 9, "variances": [0.175, 2.5], "passes": 2, "look": 32, "noise": 0.0}
+    for method in methods.TRAINED:
+        chosen = {**section, "method": method}
+        found = methods.estimate(low, section=chosen, scale=2, rng=generator(1, "trained"), trained=nets)
+        assert found.kernel.shape == (1, 11, 11) and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
+        assert len(found.history) == methods.iterations(chosen) and found.box[2:] == (32, 32)
+        with pytest.raises(FoundryError, match="direct decimation"):
+            methods.estimate(low, section=chosen, scale=2, rng=generator(1, "t"), decimation="bicubic", trained=nets)
+    with pytest.raises(FoundryError, match="trained for x2"):
+        methods.nets(tmp_path, 3, CPU)

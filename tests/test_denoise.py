@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from srfoundry import denoise
 from srfoundry.dataset import Patches
 from srfoundry.errors import FoundryError
+from srfoundry.nonblind import draw_high, roomy
 from srfoundry.seeds import generator
 from tests.closed import prepared
 from tests.test_prior import power_law
@@ -62,6 +63,43 @@ def test_tiles_cover_a_torus_of_any_size(size: tuple[int, int]) -> None:
     for seed in range(3):
         found = denoiser.torus(image, 1, rng=generator(seed, "tiles"), batch=3)
         torch.testing.assert_close(found, torch.tanh(2 * image))
+
+
+class Mean(nn.Module):
+    """A network whose answer depends on the tile that it is shown."""
+
+    def forward(self, noisy: Tensor, steps: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=noisy.mean(dim=(1, 2, 3), keepdim=True).expand_as(noisy))
+
+
+def test_tiles_are_added_in_their_order() -> None:
+    """Their sum is the same to the bit however many the network sees at once."""
+    image = torch.randn(1, 3, 40, 27)
+    denoiser = denoise.Denoiser(Mean(), torch.tensor([0.9, 0.1]), "sample", 16)
+    few, many = (denoiser.torus(image, 1, rng=generator(1, "tiles"), batch=batch) for batch in (1, 16))
+    assert torch.equal(few, many) and float(few.std()) > 0
+    # a torus has no place of its own: moved with the tiles' origin, the answer moves along
+    origin = torch.randint(2**31, (2,), generator=generator(1, "tiles")) % torch.tensor([40, 27])
+    rows, columns = (denoise._starts(side, 16, 0) for side in (40, 27))
+    moved = image.roll(tuple((-origin).tolist()), (-2, -1))
+    total, heard = torch.zeros_like(moved), torch.zeros(40, 27)
+    axis = torch.sin(torch.pi * (torch.arange(16) + 0.5) / 16).square() + 1e-3
+    for place in ((row, column) for row in rows for column in columns):
+        down, across = ((torch.arange(16) + first) % side for first, side in zip(place, (40, 27), strict=True))
+        total[..., down[:, None], across] += axis[:, None] * axis * moved[..., down[:, None], across].mean()
+        heard[down[:, None], across] += axis[:, None] * axis
+    torch.testing.assert_close(few.roll(tuple((-origin).tolist()), (-2, -1)), total / heard)
+
+
+def test_small_photographs_are_shown_at_full_size_alone(tmp_path: Path) -> None:
+    """As `synthesize.smallest` admits them; only those that a reduced patch fits into are shown reduced."""
+    flat = {"small": torch.full((1, 3, 32, 40), 0.2), "large": torch.full((1, 3, 64, 64), 0.8)}
+    patches = prepared(tmp_path, flat, [1, 2])
+    high = draw_high(patches, roomy(patches, 32), count=64, patch=32, octave=0.5, rng=generator(1, "draw"))
+    shown = high.mean(dim=(1, 2, 3))
+    assert high.shape == (64, 3, 32, 32) and bool((shown[32:] > 0.7).all()) and bool((shown[:32] < 0.3).any())
+    none = patches.only(["small"])
+    assert draw_high(none, roomy(none, 32), count=3, patch=32, octave=1.0, rng=generator(1, "d")).shape[0] == 3
 
 
 def test_noise_levels() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ruamel.yaml import YAML
 
@@ -13,6 +14,7 @@ from pipelines.diffuse import SETS, diffuse
 from pipelines.stage import Stage
 from srfoundry import denoise, images, params
 from srfoundry.degrade import degrade
+from srfoundry.errors import FoundryError
 from srfoundry.kernels import gaussian
 from tests.closed import prepared
 from tests.test_prior import power_law
@@ -31,7 +33,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def factory(root: Path) -> Stage:
+def factory(root: Path, **estimate: Any) -> Stage:
     """A folder with what the stage reads: two photographs of each kind, one kernel."""
     for name in ("src", "pipelines"):
         (root / name).symlink_to(REPO / name)
@@ -40,6 +42,7 @@ def factory(root: Path) -> Stage:
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     for section, changes in TINY.items():
         values[section] |= changes
+    values["estimate"] |= estimate
     data = root / "data/synthesize"
     high = power_law(64, 5).clamp(0, 1)
     for name in ("train", "validation"):
@@ -66,6 +69,24 @@ def test_model_estimates_and_figures(tmp_path: Path) -> None:
     listed = {next(iter(path)) for kind in ("metrics", "plots") for path in stages()["diffuse"][kind]}
     assert {path for path in outs[0] if path.startswith("results/")} == listed
     assert denoise.load(tmp_path / "one/models/diffuse").tile == 16
+
+
+def test_a_bank_is_handed_over_and_missed_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = factory(tmp_path, family="bank")
+    with monkeypatch.context() as patched:
+        patched.setattr(denoise, "train", lambda *_, **__: pytest.fail("it trained first"))
+        with pytest.raises(FoundryError, match="bank"):
+            diffuse(stage)
+    values = [torch.tensor(value) for value in ((1.0, 2.0), (1.0, 0.5), (0.0, 0.3))]
+    np.save(tmp_path / "data/synthesize/kernels/bank.npy", gaussian(13, *values).float().numpy())
+    diffuse(stage)
+    found = json.loads((tmp_path / "results/diffuse/metrics.json").read_text())
+    assert found["gauss20"]["one"]["kernel_psnr"] > 30
+
+
+def test_the_default_patch_suits_every_scale() -> None:
+    chosen = params.load(REPO / "params.yaml").diffuse
+    assert not any(chosen.patch % unit for unit in (2, 3, 4, 2 ** (len(chosen.widths) - 1)))
 
 
 def written(root: Path) -> list[str]:

@@ -222,6 +222,62 @@ def test_schedule_falls_from_start_to_almost_nothing() -> None:
     assert levels[0] == pytest.approx(1.0, rel=0.02) and levels[-1] < 0.007
 
 
+@pytest.mark.parametrize("evaluations", [1, 100, 200])
+def test_the_kernel_is_held_at_the_end_though_it_learns_throughout(evaluations: int) -> None:
+    """Many evaluations share steps of the model, so that there are fewer than asked for; the last holds the kernel."""
+    sampler = dataclasses.replace(SAMPLER, evaluations=evaluations, learn=1.0)
+    count = len(diffusion.schedule(denoiser(), sampler))
+    found = diffusion.estimate(
+        low_of(photograph(6, 32), kernel()),
+        scale=2,
+        settings=dataclasses.replace(SETTINGS, iterations=1, draws=8, kernel_steps=1, tile=16),
+        sampler=sampler,
+        denoiser=denoiser(32),
+        rng=generator(1, "held"),
+        border="circular",
+    )
+    assert count < 200 and len(found.history) == max(1, count - 1)
+    torch.testing.assert_close(centre_of_mass(found.kernel), torch.full((1, 2), 5.0), atol=0.02, rtol=0)
+
+
+def test_large_images_are_restored_in_tiles() -> None:
+    """As good as in one piece, also where tiles meet, with a sign of life at each evaluation."""
+    high = photograph(7, 2 * SIDE)[..., :160, :96].clamp(0, 1)
+    low, ticks = low_of(high, kernel(), "reflect"), []
+    whole, parts = (
+        diffusion.restore(
+            low,
+            kernel(),
+            scale=2,
+            sampler=SAMPLER,
+            denoiser=denoiser(64),
+            rng=generator(1, "tiles"),
+            tile=tile,
+            progress=lambda done, total: ticks.append((done, total)),
+        )
+        for tile in (192, 64)
+    )
+    assert ticks == [*((done, 12) for done in range(1, 13)), *((done, 24) for done in range(1, 25))]
+    error = [(image - high).square() for image in (whole, parts)]
+    assert parts.shape == high.shape and not torch.equal(whole, parts)
+    for rows in (slice(None), slice(64, 96)):  # all, and where both tiles have a say
+        assert float(error[1][..., rows, :].mean()) < 1.2 * float(error[0][..., rows, :].mean())
+
+
+def test_kernels_of_a_bank_have_their_own_size() -> None:
+    bank = torch.cat([kernel(first, 1.0) for first in (1.0, 2.0, 3.0)])[:, 1:-1, 1:-1]
+    found = diffusion.estimate(
+        low_of(photograph(8, 24), kernel()),
+        scale=2,
+        settings=dataclasses.replace(SETTINGS, family="bank", kernel_size=31, draws=8, tile=12, iterations=1),
+        sampler=dataclasses.replace(SAMPLER, evaluations=3),
+        denoiser=denoiser(24),
+        rng=generator(1, "bank"),
+        bank=bank / bank.sum(dim=(1, 2), keepdim=True),
+    )
+    assert found.kernel.shape == (1, 9, 9) and found.restored is not None and found.restored.shape == (1, 3, 24, 24)
+
+
 def test_what_it_cannot_do_is_refused() -> None:
     low, rng = torch.rand(1, 3, 24, 24), generator(1, "no")
     common = {"scale": 2, "settings": SETTINGS, "sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}

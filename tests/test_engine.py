@@ -152,6 +152,21 @@ def test_params_hold_every_value() -> None:
             Estimate.model_validate(section | change | {"image_steps": 0})
 
 
+@pytest.mark.parametrize(("size", "window"), [((61, 90), 24), ((40, 40), 40), ((33, 70), 64), ((50, 31), 17)])
+def test_the_busiest_window_is_that_of_all_sums(size: tuple[int, int], window: int) -> None:
+    for seed in range(4):
+        image = torch.rand(1, 3, *size, generator=generator(seed, "busy")) ** 4
+        height, width = (min(window, extent) for extent in size)
+        grey = image.mean(dim=1)[0].double()
+        energy = torch.zeros_like(grey)
+        energy[:-1] += grey.diff(dim=0) ** 2
+        energy[:, :-1] += grey.diff(dim=1) ** 2
+        places = [(top, left) for top in range(0, size[0] - height + 1, 4) for left in range(0, size[1] - width + 1, 4)]
+        best = max(places, key=lambda at: float(energy[at[0] : at[0] + height, at[1] : at[1] + width].sum()))
+        assert engine.busiest(image, window) == (*best, height, width)
+    assert engine.busiest(torch.full((1, 3, *size), 0.4), window)[:2] == (0, 0)
+
+
 def test_small_images_have_fewer_levels() -> None:
     found = run(low(kernel(2.0, 2.0, 0.0))[..., :9, :11], levels=6, iterations=1)
     assert found.restored is not None and found.restored.shape == (1, 3, 18, 22)

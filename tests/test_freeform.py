@@ -156,3 +156,20 @@ def test_refuses_what_cannot_be() -> None:
         freeform.estimate(torch.rand(1, 3, 32, 32), scale=2, size=8, noise=0.0, rng=generator(1, "a"))
     with pytest.raises(FoundryError, match="too small for a kernel of 31 taps"):
         freeform.estimate(torch.rand(1, 3, 20, 40), scale=1, size=31, noise=0.0, rng=generator(1, "a"))
+
+
+@pytest.mark.parametrize(
+    ("side", "scale", "size"), [(16, 1, 15), (32, 1, 31), (17, 1, 17), (31, 1, 31), (45, 1, 15), (24, 2, 15)]
+)
+def test_photographs_too_small_for_their_unheard_rim_are_refused(side: int, scale: int, size: int) -> None:
+    """With one pixel a side more than the last two, a kernel is found, whatever it is worth."""
+    low = torch.rand(1, 3, side, side, generator=generator(1, "small"))
+    common = {"scale": scale, "size": size, "noise": 0.0, "border": "reflect"}
+    least = 3 * math.ceil(size / scale) + 1
+    with pytest.raises(FoundryError, match=f"too small for a kernel of {size} taps .* give {least} pixels a side"):
+        freeform.estimate(low, rng=generator(1, "a"), **common)
+    if side == least - 1:
+        larger = torch.rand(1, 3, least, least, generator=generator(1, "enough"))
+        few = freeform.Settings(edges=(4e-3,), rounds=(1, 1, 1))
+        found = freeform.estimate(larger, rng=generator(1, "a"), settings=few, **common)
+        assert float(found.sum()) == pytest.approx(1, abs=1e-5)

@@ -141,7 +141,7 @@ def test_methods_by_name() -> None:
     assert methods.iterations(section) == 2 and methods.size_of(section, 2) == 11
     released = section | {"method": "released"}
     assert methods.iterations(released) == 200 and methods.size_of(released, 3) == 15
-    with pytest.raises(FoundryError, match="choose one of dkp, mlmc, released"):
+    with pytest.raises(FoundryError, match="choose one of fast, free, dkp, mlmc, released"):
         methods.estimate(image, section=section | {"method": "magic"}, scale=2, rng=generator(1, "mlmc"))
 
 

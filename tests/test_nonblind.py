@@ -39,7 +39,10 @@ def run(patches: Patches, folder: Path, *, stop: int | None = None) -> USRNet:
 def test_pairs_are_what_they_say(tmp_path: Path) -> None:
     rng = generator(1, "pairs")
     kernel = nonblind.draw_kernels(4, scale=2, motion=0.5, rng=rng)
-    drawn = nonblind.pairs(photographs(tmp_path), scale=2, kernel=kernel, patch=16, octave=0.5, noise=0.0, rng=rng)
+    patches = photographs(tmp_path)
+    drawn = nonblind.pairs(
+        patches, nonblind.roomy(patches, 16), scale=2, kernel=kernel, patch=16, octave=0.5, noise=0.0, rng=rng
+    )
     again = degrade(drawn.high, drawn.kernel, 2, border="circular")
     assert drawn.low.shape == (4, 3, 8, 8) and float(drawn.noise.abs().max()) == 0
     assert float((again - drawn.low).abs().max()) <= 0.5 / 255 + 1e-6
@@ -89,3 +92,14 @@ def test_tiles_agree_with_the_whole() -> None:
     whole = nonblind.restore(net, low, blur, 2)
     parts = nonblind.restore(net, low, blur, 2, tile=48)
     assert float((whole - parts).abs().max()) < 0.2 and float((whole - parts).abs().mean()) < 0.01
+
+
+def test_small_photographs_are_shown_at_full_size_alone(tmp_path: Path) -> None:
+    patches = photographs(tmp_path)
+    assert nonblind.roomy(patches, 40) is None
+    kernel = nonblind.draw_kernels(2, scale=2, motion=0.0, rng=generator(1, "kernel"))
+    rng = generator(1, "pairs")
+    assert (
+        nonblind.pairs(patches, None, scale=2, kernel=kernel, patch=40, octave=0.5, noise=0.0, rng=rng).high.shape[0]
+        == 2
+    )

@@ -102,7 +102,26 @@ def test_first_step_is_that_of_the_stored_run(scale: int) -> None:
     assert found.history[0]["image"] == pytest.approx(log["loss"], abs=1e-4)
 
 
+def test_a_window_is_a_photograph_of_its_own() -> None:
+    """The busiest part of a larger image gives what it gives alone; its far ends are no neighbours."""
+    low = torch.full((1, 3, 40, 44), 0.5)
+    low[..., 8:32, 12:36] = power_law(24, 1).clamp(0, 1)
+    settings = released.Settings(outer=1, warm_up=5, window=24)
+    found = released.estimate(low, scale=2, settings=settings, rng=torch.Generator())
+    assert found.box == (8, 12, 24, 24) and found.restored is not None and found.restored.shape == (1, 3, 48, 48)
+    alone = released.estimate(
+        low[..., 8:32, 12:36], scale=2, settings=settings, rng=torch.Generator(), border="reflect"
+    )
+    assert torch.equal(found.kernel, alone.kernel) and alone.box == (0, 0, 24, 24)
+    image = power_law(88, 2)[..., :80, :].clamp(0, 1)  # cut along, where it is given
+    frozen, cut = (
+        released.estimate(one, scale=2, settings=settings, rng=torch.Generator(), frozen=two, border="reflect").kernel
+        for one, two in ((low, image), (low[..., 8:32, 12:36], image[..., 16:64, 24:72]))
+    )
+    assert torch.equal(frozen, cut)
+
+
 def test_too_small_an_image_is_refused() -> None:
-    with pytest.raises(FoundryError, match="16x16 at scale 2"):
+    with pytest.raises(FoundryError, match="16x16 at scale 2 is too small for the released network; give 17 pixels"):
         released.estimate(torch.rand(1, 3, 16, 16), scale=2, settings=released.Settings(), rng=torch.Generator())
     assert math.isfinite(run(1).history[0]["data"])

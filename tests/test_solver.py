@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry import seeds, solver
+from srfoundry.constraints import shares, simplex, sphere
 from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.stacked import Convolved, Dense, Free, Net, Recurrent, Wrapped
-from srfoundry.solver import Data, Settings, shares, simplex, solve, sphere
+from srfoundry.solver import Data, Settings, solve
 
 
 def rayleigh(variable: Tensor, data: Data) -> Tensor:
@@ -125,8 +126,22 @@ def test_equals_plain_adam_on_a_module() -> None:
         losses.append(loss.detach())
         loss.backward()
         optimiser.step()
-    best = torch.stack(losses).cummin(dim=0).values
+    handed = rayleigh(unit(base[:, 0], ()), (matrix,))
+    best = torch.cat([handed, torch.stack(losses)]).cummin(dim=0).values[1:]
     assert torch.allclose(best, found.trajectory[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [QUICK, ITERATED])
+def test_never_worse_than_what_was_handed_in(settings: Settings) -> None:
+    """From the optimum, with a rate that only throws the variable about."""
+    values, vectors = torch.linalg.eigh(symmetric(5))
+    base = vectors[:, :, -1].view(5, 1, 1, 6) * 3.0  # on the sphere when the constraint has been at it
+    wild = dataclasses.replace(settings, steps=5, rate=10.0)
+    found = solve(
+        Dense(6), rayleigh, unit, settings=wild, rng=seeds.generator(11, "w"), data=(symmetric(5),), base=base
+    )
+    assert torch.allclose(-found.loss, values[:, -1], atol=1e-9)
+    assert torch.allclose(rayleigh(found.variable, (symmetric(5),)), found.loss, atol=1e-12)
 
 
 def test_iterates_feel_all_accumulated_losses() -> None:
@@ -248,3 +263,10 @@ def test_mistakes_are_said() -> None:
         solve(Dense(6), rayleigh, unit, settings=QUICK, rng=rng, data=broken, base=base)
     with pytest.raises(FoundryError, match="1 or more"):
         Settings(steps=0)
+    for wrong in (
+        {"skip": -0.1, "mode": "iterate", "normalise": True},
+        {"skip": 0.1},
+        {"skip": 0.1, "mode": "iterate"},
+    ):
+        with pytest.raises(FoundryError, match="skip of 0"):
+            Settings(**wrong)  # type: ignore[arg-type]

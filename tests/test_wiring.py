@@ -33,7 +33,7 @@ WATCHING = {
 }
 LAYERS = [
     "errors sections params containers images matlab kernels conventions resize metrics seeds progress parallel "
-    "photograph download unpack likeness sources banks",
+    "photograph download unpack likeness sources banks constraints",
     "degrade enlarge networks",
     "checkpoint dataset pairs descent prepare testsets fit restore maml blurs sons backproject adaptation validation "
     "denoise nonblind solver",

@@ -21,6 +21,7 @@ from srfoundry.dataset import Patches
 from srfoundry.descent import descent, restarted
 from srfoundry.errors import FoundryError
 from srfoundry.fit import Log, autocast, fit
+from srfoundry.nonblind import draw_high, roomy
 from srfoundry.seeds import generator, redraw
 
 if TYPE_CHECKING:
@@ -65,22 +66,29 @@ class Denoiser:
     ) -> Float[Tensor, "1 3 h w"]:
         """E[x_0 | x_t] of a periodic image of any size, by overlapping tiles under smooth weights.
 
-        Tiles are laid evenly from an origin that is drawn: over many steps no seam keeps its place.
+        Tiles are laid evenly from an origin that is drawn: over many steps no seam keeps its place. They are added one
+        after another, since sums of many at once have no fixed order on a GPU, and so no fixed bytes.
         """
         tile, sides = self.tile, noisy.shape[-2:]
         origin = torch.randint(2**31, (2,), generator=rng).tolist()
-        rows, columns = (_starts(side, tile, first, noisy.device) for side, first in zip(sides, origin, strict=True))
-        flat = (rows[:, None, :, None] * sides[1] + columns[None, :, None, :]).flatten(0, 1)  # n p p
+        rows, columns = (_starts(side, tile, first) for side, first in zip(sides, origin, strict=True))
+        corners = [(row, column) for row in rows for column in columns]
+        down, across = (torch.arange(side + tile, device=noisy.device) % side for side in sides)
+        wide = noisy[0, :, down][..., across]  # the torus, unrolled as far as tiles reach
         axis = torch.sin(torch.pi * (torch.arange(tile, device=noisy.device) + 0.5) / tile).square() + 1e-3
-        weight = (axis[:, None] * axis).flatten()
-        total = noisy.new_zeros(3, sides[0] * sides[1])
-        heard = noisy.new_zeros(sides[0] * sides[1])
-        for places in flat.flatten(1).split(batch):
-            tiles = noisy[0].flatten(1)[:, places].transpose(0, 1).unflatten(-1, (tile, tile))
-            clean = self.clean(tiles, step).flatten(2) * weight
-            total.index_add_(1, places.flatten(), clean.transpose(0, 1).flatten(1))
-            heard.index_add_(0, places.flatten(), weight.expand(len(places), -1).flatten())
-        return (total / heard).view(1, 3, *sides)
+        weight = axis[:, None] * axis
+        total = torch.zeros_like(wide)
+        heard = torch.zeros_like(wide[:1])
+        for first in range(0, len(corners), batch):
+            places = [
+                (slice(None), slice(row, row + tile), slice(column, column + tile))
+                for row, column in corners[first : first + batch]
+            ]
+            clean = self.clean(torch.stack([wide[place] for place in places]), step) * weight
+            for place, part in zip(places, clean, strict=True):
+                total[place] += part
+                heard[place] += weight
+        return (_rolled(total, sides) / _rolled(heard, sides))[None]
 
 
 def make(
@@ -143,15 +151,17 @@ def train(
     """Train with the mean squared error of v (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
     Args:
-        octave: share of the patches that show a photograph at half size (or what else the set holds).
+        octave: share of the patches that show a photograph at half size (or what else the set holds), if there is one
+            large enough.
     """
+    large = roomy(patches, patch)
     update, state = descent(net, nn.Module(), learning_rate=learning_rate, average=average, clip=clip)
     denoiser = own(net, patch=patch)
     signal = denoiser.signal.to(device)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = generator(seed, stage, index)
-        high = draw(patches, count=batch, patch=patch, octave=octave, rng=rng)
+        high = draw_high(patches, large, count=batch, patch=patch, octave=octave, rng=rng)
         # one time from each of `batch` equal spans: their mean varies less than that of free draws
         spans = (torch.rand(batch, generator=rng) + torch.arange(batch)) / batch
         times = (spans * len(signal)).long().clamp_max(len(signal) - 1).to(device)
@@ -169,18 +179,6 @@ def train(
         assert isinstance(smooth, AveragedModel)
         net.load_state_dict(smooth.module.state_dict())
     return history
-
-
-def draw(patches: Patches, *, count: int, patch: int, octave: float, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
-    """Random patches, range [0, 1], of which a share of `octave` shows a photograph reduced."""
-    halved = round(count * octave)
-    step = patches.factors[1]
-    parts = []
-    if halved < count:
-        parts.append(patches.batch(count - halved, patch, rng=rng, factors=[1])[1])
-    if halved:
-        parts.append(patches.batch(halved, step * patch, rng=rng, factors=[step])[step])
-    return torch.cat(parts)
 
 
 def validate(
@@ -292,8 +290,17 @@ def _config(path: Path) -> dict[str, Any]:
         raise FoundryError(f"{path} is damaged ({error}); save the model again") from None
 
 
-def _starts(side: int, tile: int, first: int, device: torch.device) -> Int[Tensor, "n p"]:
-    """The pixels of each tile along one axis of a torus, evenly spread from pixel `first`."""
+def _starts(side: int, tile: int, first: int) -> list[int]:
+    """The first pixel of each tile along one axis of a torus, evenly spread from pixel `first`."""
     count = max(1, -(-side // max(1, round(tile * (1 - OVERLAP)))))
-    starts = first % side + torch.arange(count, device=device) * side // count
-    return (starts[:, None] + torch.arange(tile, device=device)) % side
+    return [(first + index * side // count) % side for index in range(count)]
+
+
+def _rolled(wide: Float[Tensor, "c y x"], sides: Sequence[int]) -> Float[Tensor, "c h w"]:
+    """Add what lies beyond a torus's sides to where it belongs."""
+    for dim, side in zip((-2, -1), sides, strict=True):
+        whole, *beyond = wide.split(side, dim)
+        wide = whole.clone()
+        for part in beyond:
+            wide.narrow(dim, 0, part.shape[dim]).add_(part)
+    return wide

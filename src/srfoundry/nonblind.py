@@ -36,8 +36,30 @@ class Pairs:
     scale: int
 
 
+def roomy(patches: Patches, patch: int) -> Patches | None:
+    """The photographs, if any, that a patch twice as large (or as the set's first reduction is) can be cut from."""
+    least = patches.factors[1] * patch
+    large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= least]
+    return patches.only(large) if large else None
+
+
+def draw_high(
+    patches: Patches, large: Patches | None, *, count: int, patch: int, octave: float, rng: torch.Generator
+) -> Float[Tensor, "b 3 p p"]:
+    """Random patches of photographs, a share of `octave` of them at half size where `large` has any."""
+    halved = round(count * octave) if large is not None else 0
+    parts = []
+    if halved < count:
+        parts.append(patches.batch(count - halved, patch, rng=rng, factors=[1])[1])
+    if large is not None and halved:
+        step = large.factors[1]
+        parts.append(large.batch(halved, step * patch, rng=rng, factors=[step])[step])
+    return torch.cat(parts)
+
+
 def pairs(
     patches: Patches,
+    large: Patches | None,
     *,
     scale: int,
     kernel: Float[Tensor, "b k k"],
@@ -49,18 +71,11 @@ def pairs(
     """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits.
 
     Args:
-        octave: share of the patches that show a photograph at half size (or what else the set holds).
+        large: the `roomy` ones of the photographs. octave: share of the patches that show one of these at half size.
         noise: largest standard deviation, range [0, 1]; half of the images have none.
     """
     count = len(kernel)
-    halved = round(count * octave)
-    step = patches.factors[1]
-    parts = []
-    if halved < count:
-        parts.append(patches.batch(count - halved, patch, rng=rng, factors=[1])[1])
-    if halved:
-        parts.append(patches.batch(halved, step * patch, rng=rng, factors=[step])[step])
-    high = torch.cat(parts)
+    high = draw_high(patches, large, count=count, patch=patch, octave=octave, rng=rng)
     level = torch.rand(count, 2, generator=rng)
     level = torch.where(level[:, 0] < 0.5, 0.0, noise * level[:, 1])
     low = degrade.degrade(high, kernel, scale, border="circular")
@@ -105,14 +120,14 @@ def train(
     log: Log,
 ) -> list[dict[str, float]]:
     """Train with L1 (Adam, warm-up, cosine to zero), the scales in turns; `net` ends with its averaged weights."""
-    nothing = nn.Module()
+    nothing, large = nn.Module(), roomy(patches, patch)
     update, state = descent(net, nothing, learning_rate=learning_rate, average=average, clip=clip)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = generator(seed, stage, index)
         scale = scales[index % len(scales)]
         kernel = draw_kernels(batch, scale=scale, motion=motion, rng=rng)
-        drawn = pairs(patches, scale=scale, kernel=kernel, patch=patch, octave=octave, noise=noise, rng=rng)
+        drawn = pairs(patches, large, scale=scale, kernel=kernel, patch=patch, octave=octave, noise=noise, rng=rng)
         with autocast(device, precision):
             restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
         loss = (restored - drawn.high.to(device)).abs().mean()

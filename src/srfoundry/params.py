@@ -75,9 +75,10 @@ class Params(Section):
         scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
         odd = [
             f"{section}.{key} {value}"
-            for section in ("pretrain", "metatrain", "dual", "search", "prune", "nonblind")
+            for section in ("pretrain", "metatrain", "dual", "search", "prune", "nonblind", "diffuse")
             for key, value in whole[section].items()
-            if key in ("patch", "warmup_patch") and any(value % one for one in scales.get(section, {scale}))
+            if key in ("patch", "warmup_patch", "sample_patch")
+            and any(value % one for one in scales.get(section, {scale}))
         ]
         if meta["support"] == "son" and meta["patch"] % scale**2:
             odd.append(f"metatrain.patch {meta['patch']} (of the scale's square, for support son)")

@@ -30,11 +30,15 @@ Run = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 k k"], float, Progres
 
 @dataclass(frozen=True)
 class Restorer:
-    """`run(low, kernel, noise, progress)` gives an image in [0, 1] on the CPU, enlarged by `scale`."""
+    """`run(low, kernel, noise, progress)` gives an image in [0, 1] on the CPU, enlarged by `scale`.
+
+    hears_noise: whether the standard deviation of the noise makes a difference.
+    """
 
     title: str
     scale: int
     run: Run
+    hears_noise: bool
 
 
 def load(
@@ -45,33 +49,46 @@ def load(
     Args:
         chosen: params.yaml; its sections estimate and diffuse hold the values of `dip` and of diffusion.
         scale: of the enlargement; that of the network's training, or shared.scale, if not given.
-        name: seeds what is random.
+        name: of the image; seeds what is random, so that results do not depend on how the model's path is spelt.
 
     Raises:
-        FoundryError: the model is missing, damaged or of a kind that restores no known blur.
+        FoundryError: the model is missing, damaged, of a kind that restores no known blur, or of other scales.
     """
     wanted = scale or chosen.shared.scale
-    rng = seeds.generator(chosen.shared.seed, "restore", name, str(model))
     if str(model) == DIP:
-        return Restorer("deep image prior", wanted, _dip(chosen, wanted, decimation, device, rng))
+        rng = seeds.generator(chosen.shared.seed, "restore", DIP, name)
+        return Restorer("deep image prior", wanted, _dip(chosen, wanted, decimation, device, rng), hears_noise=False)
     if decimation != "direct":
         raise FoundryError(
             f"{model} undoes direct decimation only, got {decimation}; take --model dip or MZSR's network"
         )
     if model.is_dir():
-        return Restorer(f"diffusion prior {model.name}", wanted, _diffusion(model, chosen, wanted, device, rng))
+        rng = seeds.generator(chosen.shared.seed, "restore", "diffusion", name)
+        run = _diffusion(model, chosen, wanted, device, rng)
+        return Restorer(f"diffusion prior {model.resolve().name}", wanted, run, hears_noise=True)
     net, card = checkpoint.load(model)
     if not isinstance(net, USRNet):
         raise FoundryError(
             f"restore takes a network that adapts (mzsr) or is told the blur (usrnet), a folder with a diffusion model "
             f"or the word dip, got {card.arch['name']} in {model}"
         )
+    scales = card.metrics.get("scales", [card.scale])
+    wanted = scale or card.scale
+    if wanted not in scales:
+        trained = ", ".join(f"x{one}" for one in scales)
+        raise FoundryError(
+            f"{model} was trained for {trained}, got scale {wanted}; choose one of these, or --model dip"
+        )
+    return Restorer("USRNet", wanted, _usrnet(net, wanted, device), hears_noise=True)
+
+
+def _usrnet(net: USRNet, scale: int, device: torch.device) -> Run:
     net = channels_last(net, device)
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        return nonblind.restore(net, low, kernel, wanted if scale else card.scale, noise=noise, progress=progress)
+        return nonblind.restore(net, low, kernel, scale, noise=noise, progress=progress)
 
-    return Restorer("USRNet", wanted if scale else card.scale, run)
+    return run
 
 
 def _dip(chosen: Params, scale: int, decimation: degrade.Decimation, device: torch.device, rng: torch.Generator) -> Run:
@@ -103,7 +120,14 @@ def _diffusion(folder: Path, chosen: Params, scale: int, device: torch.device, r
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
         restored = diffusion.restore(
-            low.to(device), kernel, scale=scale, sampler=sampler, denoiser=denoiser, rng=rng, noise=noise
+            low.to(device),
+            kernel,
+            scale=scale,
+            sampler=sampler,
+            denoiser=denoiser,
+            rng=rng,
+            noise=noise,
+            progress=progress,
         )
         return restored.clamp(0, 1).cpu()
 

@@ -341,6 +341,8 @@ class Beamform(Section):
     def _possible(self) -> "Beamform":
         if self.weights and (len(self.weights) != self.users or not sum(self.weights)):
             raise ValueError(f"weights must be one for each of {self.users} users and not all 0, got {self.weights}")
+        if len({f"{ratio:g}" for ratio in self.snr}) < len(self.snr):  # so they are named in metrics.json
+            raise ValueError(f"snr must differ from each other in the first six digits, got {self.snr}")
         return self
 
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from srfoundry.constraints import column, length
 from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.stacked import Net, State
 
@@ -56,6 +57,8 @@ class Settings:
             raise FoundryError(f"solver needs steps, accumulate, restarts and patience of 1 or more, got {self}")
         if not (self.rate > 0 and self.fall >= 0 and self.langevin >= 0 and self.tolerance >= 0):
             raise FoundryError(f"solver needs a rate above 0, and no negative values, got {self}")
+        if self.skip < 0 or (self.skip > 0 and not (self.mode == "iterate" and self.normalise)):
+            raise FoundryError(f"solver needs a skip of 0, or above with mode iterate and normalise, got {self}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Solution:
     """What `solve` found; of each instance the best iterate of the best restart.
 
     `finals` and `losses` are of every restart: the last iterates, and the best objectives. `trajectory` has each
-    instance's best objective so far after each step, `steps` how many its longest restart took.
+    instance's best objective so far after each step (the base point's included), `steps` how many its longest restart
+    took.
     """
 
     variable: Float[Tensor, "b ..."]
@@ -73,35 +77,6 @@ class Solution:
     finals: Float[Tensor, "b r ..."]
     trajectory: Float[Tensor, "t b"]
     steps: Int[Tensor, " b"]
-
-
-def simplex(variable: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Positive and of sum 1, by a softmax over all of a row: for `reparam`."""
-    return torch.softmax(variable.flatten(1), dim=1).view_as(variable)
-
-
-def shares(variable: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Not negative and of sum 1, by clamping and dividing; what is there already stays: for `iterate`."""
-    positive = variable.flatten(1).clamp_min(0)
-    return (positive / positive.sum(dim=1, keepdim=True).clamp_min(1e-12)).view_as(variable)
-
-
-def sphere(variable: Float[Tensor, "n ..."], power: Tensor | float) -> Float[Tensor, "n ..."]:
-    """Of the squared length `power` (a number, or one a row)."""
-    return variable * _column(power**0.5 / _length(variable), variable)
-
-
-def ball(variable: Float[Tensor, "n ..."], power: Tensor | float) -> Float[Tensor, "n ..."]:
-    """Of the squared length `power` at most."""
-    return variable * _column((power**0.5 / _length(variable)).clamp_max(1.0), variable)
-
-
-def _length(variable: Tensor) -> Float[Tensor, " n"]:
-    return variable.flatten(1).norm(dim=1).clamp_min(1e-30)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 def slope(objective: Loss, variable: Float[Tensor, "n ..."], data: Data) -> Float[Tensor, "n ..."]:
@@ -118,7 +93,8 @@ class Solver:
     Args:
         net: see `networks.stacked`.
         data: what the objective, the constraint and the other losses know, each with a leading instance axis.
-        base: where the variables start, `b r *shape` or `b 1 *shape`; None = at 0, which needs a code of your own.
+        base: where the variables start, `b r *shape` or `b 1 *shape`; None = at 0, which needs a code of your own. The
+            answer is never worse than it, unless `inner` changes what the objective looks at.
         code: what the net sees: slope = the objective's at the base (reparam) or at the iterate (iterate) | noise =
             a fixed normal draw of the slope's length | your own, `b ...`, fixed.
         rng: a CPU generator; the same state gives the same bytes.
@@ -180,7 +156,12 @@ class Solver:
         self.taken = self.moves = self.checked = 0
         self.best: Tensor | None = None
         self.losses = torch.full((len(self.rows),), math.inf, dtype=like.dtype, device=self.device)
-        self.known = self.losses  # at the last look for rows that stop
+        self.known = self.losses  # at the last look for rows that stop; the first look stops none
+        if self.base is not None and inner is None:
+            with torch.no_grad():
+                self.best = constraint(self.base, self.data)
+                handed = objective(self.best, self.data)
+            self.losses = torch.where(handed.isfinite(), handed, self.losses)
         self.curve: list[tuple[Tensor, Tensor]] = []
         self.stopped: list[tuple[Tensor, Tensor, Tensor, Tensor, int]] = []  # rows, best, losses, last, steps
 
@@ -196,10 +177,10 @@ class Solver:
         shape = (self.settings.restarts, *found.shape[1:])
         noise = torch.randn(shape, generator=self.rng, dtype=torch.float64).to(found)
         noise = noise.repeat(self.instances, *[1] * (found.ndim - 1))
-        return noise * _column(_length(found) / _length(noise), found)
+        return noise * column(length(found) / length(noise), found)
 
     def _scaled(self, found: Tensor) -> Tensor:
-        return found / _column(_length(found), found) if self.settings.normalise else found
+        return found / column(length(found), found) if self.settings.normalise else found
 
     def _variable(self, weights: Tensor) -> Tensor:
         """x of each row, as a function of the weights."""
@@ -213,10 +194,10 @@ class Solver:
         down = None
         if code is None or settings.skip:
             found = slope(self.objective, self.current, self.data)
-            down = found / _column(_length(found), found)
+            down = found / column(length(found), found)
             code = self._scaled(found) if code is None else code
         raw, self.state = self.net(weights, code, self.state)
-        reach = _column(_length(self.current.detach()), raw) if settings.normalise else 1.0
+        reach = column(length(self.current.detach()), raw) if settings.normalise else 1.0
         move = raw if down is None or not settings.skip else raw - settings.skip * self._fallen(self.taken) * down
         return self.constraint(self.current + reach * move, self.data)
 
@@ -249,7 +230,7 @@ class Solver:
             self.best = seen.clone()
         better = losses < self.losses  # a loss that is not finite is never better
         self.losses = torch.where(better, losses, self.losses)
-        self.best = torch.where(_column(better, seen), seen, self.best)
+        self.best = torch.where(column(better, seen), seen, self.best)
         self.curve.append((self.rows, self.losses))
 
     def _move(self, weights: Tensor) -> None:
@@ -264,8 +245,8 @@ class Solver:
         with torch.no_grad():
             self.first.lerp_(found, 0.1)
             self.second.mul_(0.999).addcmul_(found, found, value=0.001)
-            length = (self.second.sqrt() / (1 - 0.999**self.moves) ** 0.5).add_(1e-8)
-            after = weights.detach().addcdiv(self.first, length, value=-rate / (1 - 0.9**self.moves))
+            reach = (self.second.sqrt() / (1 - 0.999**self.moves) ** 0.5).add_(1e-8)
+            after = weights.detach().addcdiv(self.first, reach, value=-rate / (1 - 0.9**self.moves))
             if settings.langevin:
                 noise = torch.randn(settings.restarts, after.shape[1], generator=self.rng, dtype=torch.float64)
                 after += settings.langevin * (2 * rate) ** 0.5 * noise.to(after)[self.rows % settings.restarts]

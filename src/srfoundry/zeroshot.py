@@ -39,6 +39,7 @@ from srfoundry.errors import FoundryError
 
 LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
 ADAPT = 384  # and that the network adapts on: its gradients hold every feature map
+MODELS = Path("models")  # of the project that one is in
 CROPS = 4  # windows that these pixels are dealt into
 
 Ticker = Callable[[str], restore.Progress]
@@ -162,8 +163,10 @@ def _checked(
 def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job, list[str], FoundryError | None]]:
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
     chosen = params.load(settings.params)  # what is wrong for all images is said once
-    if not _adapts(settings.model):
-        _restorer(settings, chosen, "first")
+    scale = _scale(settings, _restorer(settings, chosen, "first"))
+    section = chosen.estimate
+    if settings.kernel is None and section.method in methods.TRAINED and settings.decimation == "direct":
+        methods.nets(MODELS, scale, settings.device)
     if settings.kernel is not None:
         banks.read(settings.kernel, settings.convention)
     mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
@@ -187,16 +190,15 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
                     f"the result would replace {read}, which it is made from; name another place with --out"
                 )
     low, given, name = original.image, settings.kernel is not None, job.source.stem
-    adapts = _adapts(settings.model)
-    restorer = None if adapts else _restorer(settings, chosen, name)
-    scale = checkpoint.read_card(settings.model).scale if restorer is None else restorer.scale
+    restorer = _restorer(settings, chosen, name)
+    scale = _scale(settings, restorer)
     if settings.kernel is not None:
         kernel = banks.read(settings.kernel, settings.convention)
     else:
         seen = window(low, LOOK).to(settings.device)
-        common: dict[str, Any] = {"models": settings.params.parent / "models", "progress": ticker("estimate")}
-        kernel = estimate(seen, scale, chosen, name, decimation=settings.decimation, **common)
-    common = {"kernel": kernel, "decimation": settings.decimation, "close": settings.close}
+        told_of: dict[str, Any] = {"decimation": settings.decimation, "noise": settings.noise}
+        kernel = estimate(seen, scale, chosen, name, progress=ticker("estimate"), **told_of)
+    common: dict[str, Any] = {"kernel": kernel, "decimation": settings.decimation, "close": settings.close}
     if restorer is None:
         net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
         recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
@@ -205,7 +207,7 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
     else:
         noise = known_noise(low) if settings.noise is None else settings.noise
         found = told(low, restorer, noise=noise, ticker=ticker, **common)
-        how = f"{restorer.title}, noise {255 * noise:.1f} of 255"
+        how = restorer.title + (f", noise {255 * noise:.1f} of 255" if restorer.hears_noise else "")
     photograph.write(images.to_uint8(found.restored), original, job.target)
     banks.save(found.kernel[0], stem.with_suffix(".npy"))
     caption = "given kernel" if given else "estimated kernel"
@@ -225,13 +227,14 @@ def estimate(
     name: str,
     *,
     decimation: degrade.Decimation = "direct",
-    models: Path = Path("models"),
+    models: Path = MODELS,
+    noise: float | None = None,
     progress: restore.Progress = lambda done, total: None,
 ) -> Float[Tensor, "1 k k"]:
     """Estimate the kernel of an image with the values of params.yaml; `name` seeds what is random.
 
     Args:
-        models: folder of the networks that methods.TRAINED take.
+        models: folder of the networks that methods.TRAINED take. noise: what they are told; estimated if not given.
     """
     section = chosen.estimate.model_dump()
     if section["method"] in methods.TRAINED and decimation != "direct":
@@ -249,6 +252,8 @@ def estimate(
         decimation=decimation,
         log=log,
         trained=methods.nets(models, scale, low.device) if section["method"] in methods.TRAINED else None,
+        noise=noise,
+        precision=chosen.shared.precision,
     ).kernel
 
 
@@ -266,14 +271,26 @@ def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]
     return low[..., top : top + height, left : left + width]
 
 
-def _adapts(model: Path) -> bool:
-    """Whether this is MZSR's network, which adapts to the image; others are told blur and noise."""
-    return model.suffix == ".safetensors" and checkpoint.read_card(model).arch["name"] == "mzsr"
-
-
-def _restorer(settings: Settings, chosen: params.Params, name: str) -> restorers.Restorer:
+def _restorer(settings: Settings, chosen: params.Params, name: str) -> restorers.Restorer | None:
+    """What is told of blur and noise; None where the model is MZSR's network, which adapts to the image."""
+    if settings.model.suffix == ".safetensors" and checkpoint.read_card(settings.model).arch["name"] == "mzsr":
+        return None
     common: dict[str, Any] = {"decimation": settings.decimation, "device": settings.device, "name": name}
     return restorers.load(settings.model, chosen, scale=settings.scale, **common)
+
+
+def _scale(settings: Settings, restorer: restorers.Restorer | None) -> int:
+    """The enlargement.
+
+    Raises:
+        FoundryError: another one was asked for than the network was trained for.
+    """
+    if restorer is not None:
+        return restorer.scale
+    trained = checkpoint.read_card(settings.model).scale
+    if settings.scale not in (None, trained):
+        raise FoundryError(f"{settings.model} enlarges by {trained}, got --scale {settings.scale}; leave --scale out")
+    return trained
 
 
 def _attempt(job: Job, settings: Settings) -> tuple[Job, list[str], FoundryError | None]:

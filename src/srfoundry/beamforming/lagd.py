@@ -7,8 +7,9 @@ Five forms of one solver (see `solver`), the precoders V written as rows of real
   published  V <- V + G(slope at V): their Algorithm 1. G's first, random steps throw V about faster than it learns.
   mended     the same with slopes of length 1, a G that begins by saying nothing and a share of plain gradient.
   adam       V itself, no network.
-  best       RZF, MRT and random starts, each improved by bisection-free WMMSE; then the released form's network from
-             the best of them, and WMMSE once more. The best of everything on the way is kept.
+  best       RZF, MRT, random starts and RZF without one of the users. Each is improved by bisection-free WMMSE twice:
+             as it is, and from where the released form's network has brought it. WMMSE once more from the four best;
+             the best of everything that it has been given and has found is kept.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from srfoundry import solver
 from srfoundry.beamforming.precoders import Precoders, Task, folded, full_power, mrt, rate, rzf, scattered
+from srfoundry.constraints import ball, sphere
 from srfoundry.errors import FoundryError
 from srfoundry.networks.stacked import Activation, Convolved, Dense, Free, Net, Recurrent
 from srfoundry.solver import Data, Settings, Solution
@@ -111,7 +113,7 @@ def solve(
     parts = (torch.cat([real, turned], dim=1), given.power[:, None], given.noise[:, None], given.weights)
     data = tuple(part.to(precision) for part in parts)
     written = torch.cat([base.real, base.imag], dim=3).to(precision)
-    limit = solver.sphere if surface == "sphere" else solver.ball
+    limit = sphere if surface == "sphere" else ball
     return solver.solve(
         net,
         minus_rate,
@@ -176,6 +178,8 @@ def starts(given: Task, count: int, *, rng: torch.Generator) -> Complex[Tensor, 
     for rank in range(left_out):
         weakest = (given.weights * own).argsort(dim=1)[:, rank]
         stays = torch.ones_like(given.weights).scatter(1, weakest[:, None], 0.0)
+        # nothing would be left to serve: RZF of all once more, from where another net goes on
+        stays = torch.where((given.weights * own * stays).sum(dim=1, keepdim=True) > 0, stays, 1.0)
         fewer = dataclasses.replace(given, channels=given.channels * stays[:, :, None])
         found.append(rzf(fewer)[:, None])
     return torch.cat(found, dim=1)[:, :count]
@@ -193,25 +197,28 @@ def best(
 ) -> Beams:
     """The preset that is never worse than any of its parts.
 
-    Every start is improved twice: by `rounds` of bisection-free WMMSE alone, and by `steps` of the network first. The
-    four best of all of them go on for `polish` rounds.
+    Every start is improved twice: by `rounds` of bisection-free WMMSE alone, and by `steps` of the network first, whose
+    last iterates go on. The four best of all of them go on for `polish` rounds. `steps` of 0 leaves the network out;
+    the trajectory then is the best start alone.
     """
     count = len(given.channels)
     base = starts(given, restarts, rng=rng)
     many = given.repeated(restarts)
-    settings = dataclasses.replace(RELEASED, steps=steps, restarts=restarts, rate=learning_rate)
-    found = solve(
-        given,
-        base,
-        net=network("linear", given.channels.shape[2]),
-        settings=settings,
-        rng=rng,
-        code="slope",
-        surface="sphere",
-        precision=torch.float64,
-    )
-    tried = [folded(many, _complex(found.finals.flatten(0, 1)), iterations=rounds)]
-    tried.append(folded(many, base.flatten(0, 1), iterations=rounds))
+    tried = [folded(many, base.flatten(0, 1), iterations=rounds)]
+    trajectory = rate(many, base.flatten(0, 1)).view(1, count, restarts).amax(dim=2)
+    if steps:
+        found = solve(
+            given,
+            base,
+            net=network("linear", given.channels.shape[2]),
+            settings=dataclasses.replace(RELEASED, steps=steps, restarts=restarts, rate=learning_rate),
+            rng=rng,
+            code="slope",
+            surface="sphere",
+            precision=torch.float64,
+        )
+        tried.append(folded(many, _complex(found.finals.flatten(0, 1)), iterations=rounds))
+        trajectory = -found.trajectory
     rates = torch.cat([rate(many, each).view(count, restarts) for each in tried], dim=1)
     whole = torch.cat([each.unflatten(0, (count, restarts)) for each in tried], dim=1)
     leaders = min(4, rates.shape[1])
@@ -221,7 +228,7 @@ def best(
     ended = torch.cat([chosen, folded(few, chosen, iterations=polish)]).view(2, count, leaders, *chosen.shape[1:])
     scores = torch.stack([rate(few, each.flatten(0, 1)).view(count, leaders) for each in ended], dim=1)
     final = ended.transpose(0, 1).flatten(1, 2)[rows[:, 0], scores.flatten(1).argmax(dim=1)]
-    return Beams(final, rate(given, final), -found.trajectory)
+    return Beams(final, rate(given, final), trajectory)
 
 
 def beams(

@@ -38,32 +38,43 @@ class Task:
 def task(
     channels: Complex[Tensor, "b k m"],
     *,
-    power: float | Float[Tensor, " b"],
-    noise: float | Float[Tensor, " b"] = 1.0,
-    weights: Float[Tensor, " k"] | Float[Tensor, "b k"] | None = None,
+    power: float | Tensor,
+    noise: float | Tensor = 1.0,
+    weights: Tensor | None = None,
 ) -> Task:
     """Check what is asked for and bring it into the shape of a Task, in double precision.
 
+    Args:
+        power, noise: one for all, or one an instance, `b`.
+        weights: of the users, `k` or `b k`; None is 1 each.
+
     Raises:
-        FoundryError: a value that is not finite, or a power, noise or weight that cannot be.
+        FoundryError: a value that is not finite or of another shape, or a power, noise or weight that cannot be.
     """
     count, users = channels.shape[:2]
-    full = {
-        name: torch.as_tensor(value, dtype=torch.float64, device=channels.device).expand(count)
-        for name, value in (("power", power), ("noise", noise))
-    }
-    if weights is None:
-        weights = torch.ones(users)
-    users_weights = weights.to(channels.device, torch.float64).expand(count, users)
+    full = {name: _expanded(value, channels, name) for name, value in (("power", power), ("noise", noise))}
+    full["weights"] = _expanded(torch.ones(users) if weights is None else weights, channels, "weights", users)
     if not bool(torch.view_as_real(channels).isfinite().all()):
         raise FoundryError("channels must be finite numbers, got others; leave those instances out")
-    for name, value in {**full, "weights": users_weights}.items():
+    for name, value in full.items():
         least = float(value.min())
         if not bool(value.isfinite().all()) or least < 0 or (least == 0 and name != "weights"):
             raise FoundryError(f"beamforming needs {name} above 0, got {least}; correct it")
-    if not bool((users_weights.sum(dim=1) > 0).all()):
+    if not bool((full["weights"].sum(dim=1) > 0).all()):
         raise FoundryError("beamforming needs a user of weight above 0 in each instance, got none; correct the weights")
-    return Task(channels.to(torch.complex128), full["power"], full["noise"], users_weights)
+    return Task(channels.to(torch.complex128), **full)
+
+
+def _expanded(value: Tensor | float, channels: Tensor, name: str, *last: int) -> Tensor:
+    """One value for each instance, with a last axis of this size if one is named."""
+    shape = (len(channels), *last)
+    try:
+        return torch.as_tensor(value, dtype=torch.float64, device=channels.device).expand(shape)
+    except RuntimeError:
+        raise FoundryError(
+            f"beamforming needs {name} that fit channels {list(channels.shape)}, "
+            f"got {list(torch.as_tensor(value).shape)}; give {list(shape)} of them"
+        ) from None
 
 
 def rayleigh(count: int, users: int, antennas: int, *, rng: torch.Generator) -> Complex[Tensor, "b k m"]:
@@ -153,12 +164,13 @@ def folded(given: Task, start: Precoders, *, iterations: int) -> Precoders:
     """WMMSE without bisection: mu = s2 / P sum_i a_i w_i |u_i|^2, then the power is put right by scaling.
 
     As if noise were s2 |V|^2 / P, which no scaling changes. One linear solve an iteration, and at high SNR fewer of
-    them.
+    them. Where no user of weight above 0 hears anything, no direction is better than another: the answer is 0.
     """
     precoders = full_power(given, start)
     for _ in range(iterations):
         matrix, right, trace = _receivers(given, precoders)
-        precoders = full_power(given, _solved(matrix, given.noise / given.power * trace, right))
+        mu = (given.noise / given.power * trace).clamp_min(1e-100)  # 0 where nobody of weight hears anything
+        precoders = full_power(given, _solved(matrix, mu, right))
     return precoders
 
 

@@ -12,6 +12,7 @@ is centred and held; the image follows it in the remaining evaluations. The low-
 The published program differs: it learns nothing from that image, and starts from the true kernel.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from srfoundry.degrade import Decimation, degrade
 from srfoundry.denoise import Denoiser, deviations, nearest
 from srfoundry.errors import FoundryError
 from srfoundry.networks.usrnet import Observation
+from srfoundry.restore import Progress, count, tiled
 
 LOWEST = 0.006  # noise of the last evaluation, range [0, 1]
+TILE, OVERLAP = 192, 16  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
 FIRST_ALPHA = 1e-2  # of the data step from plain colour that sampling starts from
 
 KernelAt = Callable[[int, Float[Tensor, "1 3 H W"]], Float[Tensor, "1 k k"]]
@@ -43,7 +46,7 @@ class Sampler:
     evaluations: of the denoiser (NFE). start: noise of the first, standard deviation in [0, 1]; 1 hides nearly all.
     guidance: lambda of DiffPIR, how little the data step trusts y. renoise: zeta, the share of noise drawn anew.
     floor: the least deviation of y that the data step believes in, since no kernel is exact. learn: share of the
-    evaluations in which the kernel learns; in the others it is held.
+    evaluations in which the kernel learns; in the others, the last at least, it is held.
     """
 
     evaluations: int
@@ -81,30 +84,32 @@ def estimate(
     """
     if decimation != "direct":
         raise FoundryError(f"diffusion undoes direct decimation only, got {decimation}; choose another method")
-    engine.check(low, scale, settings.kernel_size)
+    prior = settings.prior(scale, bank)
+    engine.check(low, scale, prior.size)
     with torch.inference_mode(False), torch.enable_grad():  # whoever calls may have switched gradients off
-        return _estimate(low.float().clone(), scale, settings, sampler, denoiser, rng, border, log, bank)
+        return _estimate(low.float().clone(), scale, settings, prior, sampler, denoiser, rng, border, log)
 
 
 def _estimate(
     low: Tensor,
     scale: int,
     settings: Settings,
+    prior: Family,
     sampler: Sampler,
     denoiser: Denoiser,
     rng: torch.Generator,
     border: Border,
     log: Log,
-    bank: Tensor | None,
 ) -> Estimate:
     box = engine.busiest(low, settings.window or max(low.shape[-2:]))
     seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     periodic = border == "circular" and seen.shape == low.shape
-    canvas = Canvas(seen, scale, settings.kernel_size, periodic=periodic)
-    teachable = max(1, round(sampler.learn * sampler.evaluations))
-    learner = _Learner(low, canvas, settings, teachable, settings.prior(scale, bank), rng, log)
+    canvas = Canvas(seen, scale, prior.size, periodic=periodic)
+    evaluations = len(schedule(denoiser, sampler))
+    teachable = max(1, min(round(sampler.learn * evaluations), evaluations - 1))  # the image follows the held kernel
+    learner = _Learner(low, canvas, settings, teachable, prior, rng, log)
     image = _reverse(canvas, learner, learner.kernel(), denoiser, sampler, settings.noise, rng)
-    return Estimate(learner.kernel(), image, box, learner.history)
+    return Estimate(learner.hold(), image, box, learner.history)
 
 
 def restore(
@@ -117,11 +122,35 @@ def restore(
     rng: torch.Generator,
     noise: float = 0.0,
     border: Border = "reflect",
+    tile: int = TILE,
+    progress: Progress | None = None,
 ) -> Float[Tensor, "1 3 H W"]:
-    """Enlarge an image of any size whose kernel is known: DiffPIR with the exact data step."""
-    canvas = Canvas(low.float(), scale, kernel.shape[-1], periodic=border == "circular")
-    known = kernel.to(low.device, torch.float32)
-    return _reverse(canvas, lambda index, image: known, known, denoiser, sampler, noise, rng)
+    """Enlarge an image of any size whose kernel is known, with bounded memory: DiffPIR with the exact data step.
+
+    Args:
+        border: `circular` images are restored in one piece; anything else is a photograph, and so is each of its tiles,
+            which are sampled one after another and cross-faded.
+        tile: low-resolution pixels a side that are restored at once; more where the kernel asks for a wide overlap.
+        progress: hears of (evaluations done, evaluations in all), over all tiles.
+    """
+    low, known = low.float(), kernel.to(low.device, torch.float32)
+    periodic, reach = border == "circular", -(-(known.shape[-1] // 2) // scale)
+    # half of the overlap is mere context, where what the tile's made-up surroundings spoil has no weight
+    overlap = max(OVERLAP, 2 * reach)
+    tile = max(tile, 4 * overlap)
+    pieces = 1 if periodic else count(low.shape[-2], low.shape[-1], tile, overlap)
+    total, done = pieces * len(schedule(denoiser, sampler)), itertools.count(1)
+
+    def kernel_at(index: int, image: Tensor) -> Tensor:
+        if progress is not None:
+            progress(next(done), total)
+        return known
+
+    def upscale(part: Tensor) -> Tensor:
+        canvas = Canvas(part, scale, known.shape[-1], periodic=periodic)
+        return _reverse(canvas, kernel_at, known, denoiser, sampler, noise, rng)
+
+    return upscale(low) if periodic else tiled(upscale, low, scale, tile=tile, overlap=overlap)
 
 
 class Canvas:
@@ -223,9 +252,15 @@ class _Learner:
     def __call__(self, index: int, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 k k"]:
         if index < self.teachable:
             self._learn(index, image)
-        elif self.held is None:
-            self.held = centred(self.kernel())
+        else:
+            self.hold()
         return self.kernel()
+
+    def hold(self) -> Float[Tensor, "1 k k"]:
+        """Centre the kernel, once, and keep it."""
+        if self.held is None:
+            self.held = centred(self.kernel())
+        return self.held
 
     def _learn(self, index: int, image: Tensor) -> None:
         if self.k_hat is None or index < self.settings.iterations:

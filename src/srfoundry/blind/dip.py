@@ -11,9 +11,11 @@ from srfoundry.blind.engine import ImageNet, Settings
 from srfoundry.blind.losses import ssim_loss
 from srfoundry.conventions import Border
 from srfoundry.degrade import Decimation, degrade
+from srfoundry.errors import FoundryError
 from srfoundry.restore import Progress
 
 LOOK = 20  # steps between two looks at the stopping rule
+LARGEST = 512 * 512  # pixels of the result: its network's feature maps, all kept for gradients, fill about 1 GB there
 
 
 def restore(
@@ -31,10 +33,20 @@ def restore(
     """Fit the image network to `low`, first by structure (SSIM, two fifths of the steps), then by squared error.
 
     Args:
-        settings: of the image network, its rate and how it stops (`stop`, `patience`); the kernel's are not used.
+        settings: of the image network, its rate and how it stops (`stop`, `patience`, in looks of `LOOK` steps); the
+            kernel's are not used.
         steps: at most; 1,000 in DKP.
-        progress: hears of (steps done, steps in all).
+        progress: hears of (steps done, steps in all), last of (all, all).
+
+    Raises:
+        FoundryError: the result would have more pixels than `LARGEST`.
     """
+    height, width = low.shape[-2:]
+    if scale**2 * height * width > LARGEST:
+        raise FoundryError(
+            f"a deep image prior trains on results of {LARGEST} pixels at most (512x512), got {height}x{width} to "
+            f"enlarge by {scale}; crop the image, or choose another --model"
+        )
     low, kernel = low.float(), kernel.to(low.device, torch.float32)
     visible = stop.mask(low, settings.stop, rng)
     seen = 1.0 if visible is None else visible
@@ -50,10 +62,13 @@ def restore(
         for done in range(0, steps, LOOK):
             structure = done < 0.4 * steps
             net.improve(kernel, min(LOOK, steps - done))
-            if progress is not None:
-                progress(min(done + LOOK, steps), steps)
+            stopped = False
             if settings.stop != "none":
-                made = degrade(net.image(), kernel, scale, decimation=decimation, border=border)
-                if watch.hear(done, kernel, net.image(), stop.held_error(made, low, visible))[0]:
-                    break
+                image = net.image()
+                made = degrade(image, kernel, scale, decimation=decimation, border=border)
+                stopped, _ = watch.hear(done // LOOK, kernel, image, stop.held_error(made, low, visible))
+            if progress is not None:
+                progress(steps if stopped else min(done + LOOK, steps), steps)
+            if stopped:
+                break
     return net.image() if watch.kept is None else watch.kept[1]

@@ -370,7 +370,9 @@ def busiest(low: Float[Tensor, "1 c h w"], window: int) -> tuple[int, int, int, 
     grey = low.mean(dim=1, keepdim=True)
     down = functional.pad(grey.diff(dim=-2) ** 2, (0, 0, 0, 1))
     across = functional.pad(grey.diff(dim=-1) ** 2, (0, 1, 0, 0))
-    sums = functional.avg_pool2d((down + across).double(), (height, width), stride=4)[0, 0]
+    # axis by axis: a window's cost is its side, not its area
+    rows = functional.avg_pool2d((down + across).double(), (height, 1), stride=(4, 1))
+    sums = functional.avg_pool2d(rows, (1, width), stride=(1, 4))[0, 0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
     return 4 * row, 4 * column, height, width
 

@@ -90,14 +90,16 @@ def estimate(
     settings = settings or Settings()
     if size < 3 or size % 2 == 0:
         raise FoundryError(f"size must be odd and 3 or more, got {size}; the kernel needs a middle tap")
-    if min(low.shape[-2:]) < max(16, 2 * size // scale):
+    room = -(-size // scale)  # pixels at each border that are not heard, of a photograph: something must be left
+    least = max(16, 2 * size // scale if border == "circular" else 3 * room + 1)
+    if min(low.shape[-2:]) < least:
         got = f"{low.shape[-2]}x{low.shape[-1]}"
         raise FoundryError(
             f"image of {got} is too small for a kernel of {size} taps at scale {scale}; "
-            f"give {max(16, 2 * size // scale)} pixels a side or more, or fewer taps"
+            f"give {least} pixels a side or more, or fewer taps"
         )
     with torch.inference_mode():
-        seen, heard = (low.float(), None) if border == "circular" else _periodic(low.float(), -(-size // scale))
+        seen, heard = (low.float(), None) if border == "circular" else _periodic(low.float(), room)
         grey = seen.mean(dim=1, keepdim=True)
         best, figure = None, math.inf
         guesses: list[tuple[Tensor, float]] = []

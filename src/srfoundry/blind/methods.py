@@ -19,6 +19,7 @@ from srfoundry.errors import FoundryError
 from srfoundry.networks.corrector import Corrector
 from srfoundry.networks.units import channels_last
 from srfoundry.networks.usrnet import USRNet
+from srfoundry.nonblind import ROOM
 
 METHODS = ("fast", "free", "dkp", "mlmc", "released")
 TRAINED = ("fast", "free")  # methods that take the trained networks
@@ -41,6 +42,11 @@ def nets(models: Path, scale: int, device: torch.device) -> Nets:
     found = []
     for name, kind in (("nonblind", USRNet), ("corrector", Corrector)):
         path = models / f"{name}.safetensors"
+        if not path.exists():
+            raise FoundryError(
+                f"{path} not found, which estimate.method fast and free need; run 'dvc repro nonblind', or take dkp, "
+                "which needs none"
+            )
         net, card = checkpoint.load(path)
         if not isinstance(net, kind):
             raise FoundryError(
@@ -66,6 +72,7 @@ def estimate(
     log: Log = lambda step, values: None,
     bank: Float[Tensor, "n k k"] | None = None,
     trained: Nets | None = None,
+    noise: float | None = None,
     precision: str = "auto",
 ) -> Estimate:
     """Estimate kernel and image by the method and with the values of a section `estimate` of params.yaml.
@@ -74,12 +81,15 @@ def estimate(
         section: method, and the fields of `engine.Settings`; others are passed over.
         bank: kernels that the family bank draws from.
         trained: the networks of `TRAINED` methods, on the image's device. precision: of their convolutions.
+        noise: standard deviation for these, range [0, 1]; estimated from the image if neither this nor the section
+            (there 0 means unknown) gives it.
 
     Raises:
         FoundryError: the method is unknown, the image too small, or the values ask for what is not there.
         Diverged: a loss is not finite.
     """
     method = section["method"]
+    noise = section["noise"] or None if noise is None else noise
     common: dict[str, Any] = {"scale": scale, "rng": rng, "decimation": decimation, "border": border, "log": log}
     if method in TRAINED and (trained is None or decimation != "direct"):
         raise FoundryError(
@@ -88,19 +98,19 @@ def estimate(
         )
     if method == "free":
         assert trained is not None
-        return _free(low, section, scale, rng, border, trained.restorer, log)
+        return _free(low, section, scale, rng, border, trained.restorer, noise, log)
     if method == "fast":
         assert trained is not None
         return correct.estimate(
             low,
             scale=scale,
             settings=correct.Settings(
-                section["kernel_size"], tuple(section["variances"]), section["passes"], section["look"]
+                size_of(section, scale), tuple(section["variances"]), section["passes"], section["look"]
             ),
             restorer=trained.restorer,
             corrector=trained.corrector,
             border=border,
-            noise=section["noise"] or None,
+            noise=noise,
             precision=precision,
             log=log,
         )
@@ -109,7 +119,7 @@ def estimate(
     if method == "mlmc":
         return mlmc.estimate(low, settings=engine.settings(section), bank=bank, **common)
     if method == "released":
-        return released.estimate(low, settings=released.Settings(convention="mzsr"), **common)
+        return released.estimate(low, settings=released.Settings(convention="mzsr", window=section["look"]), **common)
     raise FoundryError(f"estimate.method {method!r} is unknown; choose one of {', '.join(METHODS)}")
 
 
@@ -124,6 +134,8 @@ def iterations(section: Mapping[str, Any]) -> int:
 
 def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"] | None = None) -> int:
     """Taps a side of the kernels that a section's method finds."""
+    if section["method"] in TRAINED:
+        return max(section["kernel_size"], ROOM * scale + 3)  # those that the networks were taught with
     return (
         released.size_of(scale) if section["method"] == "released" else engine.settings(section).prior(scale, bank).size
     )
@@ -136,6 +148,7 @@ def _free(
     rng: torch.Generator,
     border: Border,
     restorer: USRNet,
+    noise: float | None,
     log: Log,
 ) -> Estimate:
     """A kernel of any form, on the busiest window."""
@@ -152,8 +165,8 @@ def _free(
         kernel = freeform.estimate(
             seen.float(),
             scale=scale,
-            size=section["kernel_size"],
-            noise=section["noise"] or known_noise(low),
+            size=size_of(section, scale),
+            noise=known_noise(low) if noise is None else noise,
             rng=rng,
             border="circular" if whole else "reflect",
             restore=restorer,

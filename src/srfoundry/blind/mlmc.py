@@ -19,11 +19,12 @@ from torch import Tensor
 
 from srfoundry.blind.engine import Estimate, Log, Losses, Settings
 from srfoundry.blind.problem import Problem, start
+from srfoundry.constraints import shares
 from srfoundry.conventions import Border
 from srfoundry.degrade import Decimation
 from srfoundry.errors import FoundryError
 from srfoundry.networks.stacked import Dense
-from srfoundry.solver import Data, Solver, shares
+from srfoundry.solver import Data, Solver
 from srfoundry.solver import Settings as SolverSettings
 
 HIDDEN = 64  # units of the learned optimiser

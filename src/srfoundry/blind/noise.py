@@ -8,6 +8,7 @@ from torch import Tensor
 
 from srfoundry.errors import FoundryError
 
+ENOUGH = 4  # patches for each value in one
 PATCH = 5  # pixels a side of the patches whose covariance is looked at
 SILENT = 0.9 / 255  # less than this is texture and rounding
 ROUNDING = 1 / 255 / math.sqrt(12)
@@ -18,12 +19,18 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
     """Standard deviation of white Gaussian noise, in the image's range (Chen, Zhu and Heng, ICCV 2015).
 
     Patches of a photograph lie near a subspace; the eigenvalues of their covariance outside of it are the noise's
-    variance. The largest eigenvalues are left out one by one until mean and median of the rest agree.
+    variance. The largest eigenvalues are left out one by one until mean and median of the rest agree. Colours that
+    are equal count once, and small images are looked at in smaller patches: there must be more of these than values
+    in each.
 
     Raises:
-        FoundryError: the image is smaller than a patch.
+        FoundryError: the image is smaller than a patch of 2 pixels.
     """
     height, width = image.shape[-2:]
+    if bool((image == image[:, :1]).all()):
+        image = image[:, :1]
+    while patch > 2 and (height - patch + 1) * (width - patch + 1) < ENOUGH * image.shape[1] * patch**2:
+        patch -= 1
     if min(height, width) < patch:
         raise FoundryError(
             f"noise is estimated from patches of {patch} pixels, got {height}x{width}; give a larger image"

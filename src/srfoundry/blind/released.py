@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from srfoundry import conventions
-from srfoundry.blind.engine import Estimate, Log, check
+from srfoundry.blind.engine import Estimate, Log, busiest
 from srfoundry.blind.losses import mirrored_laplacian, ssim_loss
 from srfoundry.blind.prior import KernelGenerator, released_weights
 from srfoundry.conventions import Border
 from srfoundry.degrade import Decimation, degrade
-from srfoundry.errors import Diverged
+from srfoundry.errors import Diverged, FoundryError
 from srfoundry.networks.skip import Skip, default, draw, published
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Settings:
     outer, image_steps: T and Q. period: P, image steps to a kernel step. draws: L, random kernels an iteration.
     warm_up: steps of G_k towards random kernels. switch: last outer iteration with SSIM, from 0. image_rate,
     kernel_rate: of Adam. seed: of numpy's stream. convention: whose kernels; `mzsr` puts the prior where this house
-    wants its centre, and is else the same.
+    wants its centre, and is else the same. window: low-resolution pixels a side that it sees, the busiest; 0 is the
+    whole image, as in the program.
     """
 
     outer: int = 200
@@ -58,6 +59,7 @@ class Settings:
     kernel_rate: float = 1e-4
     seed: int = 0
     convention: conventions.Name = "dkp"
+    window: int = 0
 
 
 def estimate(
@@ -75,6 +77,7 @@ def estimate(
     """Estimate kernel and image of `low` (range [0, 1]) as the published program does.
 
     Args:
+        border: of the whole image; a window goes on elsewhere than at its far end: `circular` is `reflect` there.
         rng: not used: the program's seeds are 1 and `settings.seed`.
         log: hears of each outer iteration: losses, and how often each network was updated so far.
         stream: of the random kernels; the program's runs on from image to image. None starts a new one.
@@ -85,7 +88,12 @@ def estimate(
     """
     import numpy as np
 
-    check(low, scale, size_of(scale) if frozen is not None else max(size_of(scale), 2**LEVELS))
+    box = busiest(low, settings.window or max(low.shape[-2:]))
+    _check(box, scale, with_image=frozen is None)
+    if box[2:] != tuple(low.shape[-2:]):
+        low = _cut(low, box)
+        frozen = None if frozen is None else _cut(frozen, box, scale)
+        border = "reflect" if border == "circular" else border
     low = low.float()
     stream = np.random.RandomState(settings.seed) if stream is None else stream
     image_net = None if frozen is not None else _Image(low, scale, settings)
@@ -133,9 +141,7 @@ def estimate(
             raise Diverged(f"kernel estimation: got {row} in iteration {outer + 1}; the program has no remedy")
         history.append({"step": float(outer + 1), **row})
         log(outer + 1, row)
-    return Estimate(
-        kernel, None if image_net is None else image.detach(), (0, 0, low.shape[-2], low.shape[-1]), history
-    )
+    return Estimate(kernel, None if image_net is None else image.detach(), box, history)
 
 
 def size_of(scale: int) -> int:
@@ -185,6 +191,21 @@ def moved_gaussian(
     now = np.array(ndimage.center_of_mass(drawn), dtype=float)
     moved = ndimage.shift(drawn, wanted - now)
     return torch.from_numpy(moved / moved.sum()).float()
+
+
+def _check(box: tuple[int, int, int, int], scale: int, *, with_image: bool) -> None:
+    """Refuse what the kernel, or the deepest level of G_x, does not fit into."""
+    least = max(size_of(scale), 2**LEVELS if with_image else 0) // scale + 1
+    if min(box[2:]) < least:
+        raise FoundryError(
+            f"image of {box[2]}x{box[3]} at scale {scale} is too small for the released network; give {least} pixels a "
+            "side or more, or choose another estimate.method"
+        )
+
+
+def _cut(image: Tensor, box: tuple[int, int, int, int], scale: int = 1) -> Tensor:
+    top, left, height, width = (scale * each for each in box)
+    return image[..., top : top + height, left : left + width]
 
 
 def _weighted(

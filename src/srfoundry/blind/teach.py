@@ -74,7 +74,7 @@ def collect(
         noise: largest standard deviation; half of the patches have none.
         variances: of the true kernels, in multiples of the scale.
     """
-    memory = Memory()
+    memory, large = Memory(), nonblind.roomy(patches, patch)
 
     def step(index: int) -> Mapping[str, float]:
         rng = generator(seed, stage, "sample", index)
@@ -84,7 +84,14 @@ def collect(
         wider = GaussianPrior(size, prior.low / MARGIN, prior.high * MARGIN)
         true = prior.sample(batch, rng=rng)
         shown = nonblind.pairs(
-            patches, scale=scale, kernel=prior.kernels(true).float(), patch=patch, octave=octave, noise=noise, rng=rng
+            patches,
+            large,
+            scale=scale,
+            kernel=prior.kernels(true).float(),
+            patch=patch,
+            octave=octave,
+            noise=noise,
+            rng=rng,
         )
         ratio = math.log(FARTHEST / NEAREST) * torch.rand(batch, 1, generator=rng, dtype=torch.float64)
         away = NEAREST * ratio.exp() * torch.randn(batch, 3, generator=rng, dtype=torch.float64)

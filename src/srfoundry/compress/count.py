@@ -1,5 +1,7 @@
 """What a net costs under masks: exact, differentiable, and the same number that the converted net is counted at.
 
+Groups of differing sizes are the exception: what `convert` fills them up with (ragged=True) is not counted here.
+
 A chain (networks.chains) whose reader has G groups costs
 
     (pair * inputs + each) * used + read * sum_g n_g,   used = sum_c (1 - prod_g (1 - m_gc))
@@ -75,7 +77,7 @@ def count_of(net: nn.Module, chains: Sequence[Chain], *, groups: int, low: Float
     """Count the dense `net`: parameters, or with an image its multiply-adds in one pass, as units.multiplications.
 
     Args:
-        groups: of the readers; as many as divide their filters.
+        groups: of the readers, as in `msgc.groups_of`.
     """
     if low is None:
         total, pixels = sum(weight.numel() for weight in net.parameters()), None

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from srfoundry.compress.budget import Budget, ladder, likeliest
-from srfoundry.compress.count import Count
+from srfoundry.compress.count import Count, Term
 from srfoundry.compress.msgc import layer_of
 from srfoundry.errors import FoundryError
 from srfoundry.networks.chains import Chain, conv_of, depthwise
@@ -44,42 +44,39 @@ class Choice:
         return sorted(set(self.groups.flatten().tolist()))
 
 
+Priced = tuple[float, float, Choice]  # cost, log probability but for a constant, what it is
+
+
 def settle(
     net: nn.Module, chains: Sequence[Chain], count: Count, *, remove: float, tolerance: float, multiple: int
 ) -> list[Choice]:
     """The likeliest masks of a net with static ones whose removed cost is in [remove, remove + tolerance].
 
+    Of each chain, options that cost more and are less likely than another are left out first, which few budgets miss;
+    where that ends above the band, every cost of every chain is tried. Where no combination is in the band (sizes are
+    multiples), a warning says so, and what removes least above it is taken.
+
     Raises:
         FoundryError: the smallest sizes remove less.
     """
-    options = [_options(net, chain, multiple) for chain in chains]
-    tables, values, picks = [], [], []
-    for term, found in zip(count.terms, options, strict=True):
-        rows = sorted(
-            ((term.at(len(c.inputs), len(c.used), c.groups.numel()), -value, c) for value, c in found),
-            key=lambda row: row[:2],
-        )
-        best, kept = -np.inf, []
-        for (
-            cost,
-            minus,
-            choice,
-        ) in rows:  # what costs more and is less likely is never taken; the dense one is the scale
-            if -minus > best or cost == rows[-1][0]:
-                best = max(best, -minus)
-                kept.append((cost, -minus, choice))
-        tables.append(tuple(cost for cost, _, _ in kept))
-        values.append(np.array([value for _, value, _ in kept]))
-        picks.append([choice for _, _, choice in kept])
-    ladders = tuple(tuple(range(len(table))) for table in tables)
-    budget = Budget(count.total, ladders, tuple(tables))
+    options = [_priced(net, chain, term, multiple) for chain, term in zip(chains, count.terms, strict=True)]
+    budget, values, choices = _budget(count, [_better(rows) for rows in options])
     if budget.most() < remove:
         raise FoundryError(
             f"the fraction to remove must be at most {budget.most():.3f} with this network, its groups and sizes, "
             f"got {remove}; ask for less, or allow narrower layers (multiple)"
         )
     chosen = likeliest(budget, values, remove, tolerance)
-    return [choices[index] for choices, index in zip(picks, chosen, strict=True)]
+    if budget.removed(chosen) > remove + tolerance:
+        budget, values, choices = _budget(count, options)
+        chosen = likeliest(budget, values, remove, tolerance)
+    if (gone := budget.removed(chosen)) > remove + tolerance:
+        warnings.warn(
+            f"no masks in multiples of {multiple} remove {remove} to {remove + tolerance:.4g} of the cost; "
+            f"taken are some that remove {gone:.4f}",
+            stacklevel=2,
+        )
+    return [rows[index] for rows, index in zip(choices, chosen, strict=True)]
 
 
 def freeze(net: nn.Module, chains: Sequence[Chain], choices: Sequence[Choice]) -> None:
@@ -117,17 +114,6 @@ def convert(net: Net, chains: Sequence[Chain], *, multiple: int = 4, ragged: boo
         plain.set_submodule(chain.reader, _gathering(layer, index, real, place[index], inputs=len(used)))
         _narrow_makers(plain, chain, used)
     return plain
-
-
-def masks_of(net: nn.Module, chains: Sequence[Chain]) -> list[Choice]:
-    """The choices that the thresholded masks stand for; their groups must be of one size."""
-    found = []
-    for chain in chains:
-        first = conv_of(net, chain.makers[0]).in_channels if not chain.narrow else None
-        inputs = torch.arange(first) if first is not None else (_settled(net, chain.makers[0])[0] >= 0).nonzero()[:, 0]
-        rows = [(row >= 0).nonzero()[:, 0] for row in _settled(net, chain.reader)]
-        found.append(Choice(inputs.cpu(), torch.stack(rows).cpu()))
-    return found
 
 
 def _settled(net: nn.Module, name: str) -> Tensor:
@@ -220,6 +206,34 @@ def _filled_in(conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2
             assert conv.bias is not None
             conv.bias.copy_(bias)
     return conv
+
+
+def _priced(net: nn.Module, chain: Chain, term: Term, multiple: int) -> list[Priced]:
+    """The options of a chain, the likeliest of each cost; the cheapest first, the dense one last."""
+    found: dict[float, Priced] = {}
+    for value, choice in _options(net, chain, multiple):
+        cost = term.at(len(choice.inputs), len(choice.used), choice.groups.numel())
+        if cost not in found or value > found[cost][1]:
+            found[cost] = (cost, value, choice)
+    return [found[cost] for cost in sorted(found)]
+
+
+def _better(rows: Sequence[Priced]) -> list[Priced]:
+    """Those that are likelier than whatever costs less, and the dense one, which is the scale."""
+    best, kept = -np.inf, []
+    for row in rows:
+        if row[1] > best or row is rows[-1]:
+            best = max(best, row[1])
+            kept.append(row)
+    return kept
+
+
+def _budget(count: Count, options: Sequence[Sequence[Priced]]) -> tuple[Budget, list[np.ndarray], list[list[Choice]]]:
+    """The options as the ladders of a budget, their log probabilities, and what they stand for."""
+    tables = tuple(tuple(cost for cost, _, _ in rows) for rows in options)
+    budget = Budget(count.total, tuple(tuple(range(len(table))) for table in tables), tables)
+    values = [np.array([value for _, value, _ in rows]) for rows in options]
+    return budget, values, [[choice for _, _, choice in rows] for rows in options]
 
 
 def _options(net: nn.Module, chain: Chain, multiple: int) -> list[tuple[float, Choice]]:

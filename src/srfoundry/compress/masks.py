@@ -1,8 +1,13 @@
 """Which channels each filter group reads: masks and weights trained together under a budget, then settled (MSGC).
 
 The released code lets a hinge pull the sampled masks to a target that falls over half of the training, thresholds what
-comes out and hopes. Here the expected count is exact (compress.count) and held to the budget by a Lagrangian, the
-temperature falls so that masks become decisions, and the end is the likeliest choice whose true count is in the budget.
+comes out and hopes. Here the expected count is exact (compress.count) and held to the budget by a Lagrangian, and the
+end is the likeliest choice whose true count is in the budget. Masks are drawn as
+
+    s = sigmoid(z / T + l),   P(m = 1) = sigmoid(z / T)
+
+with a falling T, as the search of widths has it, so that they become decisions. The published sigmoid((z + l) / T)
+keeps P(m = 1) = sigmoid(z) at every T.
 """
 
 from collections.abc import Sequence
@@ -20,7 +25,8 @@ from srfoundry.fit import Log, cosine, fit
 from srfoundry.networks.chains import Chain
 from srfoundry.seeds import generator
 
-UNDECIDED = 2.2  # logits within this are kept with a probability of 0.1 to 0.9
+UNDECIDED = 2.2  # z / T within this are kept with a probability of 0.1 to 0.9
+REACH = 5.0  # z / T goes no further: a probability of 0.007 to 0.993
 
 
 class Price(nn.Module):
@@ -66,7 +72,7 @@ def search_masks(
         remove, tolerance: the fraction of the cost that must go, and how much more may.
         multiple: sizes that are settled on are multiples of it.
         learning_rate, mask_rate: Adam's for the weights (cosine to zero) and for the logits.
-        temperature: of the relaxed masks at the end; it falls from 1 geometrically.
+        temperature: T at the end; it falls from 1 geometrically.
         seed: what the noise of each step is derived from.
         trained: other modules that the loss trains (dual nets).
 
@@ -88,12 +94,15 @@ def search_masks(
 
     def step(index: int) -> dict[str, Tensor | float]:
         rng = generator(*seed, "masks", index)
-        with sampling(net, rng, temperature ** (index / max(1, steps - 1))) as drawn:
+        heat = temperature ** (index / max(1, steps - 1))
+        with sampling(net, rng, temperature=1.0, heat=heat) as drawn:
             value = loss(net, draw(index))["total"]
         gradients = torch.autograd.grad(value, [*logits, *weights], allow_unused=True)
-        removed = count.removed(chains, keep_probabilities(net, chains))
+        removed = count.removed(chains, keep_probabilities(net, chains, heat))
         gap = (1 - target(index + 1, steps, 1 - wanted)) - removed.float()
-        pull = torch.autograd.grad(price.value * gap + PENALTY / 2 * gap.square(), logits)
+        # augmented Lagrangian of gap <= 0: what is gone beyond the target of the moment is not pulled back
+        short = torch.relu(gap + price.value / PENALTY)
+        pull = torch.autograd.grad(PENALTY / 2 * short.square(), logits)
         for each, gradient, more in zip(logits, gradients, pull, strict=False):
             # of the relative loss, as the search of widths has it
             each.grad = more if gradient is None else gradient / value.detach() + more
@@ -104,14 +113,17 @@ def search_masks(
         nn.utils.clip_grad_norm_(weights, clip)
         inner.step()
         outer.step()
-        price.value += PRICE_RATE * gap.detach()
+        with torch.no_grad():
+            for each in logits:  # where the sigmoid is flat, neither the loss nor the budget could move them any more
+                each.clamp_(-REACH * heat, REACH * heat)
+        price.value.add_(PRICE_RATE * gap.detach()).clamp_(min=0)
         drawn_removed = count.removed(chains, {name: mask.detach() for name, mask in drawn.items()})
         return {
             "train": value.detach(),
             "removed": removed.detach(),
             "drawn": drawn_removed,
             "price": price.value.clone(),
-            "undecided": torch.cat([z.detach().flatten() for z in logits]).abs().lt(UNDECIDED).float().mean(),
+            "undecided": torch.cat([z.detach().flatten() for z in logits]).abs().lt(UNDECIDED * heat).float().mean(),
         }  # fmt: skip
 
     state = {"net": nn.ModuleList(modules), "price": price, "inner": inner, "outer": outer}

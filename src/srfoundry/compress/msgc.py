@@ -12,7 +12,6 @@ gates hold no batch normalisation, so that a batch may be one image, and whoever
 """
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,10 +45,15 @@ def straight_through(logits: Tensor, *, temperature: float, rng: torch.Generator
 
 @dataclass
 class Sampling:
-    """How masks are drawn at present (without `rng` they are [z >= 0]), and those of the last pass by layer."""
+    """How masks are drawn at present (without `rng` they are [z >= 0]), and those of the last pass by layer.
+
+    temperature: of the relaxation; it changes no probability. heat: of the choice, P(m = 1) = sigmoid(z / heat); as it
+    falls, masks become decisions.
+    """
 
     rng: torch.Generator | None
     temperature: float
+    heat: float = 1.0
     masks: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -157,7 +161,7 @@ class MSGConv2d(nn.Module):
         if how is None or how.rng is None:
             mask = (logits >= 0).to(logits)
         else:
-            mask = straight_through(logits, temperature=how.temperature, rng=how.rng)
+            mask = straight_through(logits / how.heat, temperature=how.temperature, rng=how.rng)
         if how is not None:
             how.masks[self.name] = mask
         return mask
@@ -176,8 +180,8 @@ def first_logits(weight: Float[Tensor, "o c *k"], groups: int) -> Float[Tensor, 
 
 
 def groups_of(conv: nn.Conv2d, groups: int) -> int:
-    """The groups that a convolution can have: of those wanted, as many as divide its filters."""
-    return math.gcd(conv.out_channels, groups)
+    """The groups that a convolution can have: the most that divide its filters, up to those wanted."""
+    return max(count for count in range(1, groups + 1) if conv.out_channels % count == 0)
 
 
 def wrap(
@@ -221,10 +225,10 @@ def layer_of(net: nn.Module, name: str) -> MSGConv2d:
 
 @contextmanager
 def sampling(
-    net: nn.Module, rng: torch.Generator | None = None, temperature: float = TEMPERATURE
+    net: nn.Module, rng: torch.Generator | None = None, temperature: float = TEMPERATURE, heat: float = 1.0
 ) -> Iterator[dict[str, Tensor]]:
     """Within, masks are drawn from `rng` in every pass (or not, without one); yields the last pass's, by layer."""
-    how = Sampling(rng, temperature)
+    how = Sampling(rng, temperature, heat)
     layers = [layer for layer in net.modules() if isinstance(layer, MSGConv2d)]
     try:
         for layer in layers:
@@ -235,7 +239,8 @@ def sampling(
             layer.sampling = None
 
 
-def keep_probabilities(net: nn.Module, chains: Sequence[Chain]) -> dict[str, Tensor]:
-    """sigmoid(z) of every layer with static masks, g x c, with gradient."""
+def keep_probabilities(net: nn.Module, chains: Sequence[Chain], heat: float = 1.0) -> dict[str, Tensor]:
+    """sigmoid(z / heat) of every layer with static masks, g x c, with gradient."""
     names = [name for chain in chains for name in (*chain.makers[: int(chain.narrow)], chain.reader)]
-    return {name: torch.sigmoid(logits) for name in names if (logits := layer_of(net, name).logits) is not None}
+    logits = {name: layer_of(net, name).logits for name in names}
+    return {name: torch.sigmoid(z / heat) for name, z in logits.items() if z is not None}

@@ -26,10 +26,10 @@ class GatherConv2d(nn.Module):
         super().__init__()
         if len(index) != conv.in_channels:
             raise ValueError(f"index must name the {conv.in_channels} channels that the layer reads, got {len(index)}")
-        if not 0 <= int(index.min()) <= int(index.max()) < inputs:
-            raise ValueError(f"index must name channels below {inputs}, got {index.tolist()}")
         self.conv, self.inputs = conv, inputs
         self.register_buffer("index", index.clone().long())
+        self.register_load_state_dict_post_hook(_check)  # a file's index is not to be believed
+        _check(self)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o h2 w2"]:
         if torch.is_grad_enabled() and self.conv.in_channels > self.conv.groups:  # a depthwise layer gathers
@@ -44,6 +44,13 @@ class GatherConv2d(nn.Module):
         index = self.index.reshape(groups, 1, -1).expand(groups, len(weight) // groups, -1).flatten(0, 1)
         zeros = weight.new_zeros(len(weight), self.inputs, *weight.shape[2:])
         return zeros.scatter_add(1, index[..., None, None].expand_as(weight), weight)
+
+
+def _check(layer: nn.Module, _keys: object = None) -> None:
+    assert isinstance(layer, GatherConv2d)
+    lowest, highest = int(layer.index.min()), int(layer.index.max())
+    if not 0 <= lowest <= highest < layer.inputs:
+        raise ValueError(f"index must name channels from 0 to below {layer.inputs}, got {lowest} to {highest}")
 
 
 def like(conv: nn.Conv2d, *, inputs: int, outputs: int, groups: int) -> nn.Conv2d:
@@ -68,12 +75,14 @@ def regroup(net: nn.Module, grouped: Mapping[str, Sequence[int]]) -> nn.Module:
     """Put untrained gathering layers where a card says they are, for weights to be loaded; in place.
 
     Raises:
-        ValueError: a layer is no convolution, or its numbers make no grouped one.
+        ValueError: a layer is no convolution, has other inputs, or its numbers make no grouped one.
     """
     for name, (inputs, read, groups) in grouped.items():
         conv = net.get_submodule(name)
         if not isinstance(conv, nn.Conv2d):
             raise ValueError(f"grouped must name convolutions, got a {type(conv).__name__} at {name}")
+        if inputs != conv.in_channels:
+            raise ValueError(f"grouped must have the inputs of {name}, {conv.in_channels}, got {inputs}")
         layer = like(conv, inputs=read, outputs=conv.out_channels, groups=groups)
         net.set_submodule(name, GatherConv2d(layer, torch.zeros(read, dtype=torch.long), inputs))
     return net

@@ -1,0 +1,77 @@
+"""The deep image prior: it explains a small image, stops by looks, tells how far it is, refuses what is too large."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.blind import dip, stop
+from srfoundry.degrade import degrade
+from srfoundry.errors import FoundryError
+from srfoundry.kernels import gaussian
+from srfoundry.metrics import psnr_y
+from srfoundry.seeds import generator
+from tests.test_dkp import TINY
+from tests.test_prior import power_law
+
+BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
+HIGH = power_law(40, 1).clamp(0, 1)
+LOW = degrade(HIGH, BLUR, 2)
+
+
+def run(steps: int, **changes: object) -> tuple[Tensor, list[tuple[int, int]]]:
+    ticks: list[tuple[int, int]] = []
+    image = dip.restore(
+        LOW,
+        BLUR,
+        scale=2,
+        settings=dataclasses.replace(TINY, **changes),
+        steps=steps,
+        rng=generator(1, "dip"),
+        progress=lambda done, total: ticks.append((done, total)),
+    )
+    return image, ticks
+
+
+def test_explains_a_small_image() -> None:
+    (short, _), (long, ticks) = run(20), run(110)
+    assert long.shape == HIGH.shape and 0 <= float(long.min()) and float(long.max()) <= 1
+    errors = [float((degrade(image, BLUR, 2) - LOW).square().mean()) for image in (short, long)]
+    assert errors[1] < 0.5 * errors[0] and psnr_y(long, HIGH, 2) > psnr_y(short, HIGH, 2)
+    assert ticks == [(20, 110), (40, 110), (60, 110), (80, 110), (100, 110), (110, 110)]
+    assert not long.requires_grad and torch.equal(run(20)[0], short)
+
+
+@pytest.mark.parametrize(("rule", "looks"), [("held_out", 4), ("variance", 8)])
+def test_patience_counts_looks(monkeypatch: pytest.MonkeyPatch, rule: stop.Rule, looks: int) -> None:
+    """A network that stands still gets no better after the first figure, which for the variance is the fifth look's."""
+    monkeypatch.setattr(dip, "LOOK", 2)
+    _, ticks = run(60, stop=rule, patience=3, image_rate=0.0)
+    assert ticks == [*((2 * look, 60) for look in range(1, looks)), (60, 60)]
+
+
+@pytest.mark.parametrize("rule", ["held_out", "variance"])
+def test_stopping_keeps_the_best_look(monkeypatch: pytest.MonkeyPatch, rule: stop.Rule) -> None:
+    monkeypatch.setattr(dip, "LOOK", 5)
+    heard: list[float] = []
+    hear = stop.Watch.hear
+
+    def listening(self: stop.Watch, step: int, kernel: Tensor, image: Tensor, error: Tensor) -> tuple[bool, float]:
+        done, figure = hear(self, step, kernel, image, error)
+        heard.append(figure)
+        kept.append(None if self.kept is None else self.kept[1])
+        return done, figure
+
+    kept: list[Tensor | None] = []
+    monkeypatch.setattr(stop.Watch, "hear", listening)
+    image, ticks = run(60, stop=rule, patience=3)
+    assert ticks[-1] == (60, 60) and kept[-1] is not None and torch.equal(image, kept[-1])
+    known = [figure for figure in heard if figure == figure]
+    assert len(known) > 1 and image.shape == HIGH.shape
+
+
+def test_refuses_what_would_fill_the_memory() -> None:
+    with pytest.raises(FoundryError, match="got 257x256 to enlarge by 2; crop the image, or choose another --model"):
+        dip.restore(torch.zeros(1, 3, 257, 256), BLUR, scale=2, settings=TINY, steps=1, rng=torch.Generator())
+    assert dip.LARGEST == (2 * 256) ** 2

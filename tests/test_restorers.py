@@ -1,0 +1,91 @@
+"""One call for all that restores a known blur: scales, seeds, what hears of noise, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry import checkpoint, denoise, restorers
+from srfoundry.degrade import degrade
+from srfoundry.errors import FoundryError
+from srfoundry.kernels import gaussian
+from srfoundry.networks.usrnet import USRNet, start_plain
+from srfoundry.params import Params, load
+from srfoundry.seeds import generator, redraw
+from tests.test_prior import power_law
+
+REPO = Path(__file__).resolve().parent.parent
+BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
+LOW = degrade(power_law(32, 1).clamp(0, 1), BLUR, 2)
+
+
+def params() -> Params:
+    """The house's, with a small image network and few evaluations."""
+    chosen = load(REPO / "params.yaml")
+    estimate = chosen.estimate.model_copy(update={"width": 4, "levels": 2})
+    sampler = chosen.diffuse.sampler.model_copy(update={"evaluations": 3})
+    diffuse = chosen.diffuse.model_copy(update={"sampler": sampler})
+    return chosen.model_copy(update={"estimate": estimate, "diffuse": diffuse})
+
+
+def restorer(model: Path | str, name: str = "photo", **changes: object) -> restorers.Restorer:
+    common = {"scale": 2, "decimation": "direct", "device": torch.device("cpu")} | changes
+    return restorers.load(Path(model), params(), name=name, **common)  # pyright: ignore[reportArgumentType]
+
+
+def diffusion(folder: Path) -> Path:
+    net = denoise.make(patch=16, widths=[8, 16], rng=generator(1, "net"))
+    torch.nn.init.normal_(net.conv_out.weight, std=0.05, generator=generator(1, "out"))
+    denoise.save(folder / "prior", net)
+    return folder / "prior"
+
+
+def usrnet(path: Path, **metrics: object) -> Path:
+    net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
+    redraw(net, generator(0, "told"))
+    start_plain(net)
+    arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
+    checkpoint.save(path, net, arch=arch, scale=2, made_by="nonblind", params_hash="0", metrics=metrics)
+    return path
+
+
+def run(found: restorers.Restorer) -> tuple[Tensor, list[tuple[int, int]]]:
+    ticks: list[tuple[int, int]] = []
+    return found.run(LOW, BLUR, 0.01, lambda done, total: ticks.append((done, total))), ticks
+
+
+def test_each_kind_restores_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restorers, "STEPS", 2)
+    for model, hears_noise in (("dip", False), (diffusion(tmp_path), True), (usrnet(tmp_path / "a.safetensors"), True)):
+        found = restorer(model)
+        image, ticks = run(found)
+        assert image.shape == (1, 3, 32, 32) and found.scale == 2 and found.hears_noise == hears_noise
+        assert 0 <= float(image.min()) and float(image.max()) <= 1
+        assert ticks and ticks[-1][0] == ticks[-1][1]
+
+
+def test_seeds_depend_on_the_image_and_not_on_the_spelling_of_the_model(tmp_path: Path) -> None:
+    model = diffusion(tmp_path)
+    one, again, other = (
+        run(restorer(path, name))[0]
+        for path, name in ((model, "a"), (tmp_path / "prior" / ".." / "prior", "a"), (model, "b"))
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert restorer(tmp_path / "prior" / "unet" / "..").title == "diffusion prior prior"
+
+
+def test_a_network_is_refused_at_scales_it_was_not_trained_for(tmp_path: Path) -> None:
+    several, single = usrnet(tmp_path / "a.safetensors", scales=[2, 3]), usrnet(tmp_path / "b.safetensors")
+    assert restorer(several, scale=3).scale == 3 and restorer(several, scale=None).scale == 2
+    with pytest.raises(FoundryError, match="was trained for x2, x3, got scale 4"):
+        restorer(several, scale=4)
+    with pytest.raises(FoundryError, match="was trained for x2, got scale 3"):
+        restorer(single, scale=3)
+
+
+def test_bicubic_decimation_is_for_the_deep_image_prior_alone(tmp_path: Path) -> None:
+    for model in (diffusion(tmp_path), usrnet(tmp_path / "a.safetensors")):
+        with pytest.raises(FoundryError, match="direct decimation only"):
+            restorer(model, decimation="bicubic")
+    assert restorer("dip", decimation="bicubic").title == "deep image prior"
