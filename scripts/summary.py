@@ -14,6 +14,7 @@ FIGURES = [
     ("MZSR, 10 steps, true kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_true.gain_db"),
     ("MZSR, 10 steps, estimated kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_estimated.gain_db"),
     ("plain fine-tuning, 10 steps, over bicubic, dB", "evaluate", "gauss20.finetune10_true.gain_db"),
+    ("non-blind network, true kernel, over bicubic, dB", "nonblind", "validation.gain_db"),
     ("kernel estimate over the prior's mean, dB", "estimate", "gain_over_prior_mean_db"),
     ("ONNX against PyTorch, worst difference", "export", "parity_max_abs"),
 ]
