@@ -19,7 +19,7 @@ repro: setup  ## run every stage that is out of date, then show the figures
 	@python scripts/summary.py
 
 test: setup  ## formatting, lint, types, tests
-	@ruff format --check -q . && ruff check -q . && basedpyright --level error && pytest -n 2
+	@ruff format --check -q . && ruff check -q . && basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2
 
 bench: setup  ## run every benchmark but those that train for long (drc, msgc, blind); tables, and benchmarks/results/NAME.json
 	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
