@@ -2,7 +2,8 @@
 
 DDPM (Ho, Jain and Abbeel, NeurIPS 2020): x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e for images in [-1, 1], where a_t falls
 from 1 to about 0 over the steps t. A network that is shown x_t and t is asked for e, for x_0, or for
-v = sqrt(a_t) e - sqrt(1 - a_t) x_0 (Salimans and Ho, ICLR 2022). Only here do images leave [0, 1].
+v = sqrt(a_t) e - sqrt(1 - a_t) x_0 (Salimans and Ho, ICLR 2022). Only here do images leave [0, 1],
+and only here is diffusers known: that is why training, files and tiles of the model stand in one, long file.
 """
 
 import json

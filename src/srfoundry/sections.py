@@ -1,6 +1,7 @@
 """The sections of params.yaml, one a stage and `shared`: every value typed and bounded.
 
 Fields have no defaults: a default would be a second params file. Units and sources stand in params.yaml itself.
+The file grows with the stages: it is the one list of all that can be set.
 """
 
 from typing import Annotated, Literal

@@ -1,7 +1,8 @@
 """Photographs whose blur nobody knows, as files: the kernel is estimated, the network adapted, the image restored.
 
 One image uses all cores. Of a folder, each core has an image of its own: an image's steps wait for one another, and so
-small convolutions gain little from a second core. A GPU does one image after another.
+small convolutions gain little from a second core. A GPU does one image after another. Long, since a command's whole way
+from file to file is read in one piece.
 """
 
 import math
