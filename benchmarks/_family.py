@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import md5
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from srfoundry.seeds import generator, redraw
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.01
+Stage = Literal["base", "tune"]  # of a training; its seeds depend on the word
 BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
 
 
@@ -96,7 +97,7 @@ class Runs:
         """The net trained with or without its dual nets (weight 0)."""
         net, duals = self.plan.nets(seed)
         name = f"base-{seed}-{weight:g}"
-        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, self.plan.rate, seed, weight))
+        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, seed, weight, "base"))
         primal, _ = checkpoint.load(self.work / f"{name}.safetensors")
         mapping, _ = checkpoint.load(self.work / f"{name}.duals.safetensors")
         return channels_last(primal, CPU), mapping
@@ -106,7 +107,7 @@ class Runs:
         net, _ = self.plan.nets(seed)
         duals = KernelDual.of(torch.ones(1, 1, 1), scale=self.plan.scale, decimation="bicubic")
         name = f"tied-{seed}"
-        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, self.plan.rate, seed, 0.1))
+        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, seed, 0.1, "base"))
 
     def dense(self, seed: int) -> None:
         """The uncompressed net, tuned for as long as DRC takes in all."""
@@ -114,7 +115,7 @@ class Runs:
         def run() -> dict[str, Any]:
             net, duals = self.pretrained(seed, 0.1)
             steps = self.plan.tune_steps + self.plan.search_steps  # a search step passes two half batches
-            return self._train(name, net, duals, None, steps, self.plan.tune_rate, seed, 0.1)
+            return self._train(name, net, duals, None, steps, seed, 0.1, "tune")
 
         name = f"dense-{seed}"
         self._once(name, run)
@@ -131,7 +132,7 @@ class Runs:
             rng = generator(seed, method)
             kept = choose_channels(method, net, units, budget=budget, remove=remove, tolerance=TOLERANCE, rng=rng)
             small = thin(net, units, kept)
-            return self._train(name, small, duals, net, steps, self.plan.tune_rate, seed, 0.1)
+            return self._train(name, small, duals, net, steps, seed, 0.1, "tune")
 
         self._once(name, run)
 
@@ -157,7 +158,7 @@ class Runs:
                 rng=generator(seed, "logits"), trained=[net, duals], **self._state(f"{name}.search"),
             )  # fmt: skip
             small = thin(net, units, largest(net, units, widths))
-            scores = self._train(name, small, duals, dense, plan.tune_steps, plan.tune_rate, seed, 0.1)
+            scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
             return {**scores, "widths": widths, "removed": budget.removed(widths)}
 
         self._once(name, run)
@@ -177,7 +178,7 @@ class Runs:
                 **self._state(f"{name}.select"),
             )  # fmt: skip
             small = thin(sparse, units, kept)
-            return self._train(name, small, duals, dense, plan.tune_steps, plan.tune_rate, seed, 0.1)
+            return self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
 
         self._once(name, run)
 
@@ -202,13 +203,13 @@ class Runs:
         return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda step, values: None}
 
     def _train(
-        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, rate: float, seed: int, weight: float
+        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, seed: int, weight: float, stage: Stage
     ) -> dict[str, Any]:
-        plan = self.plan
+        plan, rate = self.plan, self.plan.rate if stage == "base" else self.plan.tune_rate
         train(
             net, duals, self._loss(duals, weight, teacher), self.patches, steps=steps, batch=plan.batch,
             patch=plan.patch, octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True,
-            seed=seed, stage="base" if rate == plan.rate else "tune", **self._state(name),
+            seed=seed, stage=stage, **self._state(name),
         )  # fmt: skip
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}

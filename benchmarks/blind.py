@@ -148,10 +148,9 @@ def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
     file = options.corrector or Path("runs/blind") / f"corrector_{options.name or 'published'}.safetensors"
     if not file.exists():
         patches = Patches.open(options.patches)
-        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= 192]
         memory = teach.collect(
-            restorer, patches.only(large), scales=(2, 3, 4), samples=12000, batch=8, patch=96, octave=0.5, noise=0.04,
-            variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
+            restorer, patches, scales=(2, 3, 4), samples=12000, batch=8, patch=96, octave=0.5, noise=0.04,
+            softness=0.7, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
             checkpoint=file.with_suffix(".samples.pt"), key="1",
         )  # fmt: skip
         corrector = Corrector()

@@ -2,6 +2,7 @@
 
 python -m benchmarks.drc                          needs `dvc repro synthesize` on photographs that are in no test set
 python -m benchmarks.drc --seeds 1 --budgets 50   a part of it; finished runs are kept in --work and not done again
+python -m benchmarks.drc --network drn_wide --no-dual    three times the parameters, widths that the runtime likes
 python -m benchmarks.drc --network swinir --seeds 1 --budgets 30 50    a transformer; 70 % is more than it can lose
 
 For each seed a net is pretrained without dual regression, with learned dual nets, and with the true reduction as dual
@@ -31,6 +32,7 @@ from srfoundry.progress import track
 
 PLANS = {
     "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
+    "drn_wide": Plan("drn", scale=2, blocks=4, width=32, multiple=8, steps=2000, search_steps=1000, tune_steps=800),
     "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=800, search_steps=300, tune_steps=300),
 }
@@ -70,7 +72,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def figures(
-    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, more: Sequence[str]
+    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, more: Sequence[str], dual: bool
 ) -> dict[str, Any]:
     """The headlines, each a mean over the seeds, with the spread of the paired differences."""
 
@@ -78,7 +80,7 @@ def figures(
         return statistics.mean(runs.scores(name)[each] for each in sets)
 
     found: dict[str, Any] = {}
-    for key, pattern in (("dual_gain", "base-{}-0.1"), ("dual_gain_tied", "tied-{}")):
+    for key, pattern in (("dual_gain", "base-{}-0.1"), ("dual_gain_tied", "tied-{}")) if dual else ():
         gains = spread([mean(pattern.format(seed)) - mean(f"base-{seed}-0") for seed in numbers])
         found |= {key: gains["mean"], f"{key}_spread": gains["spread"]}
     for budget in budgets:
@@ -105,15 +107,11 @@ def figures(
 
 
 def rows_of(
-    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, more: Sequence[str]
+    runs: Runs, numbers: Sequence[int], budgets: Sequence[int], sets: Sequence[str], *, more: Sequence[str], dual: bool
 ) -> list[dict[str, Any]]:
     """One row a method and budget."""
-    names = [
-        ("without dual", "base-{}-0"),
-        ("learned dual", "base-{}-0.1"),
-        ("tied dual", "tied-{}"),
-        ("uncompressed, tuned", "dense-{}"),
-    ]
+    names = [("without dual", "base-{}-0"), ("tied dual", "tied-{}")] if dual else []
+    names += [("learned dual", "base-{}-0.1"), ("uncompressed, tuned", "dense-{}")]
     for budget in budgets:
         extra = {"longer": f"{LONGER}_longer", "greedy": "greedy"}
         methods = [*BASELINES, "drc", *(extra[each] for each in more)]
@@ -139,6 +137,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--budgets", nargs="+", type=int, default=[30, 50, 70], help="per cent of the parameters to go")
     parser.add_argument("--more", nargs="+", choices=MORE, default=[], help="further rows for each budget, see above")
+    parser.add_argument(
+        "--dual", action=argparse.BooleanOptionalAction, default=True, help="also what dual regression gains"
+    )
     parser.add_argument("--work", type=Path, default=Path(".bench/drc"), help="where runs are kept")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
     parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
@@ -150,8 +151,9 @@ def main() -> None:
         )
     folder = options.work / options.network
     make = partial(Runs, PLANS[options.network], options.data, options.tests, folder, options.sets, 1)
-    first: list[tuple[str, tuple[Any, ...]]] = [("tied", (seed,)) for seed in options.seeds]
-    first += [("pretrained", (seed, weight)) for seed in options.seeds for weight in (0.1, 0.0)]
+    first: list[tuple[str, tuple[Any, ...]]] = [("pretrained", (seed, 0.1)) for seed in options.seeds]
+    if options.dual:
+        first += [job for seed in options.seeds for job in (("tied", (seed,)), ("pretrained", (seed, 0.0)))]
     shares = [budget / 100 for budget in options.budgets]
     then: list[tuple[str, tuple[Any, ...]]] = []
     for seed in options.seeds:
@@ -169,13 +171,13 @@ def main() -> None:
                 pass
     runs = make()
     torch.set_num_threads(options.threads)
-    found = figures(runs, options.seeds, options.budgets, options.sets, more=options.more)
+    found = figures(runs, options.seeds, options.budgets, options.sets, more=options.more, dual=options.dual)
     names = [f"base-{options.seeds[0]}-0.1", *(f"drc-{budget}-{options.seeds[0]}" for budget in options.budgets)]
     seconds = latency(folder, names, options.threads, options.rounds)
     for name, budget in zip(names[1:], options.budgets, strict=True):
         ratio = statistics.median(seconds[name]) / statistics.median(seconds[names[0]])
         found[f"latency_ratio_{budget}"] = round(ratio, 4)
-    rows = rows_of(runs, options.seeds, options.budgets, options.sets, more=options.more)
+    rows = rows_of(runs, options.seeds, options.budgets, options.sets, more=options.more, dual=options.dual)
     dense = runs.scores(f"dense-{options.seeds[0]}")
     found["steps_of_uncompressed"] = dense["steps"]
     suffix = "" if options.network == "drn" else f"_{options.network}"

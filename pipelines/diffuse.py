@@ -20,7 +20,7 @@ def diffuse(stage: Stage) -> None:
     import torch
 
     from srfoundry import denoise, images
-    from srfoundry.blind import diffusion, engine
+    from srfoundry.blind import diffpir, diffusion, engine
     from srfoundry.dataset import Patches
     from srfoundry.progress import track
     from srfoundry.seeds import generator
@@ -50,7 +50,7 @@ def diffuse(stage: Stage) -> None:
         diffusion.estimate,
         scale=stage.scale,
         settings=engine.settings(stage.params.estimate.model_dump()),
-        sampler=diffusion.Sampler(**chosen.sampler.model_dump()),
+        sampler=diffpir.Sampler(**chosen.sampler.model_dump()),
         denoiser=denoiser,
         bank=bank,
     )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.shrink import SIDE, budget_of, find_widths
+from pipelines.shrink import SIDE, budget_of, find_widths, times_of
 from pipelines.stage import Stage
 from srfoundry.compress.baselines import choose_channels
 from srfoundry.compress.budget import Budget, ladders_of
@@ -80,6 +80,7 @@ def smaller(stage: Stage, net: Any, duals: nn.Module, *, remove: float, state: P
     cut = thin(net, units, kept)
     widths = widths_of(cut, units)
     scores = _scores(stage, budget, widths, remove, units)
+    scores |= times_of(stage, stage.params.search.measure, net, cut, predicted=budget.removed(widths), remove=remove)
     arch = {"inner": widths}
     return Smaller(cut, None, budget.dense, widths, arch, scores, more_steps=chosen.search_steps)
 

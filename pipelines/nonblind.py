@@ -65,6 +65,7 @@ def nonblind(stage: Stage) -> None:
         patch=chosen.sample_patch,
         octave=chosen.octave,
         noise=chosen.noise,
+        softness=chosen.softness,
         variances=(NARROWEST, WIDEST),
         seed=stage.seed,
         stage=stage.name,

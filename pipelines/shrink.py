@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipelines.stage import Stage
 from srfoundry import checkpoint
 from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.latency import onnx_runner
+from srfoundry.compress.latency import Runner, onnx_runner, proved
 from srfoundry.compress.picture import widths_picture
 from srfoundry.compress.prune import select
 from srfoundry.compress.search import search
@@ -30,11 +30,12 @@ SIDE = 96  # low-resolution pixels a side at which the papers count multiply-add
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to."""
+    """What a search came to; `times` as `times_of` has them."""
 
     widths: list[int]
     budget: Budget
     history: list[dict[str, float]]
+    times: dict[str, float] = field(default_factory=dict)
 
     def cut(self, net: Any) -> Any:
         """The searched net at the widths that were found: the mixture has become a choice, by weight."""
@@ -48,6 +49,7 @@ class Found:
             "removed_fraction": self.budget.removed(self.widths),
             "expected_removed_fraction": self.history[-1]["removed"] if self.history else 0.0,
             "budget": {"measure": chosen.measure, "remove": remove, "tolerance": chosen.tolerance},
+            **self.times,
         }
 
 
@@ -92,7 +94,9 @@ def find_widths(
         key=stage.key,
         log=stage.log,
     )
-    return Found(widths, budget, history)
+    found = Found(widths, budget, history)
+    times = times_of(stage, chosen.measure, net, found.cut(net), predicted=budget.removed(widths), remove=remove)
+    return replace(found, times=times)
 
 
 def budget_of(
@@ -107,10 +111,26 @@ def budget_of(
     kept = state.with_name(f"{state.name}.latency")  # measured once: a search that resumes must go on with its budget
     if kept.exists() and (read := json.loads(kept.read_text()))["key"] == stage.key:
         return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
-    runner = partial(onnx_runner, threads=stage.params.shared.threads)
-    budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=runner)
+    budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=_runner(stage))
     checkpoint.write_bytes(kept, json.dumps({"key": stage.key, **asdict(budget)}).encode())
     return budget
+
+
+def times_of(
+    stage: Stage, measure: str, net: nn.Module, cut: nn.Module, *, predicted: float, remove: float
+) -> dict[str, float]:
+    """For metrics.json, if `search.measure` is latency: how the cut net's measured time is, and was predicted.
+
+    It is looked at when all is decided, and no card holds it: a model's bytes do not depend on the clock's last word.
+    """
+    if measure != "latency":
+        return {}
+    low = torch.zeros(1, 3, SIDE, SIDE)
+    return proved(net, cut, low, predicted=predicted, remove=remove, runner=_runner(stage))
+
+
+def _runner(stage: Stage) -> Runner:
+    return partial(onnx_runner, threads=stage.params.shared.threads)
 
 
 @dataclass(frozen=True)
@@ -208,7 +228,7 @@ def cut_and_tune(
 
 
 def save(stage: Stage, path: str, net: nn.Module, arch: dict[str, Any], scores: dict[str, Any]) -> None:
-    """Write a net with its card."""
+    """Write a net with its card, which leaves out what `times_of` measured."""
     checkpoint.save(
         stage.output(path),
         net,
@@ -216,8 +236,13 @@ def save(stage: Stage, path: str, net: nn.Module, arch: dict[str, Any], scores: 
         scale=stage.scale,
         made_by=stage.name,
         params_hash=stage.params.section_hash(*stage.sections),
-        metrics=scores,
+        metrics=_untimed(scores),
     )
+
+
+def _untimed(scores: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in scores.items() if not name.startswith("latency_ratio")}
+    return {name: _untimed(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def show(

@@ -7,10 +7,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from srfoundry import seeds, solver
+from srfoundry import seeds
 from srfoundry.beamforming import lagd, precoders
 from srfoundry.beamforming.precoders import Task, rate, task
 from srfoundry.errors import FoundryError
+from srfoundry.instances import Settings
 from srfoundry.networks.stacked import Dense
 from srfoundry.params import Params, load
 from tests.conftest import REPO, golden
@@ -157,7 +158,7 @@ def test_best_of_few_users_and_single_precision() -> None:
     alone = drawn(2, 1, 3)
     assert torch.allclose(lagd.best(alone, rng=seeds.generator(7, "one")).rates, rate(alone, precoders.mrt(alone)))
     given = drawn()
-    settings = solver.Settings(steps=20)
+    settings = Settings(steps=20)
     found = lagd.lagd(given, net=Dense(8), settings=settings, rng=seeds.generator(8, "f"), precision=torch.float32)
     assert found.precoders.dtype == torch.complex128 and (found.rates > 0).all()
 

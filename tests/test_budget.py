@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from srfoundry.compress.baselines import Method, choose_channels
 from srfoundry.compress.budget import Budget, kinds, ladders_of, nearest, uniform_widths
-from srfoundry.compress.latency import ascending, onnx_runner
+from srfoundry.compress.latency import ascending, onnx_runner, proved
 from srfoundry.errors import FoundryError
 from srfoundry.networks.drn import DRN
 from srfoundry.networks.units import largest, multiplications, thin
@@ -177,6 +177,35 @@ def test_times_that_say_nothing_are_refused() -> None:
             net, net.units(), ladders_of(net, net.units(), 16), LOW, runner=lambda _net, _low: lambda: None,
             rounds=1, clock=lambda _call: 1.0,
         )  # fmt: skip
+
+
+def test_a_cut_net_is_timed_against_the_whole_one(recwarn: pytest.WarningsRecorder) -> None:
+    """In turns, so that a busy moment meets both; one warning where much less is saved than was asked."""
+    net = drn()
+    cut = thin(net, net.units(), largest(net, net.units(), [8] * 8))
+    exact = multiplications(cut, LOW) / multiplications(net, LOW)
+    spent: list[float] = []
+
+    def clock(call: Callable[[], object]) -> float:
+        spent.append(typing.cast(int, call()) * 1e-9 * (9.0 if 4 <= len(spent) < 8 else 1.0))
+        return spent[-1]
+
+    def check(remove: float) -> dict[str, float]:
+        spent.clear()
+        return proved(
+            net, cut, LOW, predicted=0.7, remove=remove, rounds=7, clock=clock,
+            runner=lambda each, low: lambda: multiplications(each, low),
+        )  # fmt: skip
+
+    saved = 1 - exact
+    found = check(saved + 0.04)
+    assert found == {"latency_ratio": pytest.approx(exact), "latency_ratio_predicted": pytest.approx(0.3)}
+    assert len(spent) == 14 and not recwarn.list, "4 points short is near enough"
+    with pytest.warns(
+        UserWarning, match=rf"must be .* below .*got {saved:.1%} measured.*70\.0% was pre.*; search"
+    ) as one:
+        check(saved + 0.06)
+    assert len(one) == 1
 
 
 def test_a_net_is_timed_in_onnx_runtime() -> None:

@@ -35,7 +35,7 @@ def restorer() -> USRNet:
 
 def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> teach.Memory:
     return teach.collect(
-        restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04,
+        restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04, softness=0.5,
         variances=SETTINGS.variances, seed=1, stage="nonblind", device=CPU, precision="float32",
         checkpoint=folder / "samples.pt", key="k",
     )  # fmt: skip

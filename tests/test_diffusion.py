@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.blind import diffusion
+from srfoundry.blind import diffpir, diffusion
 from srfoundry.blind.engine import Estimate, Settings
 from srfoundry.conventions import Border, centre_of_mass
 from srfoundry.degrade import degrade
@@ -20,7 +20,7 @@ from srfoundry.seeds import generator
 
 SIDE = 96  # high-resolution pixels
 SIGNAL = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)  # DDPM's
-SAMPLER = diffusion.Sampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
+SAMPLER = diffpir.Sampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
 SETTINGS = Settings(
     kernel_size=11,
     variances=[0.175, 2.5],
@@ -81,7 +81,7 @@ def low_of(high: Tensor, true: Tensor, border: Border = "circular") -> Tensor:
     return from_uint8(to_uint8(degrade(high, true, 2, border=border)))
 
 
-def run(low: Tensor, seed: int = 1, sampler: diffusion.Sampler = SAMPLER, **changes: object) -> Estimate:
+def run(low: Tensor, seed: int = 1, sampler: diffpir.Sampler = SAMPLER, **changes: object) -> Estimate:
     return diffusion.estimate(
         low,
         scale=2,
@@ -103,7 +103,7 @@ def test_finds_kernel_and_image_from_the_low_resolution_image_alone() -> None:
     torch.testing.assert_close(centre_of_mass(found.kernel), torch.full((1, 2), 5.0), atol=0.02, rtol=0)
     assert found.restored is not None
     known, wrong = (
-        diffusion.restore(
+        diffpir.restore(
             low, each, scale=2, sampler=SAMPLER, denoiser=denoiser(), rng=generator(1, "d"), border="circular"
         )
         for each in (true, guess)
@@ -169,7 +169,7 @@ def test_a_seed_fixes_the_bytes_and_leaves_the_global_generators_alone() -> None
 def test_data_step_solves_its_equation(scale: int) -> None:
     """(A'A + alpha) x = A'y + alpha x_0, and x is so near to y as alpha allows."""
     low, guess = torch.rand(1, 3, 16, 20), torch.rand(1, 3, 16 * scale, 20 * scale)
-    canvas = diffusion.Canvas(low, scale, 11, periodic=True)
+    canvas = diffpir.Canvas(low, scale, 11, periodic=True)
     alphas = (1e-1, 1e-3, 1e-6)
     errors = [
         float(canvas.misfit(canvas.solve(guess, kernel(1.0, 1.0), alpha), kernel(1.0, 1.0)).abs().max())
@@ -190,8 +190,8 @@ def test_borders_of_a_photograph_that_is_not_periodic() -> None:
     """The gap closes the image smoothly: the band along the border is as good as the interior, within 1.5 dB."""
     high, true = photograph(5, 2 * SIDE)[..., :SIDE, :SIDE].clamp(0, 1), kernel()
     low = low_of(high, true, "reflect")
-    side = 2 * diffusion.Canvas(low, 2, 11, periodic=False).whole.shape[-1]
-    image = diffusion.restore(low, true, scale=2, sampler=SAMPLER, denoiser=denoiser(side), rng=generator(1, "border"))
+    side = 2 * diffpir.Canvas(low, 2, 11, periodic=False).whole.shape[-1]
+    image = diffpir.restore(low, true, scale=2, sampler=SAMPLER, denoiser=denoiser(side), rng=generator(1, "border"))
     assert image.shape == high.shape
     error = (image - high).square()
     inner = error[..., 12:-12, 12:-12]
@@ -216,7 +216,7 @@ def test_odd_sizes_and_windows() -> None:
 
 
 def test_schedule_falls_from_start_to_almost_nothing() -> None:
-    steps = diffusion.schedule(denoiser(), dataclasses.replace(SAMPLER, evaluations=30))
+    steps = diffpir.schedule(denoiser(), dataclasses.replace(SAMPLER, evaluations=30))
     levels = [float(deviations(SIGNAL)[step]) for step in steps]
     assert len(steps) >= 28 and steps == sorted(steps, reverse=True)
     assert levels[0] == pytest.approx(1.0, rel=0.02) and levels[-1] < 0.007
@@ -226,7 +226,7 @@ def test_schedule_falls_from_start_to_almost_nothing() -> None:
 def test_the_kernel_is_held_at_the_end_though_it_learns_throughout(evaluations: int) -> None:
     """Many evaluations share steps of the model, so that there are fewer than asked for; the last holds the kernel."""
     sampler = dataclasses.replace(SAMPLER, evaluations=evaluations, learn=1.0)
-    count = len(diffusion.schedule(denoiser(), sampler))
+    count = len(diffpir.schedule(denoiser(), sampler))
     found = diffusion.estimate(
         low_of(photograph(6, 32), kernel()),
         scale=2,
@@ -245,7 +245,7 @@ def test_large_images_are_restored_in_tiles() -> None:
     high = photograph(7, 2 * SIDE)[..., :160, :96].clamp(0, 1)
     low, ticks = low_of(high, kernel(), "reflect"), []
     whole, parts = (
-        diffusion.restore(
+        diffpir.restore(
             low,
             kernel(),
             scale=2,

@@ -12,8 +12,9 @@ from torch.nn import functional
 from srfoundry import seeds, solver
 from srfoundry.constraints import shares, simplex, sphere
 from srfoundry.errors import Diverged, FoundryError
+from srfoundry.instances import Data, Instances, Settings, Solution
 from srfoundry.networks.stacked import Convolved, Dense, Free, Net, Recurrent, Wrapped
-from srfoundry.solver import Data, Settings, solve
+from srfoundry.solver import solve
 
 
 def rayleigh(variable: Tensor, data: Data) -> Tensor:
@@ -38,11 +39,11 @@ def starts(count: int, size: int = 6) -> Tensor:
     return torch.randn(count, 1, 1, size, generator=seeds.generator(1, "starts"), dtype=torch.float64)
 
 
-def on_the_sphere(net: Net, settings: Settings, chosen: slice = slice(None), **more: str) -> solver.Solution:
+def on_the_sphere(net: Net, settings: Settings, chosen: slice = slice(None), **more: str) -> Solution:
     """Solve five eigenvalue problems, or some of them."""
     rng = seeds.generator(2, "solver")
-    data, base = (symmetric(5)[chosen],), starts(5)[chosen]
-    return solve(net, rayleigh, unit, settings=settings, rng=rng, data=data, base=base, **more)  # type: ignore[arg-type]
+    instances = Instances(rayleigh, unit, data=(symmetric(5)[chosen],), base=starts(5)[chosen], **more)  # type: ignore[arg-type]
+    return solve(net, instances, settings=settings, rng=rng)
 
 
 QUICK = Settings(steps=100, rate=0.1, fall=0.01, restarts=2)
@@ -92,12 +93,14 @@ def test_least_squares_on_the_simplex_equals_nnls() -> None:
     for way in ways:
         found = solve(
             Free((6,)),
-            objective,
-            lambda variable, data, way=way: way(variable),
+            Instances(
+                objective,
+                lambda variable, data, way=way: way(variable),
+                data=(matrix, wanted),
+                base=torch.full((4, 1, 6), 1 / 6, dtype=torch.float64),
+            ),
             settings=Settings(steps=400, rate=0.3 if way is simplex else 0.02, fall=0.001),
             rng=rng,
-            data=(matrix, wanted),
-            base=torch.full((4, 1, 6), 1 / 6, dtype=torch.float64),
         )
         assert torch.allclose(found.variable.sum(dim=1), torch.ones(4).double()) and (found.variable >= 0).all()
         assert torch.allclose(objective(right, (matrix, wanted)), found.loss, rtol=2e-3)
@@ -112,9 +115,8 @@ def test_equals_plain_adam_on_a_module() -> None:
 
     matrix, base = symmetric(1), starts(1)
     settings = Settings(steps=20, rate=0.01)
-    found = solve(
-        Wrapped(build), rayleigh, unit, settings=settings, rng=seeds.generator(4, "adam"), data=(matrix,), base=base
-    )
+    instances = Instances(rayleigh, unit, data=(matrix,), base=base)
+    found = solve(Wrapped(build), instances, settings=settings, rng=seeds.generator(4, "adam"))
     module = build()
     seeds.redraw(module, seeds.generator(4, "adam"))
     optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
@@ -137,9 +139,8 @@ def test_never_worse_than_what_was_handed_in(settings: Settings) -> None:
     values, vectors = torch.linalg.eigh(symmetric(5))
     base = vectors[:, :, -1].view(5, 1, 1, 6) * 3.0  # on the sphere when the constraint has been at it
     wild = dataclasses.replace(settings, steps=5, rate=10.0)
-    found = solve(
-        Dense(6), rayleigh, unit, settings=wild, rng=seeds.generator(11, "w"), data=(symmetric(5),), base=base
-    )
+    instances = Instances(rayleigh, unit, data=(symmetric(5),), base=base)
+    found = solve(Dense(6), instances, settings=wild, rng=seeds.generator(11, "w"))
     assert torch.allclose(-found.loss, values[:, -1], atol=1e-9)
     assert torch.allclose(rayleigh(found.variable, (symmetric(5),)), found.loss, atol=1e-12)
 
@@ -149,7 +150,7 @@ def test_iterates_feel_all_accumulated_losses() -> None:
     net, matrix, base = Dense(6, (4,)), symmetric(1), starts(1)
     settings = Settings(mode="iterate", steps=2, accumulate=2, rate=0.01)
     rng = seeds.generator(5, "window")
-    made = solver.Solver(net, rayleigh, unit, settings=settings, rng=rng, data=(matrix,), base=base)
+    made = solver.Solver(net, Instances(rayleigh, unit, data=(matrix,), base=base), settings=settings, rng=rng)
     weights = made.weights.clone().requires_grad_()
     made.run(2)
     at, total = base[:, 0], torch.zeros(1, dtype=torch.float64)
@@ -182,14 +183,16 @@ def test_many_starts_auxiliary_losses_and_the_other_block() -> None:
     wanted = starts(1)[0, 0]
     found = solve(
         Free((1, 6)),
-        rayleigh,
-        unit,
+        Instances(
+            rayleigh,
+            unit,
+            data=(symmetric(2),),
+            base=starts(6).view(2, 3, 1, 6),
+            auxiliary=[lambda variable, data: 1e4 * (variable - unit(wanted[None], data)).square().sum(dim=(1, 2))],
+            inner=lambda variable, data: heard.append(variable),
+        ),
         settings=dataclasses.replace(QUICK, restarts=3, steps=100, rate=0.3),
         rng=seeds.generator(6, "more"),
-        data=(symmetric(2),),
-        base=starts(6).view(2, 3, 1, 6),
-        auxiliary=[lambda variable, data: 1e4 * (variable - unit(wanted[None], data)).square().sum(dim=(1, 2))],
-        inner=lambda variable, data: heard.append(variable),
     )
     assert len(heard) == 100 and heard[0].shape == (6, 1, 6) and not heard[0].requires_grad
     assert found.finals.shape == (2, 3, 1, 6)
@@ -206,11 +209,13 @@ def test_own_code_without_a_base() -> None:
 
     found = solve(
         Wrapped(build),
-        lambda variable, data: (variable - target).square().sum(dim=(1, 2)),
-        lambda variable, data: simplex(variable),
+        Instances(
+            lambda variable, data: (variable - target).square().sum(dim=(1, 2)),
+            lambda variable, data: simplex(variable),
+            code=torch.rand(1, 10, generator=seeds.generator(9, "kernel")),
+        ),
         settings=Settings(steps=200),
         rng=seeds.generator(8, "kernel"),
-        code=torch.rand(1, 10, generator=seeds.generator(9, "kernel")),
     )
     assert found.variable.shape == (1, 3, 3) and float(found.loss) < 1e-6
 
@@ -249,18 +254,17 @@ def test_mistakes_are_said() -> None:
     """Nothing to start from, axes that differ, restarts without starts, early stop beside another block, no luck."""
     rng = seeds.generator(0, "mistakes")
     data, base = (symmetric(2),), starts(2)
-    with pytest.raises(FoundryError, match="needs a base point"):
-        solve(Dense(6), rayleigh, unit, settings=QUICK, rng=rng, data=data)
-    with pytest.raises(FoundryError, match="one leading instance axis"):
-        solve(Dense(6), rayleigh, unit, settings=QUICK, rng=rng, data=data, base=base[:1])
-    with pytest.raises(FoundryError, match="1 or 2 starts"):
-        solve(Dense(6), rayleigh, unit, settings=QUICK, rng=rng, data=data, base=base.expand(2, 3, 1, 6))
-    with pytest.raises(FoundryError, match="beside an inner block"):
-        early = dataclasses.replace(QUICK, tolerance=1e-3)
-        solve(Dense(6), rayleigh, unit, settings=early, rng=rng, data=data, base=base, inner=lambda v, d: None)
-    with pytest.raises(Diverged, match="1 of 2 instances"):
-        broken = (torch.stack([data[0][0], torch.full((6, 6), torch.nan, dtype=torch.float64)]),)
-        solve(Dense(6), rayleigh, unit, settings=QUICK, rng=rng, data=broken, base=base)
+    broken = (torch.stack([data[0][0], torch.full((6, 6), torch.nan, dtype=torch.float64)]),)
+    early = dataclasses.replace(QUICK, tolerance=1e-3)
+    for error, said, settings, given in (
+        (FoundryError, "needs a base point", QUICK, Instances(rayleigh, unit, data)),
+        (FoundryError, "one leading instance axis", QUICK, Instances(rayleigh, unit, data, base[:1])),
+        (FoundryError, "1 or 2 starts", QUICK, Instances(rayleigh, unit, data, base.expand(2, 3, 1, 6))),
+        (FoundryError, "beside an inner block", early, Instances(rayleigh, unit, data, base, inner=lambda v, d: None)),
+        (Diverged, "1 of 2 instances", QUICK, Instances(rayleigh, unit, broken, base)),
+    ):
+        with pytest.raises(error, match=said):
+            solve(Dense(6), given, settings=settings, rng=rng)
     with pytest.raises(FoundryError, match="1 or more"):
         Settings(steps=0)
     for wrong in (

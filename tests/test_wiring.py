@@ -36,7 +36,7 @@ LAYERS = [
     "photograph download unpack likeness sources banks constraints",
     "degrade enlarge networks",
     "checkpoint dataset pairs descent prepare testsets fit restore maml blurs sons backproject adaptation validation "
-    "denoise nonblind solver",
+    "denoise nonblind instances solver",
     "zssr meta dual compress blind beamforming export tracking registry report",
     "apply trials restorers",
     "zeroshot",

@@ -21,6 +21,7 @@ from srfoundry.seeds import generator
 
 NARROWEST, WIDEST = 0.175, 2.5  # variances of Gaussians, in multiples of the scale (FKP, DKP)
 ROOM = 4  # taps a side are ROOM s + 3 (FKP)
+SOFT = 0.3  # share of soft photographs where there are any
 SHAKEN = 25  # taps a side, at least, where motion blurs are among the kernels
 TILE, OVERLAP = 256, 24  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
 
@@ -57,6 +58,19 @@ def draw_high(
     return torch.cat(parts)
 
 
+def soften(high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
+    """Blur a share of SOFT of the images as a lens, a demosaicing or an earlier enlargement may have; to 8 bits.
+
+    Args:
+        softness: largest variance of these blurs, px^2; they are round Gaussians.
+    """
+    draws = torch.rand(len(high), 2, generator=rng, dtype=torch.float64)
+    variance = draws[:, 1] * softness + 1e-3  # a Gaussian of no width is none
+    blur = kernels.gaussian(7, variance, variance, torch.zeros_like(variance)).float()
+    blurred = images.from_uint8(images.to_uint8(degrade.degrade(high, blur, 1, border="circular")))
+    return torch.where((draws[:, 0] < SOFT).view(-1, 1, 1, 1), blurred, high)
+
+
 def pairs(
     patches: Patches,
     large: Patches | None,
@@ -66,6 +80,7 @@ def pairs(
     patch: int,
     octave: float,
     noise: float,
+    softness: float = 0.0,
     rng: torch.Generator,
 ) -> Pairs:
     """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits.
@@ -73,9 +88,12 @@ def pairs(
     Args:
         large: the `roomy` ones of the photographs. octave: share of the patches that show one of these at half size.
         noise: largest standard deviation, range [0, 1]; half of the images have none.
+        softness: see `soften`; 0 leaves the photographs as they are.
     """
     count = len(kernel)
     high = draw_high(patches, large, count=count, patch=patch, octave=octave, rng=rng)
+    if softness:
+        high = soften(high, softness, rng=rng)
     level = torch.rand(count, 2, generator=rng)
     level = torch.where(level[:, 0] < 0.5, 0.0, noise * level[:, 1])
     low = degrade.degrade(high, kernel, scale, border="circular")

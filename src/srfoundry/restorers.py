@@ -113,13 +113,13 @@ def _dip(chosen: Params, scale: int, decimation: degrade.Decimation, device: tor
 
 def _diffusion(folder: Path, chosen: Params, scale: int, device: torch.device, rng: torch.Generator) -> Run:
     from srfoundry import denoise
-    from srfoundry.blind import diffusion
+    from srfoundry.blind import diffpir
 
     denoiser = denoise.load(folder, device=device)
-    sampler = diffusion.Sampler(**chosen.diffuse.sampler.model_dump())
+    sampler = diffpir.Sampler(**chosen.diffuse.sampler.model_dump())
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        restored = diffusion.restore(
+        restored = diffpir.restore(
             low.to(device),
             kernel,
             scale=scale,

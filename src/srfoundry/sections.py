@@ -235,6 +235,7 @@ class Nonblind(Section):
     clip: Annotated[float, Field(gt=0)]
     samples: Annotated[int, Field(ge=40)]
     sample_patch: Annotated[int, Field(ge=32)]
+    softness: Annotated[float, Field(ge=0, le=2)]
     corrector_steps: Steps
     corrector_rate: Rate
 

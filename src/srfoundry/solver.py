@@ -10,73 +10,15 @@ draws, so that a result does not depend on which instances are solved beside it.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.constraints import column, length
-from srfoundry.errors import Diverged, FoundryError
+from srfoundry.errors import Diverged
+from srfoundry.instances import Data, Instances, Loss, Settings, Solution
 from srfoundry.networks.stacked import Net, State
-
-Data = tuple[Tensor, ...]
-Loss = Callable[[Tensor, Data], Tensor]  # (rows' variables `n *shape`, rows' data) -> `n`, less is better
-Constraint = Callable[[Tensor, Data], Tensor]  # brings rows' variables to where they may be
-Inner = Callable[[Tensor, Data], None]  # improves the other block of variables, given this one
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to solve.
-
-    mode: see above. rate: of Adam over the net's weights. fall: rate and skip end, by a cosine, at this share.
-    accumulate: losses T that are summed before the weights move; an iterate's step is felt through all T.
-    restarts: nets an instance. langevin: noise on the weights, in units of sqrt(2 rate).
-    normalise: slopes of length 1 as the code; then G's output is in units of the variable's length.
-    skip: share of that length that iterates go down the slope without being asked.
-    patience, tolerance: a row stops when its best objective gained less than this share in so many steps; 0 = never.
-    """
-
-    mode: Literal["reparam", "iterate"] = "reparam"
-    steps: int = 500
-    rate: float = 1e-2
-    fall: float = 1.0
-    accumulate: int = 1
-    restarts: int = 1
-    langevin: float = 0.0
-    normalise: bool = False
-    skip: float = 0.0
-    patience: int = 50
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.accumulate, self.restarts, self.patience) < 1:
-            raise FoundryError(f"solver needs steps, accumulate, restarts and patience of 1 or more, got {self}")
-        if not (self.rate > 0 and self.fall >= 0 and self.langevin >= 0 and self.tolerance >= 0):
-            raise FoundryError(f"solver needs a rate above 0, and no negative values, got {self}")
-        if self.skip < 0 or (self.skip > 0 and not (self.mode == "iterate" and self.normalise)):
-            raise FoundryError(f"solver needs a skip of 0, or above with mode iterate and normalise, got {self}")
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What `solve` found; of each instance the best iterate of the best restart.
-
-    `finals` and `losses` are of every restart: the last iterates, and the best objectives. `trajectory` has each
-    instance's best objective so far after each step (the base point's included), `steps` how many its longest restart
-    took.
-    """
-
-    variable: Float[Tensor, "b ..."]
-    loss: Float[Tensor, " b"]
-    restart: Int[Tensor, " b"]
-    losses: Float[Tensor, "b r"]
-    finals: Float[Tensor, "b r ..."]
-    trajectory: Float[Tensor, "t b"]
-    steps: Int[Tensor, " b"]
 
 
 def slope(objective: Loss, variable: Float[Tensor, "n ..."], data: Data) -> Float[Tensor, "n ..."]:
@@ -92,91 +34,54 @@ class Solver:
 
     Args:
         net: see `networks.stacked`.
-        data: what the objective, the constraint and the other losses know, each with a leading instance axis.
-        base: where the variables start, `b r *shape` or `b 1 *shape`; None = at 0, which needs a code of your own. The
-            answer is never worse than it, unless `inner` changes what the objective looks at.
-        code: what the net sees: slope = the objective's at the base (reparam) or at the iterate (iterate) | noise =
-            a fixed normal draw of the slope's length | your own, `b ...`, fixed.
         rng: a CPU generator; the same state gives the same bytes.
-        auxiliary: further losses on the weights, not counted when the best iterate is chosen (a prior's pull).
-        inner: called each step with the variables, before the objective looks: it may improve what that looks at.
 
     Raises:
         FoundryError: what was given does not fit together.
     """
 
-    def __init__(
-        self,
-        net: Net,
-        objective: Loss,
-        constraint: Constraint,
-        *,
-        settings: Settings,
-        rng: torch.Generator,
-        data: Data = (),
-        base: Float[Tensor, "b r ..."] | None = None,
-        code: Tensor | Literal["slope", "noise"] = "slope",
-        auxiliary: Sequence[Loss] = (),
-        inner: Inner | None = None,
-    ) -> None:
-        own = code if isinstance(code, Tensor) else None
-        given = [part for part in (*data, base, own) if part is not None]
-        if base is None and (own is None or settings.mode == "iterate"):
-            raise FoundryError(
-                f"solver needs a base point for mode {settings.mode} with code {code if own is None else 'of your own'}"
-                ", got none; give base, or reparam with a code"
-            )
-        if len({len(part) for part in given}) != 1:
-            raise FoundryError(f"solver needs one leading instance axis, got {[list(part.shape) for part in given]}")
-        if inner is not None and settings.tolerance > 0:
-            raise FoundryError(
-                f"solver cannot stop rows early beside an inner block, got tolerance {settings.tolerance}; set it to 0"
-            )
-        if base is not None and base.shape[1] not in (1, settings.restarts):
-            raise FoundryError(f"base must have 1 or {settings.restarts} starts an instance, got {base.shape[1]}")
-        self.net, self.objective, self.constraint = net, objective, constraint
-        self.settings, self.rng, self.auxiliary, self.inner = settings, rng, auxiliary, inner
-        self.instances, count = len(given[0]), settings.restarts
-        like = base if base is not None else given[-1]
+    def __init__(self, net: Net, instances: Instances, *, settings: Settings, rng: torch.Generator) -> None:
+        instances.check(settings)
+        self.net, self.instances, self.settings, self.rng = net, instances, settings, rng
+        count, like, base = settings.restarts, instances.like, instances.base
         self.device = like.device
-        self.rows = torch.arange(self.instances * count, device=self.device)  # row = instance * restarts + restart
-        self.data: Data = tuple(part.repeat_interleave(count, dim=0) for part in data)
+        self.rows = torch.arange(len(instances) * count, device=self.device)  # row = instance * restarts + restart
+        self.data: Data = tuple(part.repeat_interleave(count, dim=0) for part in instances.data)
         weights = net.draw(count, rng=rng, dtype=like.dtype).to(self.device)
-        self.weights = weights.repeat(self.instances, 1)
+        self.weights = weights.repeat(len(instances), 1)
         self.first, self.second = torch.zeros_like(self.weights), torch.zeros_like(self.weights)  # Adam's moments
         self.base = None
         if base is not None:
             self.base = base.expand(-1, count, *base.shape[2:]).flatten(0, 1).contiguous()
         self.current = self.base
         self.state: State = ()
-        self.code: Tensor | None = None if own is None else own.repeat_interleave(count, dim=0)
-        if own is None:
-            self.code = self._first_code(str(code))
+        self.code = self._first_code()
         self.total: Tensor | None = None
         self.taken = self.moves = self.checked = 0
         self.best: Tensor | None = None
         self.losses = torch.full((len(self.rows),), math.inf, dtype=like.dtype, device=self.device)
         self.known = self.losses  # at the last look for rows that stop; the first look stops none
-        if self.base is not None and inner is None:
+        if self.base is not None and instances.inner is None:
             with torch.no_grad():
-                self.best = constraint(self.base, self.data)
-                handed = objective(self.best, self.data)
+                self.best = instances.constraint(self.base, self.data)
+                handed = instances.objective(self.best, self.data)
             self.losses = torch.where(handed.isfinite(), handed, self.losses)
         self.curve: list[tuple[Tensor, Tensor]] = []
         self.stopped: list[tuple[Tensor, Tensor, Tensor, Tensor, int]] = []  # rows, best, losses, last, steps
 
-    def _first_code(self, kind: str) -> Tensor | None:
+    def _first_code(self) -> Tensor | None:
         """The fixed code, or None where each iterate has its own."""
-        if self.base is None:
+        kind = self.instances.code
+        if isinstance(kind, Tensor):
+            return kind.repeat_interleave(self.settings.restarts, dim=0)
+        if self.base is None or (kind == "slope" and self.settings.mode == "iterate"):
             return None
-        if kind == "slope" and self.settings.mode == "iterate":
-            return None
-        found = self._scaled(slope(self.objective, self.base, self.data))
+        found = self._scaled(slope(self.instances.objective, self.base, self.data))
         if kind == "slope":
             return found
         shape = (self.settings.restarts, *found.shape[1:])
         noise = torch.randn(shape, generator=self.rng, dtype=torch.float64).to(found)
-        noise = noise.repeat(self.instances, *[1] * (found.ndim - 1))
+        noise = noise.repeat(len(self.instances), *[1] * (found.ndim - 1))
         return noise * column(length(found) / length(noise), found)
 
     def _scaled(self, found: Tensor) -> Tensor:
@@ -188,18 +93,18 @@ class Solver:
         if settings.mode == "reparam":
             assert self.code is not None
             raw, _ = self.net(weights, self.code, ())
-            return self.constraint(raw if self.base is None else self.base + raw, self.data)
+            return self.instances.constraint(raw if self.base is None else self.base + raw, self.data)
         assert self.current is not None
         code = self.code
         down = None
         if code is None or settings.skip:
-            found = slope(self.objective, self.current, self.data)
+            found = slope(self.instances.objective, self.current, self.data)
             down = found / column(length(found), found)
             code = self._scaled(found) if code is None else code
         raw, self.state = self.net(weights, code, self.state)
         reach = column(length(self.current.detach()), raw) if settings.normalise else 1.0
         move = raw if down is None or not settings.skip else raw - settings.skip * self._fallen(self.taken) * down
-        return self.constraint(self.current + reach * move, self.data)
+        return self.instances.constraint(self.current + reach * move, self.data)
 
     def _fallen(self, step: int) -> float:
         """The share of the first rate at a step."""
@@ -211,12 +116,12 @@ class Solver:
         weights = self.weights.requires_grad_()
         variable = self._variable(weights)
         seen = variable.detach()
-        if self.inner is not None:
-            self.inner(seen, self.data)
-        losses = self.objective(variable, self.data)
+        if self.instances.inner is not None:
+            self.instances.inner(seen, self.data)
+        losses = self.instances.objective(variable, self.data)
         self._keep(seen, losses.detach())
         wanted = losses.sum()
-        for loss in self.auxiliary:
+        for loss in self.instances.auxiliary:
             wanted = wanted + loss(variable, self.data).sum()
         self.total = wanted if self.total is None else self.total + wanted
         self.taken += 1
@@ -300,13 +205,13 @@ class Solver:
         for step, (rows, values) in enumerate(self.curve):
             latest[rows] = values
             curve[step] = latest
-        split = (self.instances, self.settings.restarts)
+        split = (len(self.instances), self.settings.restarts)
         losses = losses.view(split)
         loss, restart = losses.min(dim=1)
         if not bool(loss.isfinite().all()):
             odd = int((~loss.isfinite()).sum())
             raise Diverged(f"solver: {odd} of {len(loss)} instances had no finite objective; lower the rate")
-        chosen = torch.arange(self.instances, device=self.device) * split[1] + restart
+        chosen = torch.arange(split[0], device=self.device) * split[1] + restart
         return Solution(
             variable=best[chosen],
             loss=loss,
@@ -318,35 +223,12 @@ class Solver:
         )
 
 
-def solve(
-    net: Net,
-    objective: Loss,
-    constraint: Constraint,
-    *,
-    settings: Settings,
-    rng: torch.Generator,
-    data: Data = (),
-    base: Float[Tensor, "b r ..."] | None = None,
-    code: Tensor | Literal["slope", "noise"] = "slope",
-    auxiliary: Sequence[Loss] = (),
-    inner: Inner | None = None,
-) -> Solution:
-    """Solve all instances at once: `settings.steps` steps of a `Solver`, which says what the arguments are.
+def solve(net: Net, instances: Instances, *, settings: Settings, rng: torch.Generator) -> Solution:
+    """Solve all instances at once: `settings.steps` steps of a `Solver`.
 
     Raises:
         FoundryError: what was given does not fit together. Diverged: an instance never had a finite objective.
     """
-    solver = Solver(
-        net,
-        objective,
-        constraint,
-        settings=settings,
-        rng=rng,
-        data=data,
-        base=base,
-        code=code,
-        auxiliary=auxiliary,
-        inner=inner,
-    )
+    solver = Solver(net, instances, settings=settings, rng=rng)
     solver.run(settings.steps)
     return solver.result()

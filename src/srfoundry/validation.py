@@ -16,17 +16,21 @@ def validate(
     *,
     device: torch.device,
     kernel: Float[Tensor, "1 k k"] | None = None,
+    told: Float[Tensor, "1 k k"] | None = None,
     rates: Rates = (),
     decimation: degrade.Decimation = "direct",
     sons: int = 1,
     held_out: float = 0.0,
+    precision: str = "float32",
 ) -> dict[str, float]:
     """PSNR-Y in dB on whole photographs after adaptation to each, and its gain over MATLAB's bicubic.
 
     Args:
         kernel: photographs are degraded with it, to 8 bits; None means the set's own bicubic reduction.
+        told: what the network is told instead of `kernel`, as an estimate would be.
         rates: step sizes of the adaptation; none means none.
         decimation: how they are reduced after the blur.
+        precision: of the adaptation's convolutions.
     """
     restored, enlarged = 0.0, 0.0
     names = patches.photographs()
@@ -37,8 +41,18 @@ def validate(
         else:
             low = degrade.degrade(high, kernel, scale, decimation=decimation)
             low = images.from_uint8(images.to_uint8(low))
-        low, blur = low.to(device), None if kernel is None else kernel.to(device)
-        found = adapt(net, low, blur, scale, rates=rates, decimation=decimation, sons=sons, held_out=held_out)
+        low, blur = low.to(device), None if kernel is None else (kernel if told is None else told).to(device)
+        found = adapt(
+            net,
+            low,
+            blur,
+            scale,
+            rates=rates,
+            decimation=decimation,
+            sons=sons,
+            held_out=held_out,
+            precision=precision,
+        )
         image = restore(net, low, blur, scale, weights=found.weights, decimation=decimation)
         restored += metrics.psnr_y(image.cpu(), high, scale) / len(names)
         enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)

@@ -24,8 +24,8 @@ from srfoundry import solver
 from srfoundry.beamforming.precoders import Precoders, Task, folded, full_power, mrt, rate, rzf, scattered
 from srfoundry.constraints import ball, sphere
 from srfoundry.errors import FoundryError
+from srfoundry.instances import Data, Instances, Settings, Solution
 from srfoundry.networks.stacked import Activation, Convolved, Dense, Free, Net, Recurrent
-from srfoundry.solver import Data, Settings, Solution
 
 Form = Literal["released", "published", "mended", "adam", "best"]
 Kind = Literal["linear", "mlp", "lstm", "cnn"]
@@ -114,16 +114,10 @@ def solve(
     data = tuple(part.to(precision) for part in parts)
     written = torch.cat([base.real, base.imag], dim=3).to(precision)
     limit = sphere if surface == "sphere" else ball
-    return solver.solve(
-        net,
-        minus_rate,
-        lambda variable, data: limit(variable, data[1][:, 0]),
-        settings=settings,
-        rng=rng,
-        data=data,
-        base=written,
-        code=code,
+    instances = Instances(
+        minus_rate, lambda variable, data: limit(variable, data[1][:, 0]), data=data, base=written, code=code
     )
+    return solver.solve(net, instances, settings=settings, rng=rng)
 
 
 def minus_rate(variable: Float[Tensor, "n k m2"], data: Data) -> Float[Tensor, " n"]:

@@ -23,9 +23,10 @@ from srfoundry.constraints import shares
 from srfoundry.conventions import Border
 from srfoundry.degrade import Decimation
 from srfoundry.errors import FoundryError
+from srfoundry.instances import Data, Instances
+from srfoundry.instances import Settings as SolverSettings
 from srfoundry.networks.stacked import Dense
-from srfoundry.solver import Data, Solver
-from srfoundry.solver import Settings as SolverSettings
+from srfoundry.solver import Solver
 
 HIDDEN = 64  # units of the learned optimiser
 DOWN = 0.02  # share of the kernel's length that it goes down the slope without being asked
@@ -140,15 +141,10 @@ class _Learned:
             assert problem.image_net is not None
             self.image = problem.image_net.image()
 
-        return Solver(
-            Dense(len(flat), hidden=(HIDDEN,), activation="tanh", zero_head=True),
-            objective,
-            lambda variable, data: shares(variable),
-            settings=chosen,
-            rng=self.rng,
-            base=flat.view(1, 1, 1, -1),
-            inner=improve,
-        )
+        base = flat.view(1, 1, 1, -1)
+        instances = Instances(objective, lambda variable, data: shares(variable), base=base, inner=improve)
+        net = Dense(len(flat), hidden=(HIDDEN,), activation="tanh", zero_head=True)
+        return Solver(net, instances, settings=chosen, rng=self.rng)
 
     def _apart(self, kernel: Tensor) -> Tensor:
         return (kernel - self.k_hat).square().sum()

@@ -60,6 +60,7 @@ def collect(
     patch: int,
     octave: float,
     noise: float,
+    softness: float,
     variances: tuple[float, float],
     seed: int,
     stage: str,
@@ -72,6 +73,8 @@ def collect(
 
     Args:
         noise: largest standard deviation; half of the patches have none.
+        softness: largest variance, px^2, of the blur that some of the photographs have of their own, which is no part
+            of the kernel. Without it the corrector takes soft photographs for blurred ones and is sure of it.
         variances: of the true kernels, in multiples of the scale.
     """
     memory, large = Memory(), nonblind.roomy(patches, patch)
@@ -91,6 +94,7 @@ def collect(
             patch=patch,
             octave=octave,
             noise=noise,
+            softness=softness,
             rng=rng,
         )
         ratio = math.log(FARTHEST / NEAREST) * torch.rand(batch, 1, generator=rng, dtype=torch.float64)

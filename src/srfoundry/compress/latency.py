@@ -3,6 +3,7 @@
 Units of a kind (compress.budget.kinds) are alike for a runtime, so they are moved together, one kind at a time, and
 share what was saved: far above the clock's noise and few networks to build. Nets are timed in turns, so that a busy
 moment meets all of them. The savings are then scaled so that their sum is right for a net that is narrow everywhere.
+For any other net they are a prediction, which `proved` compares with the clock.
 """
 
 import copy
@@ -20,6 +21,7 @@ from srfoundry.networks.units import Unit, thin
 
 Runner = Callable[[nn.Module, Tensor], Callable[[], object]]
 Clock = Callable[[Callable[[], object]], float]
+MISSED = 0.05  # of the whole net's time: who saves less than was asked by more than this is told
 
 
 def onnx_runner(net: nn.Module, low: Tensor, *, threads: int) -> Callable[[], object]:
@@ -111,6 +113,37 @@ def tables_of(
     factor = (whole - narrowest) / believed if believed > 0 else 0.0
     share = [[factor * (saved[kind][0] - gone) for gone in saved[kind]] for kind in alike]
     return whole, share
+
+
+def proved(
+    whole: nn.Module,
+    cut: nn.Module,
+    low: Tensor,
+    *,
+    predicted: float,
+    remove: float,
+    runner: Runner,
+    rounds: int = 31,
+    clock: Clock = seconds,
+) -> dict[str, float]:
+    """The cut net's time over the whole one's, measured in turns, and what the tables said it would be.
+
+    Warns where the saving is more than MISSED short of `remove`: other work on the machine must not break a run.
+
+    Args:
+        predicted: the fraction of the time that is gone by the tables.
+        remove: the fraction that was asked for.
+    """
+    before, after = in_turns([runner(net, low) for net in (whole, cut)], rounds, clock)
+    saved = 1 - after / before
+    if saved < remove - MISSED:
+        warnings.warn(
+            f"the cut net's latency must be {remove:.1%} below the whole one's, got {saved:.1%} measured "
+            f"({1e3 * before:.3g} to {1e3 * after:.3g} ms) where {predicted:.1%} was predicted; "
+            "search again on a machine that does nothing else, or ask for more",
+            stacklevel=2,
+        )
+    return {"latency_ratio": after / before, "latency_ratio_predicted": 1 - predicted}
 
 
 def ascending(series: Sequence[float]) -> list[float]:

@@ -1,0 +1,135 @@
+"""What EDSR and SwinIR share: a restorer in parts, pruned nets, the start near bicubic, and life outside of PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from srfoundry import checkpoint, export
+from srfoundry.networks import edsr, swinir
+from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.restorer import Restorer, interpolation_taps
+from srfoundry.networks.swinir import Attention, SwinIR
+from srfoundry.networks.units import channels_last, largest, masked, parameters_at, thin, widths_of
+from srfoundry.seeds import generator, redraw
+from tests.closed import count
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of network, made tiny, and what is expected of it."""
+
+    name: str
+    make: Callable[..., EDSR | SwinIR]
+    start_at_bicubic: Callable[[Any], None]
+    keywords: dict[str, Any]
+    frozen: int  # parameters of the mean shifts
+    multiple_of: int
+    size: tuple[int, int]  # an image that needs no padding
+    dense: list[int]
+    widths: list[int]  # after pruning
+    near: float  # mean distance from bicubic at the start
+    rough: float  # largest error of half precision
+    paints: torch.dtype  # in half precision
+
+    def net(self, scale: int = 2) -> EDSR | SwinIR:
+        """The tiny net with random weights, the same each time."""
+        net = self.make(scale=scale, **self.keywords)
+        redraw(net, generator(1, self.name))
+        with torch.no_grad():
+            for module in net.modules():
+                if isinstance(module, Attention):  # position tables start at zero
+                    module.table.copy_(torch.randn(module.table.shape, generator=generator(1, "table")))
+        return net
+
+    def low(self, batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """A random image."""
+        return torch.rand(batch, 3, *self.size, dtype=dtype, generator=generator(0, "low"))
+
+
+EDSR_CASE = Case(
+    "edsr", EDSR, edsr.start_at_bicubic, {"blocks": 2, "width": 8},
+    frozen=24, multiple_of=1, size=(9, 8), dense=[8, 8], widths=[3, 6], near=0.02, rough=0.02, paints=torch.bfloat16,
+)  # fmt: skip
+SWINIR_CASE = Case(
+    "swinir", SwinIR, swinir.start_at_bicubic, {"depths": [2, 1], "width": 12, "heads": 3, "window": 4},
+    frozen=0, multiple_of=4, size=(8, 12), dense=[4, 24] * 3, widths=[2, 9, 1, 24, 4, 5], near=0.04, rough=0.05,
+    paints=torch.float32,
+)  # fmt: skip
+both = pytest.mark.parametrize("case", [EDSR_CASE, SWINIR_CASE], ids=["edsr", "swinir"])
+
+
+@both
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_it_is_a_restorer(case: Case, scale: int) -> None:
+    net, low = case.net(scale), case.low(2)
+    assert isinstance(net, Restorer) and net.multiple_of == case.multiple_of
+    (image,) = net.images(low)
+    assert tuple(image.shape) == (2, 3, *(side * scale for side in case.size))
+    assert image.equal(net(low)) and image.equal(net.paint(net.trunk(net.prepare(low))[-1], 0))
+
+
+@both
+def test_masked_is_thinned_is_rebuilt(case: Case) -> None:
+    net, widths = case.net().double(), case.widths
+    units = net.units()
+    assert widths_of(net, units) == case.dense
+    kept = largest(net, units, widths)
+    smaller = thin(net, units, kept)
+    factors = [
+        torch.zeros(full).double().index_fill(0, chosen, 1.0) for full, chosen in zip(case.dense, kept, strict=True)
+    ]
+    low = case.low(2, torch.float64)
+    with masked(net, units, [lambda factor=factor: factor for factor in factors]):
+        torch.testing.assert_close(net(low), smaller(low), atol=1e-12, rtol=0)
+    again = case.make(scale=2, inner=widths, **case.keywords).double()
+    again.load_state_dict(smaller.state_dict())
+    assert again(low).equal(smaller(low)) and count(again) == parameters_at(net, units, widths)
+    with pytest.raises(ValueError, match=f"inner must list {len(widths)}"):
+        case.make(scale=2, inner=[3], **case.keywords)
+
+
+@both
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_it_can_start_near_bicubic_and_still_learn_everything(case: Case, scale: int) -> None:
+    net = case.net(scale)
+    case.start_at_bicubic(net)
+    coarse = torch.rand(1, 3, 4, 4, generator=generator(0, "low"))
+    low = functional.interpolate(coarse, size=(16, 12), mode="bicubic").clamp(0, 1)
+    wanted = functional.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
+    inner = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+    assert float((net(low) - wanted)[inner].detach().abs().mean()) < case.near
+    net(low).square().mean().backward()
+    learnt = [weight for weight in net.parameters() if weight.grad is not None and bool(weight.grad.any())]
+    assert count(net) - sum(weight.numel() for weight in learnt) == case.frozen
+
+
+@both
+def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path) -> None:
+    net, low = case.net().eval(), case.low()
+    arch = {"name": case.name, "scale": 2, **case.keywords}
+    checkpoint.save(tmp_path / "a.safetensors", net, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
+    back, card = checkpoint.load(tmp_path / "a.safetensors")
+    assert back(low).equal(net(low)) and card.multiple_of == case.multiple_of
+    made = export.describe(back, card, name=case.name, opset=20, tile=64, data_hash="", metrics={})
+    sizes = [(8, 12), (24, 16), (7, 9)]
+    assert export.write(back, made, tmp_path / "net.onnx", sizes=sizes, tolerance=1e-4) < 1e-4
+    wide = channels_last(case.net(), torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = wide.paint(wide.trunk(wide.prepare(low))[0])
+    assert rough.dtype == case.paints
+    torch.testing.assert_close(rough.float(), net(low), atol=case.rough, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_parabola_is_exact_for_parabolas(scale: int) -> None:
+    """Sampled parabolas are enlarged without error, and a constant stays what it is."""
+    taps = interpolation_taps(scale)
+    torch.testing.assert_close(taps.sum(dim=1), torch.ones(scale, dtype=torch.float64))
+    at = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    samples = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(taps @ samples, at**2)
