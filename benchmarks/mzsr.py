@@ -2,6 +2,7 @@
 
 python -m benchmarks.mzsr --data ../shared/data --sets Set5        needs `make repro` before, and the test sets
 python -m benchmarks.mzsr --sets Set5 --kernels g20 --methods zssr      trained from nothing on each image: minutes
+python -m benchmarks.mzsr --kernels b13 --bicubic-models FOLDER         of preset laptop_bicubic, as the paper has it
 
 PSNR and SSIM on whole Y, border of 2 cropped, low-resolution images of 8 bits, means over a set: the paper's protocol.
 What is slow (SSIM, finetune, estimated, zssr) is only measured on sets of at most 20 images.
@@ -9,10 +10,11 @@ g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the pa
 of the true kernel without any network (enlarge.py), mzsrN are N steps from the meta-trained net, finetuneN from the
 pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated is told the kernel
 that is estimated from the image. Seconds are those of one image, adaptation and
-restoration; of mzsr10_closed those of the back-projection alone.
+restoration; of mzsr10_closed those of the back-projection alone. Results are added to those of earlier runs.
 """
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -124,6 +126,16 @@ def mean_over_finetune(figures: dict[str, float], steps: int) -> dict[str, float
     return {"mean_over_finetune": round(float(np.mean(gains)), 4)} if gains else {}
 
 
+def contestants(
+    models: Path, options: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, Any], dict[str, Callable[[Case], Tensor]]]:
+    """How the nets of a folder want to be adapted, and every method with them."""
+    files = {"mzsr": models / "metatrain.safetensors", "finetune": models / "pretrain.safetensors"}
+    nets = {name: channels_last(checkpoint.load(path)[0], device) for name, path in files.items()}
+    recipe = adaptation.recipe(checkpoint.read_card(files["mzsr"]).metrics)
+    return recipe, methods(nets, recipe, options)
+
+
 def main() -> None:
     """Fill the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,6 +147,9 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, help="only so many of each set (default: all)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the two checkpoints")
+    parser.add_argument(
+        "--bicubic-models", type=Path, help="folder of those for b13, where they are others (default: MODELS)"
+    )
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for `estimated`")
     parser.add_argument("--zssr-steps", type=int, default=3000, help="at most (default: %(default)s)")
     parser.add_argument(
@@ -146,13 +161,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    files = {"mzsr": options.models / "metatrain.safetensors", "finetune": options.models / "pretrain.safetensors"}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    nets = {name: channels_last(checkpoint.load(path)[0], device) for name, path in files.items()}
-    recipe = adaptation.recipe(checkpoint.read_card(files["mzsr"]).metrics)
-    contestants = methods(nets, recipe, options)
-    figures: dict[str, float] = {}
-    rows = []
+    recipe, direct = contestants(options.models, options, device)
+    bicubic = contestants(options.bicubic_models, options, device)[1] if options.bicubic_models else direct
+    path = table.RESULTS / "mzsr.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    rows = {(row["set"], row["kernel"], row["method"]): row for row in kept.pop("rows", [])}
+    figures: dict[str, float] = {key: value for key, value in kept.items() if key.count(".") == 2}
     for name in options.sets:
         if not (options.data / "test" / name).is_dir():
             sys.stderr.write(f"{name} is left out: no such folder in {options.data}/test (see --data)\n")
@@ -161,7 +176,7 @@ def main() -> None:
         for kernel in options.kernels:
             scores: dict[str, list[list[float]]] = {}
             for high, case in cases(highs, name, kernel, device):
-                for method, run in contestants.items():
+                for method, run in (direct if case.decimation == "direct" else bicubic).items():
                     if len(highs) > FEW and any(word in method for word in SLOW):
                         continue
                     began = time.perf_counter()
@@ -179,10 +194,10 @@ def main() -> None:
                 row |= {"s": seconds} if math.isnan(ssim) else {"ssim_y": ssim, "s": seconds}
                 if method in paper:
                     row |= {"paper": paper[method], "away_db": round(psnr - paper[method], 2)}
-                rows.append(row)
+                rows[name, kernel, method] = row
     if rows:
         gain = mean_over_finetune(figures, len(recipe["rates"]))
-        table.report("mzsr", rows, threads=options.threads, **recipe, **gain, **figures)
+        table.report("mzsr", list(rows.values()), threads=options.threads, **recipe, **gain, **figures)
 
 
 if __name__ == "__main__":
