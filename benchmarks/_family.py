@@ -35,7 +35,7 @@ from srfoundry.seeds import generator, redraw
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.01
-Stage = Literal["base", "tune"]  # of a training; its seeds depend on the word
+Phase = Literal["base", "tune"]  # of a training; its seeds depend on the word
 BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
 
 
@@ -203,7 +203,7 @@ class Runs:
         return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda step, values: None}
 
     def _train(
-        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, seed: int, weight: float, stage: Stage
+        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, seed: int, weight: float, stage: Phase
     ) -> dict[str, Any]:
         plan, rate = self.plan, self.plan.rate if stage == "base" else self.plan.tune_rate
         train(

@@ -12,6 +12,7 @@ a corrector that knows the restorer: without --corrector it is taught once (minu
 """
 
 import argparse
+import hashlib
 import json
 import math
 import time
@@ -38,6 +39,7 @@ from srfoundry.progress import track
 from srfoundry.seeds import generator
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
+SAMPLES = 12000  # restorations that a corrector learns from
 VARIANCES = (0.175, 2.5)  # FKP's range, in multiples of the scale
 MOTION = 31  # taps a side that motion kernels are looked for in
 CPU = torch.device("cpu")
@@ -141,22 +143,29 @@ def scored(case: Case, method: Method, restorer: USRNet) -> tuple[float, float, 
     return metrics.psnr_y(image, high, case.scale), quality, taken
 
 
+def key_of(patches: Patches, softness: float) -> str:
+    """Of what a corrector is taught with: other photographs or values begin anew."""
+    names = hashlib.md5("".join(patches.photographs()).encode(), usedforsecurity=False).hexdigest()
+    return f"{softness}-{SAMPLES}-{names}"
+
+
 def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
     """The corrector of a restorer: from its file, or taught now and written there."""
     if "fast" not in options.methods:
         return None
     file = options.corrector or Path("runs/blind") / f"corrector_{options.name or 'published'}.safetensors"
     if not file.exists():
-        patches = Patches.open(options.patches)
+        patches, softness = Patches.open(options.patches), load(options.params).nonblind.softness
+        key = key_of(patches, softness)
         memory = teach.collect(
-            restorer, patches, scales=(2, 3, 4), samples=12000, batch=8, patch=96, octave=0.5, noise=0.04,
-            softness=0.7, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
-            checkpoint=file.with_suffix(".samples.pt"), key="1",
+            restorer, patches, scales=(2, 3, 4), samples=SAMPLES, batch=8, patch=96, octave=0.5, noise=0.04,
+            softness=softness, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
+            checkpoint=file.with_suffix(".samples.pt"), key=key,
         )  # fmt: skip
         corrector = Corrector()
         teach.train(
             corrector, memory, steps=4000, learning_rate=2e-3, seed=1, stage="blind",
-            checkpoint=file.with_suffix(".pt"), key="1", log=lambda step, values: None,
+            checkpoint=file.with_suffix(".pt"), key=key, log=lambda step, values: None,
         )  # fmt: skip
         checkpoint.save(file, corrector, arch={"name": "corrector"}, scale=2, made_by="benchmark", params_hash="0" * 16)
     corrector = checkpoint.load(file)[0]
@@ -172,7 +181,7 @@ def main() -> None:
     parser.add_argument("--name", default="", help="put before `true` and `fast` in the keys: own_fast")
     parser.add_argument("--corrector", type=Path, help="default: runs/blind/corrector_NAME.safetensors")
     parser.add_argument("--patches", type=Path, default=Path("data/synthesize/train"), help="default: %(default)s")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for dkp")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="for dkp, and softness")
     parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"], help="or motion; none")
     parser.add_argument("--images", type=int, default=10, help="of each set but Set5 (default: 10)")
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])

@@ -10,7 +10,8 @@ g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the pa
 of the true kernel without any network (enlarge.py), mzsrN are N steps from the meta-trained net, finetuneN from the
 pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated is told the kernel
 that is estimated from the image. Seconds are those of one image, adaptation and
-restoration; of mzsr10_closed those of the back-projection alone. Results are added to those of earlier runs.
+restoration; of mzsr10_closed those of the back-projection alone. Results are added to those of earlier
+runs, unless --images leaves some out.
 """
 
 import argparse
@@ -164,10 +165,10 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe, direct = contestants(options.models, options, device)
     bicubic = contestants(options.bicubic_models, options, device)[1] if options.bicubic_models else direct
+    found = 0
     path = table.RESULTS / "mzsr.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    rows = {(row["set"], row["kernel"], row["method"]): row for row in kept.pop("rows", [])}
-    figures: dict[str, float] = {key: value for key, value in kept.items() if key.count(".") == 2}
+    kept = json.loads(path.read_text())["rows"] if path.exists() and options.images is None else []
+    rows = {(row["set"], row["kernel"], row["method"]): row for row in kept}
     for name in options.sets:
         if not (options.data / "test" / name).is_dir():
             sys.stderr.write(f"{name} is left out: no such folder in {options.data}/test (see --data)\n")
@@ -187,15 +188,16 @@ def main() -> None:
                     score = [metrics.psnr_y(*pair, whole=True), ssim, taken]
                     scores.setdefault(method, []).append(score)
             paper = dict(zip(("mzsr1_true", "mzsr10_true"), PAPER.get(name, {}).get(kernel, ()), strict=False))
-            for method, found in scores.items():
-                psnr, ssim, seconds = np.mean(found, axis=0).round(4).tolist()
-                figures[f"{name}.{kernel}.{method}"] = psnr
+            for method, each in scores.items():
+                psnr, ssim, seconds = np.mean(each, axis=0).round(4).tolist()
                 row: dict[str, Any] = {"set": name, "kernel": kernel, "method": method, "psnr_y": psnr}
                 row |= {"s": seconds} if math.isnan(ssim) else {"ssim_y": ssim, "s": seconds}
                 if method in paper:
                     row |= {"paper": paper[method], "away_db": round(psnr - paper[method], 2)}
                 rows[name, kernel, method] = row
-    if rows:
+                found += 1
+    if found:
+        figures = {".".join(key): row["psnr_y"] for key, row in rows.items()}
         gain = mean_over_finetune(figures, len(recipe["rates"]))
         table.report("mzsr", list(rows.values()), threads=options.threads, **recipe, **gain, **figures)
 

@@ -62,8 +62,9 @@ RECIPES = {
 }
 
 
-def train(recipe: Recipe, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any]:
+def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any]:
     """Spend `budget` operations; returns the net and its step sizes. Recipes that begin alike share their beginning."""
+    recipe = RECIPES[name]
     patches, bank = Patches.open(data / "train"), torch.from_numpy(np.load(data / "kernels" / "bank.npy"))
     rng = seeds.generator(1, "recipes")
     ways: dict[str, Any] = {"scales": [SCALE], "decimations": ["direct"]}
@@ -99,7 +100,7 @@ def train(recipe: Recipe, data: Path, budget: float, folder: Path) -> tuple[MZSR
         _, factors = meta.metatrain(
             net, draw, inner_steps=recipe.inner, inner_rate=RATE, learn_rates=recipe.learn_rates, steps=steps,
             learning_rate=3e-4, schedule="cosine", clip=0.5, order=recipe.order, loss_weights="last",
-            checkpoint=folder / f"meta-{budget}-{hash(recipe)}", **common,
+            checkpoint=folder / f"meta-{name}-{budget:g}", **common,
         )  # fmt: skip
     return net, meta.step_sizes([RATE] * STEPS, factors)
 
@@ -125,10 +126,9 @@ def score(net: MZSR, rates: Any, data: Path) -> dict[str, float]:
 
 
 def wider(kernel: torch.Tensor) -> torch.Tensor:
-    """The kernel with a variance greater by OFF."""
-    off = torch.tensor([OFF], dtype=torch.float64)
-    extra = kernels.gaussian(7, off, off, torch.zeros(1, dtype=torch.float64)).float()
-    return kernels.normalise(torch.nn.functional.conv2d(kernel[None], extra[:, None], padding=3)[0])
+    """The blur gauss20, of a variance greater by OFF."""
+    variance = torch.tensor([2.0 + OFF], dtype=torch.float64)
+    return kernels.gaussian(kernel.shape[-1], variance, variance, torch.zeros(1, dtype=torch.float64)).float()
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         for name, budget in itertools.product(options.recipes, sorted(options.tflop)):
-            net, rates = train(RECIPES[name], options.data, budget * 1e12, Path(folder))
+            net, rates = train(name, options.data, budget * 1e12, Path(folder))
             rows.append({"recipe": name, "tflop": budget, **score(net, rates, options.data)})
     lines = {
         name: [(row["tflop"], row[f"steps_{STEPS}"]) for row in rows if row["recipe"] == name]

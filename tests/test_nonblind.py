@@ -1,6 +1,7 @@
 """The non-blind network's pairs and training, and its use on photographs, which are not periodic."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,29 @@ def test_pairs_are_what_they_say(tmp_path: Path) -> None:
     assert drawn.low.shape == (4, 3, 8, 8) and float(drawn.noise.abs().max()) == 0
     assert float((again - drawn.low).abs().max()) <= 0.5 / 255 + 1e-6
     assert torch.allclose(drawn.kernel.sum(dim=(1, 2)), torch.ones(4), atol=1e-5)
+
+
+def test_some_photographs_are_soft_and_are_their_own_targets(tmp_path: Path) -> None:
+    patches = photographs(tmp_path)
+    sharp = patches.batch(200, 16, rng=generator(1, "soft"), factors=[1])[1]
+    soft = nonblind.soften(sharp, 0.7, rng=generator(2, "soft"))
+    assert torch.equal(soft, nonblind.soften(sharp, 0.7, rng=generator(2, "soft")))
+    changed = (soft != sharp).flatten(1).any(dim=1)
+    assert abs(float(changed.float().mean()) - nonblind.SOFT) < 0.12  # draws of hardly any width change nothing
+    levels = 255 * soft[changed]
+    assert float((levels - levels.round()).abs().max()) < 1e-3
+    steps = [image.diff(dim=-1).square().sum(dim=(1, 2, 3)) for image in (soft, sharp)]
+    assert bool((steps[0][changed] < steps[1][changed]).float().mean() > 0.95)
+    assert torch.allclose(soft.mean(dim=(-1, -2)), sharp.mean(dim=(-1, -2)), atol=2 / 255)
+
+    kernel = nonblind.draw_kernels(8, scale=2, motion=0.0, rng=generator(3, "soft"))
+    common: dict[str, Any] = {"scale": 2, "kernel": kernel, "patch": 16, "octave": 0.0, "noise": 0.0}
+    drawn = nonblind.pairs(patches, None, **common, softness=0.7, rng=generator(4, "soft"))
+    again = degrade(drawn.high, drawn.kernel, 2, border="circular")
+    assert float((again - drawn.low).abs().max()) <= 0.5 / 255 + 1e-6, "the soft photograph is what was blurred"
+    cases: list[dict[str, Any]] = [{}, {"softness": 0.0}]
+    plain = [nonblind.pairs(patches, None, **common, **more, rng=generator(4, "soft")) for more in cases]
+    assert torch.equal(plain[0].low, plain[1].low) and not torch.equal(plain[0].high, drawn.high)
 
 
 def test_training_moves_every_weight_and_resumes_to_the_same_bytes(
