@@ -3,7 +3,8 @@
 All methods share the pretrained net, the budget, the fine-tuning (steps, rates, batches, distillation from that net)
 and the scoring. DRC goes on from the weights that its search trained, so it has had that many steps more; `longer`
 gives them to a baseline, too. `greedy` is the paper's way: the searched widths, channels of the pretrained net selected
-one after another. The uncompressed net is tuned, without a teacher, for as long as search and fine-tuning together.
+one after another; `drc_softmax` searches with a logit for each width, as the paper does. The uncompressed net is tuned,
+without a teacher, for as long as search and fine-tuning together.
 """
 
 import copy
@@ -23,6 +24,7 @@ from srfoundry import checkpoint, metrics
 from srfoundry.compress.baselines import Method, choose_channels
 from srfoundry.compress.budget import Budget, ladders_of
 from srfoundry.compress.prune import select
+from srfoundry.compress.relaxation import Relaxation
 from srfoundry.compress.search import search
 from srfoundry.dataset import Patches
 from srfoundry.dual import loss_of, train
@@ -136,9 +138,10 @@ class Runs:
 
         self._once(name, run)
 
-    def drc(self, seed: int, remove: float) -> None:
+    def drc(self, seed: int, remove: float, relaxation: Relaxation = "threshold") -> None:
         """DRC: searched widths, the channels that the search came to rely on, tuned."""
-        name, plan = f"drc-{round(100 * remove)}-{seed}", self.plan
+        method = "drc" if relaxation == "threshold" else f"drc_{relaxation}"
+        name, plan = f"{method}-{round(100 * remove)}-{seed}", self.plan
 
         def run() -> dict[str, Any]:
             dense, duals = self.pretrained(seed, 0.1)
@@ -153,9 +156,10 @@ class Runs:
 
             widths, _ = search(
                 net, units, self._loss(duals, 0.1), (partial(half, 0), partial(half, 1)),
-                budget=budget, remove=remove, tolerance=TOLERANCE, order="first", steps=plan.search_steps,
-                learning_rate=plan.search_rate, width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0,
-                rng=generator(seed, "logits"), trained=[net, duals], **self._state(f"{name}.search"),
+                budget=budget, remove=remove, tolerance=TOLERANCE, order="first", relaxation=relaxation,
+                steps=plan.search_steps, learning_rate=plan.search_rate, width_rate=15 / plan.search_steps,
+                temperature=0.1, clip=1.0, rng=generator(seed, "logits"), trained=[net, duals],
+                **self._state(f"{name}.search"),
             )  # fmt: skip
             small = thin(net, units, largest(net, units, widths))
             scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")

@@ -134,9 +134,9 @@ class Runs:
 
         return search(
             net, net.units(), self._loss(), (partial(half, 0), partial(half, 1)), budget=budget, remove=plan.remove,
-            tolerance=TOLERANCE, order="first", steps=plan.search_steps, learning_rate=plan.tune_rate,
-            width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0, rng=generator(seed, "logits"),
-            trained=[net], **self._state(f"{name}.search"),
+            tolerance=TOLERANCE, order="first", relaxation="threshold", steps=plan.search_steps,
+            learning_rate=plan.tune_rate, width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0,
+            rng=generator(seed, "logits"), trained=[net], **self._state(f"{name}.search"),
         )[0]  # fmt: skip
 
     def _masked(self, name: str, net: Any, seed: int, *, searched: bool) -> tuple[Any, list[int]]:

@@ -8,8 +8,8 @@ python -m benchmarks.drc --network swinir --seeds 1 --budgets 30 50    a transfo
 For each seed a net is pretrained without dual regression, with learned dual nets, and with the true reduction as dual
 map (`tied`). The second is cut to each budget by DRC and by every baseline, with the same fine-tuning, and tuned whole
 for as long as DRC's search and fine-tuning together. --more longer adds torch-pruning with fine-tuning of that length,
---more greedy the paper's selection of channels. PSNR-Y on 8 bits, border cropped. `spread` is the standard deviation
-over the seeds. Latency is ONNX Runtime's, median of turns.
+--more greedy the paper's selection of channels, --more softmax the paper's way to make widths of numbers. PSNR-Y on
+8 bits, border cropped. `spread` is the standard deviation over the seeds. Latency is ONNX Runtime's, median of turns.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from srfoundry.errors import FoundryError
 from srfoundry.progress import track
 
 PLANS = {
-    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
+    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=12000, search_steps=1000, tune_steps=800),
     "drn_wide": Plan("drn", scale=2, blocks=4, width=32, multiple=8, steps=2000, search_steps=1000, tune_steps=800),
     "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=800, search_steps=300, tune_steps=300),
 }
 LONGER = "torch_pruning"  # on validation photographs the best of the baselines
-MORE = ("longer", "greedy")
+MORE = ("longer", "greedy", "softmax")
 SETS = ("Set5", "Set14", "BSD100")
 SIZE = 192  # low-resolution pixels a side for the latency
 
@@ -113,7 +113,7 @@ def rows_of(
     names = [("without dual", "base-{}-0"), ("tied dual", "tied-{}")] if dual else []
     names += [("learned dual", "base-{}-0.1"), ("uncompressed, tuned", "dense-{}")]
     for budget in budgets:
-        extra = {"longer": f"{LONGER}_longer", "greedy": "greedy"}
+        extra = {"longer": f"{LONGER}_longer", "greedy": "greedy", "softmax": "drc_softmax"}
         methods = [*BASELINES, "drc", *(extra[each] for each in more)]
         names += [(f"{method} {budget} %", f"{method}-{budget}-{{}}") for method in methods]
     rows = []
@@ -164,6 +164,8 @@ def main() -> None:
         last += [("baseline", (seed, LONGER, share, True)) for seed in options.seeds for share in shares]
     if "greedy" in options.more:
         last += [("greedy", (seed, share)) for seed in options.seeds for share in shares]
+    if "softmax" in options.more:
+        last += [("drc", (seed, share, "softmax")) for seed in options.seeds for share in shares]
     # a process a job, spawned: forked ones would share their parent's threads
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "adding")):

@@ -83,6 +83,7 @@ def find_widths(
         remove=remove,
         tolerance=chosen.tolerance,
         order=chosen.order,
+        relaxation=chosen.relaxation,
         steps=steps,
         learning_rate=chosen.learning_rate,
         width_rate=chosen.width_rate,

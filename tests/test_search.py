@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from srfoundry.compress.budget import Budget, choose, ladder, ladders_of
-from srfoundry.compress.search import Widths, candidates, mixed, mixing, outer_loss, search
+from srfoundry.compress.relaxation import KINDS, Relaxation, candidates, mixed, mixing
+from srfoundry.compress.search import outer_loss, search
 from srfoundry.dual import loss_of
 from srfoundry.errors import FoundryError
 from srfoundry.networks.drn import DRN
@@ -71,7 +73,8 @@ def test_a_certain_mixture_is_the_net_cut_by_magnitude() -> None:
     torch.testing.assert_close(smaller(low), wanted, atol=1e-6, rtol=0)
 
 
-def test_the_expected_count_is_exact() -> None:
+@pytest.mark.parametrize("kind", ["threshold", "softmax"])
+def test_the_expected_count_is_exact(kind: Relaxation) -> None:
     net = DRN(scale=2, blocks=2, width=16)
     units = net.units()
     budget = Budget.parameters(net, units, ladders_of(net, units, 8))
@@ -80,7 +83,7 @@ def test_the_expected_count_is_exact() -> None:
     assert budget.total == count(net)
     assert budget.removed(widths) == pytest.approx(1 - smaller / count(net), abs=1e-12)
     assert smaller == count(DRN(scale=2, blocks=2, width=16, inner=widths))
-    searched = Widths(budget.ladders, rng=generator(1, "logits"))
+    searched = KINDS[kind](budget, 0.3, rng=generator(1, "logits"))
     shares = searched.shares()
     exact = sum(
         math.prod(float(share[i].detach()) for share, i in zip(shares, picks, strict=True))
@@ -150,7 +153,9 @@ def test_choice_meets_the_budget_and_prefers_the_likely() -> None:
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
-def test_search_meets_its_budget_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+def test_search_meets_its_budget_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["first", "second"]
+) -> None:
     monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path / "set")
     units = nets()[0].units()
@@ -169,9 +174,9 @@ def test_search_meets_its_budget_and_resumes(tmp_path: Path, monkeypatch: pytest
 
         widths, history = search(
             net, net.units(), loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.01,
-            order="second" if order == "second" else "first", steps=4, learning_rate=1e-3,
-            width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net, duals],
-            checkpoint=folder / "search.pt", key="k", log=log,
+            order=order, relaxation="softmax" if order == "second" else "threshold", steps=4,
+            learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"),
+            trained=[net, duals], checkpoint=folder / "search.pt", key="k", log=log,
         )  # fmt: skip
         assert history[-1]["step"] == 4
         return widths, net
@@ -198,8 +203,9 @@ def test_search_of_attention_and_perceptron_for_multiply_adds(tmp_path: Path) ->
         return patches.batch(1, 16, rng=generator(1, "search", index))
 
     widths, history = search(
-        net, units, loss, (draw, draw), budget=budget, remove=0.4, tolerance=0.02, order="second", steps=3,
-        learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net],
+        net, units, loss, (draw, draw), budget=budget, remove=0.4, tolerance=0.02, order="second",
+        relaxation="threshold", steps=3, learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0,
+        rng=generator(1, "logits"), trained=[net],
         checkpoint=tmp_path / "search.pt", key="k", log=lambda _step, _values: None,
     )  # fmt: skip
     smaller = thin(net, units, largest(net, units, widths))
@@ -228,7 +234,7 @@ def test_a_budget_out_of_reach_stops_before_any_step(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
         search(
             net, net.units(), lambda _net, _batch: {}, (never, never), budget=budget, remove=0.9, tolerance=0.01,
-            order="first", steps=3, learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0,
-            rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt", key="k",
+            order="first", relaxation="threshold", steps=3, learning_rate=1e-3, width_rate=0.05, temperature=0.2,
+            clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt", key="k",
             log=lambda _step, _values: None,
         )  # fmt: skip

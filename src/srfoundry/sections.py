@@ -175,6 +175,7 @@ class Search(Section):
     tolerance: Share
     multiple: Count
     order: Literal["first", "second"]
+    relaxation: Literal["threshold", "softmax"]
     dual_weight: Weight
     patch: Annotated[int, Field(ge=16)]
     octave: Annotated[float, Field(ge=0, le=1)]

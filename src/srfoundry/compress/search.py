@@ -1,75 +1,30 @@
 """How many channels each inner width keeps: a differentiable search under a budget that is met (DRC).
 
-A unit's width is a softmax over a ladder of widths. Channels are ranked by the L1 norm of their weights, and channel c
-is multiplied by the probability that the width reaches its rank, so that all widths share one layer. Two things differ
-from the released code, which bounds the ladder and leaves the rest to chance: the expected cost (compress.budget) is
-differentiable and held to the budget by a Lagrangian, and the final widths are the likeliest ones that meet it.
+A unit's width is a random one of a ladder (compress.relaxation). Channels are ranked by the L1 norm of their weights,
+and channel c is multiplied by the probability that the width reaches its rank, so that all widths share one layer. Two
+things differ from the released code, which bounds the ladder and leaves the rest to chance: the expected cost
+(compress.budget) is differentiable and held to the budget by a Lagrangian, and the final widths are the likeliest ones
+that meet it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from srfoundry.compress.budget import Budget, choose
+from srfoundry.compress.relaxation import KINDS, Relaxation, mixed
 from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.units import Unit, end_of, importance_order, masked
+from srfoundry.networks.units import Unit
 
 Loss = Callable[[nn.Module, Mapping[int, Tensor]], dict[str, Tensor]]
 Draw = Callable[[int], Mapping[int, Tensor]]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
-
-
-def candidates(channels: int, remove: float, shares: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)) -> list[int]:
-    """The released code's six widths at a removal rate: multiples of four, capped at the rate, duplicates kept."""
-    kept = [int(channels * (1 - remove) * share) for share in shares]
-    return [min(max((width + 1) // 4 * 4, 4), channels) for width in kept]
-
-
-def mixing(
-    share: Float[Tensor, " n"], weight: Float[Tensor, "o c *k"], widths: Sequence[int], spans: int = 1
-) -> Float[Tensor, " width"]:
-    """Factor of each channel: m_c = sum_i share_i [rank(c) < width_i] (DRC's importance-ordered sharing)."""
-    order = importance_order(weight, spans)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device)
-    reached = rank[None, :] < torch.tensor(widths, device=order.device)[:, None]
-    return share @ reached.to(share)
-
-
-class Widths(nn.Module):
-    """The searched distribution: one logit vector a unit, and the price of the budget (a Lagrange multiplier)."""
-
-    price: Tensor
-
-    def __init__(self, ladders: Sequence[Sequence[int]], *, rng: torch.Generator) -> None:
-        super().__init__()
-        self.ladders = [list(widths) for widths in ladders]
-        self.logits = nn.ParameterList([1e-3 * torch.randn(len(widths), generator=rng) for widths in ladders])
-        self.register_buffer("price", torch.zeros(()))
-
-    def shares(self, temperature: float = 1.0) -> list[Tensor]:
-        """Probabilities of the widths of each unit."""
-        return [torch.softmax(logits / temperature, dim=0) for logits in self.logits]
-
-
-def mixed(
-    net: nn.Module, units: Sequence[Unit], ladders: Sequence[Sequence[int]], shares: Sequence[Tensor]
-) -> AbstractContextManager[None]:
-    """Within, each unit's channels are multiplied by their mixing factors, ranked by the weights of the moment."""
-
-    def factors(unit: Unit, widths: Sequence[int], share: Tensor) -> Callable[[], Tensor]:
-        return lambda: mixing(share, end_of(net, unit.consumer).weight, widths, unit.spans)
-
-    asked = [factors(*row) for row in zip(units, ladders, shares, strict=True)]
-    return masked(net, units, asked)
 
 
 class Closed(nn.Module):
@@ -118,6 +73,7 @@ def search(
     remove: float,
     tolerance: float,
     order: Literal["first", "second"],
+    relaxation: Relaxation,
     steps: int,
     learning_rate: float,
     width_rate: float,
@@ -136,9 +92,10 @@ def search(
         budget: the cost that is measured, with the ladders of widths to choose from.
         remove, tolerance: the fraction of that cost that must go, and how much more may.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
-        temperature: of the softmax at the end; it falls from 1 geometrically, so that the mixture becomes a choice.
+        relaxation: how probabilities of a unit's widths are made of alpha (compress.relaxation).
+        temperature: of them at the end; it falls from 1 geometrically, so that the mixture becomes a choice.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
-        rng: for the first logits.
+        rng: for the first alpha.
 
     Returns:
         the widths, with a removed fraction in [remove, remove + tolerance] where the ladders allow it, and the curve.
@@ -149,11 +106,11 @@ def search(
     ladders = budget.ladders
     choose(budget, [torch.ones(len(steps)) for steps in ladders], remove=remove, tolerance=tolerance)  # or stop now
     device = next(net.parameters()).device
-    widths = Widths(ladders, rng=rng).to(device)
+    target = remove + tolerance / 2
+    widths = KINDS[relaxation](budget, target, rng=rng).to(device)
     weights = [value for module in trained for value in module.parameters() if value.requires_grad]
     inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
-    target = remove + tolerance / 2
 
     def step(index: int) -> dict[str, Tensor | float]:
         train, validation = (half(index) for half in draw)
@@ -170,6 +127,7 @@ def search(
         for logits, gradient in zip(widths.parameters(), gradients, strict=True):
             logits.grad = gradient
         outer.step()
+        widths.settle()
         widths.price += PRICE_RATE * gap.detach()
         fixed = [share.detach() for share in widths.shares(heat)]
         inner.zero_grad(set_to_none=True)

@@ -1,0 +1,90 @@
+"""How alpha becomes probabilities of widths: where thresholds start, their shape, and what a search does by them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srfoundry.compress.budget import Budget, ladders_of
+from srfoundry.compress.relaxation import KINDS, UNIT, Relaxation, Threshold
+from srfoundry.compress.search import search
+from srfoundry.networks.drn import DRN
+from srfoundry.networks.units import Unit
+from srfoundry.seeds import generator, redraw
+
+
+@pytest.fixture
+def budget() -> Budget:
+    net = DRN(scale=2, blocks=3, width=16)
+    return Budget.parameters(net, net.units(), ladders_of(net, net.units(), 4))
+
+
+@pytest.mark.parametrize("remove", [0.1, 0.3, 0.7])
+def test_thresholds_start_at_one_keep_ratio_that_meets_the_budget(budget: Budget, remove: float) -> None:
+    widths = Threshold(budget, remove, rng=generator(1, "ends"))
+    ends = torch.stack([end.detach() for end in widths.alpha])
+    assert float(ends.std()) < 0.01
+    assert float(budget.expected_removed(widths.shares()).detach()) == pytest.approx(remove, abs=0.005)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_a_threshold_has_one_peak_where_the_channels_end(budget: Budget, temperature: float) -> None:
+    widths = Threshold(budget, 0.3, rng=generator(1, "ends"))
+    with torch.no_grad():
+        for place, end in enumerate(widths.alpha):
+            end.fill_(UNIT * (0.3 + 0.1 * place))
+    for place, (share, ladder) in enumerate(zip(widths.shares(temperature), budget.ladders, strict=True)):
+        share = share.detach()
+        assert float(share.sum()) == pytest.approx(1.0, abs=1e-6)
+        assert float(share.min()) >= 0
+        peak = int(share.argmax())
+        assert abs(ladder[peak] / ladder[-1] - (0.3 + 0.1 * place)) <= (ladder[-1] - ladder[-2]) / ladder[-1]
+        change = torch.diff(share[1:-1])  # the first and the last width hold what lies beyond them, too
+        fallen = (change < -1e-6).cumsum(0) > 0
+        assert not (fallen & (change > 1e-6)).any()
+
+
+def test_ends_stay_where_a_gradient_can_move_them(budget: Budget) -> None:
+    widths = Threshold(budget, 0.3, rng=generator(1, "ends"))
+    with torch.no_grad():
+        for end, to in zip(widths.alpha, (-9.0, 9.0) * 8, strict=False):
+            end.fill_(to)
+    widths.settle()
+    for end, ladder in zip(widths.alpha, budget.ladders, strict=True):
+        assert ladder[0] / ladder[-1] - 1e-6 <= float(end.detach()) / UNIT <= 1
+
+
+class Branches(nn.Module):
+    """Two layers side by side of the same cost; the image needs the first alone."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.used = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+        self.idle = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+        redraw(self, generator(1, "branches"))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.used(image) + 1e-3 * self.idle(image)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_search_takes_from_the_layer_that_matters_less(tmp_path: Path, kind: Relaxation) -> None:
+    net, whole = Branches(), Branches()
+    units = [Unit(name, f"{name}.0", f"{name}.2") for name in ("used", "idle")]
+    budget = Budget.parameters(net, units, [range(2, 17, 2)] * 2)
+
+    def draw(index: int) -> dict[int, Tensor]:
+        return {1: torch.rand(2, 3, 8, 8, generator=generator(1, "image", index))}
+
+    def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        return {"total": (net(batch[1]) - whole(batch[1]).detach()).abs().mean() + 0.01}
+
+    widths, _ = search(
+        net, units, loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.02, order="first", relaxation=kind,
+        steps=150, learning_rate=1e-5, width_rate=0.05, temperature=0.1, clip=1.0, rng=generator(1, "alpha"),
+        trained=[net], checkpoint=tmp_path / "search.pt", key="k", log=lambda _step, _values: None,
+    )  # fmt: skip
+    assert widths[0] >= 14
+    assert widths[1] <= 8
