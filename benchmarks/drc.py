@@ -31,7 +31,9 @@ from srfoundry.errors import FoundryError
 from srfoundry.progress import track
 
 PLANS = {
-    "drn": Plan("drn", scale=2, blocks=6, width=16, multiple=4, steps=12000, search_steps=1000, tune_steps=800),
+    "drn": Plan(
+        "drn", scale=2, blocks=6, width=16, multiple=4, steps=12000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
+    ),
     "drn_wide": Plan("drn", scale=2, blocks=4, width=32, multiple=8, steps=2000, search_steps=1000, tune_steps=800),
     "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=800, search_steps=300, tune_steps=300),
