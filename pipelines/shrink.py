@@ -47,7 +47,6 @@ class Found:
             "widths": dict(zip(names, self.widths, strict=True)),
             "dense_widths": dict(zip(names, self.budget.dense, strict=True)),
             "removed_fraction": self.budget.removed(self.widths),
-            "expected_removed_fraction": self.history[-1]["removed"] if self.history else 0.0,
             "budget": {"measure": chosen.measure, "remove": remove, "tolerance": chosen.tolerance},
             **self.times,
         }

@@ -4,10 +4,13 @@ A unit's width is a random one of a ladder (compress.relaxation). Channels are r
 and channel c is multiplied by the probability that the width reaches its rank, so that all widths share one layer. Two
 things differ from the released code, which bounds the ladder and leaves the rest to chance: the expected cost
 (compress.budget) is differentiable and held to the budget by a Lagrangian, and the final widths are the likeliest ones
-that meet it.
+that meet it. They are chosen before the end: a mixture that meets a budget in expectation is rarely one that has
+decided, and the last steps train the net that will be cut.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +24,12 @@ from srfoundry.compress.relaxation import KINDS, Relaxation, mixed
 from srfoundry.fit import Log, cosine, fit
 from srfoundry.networks.units import Unit
 
-Loss = Callable[[nn.Module, Mapping[int, Tensor]], dict[str, Tensor]]
-Draw = Callable[[int], Mapping[int, Tensor]]
+Batch = Mapping[int, Tensor]
+Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Draw = Callable[[int], Batch]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
+DECIDED = 0.7  # of the steps: then the widths are chosen, and the weights learn to live with them alone
 
 
 class Closed(nn.Module):
@@ -34,15 +39,15 @@ class Closed(nn.Module):
         super().__init__()
         self.net, self.loss = net, loss
 
-    def forward(self, batch: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         return self.loss(self.net, batch)["total"]
 
 
 def outer_loss(
     net: nn.Module,
     loss: Loss,
-    train: Mapping[int, Tensor],
-    validation: Mapping[int, Tensor],
+    train: Batch,
+    validation: Batch,
     *,
     order: Literal["first", "second"],
     inner_rate: float,
@@ -93,7 +98,7 @@ def search(
         remove, tolerance: the fraction of that cost that must go, and how much more may.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
         relaxation: how probabilities of a unit's widths are made of alpha (compress.relaxation).
-        temperature: of them at the end; it falls from 1 geometrically, so that the mixture becomes a choice.
+        temperature: of them when the widths are chosen (DECIDED); it falls from 1 geometrically.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
         rng: for the first alpha.
 
@@ -112,10 +117,14 @@ def search(
     inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
 
-    def step(index: int) -> dict[str, Tensor | float]:
-        train, validation = (half(index) for half in draw)
-        heat = temperature ** (index / max(1, steps - 1))
-        rate = cosine(index, steps, learning_rate)
+    until = math.ceil(DECIDED * steps)
+
+    @cache
+    def chosen() -> list[int]:  # asked for when alpha rests: the same after a resumption
+        return choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
+
+    def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor]:
+        """Move alpha."""
         shares = widths.shares(heat)
         with mixed(net, units, ladders, shares):
             value = outer_loss(net, loss, train, validation, order=order, inner_rate=rate)
@@ -124,30 +133,37 @@ def search(
         # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
         whole = value / value.detach() + widths.price * gap + PENALTY / 2 * gap.square()
         gradients = torch.autograd.grad(whole, list(widths.parameters()))
-        for logits, gradient in zip(widths.parameters(), gradients, strict=True):
-            logits.grad = gradient
+        for alpha, gradient in zip(widths.parameters(), gradients, strict=True):
+            alpha.grad = gradient
         outer.step()
         widths.settle()
         widths.price += PRICE_RATE * gap.detach()
-        fixed = [share.detach() for share in widths.shares(heat)]
+        return {"validation": value.detach(), "removed": removed.detach(), "price": widths.price.clone()}
+
+    def step(index: int) -> dict[str, Tensor | float]:
+        train, validation = (half(index) for half in draw)
+        rate = cosine(index, steps, learning_rate)
+        found: dict[str, Tensor | float] = {}
+        if index < until:
+            heat = temperature ** (index / max(1, until - 1))
+            found |= explore(heat, rate, train, validation)
+            now, fixed = ladders, [share.detach() for share in widths.shares(heat)]
+        else:
+            now, fixed = [[width] for width in chosen()], [torch.ones(1, device=device) for _ in ladders]
+            with mixed(net, units, now, fixed), torch.no_grad():
+                found |= {"validation": loss(net, validation)["total"]}
+            found |= {"removed": budget.removed(chosen()), "price": widths.price.clone()}
         inner.zero_grad(set_to_none=True)
         for group in inner.param_groups:
             group["lr"] = rate
-        with mixed(net, units, ladders, fixed):
+        with mixed(net, units, now, fixed):
             terms = loss(net, train)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(weights, clip)
         inner.step()
         entropy = torch.stack([-(share * share.clamp_min(1e-12).log()).sum() for share in fixed]).mean()
-        return {
-            "validation": value.detach(),
-            "train": terms["total"].detach(),
-            "removed": removed.detach(),
-            "price": widths.price.clone(),
-            "entropy": entropy,
-        }
+        return {**found, "train": terms["total"].detach(), "entropy": entropy}
 
     state = {"net": nn.ModuleList(trained), "widths": widths, "inner": inner, "outer": outer}
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
-    chosen = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
-    return chosen, history
+    return chosen(), history
