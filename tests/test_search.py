@@ -179,6 +179,8 @@ def test_search_meets_its_budget_and_resumes(
             trained=[net, duals], checkpoint=folder / "search.pt", key="k", log=log,
         )  # fmt: skip
         assert history[-1]["step"] == 4
+        assert history[-1]["entropy"] == 0  # the last step trains the net that will be cut
+        assert history[-1]["removed"] == pytest.approx(budget.removed(widths))
         return widths, net
 
     whole, net = run(tmp_path / "whole")
