@@ -3,8 +3,8 @@
 All methods share the pretrained net, the budget, the fine-tuning (steps, rates, batches, distillation from that net)
 and the scoring. DRC goes on from the weights that its search trained, so it has had that many steps more; `longer`
 gives them to a baseline, too. `greedy` is the paper's way: the searched widths, channels of the pretrained net selected
-one after another; `drc_softmax` searches with a logit for each width, as the paper does. The uncompressed net is tuned,
-without a teacher, for as long as search and fine-tuning together.
+one after another; `drc_softmax` searches with a logit for each width and ranks channels by their weights, as the paper
+does. The uncompressed net is tuned, without a teacher, for as long as search and fine-tuning together.
 """
 
 import copy
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks import _exactness
 from srfoundry import checkpoint, metrics
+from srfoundry.compress.activity import Importance
 from srfoundry.compress.baselines import Method, choose_channels
 from srfoundry.compress.budget import Budget, ladders_of
 from srfoundry.compress.prune import select
@@ -31,7 +32,7 @@ from srfoundry.dual import loss_of, train
 from srfoundry.networks import drn, edsr, swinir
 from srfoundry.networks.duals import DualNets, StraightDual
 from srfoundry.networks.kernel_dual import KernelDual
-from srfoundry.networks.units import channels_last, largest, thin, widths_of
+from srfoundry.networks.units import channels_last, thin, widths_of
 from srfoundry.pairs import draw
 from srfoundry.seeds import generator, redraw
 
@@ -138,10 +139,11 @@ class Runs:
 
         self._once(name, run)
 
-    def drc(self, seed: int, remove: float, relaxation: Relaxation = "threshold") -> None:
+    def drc(self, seed: int, remove: float, as_published: bool = False) -> None:
         """DRC: searched widths, the channels that the search came to rely on, tuned."""
-        method = "drc" if relaxation == "threshold" else f"drc_{relaxation}"
-        name, plan = f"{method}-{round(100 * remove)}-{seed}", self.plan
+        name, plan = f"{'drc_softmax' if as_published else 'drc'}-{round(100 * remove)}-{seed}", self.plan
+        relaxation: Relaxation = "softmax" if as_published else "threshold"
+        importance: Importance = "weight" if as_published else "activation"
 
         def run() -> dict[str, Any]:
             dense, duals = self.pretrained(seed, 0.1)
@@ -154,14 +156,14 @@ class Runs:
                 rng = generator(seed, "search", which, index)
                 return draw(part, count=plan.batch // 2, rng=rng, **self._cut())
 
-            widths, _ = search(
+            kept, _ = search(
                 net, units, self._loss(duals, 0.1), (partial(half, 0), partial(half, 1)),
                 budget=budget, remove=remove, tolerance=TOLERANCE, order="first", relaxation=relaxation,
-                steps=plan.search_steps, learning_rate=plan.search_rate, width_rate=15 / plan.search_steps,
-                temperature=0.1, clip=1.0, rng=generator(seed, "logits"), trained=[net, duals],
-                **self._state(f"{name}.search"),
+                importance=importance, steps=plan.search_steps, learning_rate=plan.search_rate,
+                width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0, rng=generator(seed, "logits"),
+                trained=[net, duals], **self._state(f"{name}.search"),
             )  # fmt: skip
-            small = thin(net, units, largest(net, units, widths))
+            small, widths = thin(net, units, kept), [len(channels) for channels in kept]
             scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
             return {**scores, "widths": widths, "removed": budget.removed(widths)}
 

@@ -32,7 +32,7 @@ from srfoundry.dual import loss_of, train
 from srfoundry.networks.chains import chains_of
 from srfoundry.networks.edsr import EDSR, start_at_bicubic
 from srfoundry.networks.grouped import grouped_layers
-from srfoundry.networks.units import channels_last, largest, multiplications, thin
+from srfoundry.networks.units import channels_last, multiplications, thin
 from srfoundry.pairs import draw
 from srfoundry.seeds import generator, redraw
 
@@ -116,8 +116,8 @@ class Runs:
             )  # fmt: skip
             net, arch = thin(net, units, kept), {"inner": [len(channels) for channels in kept]}
         elif method == "drc":
-            widths = self._widths(name, net, budget, seed)
-            net, arch = thin(net, units, largest(net, units, widths)), {"inner": widths}
+            kept = self._kept(name, net, budget, seed)
+            net, arch = thin(net, units, kept), {"inner": [len(channels) for channels in kept]}
         elif method in ("msgc", "random"):
             net, widths = self._masked(name, net, seed, searched=method == "msgc")
             arch = {"inner": widths, "grouped": grouped_layers(net)}
@@ -125,7 +125,7 @@ class Runs:
             steps += plan.search_steps
         return self._train(name, net, steps, plan.tune_rate, seed), arch
 
-    def _widths(self, name: str, net: Any, budget: Any, seed: int) -> list[int]:
+    def _kept(self, name: str, net: Any, budget: Any, seed: int) -> list[Tensor]:
         plan, names = self.plan, self.patches.photographs()
 
         def half(which: int, index: int) -> dict[int, Tensor]:
@@ -134,9 +134,9 @@ class Runs:
 
         return search(
             net, net.units(), self._loss(), (partial(half, 0), partial(half, 1)), budget=budget, remove=plan.remove,
-            tolerance=TOLERANCE, order="first", relaxation="threshold", steps=plan.search_steps,
-            learning_rate=plan.tune_rate, width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0,
-            rng=generator(seed, "logits"), trained=[net], **self._state(f"{name}.search"),
+            tolerance=TOLERANCE, order="first", relaxation="threshold", importance="activation",
+            steps=plan.search_steps, learning_rate=plan.tune_rate, width_rate=15 / plan.search_steps, temperature=0.1,
+            clip=1.0, rng=generator(seed, "logits"), trained=[net], **self._state(f"{name}.search"),
         )[0]  # fmt: skip
 
     def _masked(self, name: str, net: Any, seed: int, *, searched: bool) -> tuple[Any, list[int]]:

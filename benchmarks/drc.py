@@ -167,7 +167,7 @@ def main() -> None:
     if "greedy" in options.more:
         last += [("greedy", (seed, share)) for seed in options.seeds for share in shares]
     if "softmax" in options.more:
-        last += [("drc", (seed, share, "softmax")) for seed in options.seeds for share in shares]
+        last += [("drc", (seed, share, True)) for seed in options.seeds for share in shares]
     # a process a job, spawned: forked ones would share their parent's threads
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "adding")):

@@ -20,7 +20,7 @@ from srfoundry.compress.prune import select
 from srfoundry.compress.search import search
 from srfoundry.dataset import Patches
 from srfoundry.dual import loss_of, train, validate
-from srfoundry.networks.units import Unit, largest, multiplications, thin
+from srfoundry.networks.units import Unit, multiplications, thin
 from srfoundry.pairs import draw
 from srfoundry.sections import Prune, Search
 from srfoundry.seeds import generator
@@ -30,16 +30,21 @@ SIDE = 96  # low-resolution pixels a side at which the papers count multiply-add
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to; `times` as `times_of` has them."""
+    """What a search came to: the channels that stay, ascending; `times` as `times_of` has them."""
 
-    widths: list[int]
+    kept: list[Tensor]
     budget: Budget
     history: list[dict[str, float]]
     times: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def widths(self) -> list[int]:
+        """How many they are."""
+        return [len(channels) for channels in self.kept]
+
     def cut(self, net: Any) -> Any:
-        """The searched net at the widths that were found: the mixture has become a choice, by weight."""
-        return thin(net, _units(net), largest(net, _units(net), self.widths))
+        """The searched net with these channels alone."""
+        return thin(net, _units(net), self.kept)
 
     def scores(self, names: Sequence[str], chosen: Search, remove: float) -> dict[str, Any]:
         """For metrics.json."""
@@ -73,7 +78,7 @@ def find_widths(
         rng = generator(stage.seed, stage.name, part, index)
         return draw(half, count=chosen.batch, patch=chosen.patch, scale=stage.scale, octave=chosen.octave, rng=rng)
 
-    widths, history = search(
+    kept, history = search(
         net,
         units,
         loss_of(duals, scale=stage.scale, weight=chosen.dual_weight, device=stage.device, precision=stage.precision),
@@ -83,6 +88,7 @@ def find_widths(
         tolerance=chosen.tolerance,
         order=chosen.order,
         relaxation=chosen.relaxation,
+        importance=chosen.importance,
         steps=steps,
         learning_rate=chosen.learning_rate,
         width_rate=chosen.width_rate,
@@ -94,8 +100,8 @@ def find_widths(
         key=stage.key,
         log=stage.log,
     )
-    found = Found(widths, budget, history)
-    times = times_of(stage, chosen.measure, net, found.cut(net), predicted=budget.removed(widths), remove=remove)
+    found = Found(kept, budget, history)
+    times = times_of(stage, chosen.measure, net, found.cut(net), predicted=budget.removed(found.widths), remove=remove)
     return replace(found, times=times)
 
 

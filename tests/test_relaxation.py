@@ -81,10 +81,11 @@ def test_a_search_takes_from_the_layer_that_matters_less(tmp_path: Path, kind: R
     def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
         return {"total": (net(batch[1]) - whole(batch[1]).detach()).abs().mean() + 0.01}
 
-    widths, _ = search(
+    kept, _ = search(
         net, units, loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.02, order="first", relaxation=kind,
-        steps=150, learning_rate=1e-5, width_rate=0.05, temperature=0.1, clip=1.0, rng=generator(1, "alpha"),
-        trained=[net], checkpoint=tmp_path / "search.pt", key="k", log=lambda _step, _values: None,
+        importance="activation", steps=150, learning_rate=1e-5, width_rate=0.05, temperature=0.1, clip=1.0,
+        rng=generator(1, "alpha"), trained=[net], checkpoint=tmp_path / "search.pt", key="k",
+        log=lambda _step, _values: None,
     )  # fmt: skip
-    assert widths[0] >= 14
-    assert widths[1] <= 8
+    assert len(kept[0]) >= 14
+    assert len(kept[1]) <= 8

@@ -172,12 +172,14 @@ def test_search_meets_its_budget_and_resumes(
             if step == stop:
                 raise KeyboardInterrupt
 
-        widths, history = search(
+        kept, history = search(
             net, net.units(), loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.01,
-            order=order, relaxation="softmax" if order == "second" else "threshold", steps=4,
+            order=order, relaxation="softmax" if order == "second" else "threshold",
+            importance="weight" if order == "second" else "activation", steps=4,
             learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"),
             trained=[net, duals], checkpoint=folder / "search.pt", key="k", log=log,
         )  # fmt: skip
+        widths = [len(channels) for channels in kept]
         assert history[-1]["step"] == 4
         assert history[-1]["entropy"] == 0  # the last step trains the net that will be cut
         assert history[-1]["removed"] == pytest.approx(budget.removed(widths))
@@ -204,13 +206,13 @@ def test_search_of_attention_and_perceptron_for_multiply_adds(tmp_path: Path) ->
     def draw(index: int) -> dict[int, Tensor]:
         return patches.batch(1, 16, rng=generator(1, "search", index))
 
-    widths, history = search(
+    kept, history = search(
         net, units, loss, (draw, draw), budget=budget, remove=0.4, tolerance=0.02, order="second",
-        relaxation="threshold", steps=3, learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0,
-        rng=generator(1, "logits"), trained=[net],
+        relaxation="threshold", importance="activation", steps=3, learning_rate=1e-3, width_rate=0.05,
+        temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net],
         checkpoint=tmp_path / "search.pt", key="k", log=lambda _step, _values: None,
     )  # fmt: skip
-    smaller = thin(net, units, largest(net, units, widths))
+    smaller = thin(net, units, kept)
     assert 0.4 <= 1 - multiplications(smaller, low) / multiplications(net, low) <= 0.42
     assert all(row["entropy"] > 0 for row in history)
 
@@ -236,7 +238,7 @@ def test_a_budget_out_of_reach_stops_before_any_step(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
         search(
             net, net.units(), lambda _net, _batch: {}, (never, never), budget=budget, remove=0.9, tolerance=0.01,
-            order="first", relaxation="threshold", steps=3, learning_rate=1e-3, width_rate=0.05, temperature=0.2,
-            clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt", key="k",
-            log=lambda _step, _values: None,
+            order="first", relaxation="threshold", importance="weight", steps=3, learning_rate=1e-3, width_rate=0.05,
+            temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt",
+            key="k", log=lambda _step, _values: None,
         )  # fmt: skip

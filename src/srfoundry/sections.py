@@ -176,6 +176,7 @@ class Search(Section):
     multiple: Count
     order: Literal["first", "second"]
     relaxation: Literal["threshold", "softmax"]
+    importance: Literal["activation", "weight"]
     dual_weight: Weight
     patch: Annotated[int, Field(ge=16)]
     octave: Annotated[float, Field(ge=0, le=1)]

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.compress.budget import Budget
-from srfoundry.networks.units import Unit, end_of, importance_order, masked
+from srfoundry.networks.units import Unit, importance_order, masked, read
 
 Relaxation = Literal["threshold", "softmax"]
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths
@@ -46,14 +46,22 @@ def mixing(
 
 
 def mixed(
-    net: nn.Module, units: Sequence[Unit], ladders: Sequence[Sequence[int]], shares: Sequence[Tensor]
+    net: nn.Module,
+    units: Sequence[Unit],
+    ladders: Sequence[Sequence[int]],
+    shares: Sequence[Tensor],
+    activities: Sequence[Tensor] | None = None,
 ) -> AbstractContextManager[None]:
-    """Within, each unit's channels are multiplied by their mixing factors, ranked by the weights of the moment."""
+    """Within, each unit's channels are multiplied by their mixing factors, ranked by the weights of the moment.
 
-    def factors(unit: Unit, widths: Sequence[int], share: Tensor) -> Callable[[], Tensor]:
-        return lambda: mixing(share, end_of(net, unit.consumer).weight, widths, unit.spans)
+    With `activities` (compress.activity) by those weights times what comes through them.
+    """
 
-    asked = [factors(*row) for row in zip(units, ladders, shares, strict=True)]
+    def factors(unit: Unit, widths: Sequence[int], share: Tensor, activity: Tensor | None) -> Callable[[], Tensor]:
+        return lambda: mixing(share, read(net, unit, activity), widths, unit.spans)
+
+    told = [None] * len(units) if activities is None else activities
+    asked = [factors(*row) for row in zip(units, ladders, shares, told, strict=True)]
     return masked(net, units, asked)
 
 

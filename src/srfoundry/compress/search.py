@@ -1,11 +1,11 @@
 """How many channels each inner width keeps: a differentiable search under a budget that is met (DRC).
 
 A unit's width is a random one of a ladder (compress.relaxation). Channels are ranked by the L1 norm of their weights,
-and channel c is multiplied by the probability that the width reaches its rank, so that all widths share one layer. Two
-things differ from the released code, which bounds the ladder and leaves the rest to chance: the expected cost
-(compress.budget) is differentiable and held to the budget by a Lagrangian, and the final widths are the likeliest ones
-that meet it. They are chosen before the end: a mixture that meets a budget in expectation is rarely one that has
-decided, and the last steps train the net that will be cut.
+or of these times their activity, and channel c is multiplied by the probability that the width reaches its rank, so
+that all widths share one layer. Two things differ from the released code, which bounds the ladder and leaves the rest
+to chance: the expected cost (compress.budget) is differentiable and held to the budget by a Lagrangian, and the final
+widths are the likeliest ones that meet it. They are chosen before the end: a mixture that meets a budget in expectation
+is rarely one that has decided, and the last steps train the net that will be cut.
 """
 
 import math
@@ -19,16 +19,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from srfoundry.compress.activity import Importance, activities
 from srfoundry.compress.budget import Budget, choose
 from srfoundry.compress.relaxation import KINDS, Relaxation, mixed
 from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.units import Unit
+from srfoundry.networks.units import Unit, largest
 
 Batch = Mapping[int, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Draw = Callable[[int], Batch]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
+LOOKED = 8  # batches in which activity is measured
 DECIDED = 0.7  # of the steps: then the widths are chosen, and the weights learn to live with them alone
 
 
@@ -79,6 +81,7 @@ def search(
     tolerance: float,
     order: Literal["first", "second"],
     relaxation: Relaxation,
+    importance: Importance,
     steps: int,
     learning_rate: float,
     width_rate: float,
@@ -89,7 +92,7 @@ def search(
     checkpoint: Path,
     key: str,
     log: Log,
-) -> tuple[list[int], list[dict[str, float]]]:
+) -> tuple[list[Tensor], list[dict[str, float]]]:
     """Search the units' widths (DRC): alpha on one half of the photographs, the weights on the other, in turns.
 
     Args:
@@ -98,12 +101,15 @@ def search(
         remove, tolerance: the fraction of that cost that must go, and how much more may.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
         relaxation: how probabilities of a unit's widths are made of alpha (compress.relaxation).
+        importance: what ranks a unit's channels: weights (DRC), or these times the activity that the channels had
+            before the search (compress.activity).
         temperature: of them when the widths are chosen (DECIDED); it falls from 1 geometrically.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
         rng: for the first alpha.
 
     Returns:
-        the widths, with a removed fraction in [remove, remove + tolerance] where the ladders allow it, and the curve.
+        indices of the channels that stay, ascending, for each unit, with a removed fraction in [remove, remove +
+        tolerance] where the ladders allow it, and the curve.
 
     Raises:
         FoundryError: even the narrowest widths remove less.
@@ -118,6 +124,8 @@ def search(
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
 
     until = math.ceil(DECIDED * steps)
+    # of the net as it was given: the same after a resumption
+    active = activities(net, units, loss, map(draw[0], range(LOOKED))) if importance == "activation" else None
 
     @cache
     def chosen() -> list[int]:  # asked for when alpha rests: the same after a resumption
@@ -126,7 +134,7 @@ def search(
     def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor]:
         """Move alpha."""
         shares = widths.shares(heat)
-        with mixed(net, units, ladders, shares):
+        with mixed(net, units, ladders, shares, active):
             value = outer_loss(net, loss, train, validation, order=order, inner_rate=rate)
         removed = budget.expected_removed(shares)
         gap = target - removed
@@ -150,13 +158,13 @@ def search(
             now, fixed = ladders, [share.detach() for share in widths.shares(heat)]
         else:
             now, fixed = [[width] for width in chosen()], [torch.ones(1, device=device) for _ in ladders]
-            with mixed(net, units, now, fixed), torch.no_grad():
+            with mixed(net, units, now, fixed, active), torch.no_grad():
                 found |= {"validation": loss(net, validation)["total"]}
             found |= {"removed": budget.removed(chosen()), "price": widths.price.clone()}
         inner.zero_grad(set_to_none=True)
         for group in inner.param_groups:
             group["lr"] = rate
-        with mixed(net, units, now, fixed):
+        with mixed(net, units, now, fixed, active):
             terms = loss(net, train)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(weights, clip)
@@ -166,4 +174,4 @@ def search(
 
     state = {"net": nn.ModuleList(trained), "widths": widths, "inner": inner, "outer": outer}
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
-    return chosen(), history
+    return largest(net, units, chosen(), active), history

@@ -151,9 +151,20 @@ def importance_order(weight: Float[Tensor, "o c *k"], spans: int = 1) -> Int[Ten
     return torch.argsort(norms.reshape(spans, -1).sum(dim=0), descending=True, stable=True)
 
 
-def largest(net: nn.Module, units: Sequence[Unit], widths: Sequence[int]) -> list[Tensor]:
-    """The channels that plain magnitude would keep: for each unit the `width` heaviest, in index order."""
-    orders = [importance_order(end_of(net, unit.consumer).weight, unit.spans) for unit in units]
+def read(net: nn.Module, unit: Unit, activity: Float[Tensor, " width"] | None = None) -> Float[Tensor, "o c *k"]:
+    """The consumer's weights, those of each channel times its activity if that is given; no gradient."""
+    weight = end_of(net, unit.consumer).weight.detach()
+    if activity is None:
+        return weight
+    return weight * activity.to(weight).repeat(unit.spans).reshape(-1, *[1] * (weight.ndim - 2))
+
+
+def largest(
+    net: nn.Module, units: Sequence[Unit], widths: Sequence[int], activities: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """The channels that magnitude would keep: for each unit the `width` heaviest (of `read`), in index order."""
+    told = [None] * len(units) if activities is None else activities
+    orders = [importance_order(read(net, *each), each[0].spans) for each in zip(units, told, strict=True)]
     return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]
 
 

@@ -1,0 +1,47 @@
+"""How much comes through each channel that may go: a weight matters as much as what it is multiplied by.
+
+DRC ranks channels by their weights alone. A channel whose features are small has large ones for them, or the other way
+round: a ReLU between two convolutions does not mind where the scale is.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry.networks.units import Unit, end_of
+
+Batch = TypeVar("Batch")
+Importance = Literal["activation", "weight"]  # what ranks channels: weights times activity, or weights alone (DRC)
+
+
+def activities(
+    net: nn.Module, units: Sequence[Unit], run: Callable[[nn.Module, Batch], object], batches: Iterable[Batch]
+) -> list[Float[Tensor, " width"]]:
+    """Root mean square of each channel of each unit, as its consumer reads it, over batches of equal size.
+
+    Args:
+        run: passes a batch through the net.
+    """
+    sums: dict[str, Tensor] = {}
+
+    def note(unit: Unit) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            power = inputs[0].float().square()
+            axis = 1 if isinstance(module, nn.Conv2d) else power.ndim - 1
+            power = power.mean(dim=[each for each in range(power.ndim) if each != axis])
+            sums[unit.name] = sums.get(unit.name, 0) + power.reshape(unit.spans, -1).mean(dim=0)
+
+        return hook
+
+    count = 0
+    with ExitStack() as stack, torch.no_grad():
+        for unit in units:
+            stack.callback(end_of(net, unit.consumer).register_forward_pre_hook(note(unit)).remove)
+        for batch in batches:
+            run(net, batch)
+            count += 1
+    return [(sums[unit.name] / count).sqrt() for unit in units]
