@@ -8,8 +8,10 @@ python -m benchmarks.drc --network swinir --seeds 1 --budgets 30 50    a transfo
 For each seed a net is pretrained without dual regression, with learned dual nets, and with the true reduction as dual
 map (`tied`). The second is cut to each budget by DRC and by every baseline, with the same fine-tuning, and tuned whole
 for as long as DRC's search and fine-tuning together. --more longer adds torch-pruning with fine-tuning of that length,
---more greedy the paper's selection of channels, --more softmax the paper's way to make widths of numbers. PSNR-Y on
-8 bits, border cropped. `spread` is the standard deviation over the seeds. Latency is ONNX Runtime's, median of turns.
+--more greedy the paper's selection of channels, --more softmax a search with the paper's softmax over widths and its
+ranking of channels by weights. PSNR-Y on 8 bits, border cropped. `spread` is the standard deviation over the seeds.
+Latency is ONNX Runtime's, median of turns. A run that is done is kept whatever code made it: after a change of the
+method, give another --work.
 """
 
 import argparse
@@ -38,7 +40,7 @@ PLANS = {
     "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=800, search_steps=300, tune_steps=300),
 }
-LONGER = "torch_pruning"  # on validation photographs the best of the baselines
+LONGER = "torch_pruning"  # the best of the baselines after a short pretraining
 MORE = ("longer", "greedy", "softmax")
 SETS = ("Set5", "Set14", "BSD100")
 SIZE = 192  # low-resolution pixels a side for the latency
