@@ -21,7 +21,7 @@ def budget() -> Budget:
     return Budget.parameters(net, net.units(), ladders_of(net, net.units(), 4))
 
 
-@pytest.mark.parametrize("remove", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("remove", [0.02, 0.3, 0.72])
 def test_thresholds_start_at_one_keep_ratio_that_meets_the_budget(budget: Budget, remove: float) -> None:
     widths = Threshold(budget, remove, rng=generator(1, "ends"))
     ends = torch.stack([end.detach() for end in widths.alpha])
@@ -46,14 +46,28 @@ def test_a_threshold_has_one_peak_where_the_channels_end(budget: Budget, tempera
         assert not (fallen & (change > 1e-6)).any()
 
 
+def test_a_threshold_is_as_sure_on_either_side(budget: Budget) -> None:
+    """Widths as far below the end as above it are as likely, where both are next to impossible, too."""
+    widths = Threshold(budget, 0.3, rng=generator(1, "ends"))
+    with torch.no_grad():
+        for end in widths.alpha:
+            end.fill_(UNIT * 0.5)
+    for share, ladder in zip(widths.shares(0.1), budget.ladders, strict=True):
+        odds = {width: float(each.detach().log()) for width, each in zip(ladder, share, strict=True)}
+        for width in ladder[1:-1]:
+            if ladder[-1] - width in ladder[1:-1]:
+                assert odds[width] == pytest.approx(odds[ladder[-1] - width], rel=1e-3)
+
+
 def test_ends_stay_where_a_gradient_can_move_them(budget: Budget) -> None:
     widths = Threshold(budget, 0.3, rng=generator(1, "ends"))
     with torch.no_grad():
         for end, to in zip(widths.alpha, (-9.0, 9.0) * 8, strict=False):
             end.fill_(to)
-    widths.settle()
-    for end, ladder in zip(widths.alpha, budget.ladders, strict=True):
-        assert ladder[0] / ladder[-1] - 1e-6 <= float(end.detach()) / UNIT <= 1
+    for temperature in (1.0, 0.1):
+        widths.settle(temperature)
+        for gradient in torch.autograd.grad(budget.expected_removed(widths.shares(temperature)), list(widths.alpha)):
+            assert float(gradient.abs()) > 0
 
 
 class Branches(nn.Module):

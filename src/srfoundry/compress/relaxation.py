@@ -11,7 +11,6 @@ so that most channels are all there or gone, and the gradient says what those at
 one keep ratio that meets the budget, not at a half of all channels.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -25,6 +24,7 @@ from srfoundry.networks.units import Unit, importance_order, masked, read
 
 Relaxation = Literal["threshold", "softmax"]
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths
+CERTAIN = 100.0  # sigmoid of it is 1
 UNIT = 3.0  # what a full width is in a threshold's alpha; a rate then means about what it means for logits
 
 
@@ -76,11 +76,11 @@ class Widths(nn.Module):
         self.alpha = nn.ParameterList(alpha)
         self.register_buffer("price", torch.zeros(()))
 
-    @abstractmethod
     def shares(self, temperature: float = 1.0) -> list[Tensor]:
         """Probabilities of the widths of each unit."""
+        raise NotImplementedError
 
-    def settle(self) -> None:
+    def settle(self, temperature: float) -> None:
         """Called after each step of alpha."""
 
 
@@ -100,7 +100,7 @@ class Threshold(Widths):
 
     def __init__(self, budget: Budget, target: float, *, rng: torch.Generator) -> None:
         super().__init__(budget, [torch.zeros(()) for _ in budget.ladders])
-        low, high = 0.0, UNIT
+        low, high = -UNIT, 2 * UNIT
         with torch.no_grad():
             for _ in range(40):  # by bisection: one keep ratio for all
                 middle = (low + high) / 2
@@ -109,6 +109,7 @@ class Threshold(Widths):
                 low, high = (middle, high) if budget.expected_removed(self.shares()) > target else (low, middle)
             for end in self.alpha:
                 end += 1e-3 * torch.randn((), generator=rng)
+        self.settle(1.0)
 
     def shares(self, temperature: float = 1.0) -> list[Tensor]:
         """P(width > w) = sigmoid((end - w) / softness), w half-way between two widths of the ladder."""
@@ -116,16 +117,19 @@ class Threshold(Widths):
         for end, widths in zip(self.alpha, self.ladders, strict=True):
             ladder = end.new_tensor(widths)
             between = (ladder[1:] + ladder[:-1]) / 2 / ladder[-1]
-            beyond = torch.sigmoid((end / UNIT - between) / (SOFTNESS * temperature))
-            one, none = beyond.new_ones(1), beyond.new_zeros(1)
-            found.append(torch.cat([one, beyond]) - torch.cat([beyond, none]))
+            reach = (end / UNIT - between) / (SOFTNESS * temperature)
+            certain = reach.new_full((1,), CERTAIN)
+            wider, narrower = torch.cat([certain, reach]), torch.cat([reach, -certain])
+            # sigmoid(wider) - sigmoid(narrower), without the digits that the difference would lose
+            found.append(wider.sigmoid() * (-narrower).sigmoid() * -torch.expm1(narrower - wider))
         return found
 
-    def settle(self) -> None:
-        """Keep the ends within their ladders: beyond, neither loss nor budget could move them any more."""
+    def settle(self, temperature: float) -> None:
+        """Keep the ends near their ladders: far beyond, neither loss nor budget could move them any more."""
+        margin = 2 * SOFTNESS * temperature
         with torch.no_grad():
             for end, widths in zip(self.alpha, self.ladders, strict=True):
-                end.clamp_(UNIT * widths[0] / widths[-1], UNIT)
+                end.clamp_(UNIT * (widths[0] / widths[-1] - margin), UNIT * (1 + margin))
 
 
-KINDS: dict[Relaxation, Callable[..., Widths]] = {"threshold": Threshold, "softmax": Softmax}
+KINDS: dict[Relaxation, type[Softmax] | type[Threshold]] = {"threshold": Threshold, "softmax": Softmax}

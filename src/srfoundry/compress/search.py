@@ -10,7 +10,6 @@ is rarely one that has decided, and the last steps train the net that will be cu
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from srfoundry.compress.activity import Importance, activities
 from srfoundry.compress.budget import Budget, choose
+from srfoundry.compress.prune import Selection
 from srfoundry.compress.relaxation import KINDS, Relaxation, mixed
 from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.units import Unit, largest
+from srfoundry.networks.units import Unit, largest, masked
 
 Batch = Mapping[int, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -31,7 +31,7 @@ Draw = Callable[[int], Batch]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
 LOOKED = 8  # batches in which activity is measured
-DECIDED = 0.7  # of the steps: then the widths are chosen, and the weights learn to live with them alone
+DECIDED = 0.7  # of the steps: then the channels are chosen, and the weights learn to live with these alone
 
 
 class Closed(nn.Module):
@@ -99,11 +99,12 @@ def search(
         draw: the batch of a step from either half, for the weights and for alpha.
         budget: the cost that is measured, with the ladders of widths to choose from.
         remove, tolerance: the fraction of that cost that must go, and how much more may.
-        trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place.
+        trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place. A run
+            that resumes must be given them as the first was.
         relaxation: how probabilities of a unit's widths are made of alpha (compress.relaxation).
+        temperature: of these probabilities when the widths are chosen (DECIDED); it falls from 1 geometrically.
         importance: what ranks a unit's channels: weights (DRC), or these times the activity that the channels had
             before the search (compress.activity).
-        temperature: of them when the widths are chosen (DECIDED); it falls from 1 geometrically.
         width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
         rng: for the first alpha.
 
@@ -123,16 +124,17 @@ def search(
     inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
 
-    until = math.ceil(DECIDED * steps)
+    kept, until = Selection(net, units), math.ceil(DECIDED * steps)
     # of the net as it was given: the same after a resumption
     active = activities(net, units, loss, map(draw[0], range(LOOKED))) if importance == "activation" else None
 
-    @cache
-    def chosen() -> list[int]:  # asked for when alpha rests: the same after a resumption
-        return choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
+    def decide() -> None:
+        widest = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
+        for index, channels in enumerate(largest(net, units, widest, active)):
+            kept.mark(index, channels.tolist())
 
     def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor]:
-        """Move alpha."""
+        """Move alpha, and return what the curve shows of it."""
         shares = widths.shares(heat)
         with mixed(net, units, ladders, shares, active):
             value = outer_loss(net, loss, train, validation, order=order, inner_rate=rate)
@@ -144,34 +146,42 @@ def search(
         for alpha, gradient in zip(widths.parameters(), gradients, strict=True):
             alpha.grad = gradient
         outer.step()
-        widths.settle()
+        widths.settle(heat)
         widths.price += PRICE_RATE * gap.detach()
         return {"validation": value.detach(), "removed": removed.detach(), "price": widths.price.clone()}
 
     def step(index: int) -> dict[str, Tensor | float]:
         train, validation = (half(index) for half in draw)
         rate = cosine(index, steps, learning_rate)
-        found: dict[str, Tensor | float] = {}
+        fixed: list[Tensor] = []
+        found: dict[str, Tensor | float]
         if index < until:
             heat = temperature ** (index / max(1, until - 1))
-            found |= explore(heat, rate, train, validation)
-            now, fixed = ladders, [share.detach() for share in widths.shares(heat)]
+            found = {**explore(heat, rate, train, validation)}
+            fixed = [share.detach() for share in widths.shares(heat)]
+            masks = mixed(net, units, ladders, fixed, active)
+            found["entropy"] = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in fixed]).mean()
         else:
-            now, fixed = [[width] for width in chosen()], [torch.ones(1, device=device) for _ in ladders]
-            with mixed(net, units, now, fixed, active), torch.no_grad():
-                found |= {"validation": loss(net, validation)["total"]}
-            found |= {"removed": budget.removed(chosen()), "price": widths.price.clone()}
+            if index == until:
+                decide()
+            masks = masked(net, units, [kept.flags(index) for index in range(len(units))])
+            removed = budget.removed([len(channels) for channels in kept.kept()])
+            found = {"removed": removed, "price": widths.price.clone(), "entropy": 0.0}
         inner.zero_grad(set_to_none=True)
         for group in inner.param_groups:
             group["lr"] = rate
-        with mixed(net, units, now, fixed, active):
+        with masks:
+            if index >= until:
+                with torch.no_grad():
+                    found["validation"] = loss(net, validation)["total"]  # for the curve
             terms = loss(net, train)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(weights, clip)
         inner.step()
-        entropy = torch.stack([-(share * share.clamp_min(1e-12).log()).sum() for share in fixed]).mean()
-        return {**found, "train": terms["total"].detach(), "entropy": entropy}
+        return {**found, "train": terms["total"].detach()}
 
-    state = {"net": nn.ModuleList(trained), "widths": widths, "inner": inner, "outer": outer}
+    state = {"net": nn.ModuleList(trained), "widths": widths, "kept": kept, "inner": inner, "outer": outer}
     history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
-    return largest(net, units, chosen(), active), history
+    if until >= steps:  # no step was left to train what is decided
+        decide()
+    return kept.kept(), history
