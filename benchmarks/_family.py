@@ -163,6 +163,7 @@ class Runs:
                 width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0, rng=generator(seed, "logits"),
                 trained=[net, duals], **self._state(f"{name}.search"),
             )  # fmt: skip
+            (self.work / f"{name}.search.state").unlink()
             small, widths = thin(net, units, kept), [len(channels) for channels in kept]
             scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
             return {**scores, "widths": widths, "removed": budget.removed(widths)}

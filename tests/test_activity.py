@@ -1,5 +1,6 @@
 """What comes through a channel, and that its product with the weights does not mind where the scale is."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +38,12 @@ def test_activity_is_the_root_mean_square_of_what_the_consumer_reads() -> None:
     torch.testing.assert_close(found[0], heads.square().mean(dim=(0, 1, 2, 3)).sqrt())
     torch.testing.assert_close(found[1], hidden.square().mean(dim=(0, 1, 2)).sqrt())
     torch.testing.assert_close(found[2], spread.square().mean(dim=(0, 1, 3, 4)).sqrt())
+
+
+def test_activity_of_nothing_is_refused() -> None:
+    net = attentive()
+    with pytest.raises(ValueError, match="nothing came through .* in 0 batches"):
+        activities(net, net.units(), run, [])
 
 
 def test_where_a_relu_has_its_scale_changes_no_ranking() -> None:

@@ -25,6 +25,9 @@ def activities(
 
     Args:
         run: passes a batch through the net.
+
+    Raises:
+        ValueError: a unit's consumer was never passed.
     """
     sums: dict[str, Tensor] = {}
 
@@ -44,4 +47,6 @@ def activities(
         for batch in batches:
             run(net, batch)
             count += 1
+    if missing := [unit.name for unit in units if unit.name not in sums]:
+        raise ValueError(f"nothing came through {', '.join(missing)} in {count} batches; let `run` pass every unit")
     return [(sums[unit.name] / count).sqrt() for unit in units]

@@ -16,7 +16,8 @@ def widths_picture(
 ) -> None:
     """Write a PNG: a bar a layer (kept channels over all), and below the curve of the run.
 
-    With a `target` the curve is the expected removed fraction of a search; without, the loss after each unit.
+    With a `target` the curve is the removed fraction of a search, an expectation until its channels are chosen;
+    without, the loss after each unit.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def widths_picture(
     curve.plot([row["step"] for row in history], [row[value] for row in history], color=KEPT)
     if target is not None:
         curve.axhline(target, color=LINE, linewidth=0.8, linestyle="--")
-    curve.set(xlabel="step", ylabel="loss" if target is None else "removed (expected)")
+    curve.set(xlabel="step", ylabel="loss" if target is None else "removed")
     curve.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})

@@ -6,7 +6,7 @@ for one pass over a few batches. The paper adds one channel a round; several a r
 steps. `networks.units.thin` then makes the smaller net.
 
 The net that is made sparse need not be the dense one whose features are wanted: it may be the net that the search
-trained under the mixture of widths, which has learned to live without the lesser channels.
+trained, which has learned to live without the lesser channels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,8 @@ class Selection(nn.Module):
         super().__init__()
         self.names = [f"unit{index}" for index in range(len(units))]
         for name, unit in zip(self.names, units, strict=True):
-            self.register_buffer(name, torch.ones(width_of(net, unit), dtype=torch.bool))
+            device = end_of(net, unit.consumer).weight.device
+            self.register_buffer(name, torch.ones(width_of(net, unit), dtype=torch.bool, device=device))
 
     def mark(self, index: int, chosen: Sequence[int]) -> None:
         """Keep these channels of a unit only."""

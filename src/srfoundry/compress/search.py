@@ -5,7 +5,7 @@ or of these times their activity, and channel c is multiplied by the probability
 that all widths share one layer. Two things differ from the released code, which bounds the ladder and leaves the rest
 to chance: the expected cost (compress.budget) is differentiable and held to the budget by a Lagrangian, and the final
 widths are the likeliest ones that meet it. They are chosen before the end: a mixture that meets a budget in expectation
-is rarely one that has decided, and the last steps train the net that will be cut.
+is rarely one that has decided, and the last steps train the net that will be cut, on both halves.
 """
 
 import math
@@ -31,7 +31,7 @@ Draw = Callable[[int], Batch]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
 LOOKED = 8  # batches in which activity is measured
-DECIDED = 0.7  # of the steps: then the channels are chosen, and the weights learn to live with these alone
+DECIDED = 0.7  # of the steps: then channels are chosen, and both halves teach the weights to live with these alone
 
 
 class Closed(nn.Module):
@@ -153,28 +153,24 @@ def search(
     def step(index: int) -> dict[str, Tensor | float]:
         train, validation = (half(index) for half in draw)
         rate = cosine(index, steps, learning_rate)
-        fixed: list[Tensor] = []
         found: dict[str, Tensor | float]
         if index < until:
             heat = temperature ** (index / max(1, until - 1))
             found = {**explore(heat, rate, train, validation)}
             fixed = [share.detach() for share in widths.shares(heat)]
-            masks = mixed(net, units, ladders, fixed, active)
             found["entropy"] = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in fixed]).mean()
+            batch, masks = train, mixed(net, units, ladders, fixed, active)
         else:
             if index == until:
                 decide()
+            found = {"removed": budget.removed([len(channels) for channels in kept.kept()])}
+            batch = {factor: torch.cat([images, validation[factor]]) for factor, images in train.items()}
             masks = masked(net, units, [kept.flags(index) for index in range(len(units))])
-            removed = budget.removed([len(channels) for channels in kept.kept()])
-            found = {"removed": removed, "price": widths.price.clone(), "entropy": 0.0}
         inner.zero_grad(set_to_none=True)
         for group in inner.param_groups:
             group["lr"] = rate
         with masks:
-            if index >= until:
-                with torch.no_grad():
-                    found["validation"] = loss(net, validation)["total"]  # for the curve
-            terms = loss(net, train)
+            terms = loss(net, batch)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(weights, clip)
         inner.step()

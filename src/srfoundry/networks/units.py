@@ -162,7 +162,10 @@ def read(net: nn.Module, unit: Unit, activity: Float[Tensor, " width"] | None = 
 def largest(
     net: nn.Module, units: Sequence[Unit], widths: Sequence[int], activities: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
-    """The channels that magnitude would keep: for each unit the `width` heaviest (of `read`), in index order."""
+    """The channels that importance would keep: for each unit its `width` first in `importance_order`, in index order.
+
+    With `activities` the order is by weights times what comes through them (`read`).
+    """
     told = [None] * len(units) if activities is None else activities
     orders = [importance_order(read(net, *each), each[0].spans) for each in zip(units, told, strict=True)]
     return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]
