@@ -7,11 +7,11 @@ python -m benchmarks.drc --network swinir --seeds 1 --budgets 30 50    a transfo
 
 For each seed a net is pretrained without dual regression, with learned dual nets, and with the true reduction as dual
 map (`tied`). The second is cut to each budget by DRC and by every baseline, with the same fine-tuning, and tuned whole
-for as long as DRC's search and fine-tuning together. --more longer adds torch-pruning with fine-tuning of that length,
---more greedy the paper's selection of channels, --more softmax a search with the paper's softmax over widths and its
-ranking of channels by weights. PSNR-Y on 8 bits, border cropped. `spread` is the standard deviation over the seeds.
-Latency is ONNX Runtime's, median of turns. A run that is done is kept whatever code made it: after a change of the
-method, give another --work.
+for as long as DRC's search and fine-tuning together. --more longer adds random channels and torch-pruning with
+fine-tuning of that length, --more greedy the paper's selection of channels, --more softmax a search with the paper's
+softmax over widths and its ranking of channels by weights. PSNR-Y on 8 bits, border cropped. `spread` is the standard
+deviation over the seeds. Latency is ONNX Runtime's, median of turns. A run that is done is kept whatever code made it:
+after a change of the method, give another --work.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import torch
 from benchmarks import table
 from benchmarks._family import BASELINES, Plan, Runs
 from srfoundry import checkpoint, export, seeds
+from srfoundry.compress.baselines import Method
 from srfoundry.errors import FoundryError
 from srfoundry.progress import track
 
@@ -40,7 +41,7 @@ PLANS = {
     "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=800, search_steps=300, tune_steps=300),
 }
-LONGER = "torch_pruning"  # the best of the baselines after a short pretraining
+LONGER: tuple[Method, ...] = ("random", "torch_pruning")  # the best baselines after a long and a short pretraining
 MORE = ("longer", "greedy", "softmax")
 SETS = ("Set5", "Set14", "BSD100")
 SIZE = 192  # low-resolution pixels a side for the latency
@@ -83,23 +84,24 @@ def figures(
     def mean(name: str) -> float:
         return statistics.mean(runs.scores(name)[each] for each in sets)
 
+    def gain_over_best(budget: int, methods: Sequence[str], key: str, named: str) -> dict[str, Any]:
+        over = {
+            method: [mean(f"drc-{budget}-{seed}") - mean(f"{method}-{budget}-{seed}") for seed in numbers]
+            for method in methods
+        }
+        best = min(over, key=lambda method: statistics.mean(over[method]))
+        gains = spread(over[best])
+        return {key: gains["mean"], f"{key}_spread": gains["spread"], named: best}
+
     found: dict[str, Any] = {}
     for key, pattern in (("dual_gain", "base-{}-0.1"), ("dual_gain_tied", "tied-{}")) if dual else ():
         gains = spread([mean(pattern.format(seed)) - mean(f"base-{seed}-0") for seed in numbers])
         found |= {key: gains["mean"], f"{key}_spread": gains["spread"]}
     for budget in budgets:
-        over = {
-            method: [mean(f"drc-{budget}-{seed}") - mean(f"{method}-{budget}-{seed}") for seed in numbers]
-            for method in BASELINES
-        }
-        best = min(over, key=lambda method: statistics.mean(over[method]))
-        found[f"gain_over_best_baseline_{budget}"] = spread(over[best])["mean"]
-        found[f"gain_over_best_baseline_{budget}_spread"] = spread(over[best])["spread"]
-        found[f"best_baseline_{budget}"] = best
+        found |= gain_over_best(budget, BASELINES, f"gain_over_best_baseline_{budget}", f"best_baseline_{budget}")
         if "longer" in more:
-            longer = [mean(f"drc-{budget}-{seed}") - mean(f"{LONGER}_longer-{budget}-{seed}") for seed in numbers]
-            found[f"gain_at_equal_steps_{budget}"] = spread(longer)["mean"]
-            found[f"gain_at_equal_steps_{budget}_spread"] = spread(longer)["spread"]
+            longer = [f"{method}_longer" for method in LONGER]
+            found |= gain_over_best(budget, longer, f"gain_at_equal_steps_{budget}", f"best_at_equal_steps_{budget}")
         lost = {
             each: [runs.scores(f"drc-{budget}-{seed}")[each] - runs.scores(f"dense-{seed}")[each] for seed in numbers]
             for each in sets
@@ -117,8 +119,8 @@ def rows_of(
     names = [("without dual", "base-{}-0"), ("tied dual", "tied-{}")] if dual else []
     names += [("learned dual", "base-{}-0.1"), ("uncompressed, tuned", "dense-{}")]
     for budget in budgets:
-        extra = {"longer": f"{LONGER}_longer", "greedy": "greedy", "softmax": "drc_softmax"}
-        methods = [*BASELINES, "drc", *(extra[each] for each in more)]
+        extra = {"longer": [f"{each}_longer" for each in LONGER], "greedy": ["greedy"], "softmax": ["drc_softmax"]}
+        methods = [*BASELINES, "drc", *(each for kind in more for each in extra[kind])]
         names += [(f"{method} {budget} %", f"{method}-{budget}-{{}}") for method in methods]
     rows = []
     for title, pattern in names:
@@ -165,7 +167,9 @@ def main() -> None:
         then += [("baseline", (seed, method, share)) for share in shares for method in BASELINES]
     last: list[tuple[str, tuple[Any, ...]]] = []
     if "longer" in options.more:
-        last += [("baseline", (seed, LONGER, share, True)) for seed in options.seeds for share in shares]
+        last += [
+            ("baseline", (seed, each, share, True)) for seed in options.seeds for share in shares for each in LONGER
+        ]
     if "greedy" in options.more:
         last += [("greedy", (seed, share)) for seed in options.seeds for share in shares]
     if "softmax" in options.more:
