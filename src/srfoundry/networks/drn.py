@@ -107,7 +107,7 @@ class Down(nn.Module):
         self.expand = nn.Conv2d(inner, 2 * width, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.expand(functional.leaky_relu(self.reduce(features), 0.2))
+        return self.expand(functional.leaky_relu(self.reduce(features), 0.2, inplace=True))
 
 
 class RCAB(nn.Module):
@@ -122,7 +122,7 @@ class RCAB(nn.Module):
         self.excite = nn.Conv2d(squeezed, width, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        body = self.second(functional.relu(self.first(features)))
+        body = self.second(functional.relu(self.first(features), inplace=True))
         if body.dtype == torch.bfloat16 and torch.is_grad_enabled():  # training; exported graphs keep plain operations
             return gated(features, body, self.squeeze, self.excite)
         pooled = body.mean(dim=(2, 3), keepdim=True)
