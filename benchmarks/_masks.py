@@ -2,9 +2,9 @@
 
 All start from one pretrained net a seed and have the same number of further steps, batches and rates: the dense
 control, uniform L1 and random masks spend them all on fine-tuning, DRC and MSGC the first part on their search. A step
-of DRC's search draws a whole batch from each half of the photographs, one for the weights and one for the widths (when these
-are decided, both for the weights), where a step of MSGC's has one for both. The loss is the mean absolute error; there
-are no dual nets and no teacher. Random masks are sized by MSGC's own selection.
+of DRC's search draws a whole batch from each half of the photographs, one for the weights and one for the widths (when
+these are decided, both for the weights), where a step of MSGC's has one for both. The loss is the mean absolute error;
+there are no dual nets and no teacher. Random masks are sized by MSGC's own selection.
 """
 
 import json
