@@ -38,6 +38,7 @@ from srfoundry.seeds import generator, redraw
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.01
+VERSION = 1  # of the code behind the runs; raise it when runs on disk would come out otherwise
 Phase = Literal["base", "tune"]  # of a training; its seeds depend on the word
 BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
 
@@ -93,7 +94,7 @@ class Runs:
         self.plan, self.tests, self.work, self.sets = plan, tests, work, sets
         self.patches = Patches.open(data / "train")
         index = md5((data / "train" / "index.json").read_bytes(), usedforsecurity=False).hexdigest()
-        self.key = json.dumps([asdict(plan), index, list(sets)])
+        self.key = json.dumps([VERSION, asdict(plan), index, list(sets)])
         torch.set_num_threads(threads)
 
     def pretrained(self, seed: int, weight: float) -> tuple[Any, Any]:
@@ -163,7 +164,6 @@ class Runs:
                 width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0, rng=generator(seed, "logits"),
                 trained=[net, duals], **self._state(f"{name}.search"),
             )  # fmt: skip
-            (self.work / f"{name}.search.state").unlink()
             small, widths = thin(net, units, kept), [len(channels) for channels in kept]
             scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
             return {**scores, "widths": widths, "removed": budget.removed(widths)}
@@ -224,7 +224,8 @@ class Runs:
         if not isinstance(duals, KernelDual):
             arch = {"name": "drn_duals" if plan.network == "drn" else "straight_dual", "scale": plan.scale, "width": 16}
             checkpoint.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
-        (self.work / f"{name}.state").unlink(missing_ok=True)
+        for state in (f"{name}.state", f"{name}.search.state", f"{name}.select.state"):
+            (self.work / state).unlink(missing_ok=True)
         parameters = sum(weight.numel() for weight in net.parameters())
         return {"parameters": parameters, "steps": steps, **self._score(net.eval())}
 

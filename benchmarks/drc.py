@@ -10,8 +10,7 @@ map (`tied`). The second is cut to each budget by DRC and by every baseline, wit
 for as long as DRC's search and fine-tuning together. --more longer adds random channels and torch-pruning with
 fine-tuning of that length, --more greedy the paper's selection of channels, --more softmax a search with the paper's
 softmax over widths and its ranking of channels by weights. PSNR-Y on 8 bits, border cropped. `spread` is the standard
-deviation over the seeds. Latency is ONNX Runtime's, median of turns. A run that is done is kept whatever code made it:
-after a change of the method, give another --work.
+deviation over the seeds. Latency is ONNX Runtime's, median of turns.
 """
 
 import argparse

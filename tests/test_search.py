@@ -177,19 +177,23 @@ def test_search_meets_its_budget_and_resumes(
         kept, history = search(
             net, net.units(), loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.01,
             order=order, relaxation="softmax" if order == "second" else "threshold",
-            importance="weight" if order == "second" else "activation", steps=6,
+            importance="weight" if order == "second" else "activation", steps=8,
             learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"),
             trained=[net, duals], checkpoint=folder / "search.pt", key="k", log=log,
         )  # fmt: skip
         widths = [len(channels) for channels in kept]
-        assert history[-1]["step"] == 6
+        assert history[-1]["step"] == 8
         assert "entropy" not in history[-1]  # the last step trains the net that will be cut
         assert history[-1]["removed"] == pytest.approx(budget.removed(widths))
         return kept, net
 
     whole, net = run(tmp_path / "whole")
     assert 0.3 <= budget.removed([len(channels) for channels in whole]) <= 0.31
-    for stop in (2, 4, 5):  # exploring; just decided; one step later
+    for stop in (
+        2,
+        7,
+        8,
+    ):  # the last row before is on disk: to go on exploring, with the decision, with what was decided
         folder = tmp_path / f"cut{stop}"
         with pytest.raises(KeyboardInterrupt):
             run(folder, stop=stop)
@@ -199,7 +203,7 @@ def test_search_meets_its_budget_and_resumes(
 
 
 def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path) -> None:
-    net, last = DRN(scale=2, blocks=1, width=8), []
+    net, passes = DRN(scale=2, blocks=1, width=8), []
     units = net.units()
     budget = Budget.parameters(net, units, ladders_of(net, units, 4))
 
@@ -209,19 +213,23 @@ def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path)
 
     def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
         result = net(batch[2])
-        last[:] = [batch[2], result.detach(), copy.deepcopy(net.state_dict())]
+        passes.append((batch[2], result.detach(), copy.deepcopy(net.state_dict())))
         return {"total": (result - batch[1]).abs().mean()}
 
     kept, _ = search(
         net, units, loss, (partial(draw, 0), partial(draw, 1)), budget=budget, remove=0.3, tolerance=0.02,
-        order="first", relaxation="threshold", importance="activation", steps=10, learning_rate=1e-2, width_rate=0.05,
+        order="first", relaxation="threshold", importance="weight", steps=10, learning_rate=0.3, width_rate=0.05,
         temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt",
         key="k", log=lambda _step, _values: None,
     )  # fmt: skip
-    low, result, weights = last
-    assert torch.equal(low, torch.cat([draw(0, 9)[2], draw(1, 9)[2]]))
-    net.load_state_dict(weights)  # as it was in the last step
-    torch.testing.assert_close(thin(net, units, kept)(low), result, atol=1e-6, rtol=0)
+    widths, moved = [len(channels) for channels in kept], []
+    for step, (low, result, weights) in zip((7, 8, 9), passes[-3:], strict=True):  # one pass each
+        assert torch.equal(low, torch.cat([draw(0, step)[2], draw(1, step)[2]]))
+        net.load_state_dict(weights)  # as it was in this step
+        torch.testing.assert_close(thin(net, units, kept)(low), result, atol=1e-6, rtol=1e-5)
+        again = largest(net, units, widths)
+        moved.append(any(not torch.equal(a, b) for a, b in zip(kept, again, strict=True)))
+    assert moved == [False, True, True]  # though another choice would be made by now
 
 
 def test_search_of_attention_and_perceptron_for_multiply_adds(tmp_path: Path) -> None:

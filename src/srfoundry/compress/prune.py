@@ -53,7 +53,7 @@ class Selection(nn.Module):
 
 @contextmanager
 def output_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Within, the list holds the module's latest output."""
+    """Within, the list holds the latest output of a consumer (what a producer makes is changed in place)."""
     seen: list[Tensor] = []
 
     def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

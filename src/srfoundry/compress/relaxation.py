@@ -24,7 +24,7 @@ from srfoundry.networks.units import Unit, importance_order, masked, read
 
 Relaxation = Literal["threshold", "softmax"]
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths
-CERTAIN = 100.0  # sigmoid of it is 1
+REACH = 6.0  # softnesses beyond its ladder that an end may go; there its gradient is a hundredth of the steepest
 UNIT = 3.0  # what a full width is in a threshold's alpha; a rate then means about what it means for logits
 
 
@@ -116,9 +116,8 @@ class Threshold(Widths):
         found = []
         for end, widths in zip(self.alpha, self.ladders, strict=True):
             ladder = end.new_tensor(widths)
-            between = (ladder[1:] + ladder[:-1]) / 2 / ladder[-1]
-            reach = (end / UNIT - between) / (SOFTNESS * temperature)
-            certain = reach.new_full((1,), CERTAIN)
+            reach = (end / UNIT - _between(ladder)) / (SOFTNESS * temperature)
+            certain = reach.new_full((1,), torch.inf)
             wider, narrower = torch.cat([certain, reach]), torch.cat([reach, -certain])
             # sigmoid(wider) - sigmoid(narrower), without the digits that the difference would lose
             found.append(wider.sigmoid() * (-narrower).sigmoid() * -torch.expm1(narrower - wider))
@@ -126,10 +125,17 @@ class Threshold(Widths):
 
     def settle(self, temperature: float) -> None:
         """Keep the ends near their ladders: far beyond, neither loss nor budget could move them any more."""
-        margin = 2 * SOFTNESS * temperature
+        margin = REACH * SOFTNESS * temperature
         with torch.no_grad():
             for end, widths in zip(self.alpha, self.ladders, strict=True):
-                end.clamp_(UNIT * (widths[0] / widths[-1] - margin), UNIT * (1 + margin))
+                if len(widths) > 1:
+                    between = _between(end.new_tensor(widths))
+                    end.clamp_(UNIT * (between[0] - margin), UNIT * (between[-1] + margin))
+
+
+def _between(ladder: Float[Tensor, " n"]) -> Float[Tensor, " n-1"]:
+    """Half-way between neighbours, in full widths: where an end makes one as likely as the other."""
+    return (ladder[1:] + ladder[:-1]) / 2 / ladder[-1]
 
 
 KINDS: dict[Relaxation, type[Softmax] | type[Threshold]] = {"threshold": Threshold, "softmax": Softmax}

@@ -95,8 +95,10 @@ def search(
 ) -> tuple[list[Tensor], list[dict[str, float]]]:
     """Search the units' widths (DRC): alpha on one half of the photographs, the weights on the other, in turns.
 
+    When the channels are chosen both halves are for the weights, in one batch.
+
     Args:
-        draw: the batch of a step from either half, for the weights and for alpha.
+        draw: the batch of a step from either half, for the weights and for alpha: the same keys, images of one size.
         budget: the cost that is measured, with the ladders of widths to choose from.
         remove, tolerance: the fraction of that cost that must go, and how much more may.
         trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place. A run
@@ -124,16 +126,17 @@ def search(
     inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
     outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
 
-    kept, until = Selection(net, units), math.ceil(DECIDED * steps)
+    until, kept = math.ceil(DECIDED * steps), Selection(net, units)
+    flags = [kept.flags(index) for index in range(len(units))]
     # of the net as it was given: the same after a resumption
     active = activities(net, units, loss, map(draw[0], range(LOOKED))) if importance == "activation" else None
 
     def decide() -> None:
-        widest = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
-        for index, channels in enumerate(largest(net, units, widest, active)):
+        chosen = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
+        for index, channels in enumerate(largest(net, units, chosen, active)):
             kept.mark(index, channels.tolist())
 
-    def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor]:
+    def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
         """Move alpha, and return what the curve shows of it."""
         shares = widths.shares(heat)
         with mixed(net, units, ladders, shares, active):
@@ -153,10 +156,9 @@ def search(
     def step(index: int) -> dict[str, Tensor | float]:
         train, validation = (half(index) for half in draw)
         rate = cosine(index, steps, learning_rate)
-        found: dict[str, Tensor | float]
         if index < until:
             heat = temperature ** (index / max(1, until - 1))
-            found = {**explore(heat, rate, train, validation)}
+            found = explore(heat, rate, train, validation)
             fixed = [share.detach() for share in widths.shares(heat)]
             found["entropy"] = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in fixed]).mean()
             batch, masks = train, mixed(net, units, ladders, fixed, active)
@@ -165,7 +167,7 @@ def search(
                 decide()
             found = {"removed": budget.removed([len(channels) for channels in kept.kept()])}
             batch = {factor: torch.cat([images, validation[factor]]) for factor, images in train.items()}
-            masks = masked(net, units, [kept.flags(index) for index in range(len(units))])
+            masks = masked(net, units, flags)
         inner.zero_grad(set_to_none=True)
         for group in inner.param_groups:
             group["lr"] = rate

@@ -20,7 +20,7 @@ class DualNet(nn.Module):
         self.paint = nn.Conv2d(width, 3, 3, padding=1, bias=False)
 
     def forward(self, image: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 h w"]:
-        return self.paint(functional.leaky_relu(self.reduce(image), 0.2))
+        return self.paint(functional.leaky_relu(self.reduce(image), 0.2, inplace=True))
 
 
 class DualNets(nn.ModuleList):
@@ -51,5 +51,5 @@ class StraightDual(nn.Module):
         """[D(y)] of the last image y of the list."""
         features = images[-1]
         for conv in self.reduce:
-            features = functional.leaky_relu(conv(features), 0.2)
+            features = functional.leaky_relu(conv(features), 0.2, inplace=True)
         return [self.paint(features)]

@@ -20,7 +20,7 @@ class ResidualBlock(nn.Module):
         self.strength = strength
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.strength * self.second(functional.relu(self.first(features)))
+        return features + self.strength * self.second(functional.relu(self.first(features), inplace=True))
 
 
 class EDSR(nn.Module):

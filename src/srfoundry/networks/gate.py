@@ -32,7 +32,7 @@ class _Gated(torch.autograd.Function):
 
 
 def _gate(body: Tensor, squeeze: Tensor, bias1: Tensor, excite: Tensor, bias2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    pooled = body.sum(dim=(2, 3)) / (body.shape[2] * body.shape[3])  # mean() would first copy all to float32
+    pooled = body.sum(dim=(2, 3)) / (body.shape[2] * body.shape[3])  # a CPU's mean() would copy all to float32
     hidden = torch.relu(torch.addmm(bias1, pooled, squeeze.t()))
     return pooled, hidden, torch.sigmoid(torch.addmm(bias2, hidden, excite.t()))
 

@@ -201,7 +201,7 @@ class SwinIR(nn.Module):
         features = start + self.fuse(self.leave(features).permute(0, 3, 1, 2))
         features = features[..., :height, :width]
         if not self.direct:
-            features = functional.leaky_relu(self.before(features), 0.01)
+            features = functional.leaky_relu(self.before(features), 0.01, inplace=True)
             for up, step in zip(self.ups, self.steps, strict=True):
                 features = functional.pixel_shuffle(up(features), step)
         return [features]
