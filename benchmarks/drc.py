@@ -39,7 +39,9 @@ PLANS = {
     "drn_wide": Plan(
         "drn", scale=2, blocks=4, width=32, multiple=8, steps=6000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
     ),
-    "edsr": Plan("edsr", scale=2, blocks=8, width=32, multiple=4, steps=2000, search_steps=1000, tune_steps=800),
+    "edsr": Plan(
+        "edsr", scale=2, blocks=8, width=32, multiple=4, steps=6000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
+    ),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=3000, search_steps=600, tune_steps=600),
 }
 LONGER: tuple[Method, ...] = ("random", "torch_pruning")  # the best baselines after a long and a short pretraining
