@@ -37,7 +37,7 @@ PLANS = {
         "drn", scale=2, blocks=6, width=16, multiple=4, steps=12000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
     ),
     "drn_wide": Plan(
-        "drn", scale=2, blocks=4, width=32, multiple=8, steps=6000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
+        "drn", scale=2, blocks=4, width=32, multiple=16, steps=6000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
     ),
     "edsr": Plan(
         "edsr", scale=2, blocks=8, width=32, multiple=4, steps=6000, search_steps=1000, tune_steps=800, tune_rate=1.2e-3
