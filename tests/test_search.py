@@ -19,7 +19,7 @@ from srfoundry.errors import FoundryError
 from srfoundry.networks.drn import DRN
 from srfoundry.networks.duals import DualNets
 from srfoundry.networks.units import end_of, largest, multiplications, thin
-from srfoundry.seeds import generator
+from srfoundry.seeds import generator, redraw
 from tests.closed import CPU, count, fill, nets, photographs, reference
 from tests.stub import attentive
 
@@ -204,6 +204,7 @@ def test_search_meets_its_budget_and_resumes(
 
 def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path) -> None:
     net, passes = DRN(scale=2, blocks=1, width=8), []
+    redraw(net, generator(1, "net"))
     units = net.units()
     budget = Budget.parameters(net, units, ladders_of(net, units, 4))
 
@@ -212,13 +213,17 @@ def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path)
         return {1: torch.rand(2, 3, 12, 12, generator=rng), 2: torch.rand(2, 3, 6, 6, generator=rng)}
 
     def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        if len(passes) == 15:  # seven steps of two passes, one decided: what was worth least is now worth most
+            with torch.no_grad():
+                for weight in (end_of(net, unit.consumer).weight for unit in units):
+                    weight /= weight.abs().sum(dim=(0, 2, 3), keepdim=True).square()
         result = net(batch[2])
         passes.append((batch[2], result.detach(), copy.deepcopy(net.state_dict())))
         return {"total": (result - batch[1]).abs().mean()}
 
     kept, _ = search(
         net, units, loss, (partial(draw, 0), partial(draw, 1)), budget=budget, remove=0.3, tolerance=0.02,
-        order="first", relaxation="threshold", importance="weight", steps=10, learning_rate=0.3, width_rate=0.05,
+        order="first", relaxation="threshold", importance="weight", steps=10, learning_rate=1e-3, width_rate=0.05,
         temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt",
         key="k", log=lambda _step, _values: None,
     )  # fmt: skip
@@ -226,7 +231,7 @@ def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path)
     for step, (low, result, weights) in zip((7, 8, 9), passes[-3:], strict=True):  # one pass each
         assert torch.equal(low, torch.cat([draw(0, step)[2], draw(1, step)[2]]))
         net.load_state_dict(weights)  # as it was in this step
-        torch.testing.assert_close(thin(net, units, kept)(low), result, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(thin(net, units, kept)(low), result, atol=1e-5, rtol=1e-5)
         again = largest(net, units, widths)
         moved.append(any(not torch.equal(a, b) for a, b in zip(kept, again, strict=True)))
     assert moved == [False, True, True]  # though another choice would be made by now
