@@ -189,11 +189,8 @@ def test_search_meets_its_budget_and_resumes(
 
     whole, net = run(tmp_path / "whole")
     assert 0.3 <= budget.removed([len(channels) for channels in whole]) <= 0.31
-    for stop in (
-        2,
-        7,
-        8,
-    ):  # the last row before is on disk: to go on exploring, with the decision, with what was decided
+    # the row before is what is on disk: to go on exploring, with the decision, with what was decided
+    for stop in (2, 7, 8):
         folder = tmp_path / f"cut{stop}"
         with pytest.raises(KeyboardInterrupt):
             run(folder, stop=stop)
