@@ -1,1 +1,1 @@
-"""The networks, each built by plain keywords and none knowing how it is trained."""
+"""Network architectures, their cards on disk, and the published weights that fit them."""

@@ -1,0 +1,1 @@
+"""Kernels corrected by the artefacts that a wrong one causes (IKC)."""

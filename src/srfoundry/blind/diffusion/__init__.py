@@ -1,0 +1,1 @@
+"""Diffusion models as image prior (DiffPIR, Diff-DKP)."""

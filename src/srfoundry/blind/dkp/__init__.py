@@ -1,0 +1,1 @@
+"""Random kernel sampling with network-level Langevin steps (DKP, MLMC)."""

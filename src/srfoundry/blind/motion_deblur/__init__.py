@@ -1,0 +1,1 @@
+"""Kernels of any form from few sharp edges."""

@@ -1,0 +1,1 @@
+"""Smaller networks at equal quality (DRC): budgets, search, selection, surgery, baselines."""

@@ -1,0 +1,1 @@
+"""params.yaml, typed: sections made of the methods' own settings."""

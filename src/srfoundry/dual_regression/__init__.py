@@ -1,0 +1,1 @@
+"""The closed loop of dual regression (DRN): its loss, its batches, its training."""

@@ -1,0 +1,1 @@
+"""Finished models tried on test images."""

@@ -1,0 +1,1 @@
+"""Images: files in and out, resizing, metrics, tiles."""

@@ -1,0 +1,1 @@
+"""Networks small enough to adapt to one image."""

@@ -1,0 +1,1 @@
+"""Super-resolution networks with prunable units, and the dual nets beside them."""

@@ -1,0 +1,1 @@
+"""Pictures for people; never an input of a stage."""

@@ -1,0 +1,1 @@
+"""Beamforming, the solver's second home."""

@@ -1,0 +1,1 @@
+"""Zero-shot super-resolution (MZSR): meta-training, and adaptation to one image."""
