@@ -11,7 +11,7 @@ setup:   ## make .venv from requirements.lock, once
 	@sh scripts/setup.sh
 
 preset: setup  ## write a preset's values into params.yaml: make preset NAME=laptop, NAME="paper direct_x4"; none lists them
-	@python -m pipelines.preset $(NAME)
+	@python -m pipelines.support.preset $(NAME)
 
 repro: setup  ## run every stage that is out of date, then show the figures
 	@sh scripts/room.sh 2
@@ -25,14 +25,14 @@ bench: setup  ## run every benchmark but those that train for long (drc, msgc, b
 	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 ui: setup  ## start or reuse the Prefect and MLflow user interfaces
-	@python -m pipelines.server ui
+	@python -m pipelines.support.server ui
 
 stop:    ## end them
-	@python -m pipelines.server stop
+	@python -m pipelines.support.server stop
 
 serve: setup  ## offer the whole pipeline to the Prefect UI; make serve CRON="0 3 * * *" runs it every night
-	@python -m pipelines.factory serve $(if $(CRON),--cron "$(CRON)")
+	@python -m pipelines.support.factory serve $(if $(CRON),--cron "$(CRON)")
 
 clean:   ## remove checkpoints, servers' files and curves; data, models and results stay
-	@-python -m pipelines.server stop
+	@-python -m pipelines.support.server stop
 	@rm -rf .ckpt .prefect mlflow.db mlartifacts .pytest_cache .ruff_cache .hypothesis

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.compress.count import Count, count_of
-from srfoundry.compress.grouped import convert
-from srfoundry.compress.masks import search_masks, target
-from srfoundry.compress.msgc import sampling, wrap
-from srfoundry.fit import cosine
-from srfoundry.networks.classifiers import ResNet, start
-from srfoundry.networks.units import multiplications
-from srfoundry.seeds import generator
+from benchmarks._classifiers import ResNet, start
+from srfoundry.compression.msgc.conversion import convert
+from srfoundry.compression.msgc.cost import Count, count_of
+from srfoundry.compression.msgc.mask_search import search_masks, target
+from srfoundry.compression.msgc.masked_conv import sampling, wrap
+from srfoundry.core.seeds import generator
+from srfoundry.networks.sr.units import multiplications
+from srfoundry.training.schedules import cosine
 
 BATCH, RATE, TUNE_RATE, HINGE = 64, 3e-3, 1e-3, 30.0  # HINGE: the release's weight of the budget
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srfoundry import conventions, images, kernels, metrics, resize
-from srfoundry.dataset import crop_to_multiple
-from srfoundry.degrade import adjoint, degrade
-from srfoundry.progress import track
-from srfoundry.seeds import generator
+from srfoundry.core.progress import track
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.operator import adjoint, degrade
+from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging.patches import crop_to_multiple
 
 # variances in px^2, angle, decimation: the columns of MZSR's table, by their names in reference_numbers.json
 CELLS = {

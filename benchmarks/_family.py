@@ -20,21 +20,23 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _exactness
-from srfoundry import checkpoint, metrics
-from srfoundry.compress.activity import Importance
-from srfoundry.compress.baselines import Method, choose_channels
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.prune import select
-from srfoundry.compress.relaxation import Relaxation
-from srfoundry.compress.search import search
-from srfoundry.dataset import Patches
-from srfoundry.dual import loss_of, train
-from srfoundry.networks import drn, edsr, swinir
-from srfoundry.networks.duals import DualNets, StraightDual
-from srfoundry.networks.kernel_dual import KernelDual
-from srfoundry.networks.units import channels_last, thin, widths_of
-from srfoundry.pairs import draw
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.baselines import Method, choose_channels
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.importance import Importance
+from srfoundry.compression.relaxation import Relaxation
+from srfoundry.compression.search import search
+from srfoundry.compression.selection import select
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.training import loss_of, train
+from srfoundry.imaging import metrics
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr import drn, edsr, swinir
+from srfoundry.networks.sr.duals import DualNets, StraightDual
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.sr.units import channels_last, thin, widths_of
+from srfoundry.networks.zoo import cards
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.01
@@ -102,8 +104,8 @@ class Runs:
         net, duals = self.plan.nets(seed)
         name = f"base-{seed}-{weight:g}"
         self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, seed, weight, "base"))
-        primal, _ = checkpoint.load(self.work / f"{name}.safetensors")
-        mapping, _ = checkpoint.load(self.work / f"{name}.duals.safetensors")
+        primal, _ = cards.load(self.work / f"{name}.safetensors")
+        mapping, _ = cards.load(self.work / f"{name}.duals.safetensors")
         return channels_last(primal, CPU), mapping
 
     def tied(self, seed: int) -> None:
@@ -197,7 +199,7 @@ class Runs:
         path = self.work / f"{name}.json"
         if path.exists() and json.loads(path.read_text())["key"] == self.key:
             return
-        checkpoint.write_bytes(path, json.dumps({"key": self.key, "scores": run()}).encode())
+        write_bytes(path, json.dumps({"key": self.key, "scores": run()}).encode())
 
     def _cut(self) -> dict[str, Any]:
         return {"patch": self.plan.patch, "scale": self.plan.scale, "octave": self.plan.octave}
@@ -220,10 +222,10 @@ class Runs:
         )  # fmt: skip
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
-        checkpoint.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
+        cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
         if not isinstance(duals, KernelDual):
             arch = {"name": "drn_duals" if plan.network == "drn" else "straight_dual", "scale": plan.scale, "width": 16}
-            checkpoint.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
+            cards.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
         for state in (f"{name}.state", f"{name}.search.state", f"{name}.select.state"):
             (self.work / state).unlink(missing_ok=True)
         parameters = sum(weight.numel() for weight in net.parameters())

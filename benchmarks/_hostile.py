@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srfoundry import images
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images
 
 REPO = Path(__file__).resolve().parent.parent
 PATIENCE = 20.0  # seconds for one file; more is a hang

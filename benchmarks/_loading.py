@@ -20,16 +20,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srfoundry import dual, images, meta
-from srfoundry.dataset import Patches
-from srfoundry.networks.drn import DRN, start_at_bicubic
-from srfoundry.networks.duals import DualNets
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.networks.units import channels_last
-from srfoundry.parallel import threads
-from srfoundry.params import Params, load
-from srfoundry.prepare import prepare
-from srfoundry.seeds import generator, redraw
+from srfoundry.config.params import Params, load
+from srfoundry.core.parallel import threads
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.data.prepare import prepare
+from srfoundry.dual_regression import training
+from srfoundry.imaging import images
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.sr.drn import DRN, start_at_bicubic
+from srfoundry.networks.sr.duals import DualNets
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.zero_shot import meta_training
 
 CPU = torch.device("cpu")
 THREADS = 2  # of a training step
@@ -102,7 +104,7 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     redraw(net, generator(1, "net"))
     common = {"steps": STEPS, "seed": 1, "key": ""}
     pairs = partial(
-        meta.bicubic_pairs,
+        meta_training.bicubic_pairs,
         patches,
         patch=params.pretrain.patch,
         batch=params.pretrain.batch,
@@ -110,7 +112,7 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
         device=CPU,
     )
     first = partial(
-        meta.train,
+        meta_training.train,
         net,
         pairs,
         learning_rate=params.pretrain.learning_rate,
@@ -130,10 +132,10 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     start_at_bicubic(primal)
     primal = channels_last(primal, CPU)
     second = partial(
-        dual.train,
+        training.train,
         primal,
         duals,
-        dual.loss_of(duals, scale=scale, weight=chosen.dual_weight, device=CPU, precision=params.shared.precision),
+        training.loss_of(duals, scale=scale, weight=chosen.dual_weight, device=CPU, precision=params.shared.precision),
         patches=patches,
         batch=chosen.batch,
         patch=chosen.patch,
@@ -149,13 +151,13 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     return {"mzsr": _median_step(first), "dual": _median_step(second)}
 
 
-def _median_step(training: Callable[..., object]) -> float:
+def _median_step(train: Callable[..., object]) -> float:
     at: list[float] = []
 
     def log(step: int, values: Mapping[str, float]) -> None:
         at.append(time.perf_counter())
 
-    training(log=log)
+    train(log=log)
     return statistics.median(after - before for before, after in zip(at[3:], at[4:], strict=False))
 
 
@@ -167,7 +169,7 @@ def _rate(folder: Path, kind: str) -> dict[str, float]:
     calls: dict[str, Callable[[torch.Generator], object]] = {
         "mzsr": lambda rng: patches.batch(params.pretrain.batch, params.pretrain.patch, rng=rng, factors=[1, scale]),
         "dual": lambda rng: patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale]),
-        "dual_draw": lambda rng: dual.draw(
+        "dual_draw": lambda rng: training.draw(
             patches, count=chosen.batch, patch=chosen.patch, scale=scale, octave=chosen.octave, rng=rng
         ),
     }

@@ -19,22 +19,24 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _exactness
-from srfoundry import checkpoint, metrics
-from srfoundry.compress.baselines import choose_channels
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.count import count_of
-from srfoundry.compress.grouped import convert, freeze, settle
-from srfoundry.compress.masks import search_masks
-from srfoundry.compress.msgc import START, layer_of, wrap
-from srfoundry.compress.search import search
-from srfoundry.dataset import Patches
-from srfoundry.dual import loss_of, train
-from srfoundry.networks.chains import chains_of
-from srfoundry.networks.edsr import EDSR, start_at_bicubic
-from srfoundry.networks.grouped import grouped_layers
-from srfoundry.networks.units import channels_last, multiplications, thin
-from srfoundry.pairs import draw
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.baselines import choose_channels
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.msgc.chains import chains_of
+from srfoundry.compression.msgc.conversion import convert, freeze, settle
+from srfoundry.compression.msgc.cost import count_of
+from srfoundry.compression.msgc.mask_search import search_masks
+from srfoundry.compression.msgc.masked_conv import START, layer_of, wrap
+from srfoundry.compression.search import search
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.training import loss_of, train
+from srfoundry.imaging import metrics
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
+from srfoundry.networks.sr.units import channels_last, multiplications, thin
+from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.gather_conv import grouped_layers
 
 METHODS = ("dense", "uniform", "random", "drc", "msgc")
 CPU = torch.device("cpu")
@@ -86,14 +88,14 @@ class Runs:
         began = time.process_time()
         net, arch = self._base(seed) if method == "base" else self._smaller(method, seed)
         common: dict[str, Any] = {"scale": 2, "made_by": "benchmark", "params_hash": ""}
-        checkpoint.save(path.with_suffix(".safetensors"), net, arch={**self.plan.arch, **arch}, **common)
+        cards.save(path.with_suffix(".safetensors"), net, arch={**self.plan.arch, **arch}, **common)
         scores = {
             "parameters": sum(weight.numel() for weight in net.parameters()),
             "macs_96x96": multiplications(net, self.low),
             **self._score(net.eval()),
             "cpu_seconds": round(time.process_time() - began, 1),
         }
-        checkpoint.write_bytes(path, json.dumps({"key": self.key, "scores": scores}).encode())
+        write_bytes(path, json.dumps({"key": self.key, "scores": scores}).encode())
         return scores
 
     def _base(self, seed: int) -> tuple[Any, dict[str, Any]]:
@@ -104,7 +106,7 @@ class Runs:
 
     def _smaller(self, method: str, seed: int) -> tuple[Any, dict[str, Any]]:
         plan, name = self.plan, f"{method}-{seed}"
-        net: Any = channels_last(checkpoint.load(self.work / f"base-{seed}.safetensors")[0], CPU)
+        net: Any = channels_last(cards.load(self.work / f"base-{seed}.safetensors")[0], CPU)
         units = net.units()
         steps, arch = plan.tune_steps, {}
         budget: Any = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.msgc import MSGConv2d, wrap
-from srfoundry.networks.classifiers import MobileNetV2, ResNet
+from benchmarks._classifiers import MobileNetV2, ResNet
+from srfoundry.compression.msgc.masked_conv import MSGConv2d, wrap
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import table
-from srfoundry import adaptation, checkpoint, degrade, images, kernels, metrics, parallel, report
-from srfoundry.enlarge import How
-from srfoundry.fit import fast_bfloat16
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.networks.units import channels_last
+from srfoundry.core import parallel
+from srfoundry.core.compute import fast_bfloat16
+from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.linear_enlargement import How
+from srfoundry.imaging import images, metrics
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo import cards
+from srfoundry.reporting import pictures
+from srfoundry.zero_shot import adaptation
 
 SCALE = 2
 WAYS: list[How] = ["bicubic", "linear"]
@@ -33,10 +38,10 @@ def photograph(size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The busiest part of a photograph, blurred and reduced to size x size, and the kernel."""
     whole = images.read(next(path for path in images.bundled() if path.stem == "coffee"))
     whole = whole.repeat(1, 1, 1 + SCALE * size // whole.shape[-2], 1 + SCALE * size // whole.shape[-1])
-    top, left, height, width = report.busiest(whole, SCALE * size)
+    top, left, height, width = pictures.busiest(whole, SCALE * size)
     high = whole[..., top : top + height, left : left + width]
     kernel = kernels.gaussian(21, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
-    return high, images.from_uint8(images.to_uint8(degrade.degrade(high, kernel, SCALE))), kernel
+    return high, images.from_uint8(images.to_uint8(operator.degrade(high, kernel, SCALE))), kernel
 
 
 def alone(net: nn.Module, low: Tensor, kernel: Tensor, **how: Any) -> tuple[Tensor, dict[str, float]]:
@@ -51,7 +56,7 @@ def alone(net: nn.Module, low: Tensor, kernel: Tensor, **how: Any) -> tuple[Tens
 
 def trained(path: Path, how: How) -> nn.Module:
     """The network of a checkpoint, for one input."""
-    net, card = checkpoint.load(path)
+    net, card = cards.load(path)
     arch = {key: value for key, value in card.arch.items() if key != "name"}
     made = MZSR(**{**arch, "enlargement": how})
     made.load_state_dict(net.state_dict())
@@ -67,7 +72,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/metatrain.safetensors"))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default: 1 2)")
     options = parser.parse_args()
-    recipe = adaptation.recipe(checkpoint.read_card(options.model).metrics, 10)
+    recipe = adaptation.recipe(cards.read_card(options.model).metrics, 10)
     high, low, kernel = photograph(options.size)
     nets = {how: trained(options.model, how) for how in WAYS}
     precisions = ["float32", "bfloat16"] if fast_bfloat16(torch.device("cpu")) else ["float32"]

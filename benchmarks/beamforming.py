@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import table
-from srfoundry import seeds
-from srfoundry.beamforming import lagd, precoders
-from srfoundry.beamforming.picture import Line, rates_picture
-from srfoundry.beamforming.precoders import Task
-from srfoundry.errors import FoundryError
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.reporting.beamforming import Line, rates_picture
+from srfoundry.solver.beamforming import lagd, precoders
+from srfoundry.solver.beamforming.precoders import Task
 
 SNRS = (0, 10, 20, 30)
 NOISE = 0.1  # of the stored channels; their power is NOISE (1 + SNR)

@@ -25,18 +25,24 @@ import torch
 from torch import Tensor
 
 from benchmarks import table
-from srfoundry import checkpoint, conventions, images, kernels, metrics, nonblind, resize
-from srfoundry.blind import correct, freeform, methods, released, teach
-from srfoundry.blind.noise import known_noise
-from srfoundry.blind.prior import GaussianPrior
-from srfoundry.dataset import Patches
-from srfoundry.degrade import degrade
-from srfoundry.networks.corrector import Corrector
-from srfoundry.networks.units import channels_last
-from srfoundry.networks.usrnet import USRNet, from_authors
-from srfoundry.params import load
-from srfoundry.progress import track
-from srfoundry.seeds import generator
+from srfoundry.blind import estimators, nonblind_training
+from srfoundry.blind.corrector import correction, teaching
+from srfoundry.blind.dkp import released
+from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.motion_deblur import freeform
+from srfoundry.config.params import load
+from srfoundry.core.progress import track
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
+from srfoundry.networks.published_weights import read_foreign
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo import cards
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
 SAMPLES = 12000  # restorations that a corrector learns from
@@ -108,15 +114,15 @@ def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Correc
 
     def fast(case: Case) -> Tensor:
         assert corrector is not None
-        settings = correct.Settings(prior(case.scale).size, VARIANCES, offset=prior(case.scale).offset)
-        return correct.estimate(
+        settings = correction.Settings(prior(case.scale).size, VARIANCES, offset=prior(case.scale).offset)
+        return correction.estimate(
             case.low, scale=case.scale, settings=settings, restorer=restorer, corrector=corrector, border="circular"
         ).kernel
 
     def dkp(case: Case) -> Tensor:
         chosen = {**section, "method": "dkp", "kernel_size": prior(case.scale).size, "noise": case.noise}
         rng = generator(1, "blind dkp", case.name, case.scale)
-        found = methods.estimate(case.low, section=chosen, scale=case.scale, rng=rng, border="circular").kernel
+        found = estimators.estimate(case.low, section=chosen, scale=case.scale, rng=rng, border="circular").kernel
         return conventions.convert(found, "mzsr", "dkp", case.scale, keep="blur")
 
     def free(case: Case) -> Tensor:
@@ -157,18 +163,18 @@ def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
     if not file.exists():
         patches, softness = Patches.open(options.patches), load(options.params).nonblind.softness
         key = key_of(patches, softness)
-        memory = teach.collect(
+        memory = teaching.collect(
             restorer, patches, scales=(2, 3, 4), samples=SAMPLES, batch=8, patch=96, octave=0.5, noise=0.04,
             softness=softness, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
             checkpoint=file.with_suffix(".samples.pt"), key=key,
         )  # fmt: skip
         corrector = Corrector()
-        teach.train(
+        teaching.train(
             corrector, memory, steps=4000, learning_rate=2e-3, seed=1, stage="blind",
             checkpoint=file.with_suffix(".pt"), key=key, log=lambda step, values: None,
         )  # fmt: skip
-        checkpoint.save(file, corrector, arch={"name": "corrector"}, scale=2, made_by="benchmark", params_hash="0" * 16)
-    corrector = checkpoint.load(file)[0]
+        cards.save(file, corrector, arch={"name": "corrector"}, scale=2, made_by="benchmark", params_hash="0" * 16)
+    corrector = cards.load(file)[0]
     assert isinstance(corrector, Corrector)
     return corrector
 
@@ -249,7 +255,7 @@ def borders(data: Path, restorer: USRNet) -> dict[str, float]:
                 top, left = (low.shape[-2] - tall) // 2, (low.shape[-1] - wide) // 2
                 seen = low[..., top : top + tall, left : left + wide]
                 true = high[..., scale * top : scale * (top + tall), scale * left : scale * (left + wide)]
-                error = (nonblind.restore(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
+                error = (nonblind_training.restore(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
                 inside = torch.zeros_like(error, dtype=torch.bool)
                 rim = 4 * scale
                 inside[rim:-rim, rim:-rim] = True
@@ -300,7 +306,7 @@ def race(data: Path, fast: Method, restorer: USRNet) -> dict[str, float]:
 
 
 def _restorer(path: Path) -> USRNet:
-    net = from_authors(checkpoint.read_foreign(path)) if path.suffix == ".pth" else checkpoint.load(path)[0]
+    net = from_authors(read_foreign(path)) if path.suffix == ".pth" else cards.load(path)[0]
     assert isinstance(net, USRNet)
     return channels_last(net.eval(), CPU)
 

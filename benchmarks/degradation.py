@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from benchmarks import _exactness, _hostile, _loading, table
-from srfoundry import degrade, kernels
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import kernels, operator
 
 NAME = "degradation"
 
@@ -59,7 +59,7 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
         return lows
 
     def batched() -> torch.Tensor:
-        return degrade.degrade(high, bank, 2)
+        return operator.degrade(high, bank, 2)
 
     away = np.abs(np.stack(loop()) - batched().permute(0, 2, 3, 1).numpy()).max()
     seconds = table.interleaved({"loop": loop, "batched": batched}, options.rounds, warm_up=1)

@@ -27,10 +27,12 @@ import torch
 
 from benchmarks import table
 from benchmarks._family import BASELINES, Plan, Runs
-from srfoundry import checkpoint, export, seeds
-from srfoundry.compress.baselines import Method
-from srfoundry.errors import FoundryError
-from srfoundry.progress import track
+from srfoundry.compression.baselines import Method
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.progress import track
+from srfoundry.deployment import export
+from srfoundry.networks.zoo import cards
 
 PLANS = {
     "drn": Plan(
@@ -62,7 +64,7 @@ def latency(folder: Path, names: Sequence[str], threads: int, rounds: int) -> di
     calls = {}
     with TemporaryDirectory() as scratch:
         for name in names:
-            net, card = checkpoint.load(folder / f"{name}.safetensors")
+            net, card = cards.load(folder / f"{name}.safetensors")
             about = export.describe(net, card, name=name, opset=20, tile=64, data_hash="", metrics={})
             path = Path(scratch) / f"{name}.onnx"
             export.write(net, about, path, sizes=[(37, 53)], tolerance=1e-4)

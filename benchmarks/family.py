@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import table
-from srfoundry import seeds
-from srfoundry.compress.picture import family_picture
-from srfoundry.export import Session
-from srfoundry.trials import FAMILY
+from srfoundry.core import seeds
+from srfoundry.deployment.export import Session
+from srfoundry.reporting.compression import family_picture
+from srfoundry.zero_shot.trials import FAMILY
 
 
 def main() -> None:

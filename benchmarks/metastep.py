@@ -1,4 +1,4 @@
-"""One meta-step of MZSR: srfoundry.maml against what a user of PyTorch writes, in turns.
+"""One meta-step of MZSR: srfoundry.zero_shot.maml against what a user of PyTorch writes, in turns.
 
 python -m benchmarks.metastep                       small (8 tasks x (4+4) of 32x32, 2 inner steps) and paper's
 python -m benchmarks.metastep --tasks 2 --steps 2   the paper's setting cut to 2 tasks and 2 inner steps
@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from benchmarks import table
-from srfoundry import maml, seeds
-from srfoundry.networks.mzsr import MZSR
+from srfoundry.core import seeds
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot import maml
 
 RATE = 0.01
 Setting = tuple[int, int, int, int]  # tasks, shots, pixels a side, inner steps

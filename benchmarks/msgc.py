@@ -21,19 +21,19 @@ import torch
 from torch import nn
 
 from benchmarks import _digits, table
+from benchmarks._classifiers import MobileNetV2, ResNet
 from benchmarks._masks import METHODS, Plan, Runs
-from srfoundry import checkpoint
-from srfoundry.compress.grouped import Choice, convert, freeze
-from srfoundry.compress.latency import onnx_runner
-from srfoundry.compress.msgc import MSGConv2d, wrap
-from srfoundry.compress.picture import methods_picture
-from srfoundry.compress.published import published
-from srfoundry.errors import FoundryError
-from srfoundry.networks.chains import Chain
-from srfoundry.networks.classifiers import MobileNetV2, ResNet
-from srfoundry.networks.edsr import ResidualBlock
-from srfoundry.progress import track
-from srfoundry.seeds import generator, redraw
+from benchmarks._published import published
+from srfoundry.compression.latency import onnx_runner
+from srfoundry.compression.msgc.chains import Chain
+from srfoundry.compression.msgc.conversion import Choice, convert, freeze
+from srfoundry.compression.msgc.masked_conv import MSGConv2d, wrap
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.progress import track
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.edsr import ResidualBlock
+from srfoundry.networks.zoo import cards
+from srfoundry.reporting.compression import methods_picture
 
 A7 = {  # spec of the published layouts: parameters, with attention; multiply-adds dense, masked, of the gates, in M
     "resnet18": (12_553_128, 13_416_744, 1817.209, 1677.785, 1.782),
@@ -122,7 +122,7 @@ def super_resolution(runs: Runs, numbers: Sequence[int], rounds: int) -> tuple[l
     mean = {job: statistics.mean(found[name] for name in runs.sets) for job, found in scores.items()}
     calls, low = {}, torch.rand(1, 3, 96, 96, generator=generator(0, "low"))
     for method in METHODS:
-        net, _ = checkpoint.load(runs.work / f"{method}-{numbers[0]}.safetensors")
+        net, _ = cards.load(runs.work / f"{method}-{numbers[0]}.safetensors")
         calls[method] = onnx_runner(net, low, threads=1)
     seconds = table.interleaved(calls, rounds)
     rows, gains = [], {}

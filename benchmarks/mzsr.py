@@ -29,10 +29,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _exactness, table
-from srfoundry import adaptation, backproject, checkpoint, enlarge, metrics, params, resize, zeroshot, zssr
-from srfoundry.networks.units import channels_last
-from srfoundry.progress import track
-from srfoundry.trials import FINE_TUNING
+from srfoundry.cli import blind_restoration
+from srfoundry.config import params
+from srfoundry.core.progress import track
+from srfoundry.degradation import back_projection, linear_enlargement
+from srfoundry.imaging import metrics, resize
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo import cards
+from srfoundry.zero_shot import adaptation, zssr
+from srfoundry.zero_shot.trials import FINE_TUNING
 
 SCALE = 2
 PAPER = {  # MZSR (CVPR 2020), PSNR of one and of ten steps with the true kernel
@@ -79,24 +84,24 @@ def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) ->
 
     def closed(case: Case) -> Tensor:  # comes after mzsr10_true of the same image
         common: dict[str, Any] = {"decimation": case.decimation, "how": "linear"}
-        return backproject.close(last["image"], case.low, case.kernel, SCALE, steps=1, **common)
+        return back_projection.close(last["image"], case.low, case.kernel, SCALE, steps=1, **common)
 
     def estimated(case: Case) -> Tensor:
         chosen = params.load(options.params)
         common: dict[str, Any] = {"decimation": case.decimation, "models": options.models}
-        kernel = zeroshot.estimate(case.low, SCALE, chosen, case.name, **common)
+        kernel = blind_restoration.estimate(case.low, SCALE, chosen, case.name, **common)
         return adapted(nets["mzsr"], steps, case, kernel.to(case.low))
 
     def from_nothing(case: Case) -> Tensor:
         common: dict[str, Any] = {"decimation": case.decimation}
         found = zssr.train(nets["finetune"], case.low, case.kernel, SCALE, steps=options.zssr_steps, **common)
         return zssr.ensemble(
-            nets["finetune"], case.low, case.kernel, SCALE, weights=found.weights, close=backproject.STEPS, **common
+            nets["finetune"], case.low, case.kernel, SCALE, weights=found.weights, close=back_projection.STEPS, **common
         )
 
     table_: dict[str, Callable[[Case], Tensor]] = {"bicubic": lambda case: resize.cubic(case.low, SCALE)}
     if "linear" in options.methods:
-        table_["linear"] = lambda case: enlarge.enlarge(
+        table_["linear"] = lambda case: linear_enlargement.enlarge(
             case.low, case.kernel, SCALE, how="linear", decimation=case.decimation
         )
     for count in dict.fromkeys((0, 1, steps)):
@@ -132,8 +137,8 @@ def contestants(
 ) -> tuple[dict[str, Any], dict[str, Callable[[Case], Tensor]]]:
     """How the nets of a folder want to be adapted, and every method with them."""
     files = {"mzsr": models / "metatrain.safetensors", "finetune": models / "pretrain.safetensors"}
-    nets = {name: channels_last(checkpoint.load(path)[0], device) for name, path in files.items()}
-    recipe = adaptation.recipe(checkpoint.read_card(files["mzsr"]).metrics)
+    nets = {name: channels_last(cards.load(path)[0], device) for name, path in files.items()}
+    recipe = adaptation.recipe(cards.read_card(files["mzsr"]).metrics)
     return recipe, methods(nets, recipe, options)
 
 

@@ -22,9 +22,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import table
-from srfoundry import blurs, enlarge, kernels, maml, meta, report, seeds, validation
-from srfoundry.dataset import Patches
-from srfoundry.networks.mzsr import MZSR
+from srfoundry.core import seeds
+from srfoundry.degradation import kernels, linear_enlargement
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.reporting import pictures
+from srfoundry.zero_shot import kernel_tasks, maml, meta_training, validation
 
 CPU = torch.device("cpu")
 SCALE, PATCH, BATCH = 2, 64, 8
@@ -36,9 +39,9 @@ OFF = 0.2  # px^2 that a told kernel is off by: 10 % of the blur gauss20
 class Recipe:
     """How the work is spent; `share` of it on MAML."""
 
-    enlargement: enlarge.How
+    enlargement: linear_enlargement.How
     share: float = 0.0
-    support: meta.Support = "son"
+    support: meta_training.Support = "son"
     order: maml.Order = "second"
     learn_rates: bool = True
     mismatch: float = 0.0
@@ -68,16 +71,16 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     patches, bank = Patches.open(data / "train"), torch.from_numpy(np.load(data / "kernels" / "bank.npy"))
     rng = seeds.generator(1, "recipes")
     ways: dict[str, Any] = {"scales": [SCALE], "decimations": ["direct"]}
-    groups = blurs.make(bank, enlargement=recipe.enlargement, mismatch=recipe.mismatch, rng=rng, **ways)
+    groups = kernel_tasks.make(bank, enlargement=recipe.enlargement, mismatch=recipe.mismatch, rng=rng, **ways)
     net = MZSR(enlargement=recipe.enlargement)
     seeds.redraw(net, seeds.generator(1, "net"))
     common: dict[str, Any] = {"seed": 1, "device": CPU, "precision": "auto", "key": "k", "log": lambda step, row: None}
-    pairs = partial(meta.blurred_pairs, patches, groups, patch=PATCH, batch=BATCH, device=CPU)
+    pairs = partial(meta_training.blurred_pairs, patches, groups, patch=PATCH, batch=BATCH, device=CPU)
     enlarged, high = pairs(rng=rng)
     with FlopCounterMode(display=False) as counter:
         net(enlarged).sub(high).abs().mean().backward()
     steps = round(budget * (1 - recipe.share) / counter.get_total_flops())
-    meta.train(
+    meta_training.train(
         net,
         pairs,
         steps=steps,
@@ -89,20 +92,22 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     )
     factors = torch.ones(len(list(net.parameters())))
     if recipe.share:
-        draw = partial(meta.draw_tasks, patches, groups, support=recipe.support, tasks=recipe.tasks, device=CPU)
+        draw = partial(
+            meta_training.draw_tasks, patches, groups, support=recipe.support, tasks=recipe.tasks, device=CPU
+        )
         draw = partial(
             draw, **({"shots": 1, "patch": recipe.patch} if recipe.support == "son" else {"shots": 4, "patch": 48})
         )
-        sizes, last = RATE * factors.expand(recipe.inner, -1), meta.step_weights(recipe.inner, 0, how="last")
+        sizes, last = RATE * factors.expand(recipe.inner, -1), meta_training.step_weights(recipe.inner, 0, how="last")
         with FlopCounterMode(display=False) as counter:
             maml.gradient(net, draw(rng=rng), rates=sizes, step_weights=last, order=recipe.order)
         steps = round(budget * recipe.share / counter.get_total_flops())
-        _, factors = meta.metatrain(
+        _, factors = meta_training.metatrain(
             net, draw, inner_steps=recipe.inner, inner_rate=RATE, learn_rates=recipe.learn_rates, steps=steps,
             learning_rate=3e-4, schedule="cosine", clip=0.5, order=recipe.order, loss_weights="last",
             checkpoint=folder / f"meta-{name}-{budget:g}", **common,
         )  # fmt: skip
-    return net, meta.step_sizes([RATE] * STEPS, factors)
+    return net, meta_training.step_sizes([RATE] * STEPS, factors)
 
 
 def score(net: MZSR, rates: Any, data: Path) -> dict[str, float]:
@@ -150,7 +155,7 @@ def main() -> None:
         name: [(row["tflop"], row[f"steps_{STEPS}"]) for row in rows if row["recipe"] == name]
         for name in options.recipes
     }
-    report.lines(options.picture, lines, "training, 10^12 operations", "PSNR-Y after ten steps, dB")
+    pictures.lines(options.picture, lines, "training, 10^12 operations", "PSNR-Y after ten steps, dB")
     table.report("recipes", rows, threads=options.threads)
 
 

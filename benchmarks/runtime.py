@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from benchmarks import table
-from srfoundry import checkpoint, seeds
-from srfoundry.export import OnnxNet, Session
+from srfoundry.core import seeds
+from srfoundry.deployment.export import OnnxNet, Session
+from srfoundry.networks.zoo import cards
 
 FILES = {
     "dual": ("exports/dual.onnx", "models/dual.safetensors"),
@@ -28,7 +29,7 @@ def contestants(runtime: str, low: torch.Tensor, threads: int) -> dict[str, Call
             session = Session(Path(exported), threads=threads, device="cpu")
             found[name] = lambda session=session: session.run(low)
         else:
-            net = OnnxNet(checkpoint.load(Path(trained))[0])
+            net = OnnxNet(cards.load(Path(trained))[0])
             found[name] = lambda net=net: net(low)
     return found
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import table
-from srfoundry import images, metrics, resize, restore
-from srfoundry.export import Session
+from srfoundry.deployment.export import Session
+from srfoundry.imaging import images, metrics, resize, tiling
 
 MODEL = Path("exports/pruned.onnx")
 
@@ -31,7 +31,7 @@ def alone(height: int, width: int, tile: int, threads: int) -> None:
     session = Session(MODEL, threads=threads, device="cpu")
     low = photograph(height, width)
     began = time.perf_counter()
-    restore.tiled_uint8(session.run, low, session.scale, tile=tile, overlap=session.card.overlap)
+    tiling.tiled_uint8(session.run, low, session.scale, tile=tile, overlap=session.card.overlap)
     # Not getrusage: its peak starts at that of the process which started this one.
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     peak = int(line.split()[1]) / 1024
@@ -57,7 +57,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.tiles", "--alone", str(tile), "--threads", str(options.threads)]
         done = subprocess.run([*command, "--size", str(height), str(width)], capture_output=True, text=True, check=True)
         seconds, peak = (float(part) for part in done.stdout.split())
-        tiled = restore.tiled(session.run, low, session.scale, tile=tile, overlap=session.card.overlap)
+        tiled = tiling.tiled(session.run, low, session.scale, tile=tile, overlap=session.card.overlap)
         rows.append(
             {
                 "tile": tile,

@@ -23,15 +23,15 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import table
-from srfoundry import images, resize
-from srfoundry.descent import descent
-from srfoundry.dual import loss_of
-from srfoundry.fit import fast_bfloat16
-from srfoundry.networks.drn import DRN, RCAB, Down, Up
-from srfoundry.networks.duals import DualNet, DualNets
-from srfoundry.networks.units import channels_last
-from srfoundry.pairs import Batch, windows
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.compute import fast_bfloat16
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.batches import Batch, windows
+from srfoundry.dual_regression.training import loss_of
+from srfoundry.imaging import images, resize
+from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
+from srfoundry.networks.sr.duals import DualNet, DualNets
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.training.optimiser import descent
 
 SCALE, WEIGHT, RATE, BETAS = 4, 0.1, 1e-4, (0.9, 0.999)
 Step = Callable[[Batch], Tensor]

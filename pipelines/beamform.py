@@ -5,20 +5,20 @@ Not a stage that `dvc repro` runs by itself: `dvc repro beamform/dvc.yaml` does.
 
 from typing import TYPE_CHECKING
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    from srfoundry.beamforming.picture import Line
+    from srfoundry.reporting.beamforming import Line
 
 
 def beamform(stage: Stage) -> None:
     """Solve random channels by LAGD's forms, WMMSE, RZF and MRT: sum rate against SNR and against steps (LAGD)."""
     import torch
 
-    from srfoundry.beamforming import lagd, precoders
-    from srfoundry.beamforming.picture import rates_picture
-    from srfoundry.progress import track
-    from srfoundry.seeds import generator
+    from srfoundry.core.progress import track
+    from srfoundry.core.seeds import generator
+    from srfoundry.reporting.beamforming import rates_picture
+    from srfoundry.solver.beamforming import lagd, precoders
 
     chosen = stage.params.beamform
     rng = generator(stage.seed, stage.name, "channels")

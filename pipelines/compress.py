@@ -1,13 +1,13 @@
 """Further members of the family: search and prune in one, for another fraction that must go."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def compress(stage: Stage) -> None:
     """Make the net smaller by `compress.method` until --percent of it is gone, and fine-tune it as `prune` does."""
-    from pipelines.methods import smaller
-    from pipelines.shrink import cut_and_tune, save, show
-    from srfoundry.dual import reopen
+    from pipelines.support.methods import smaller
+    from pipelines.support.shrink import cut_and_tune, save, show
+    from srfoundry.dual_regression.training import reopen
 
     chosen, remove = stage.params.compress, int(stage.item) / 100
     trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))

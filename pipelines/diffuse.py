@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from srfoundry.blind.engine import Estimate
+    from srfoundry.blind.dkp.blocks import Estimate
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
 
@@ -19,18 +19,19 @@ def diffuse(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry import denoise, images
-    from srfoundry.blind import diffpir, diffusion, engine
-    from srfoundry.dataset import Patches
-    from srfoundry.progress import track
-    from srfoundry.seeds import generator
+    from srfoundry.blind.diffusion import diff_dkp, diffpir, diffusion_model
+    from srfoundry.blind.dkp import blocks
+    from srfoundry.core.progress import track
+    from srfoundry.core.seeds import generator
+    from srfoundry.imaging import images
+    from srfoundry.imaging.patches import Patches
 
     chosen, bank = stage.params.diffuse, None
     if stage.params.estimate.family == "bank":  # those of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
     rng = generator(stage.seed, stage.name, "net")
-    net = denoise.make(patch=chosen.patch, widths=chosen.widths, rng=rng, device=stage.device)
-    history = denoise.train(
+    net = diffusion_model.make(patch=chosen.patch, widths=chosen.widths, rng=rng, device=stage.device)
+    history = diffusion_model.train(
         net,
         Patches.open(stage.input("data/synthesize/train")),
         **chosen.model_dump(exclude={"widths", "sampler"}),
@@ -42,14 +43,16 @@ def diffuse(stage: Stage) -> None:
         key=stage.key,
         log=stage.log,
     )
-    denoise.save(stage.output("models/diffuse"), net)
-    denoiser = denoise.load(stage.output("models/diffuse"), device=stage.device)  # as any other model would be
+    diffusion_model.save(stage.output("models/diffuse"), net)
+    denoiser = diffusion_model.load(stage.output("models/diffuse"), device=stage.device)  # as any other model would be
     judges = Patches.open(stage.input("data/synthesize/validation"))
-    scores = denoise.validate(denoiser, judges, levels=[0.02, 0.05, 0.1, 0.2], seed=stage.seed, device=stage.device)
+    scores = diffusion_model.validate(
+        denoiser, judges, levels=[0.02, 0.05, 0.1, 0.2], seed=stage.seed, device=stage.device
+    )
     estimate = partial(
-        diffusion.estimate,
+        diff_dkp.estimate,
         scale=stage.scale,
-        settings=engine.settings(stage.params.estimate.model_dump()),
+        settings=blocks.settings(stage.params.estimate.model_dump()),
         sampler=diffpir.Sampler(**chosen.sampler.model_dump()),
         denoiser=denoiser,
         bank=bank,
@@ -69,9 +72,11 @@ def _judge(stage: Stage, name: str, found: "dict[Path, Estimate]") -> dict[str, 
     """Kernel and image of each photograph's window against the truth, and pictures of both."""
     from torch.nn.functional import pad
 
-    from srfoundry import banks, images, metrics, report
+    from srfoundry.degradation import kernel_files
+    from srfoundry.imaging import images, metrics
+    from srfoundry.reporting import pictures
 
-    true = banks.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
+    true = kernel_files.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
     figures, shown = {}, []
     for path, estimate in found.items():
         top, left, height, width = estimate.box
@@ -88,9 +93,9 @@ def _judge(stage: Stage, name: str, found: "dict[Path, Estimate]") -> dict[str, 
             "psnr_y": metrics.psnr_y(restored, high, stage.scale),
         }
         shown.append((low, {"diffusion": restored}, high, None))
-    report.hero(stage.output(f"results/diffuse/{name}.png"), shown)
+    pictures.hero(stage.output(f"results/diffuse/{name}.png"), shown)
     kernels = {path.stem: estimate.kernel for path, estimate in found.items()}
-    report.kernels(stage.output(f"results/diffuse/{name}_kernels.png"), {"true": true, **kernels})
+    pictures.kernels(stage.output(f"results/diffuse/{name}_kernels.png"), {"true": true, **kernels})
     for picture in (name, f"{name}_kernels"):
         stage.picture(picture, stage.output(f"results/diffuse/{picture}.png"))
     return figures

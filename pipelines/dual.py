@@ -1,6 +1,6 @@
 """The dual-regression network: restores, and proves it by coming back to its input."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def dual(stage: Stage) -> None:
@@ -9,13 +9,13 @@ def dual(stage: Stage) -> None:
     from functools import partial
     from typing import Any
 
-    from srfoundry import checkpoint
-    from srfoundry.dataset import Patches
-    from srfoundry.dual import loss_of, train, validate
-    from srfoundry.networks import drn, edsr, swinir
-    from srfoundry.networks.units import channels_last
-    from srfoundry.pairs import lone
-    from srfoundry.seeds import generator, redraw
+    from srfoundry.core.seeds import generator, redraw
+    from srfoundry.dual_regression.batches import lone
+    from srfoundry.dual_regression.training import loss_of, train, validate
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.sr import drn, edsr, swinir
+    from srfoundry.networks.sr.units import channels_last
+    from srfoundry.networks.zoo import cards
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
     size = {"depths": [6] * chosen.blocks} if chosen.network == "swinir" else {"blocks": chosen.blocks}
@@ -23,7 +23,7 @@ def dual(stage: Stage) -> None:
     dual_kind = "drn_duals" if chosen.network == "drn" else "straight_dual"
     dual_arch = {"name": dual_kind, "scale": scale, "width": chosen.dual_width}
     net, duals = (
-        checkpoint.ARCHITECTURES[each["name"]](**{key: value for key, value in each.items() if key != "name"})
+        cards.ARCHITECTURES[each["name"]](**{key: value for key, value in each.items() if key != "name"})
         for each in (arch, dual_arch)
     )
     redraw(net, generator(stage.seed, "dual", "net"))
@@ -66,7 +66,7 @@ def dual(stage: Stage) -> None:
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "loss": history[-1]["total"] if history else 0.0,
     }
-    save = partial(checkpoint.save, scale=scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
+    save = partial(cards.save, scale=scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
     save(stage.output("models/dual.safetensors"), net, arch=arch, metrics=scores)
     save(stage.output("models/dual_nets.safetensors"), duals, arch=dual_arch)
     stage.curve(history)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,13 +14,16 @@ def estimate(stage: Stage) -> None:
     """Estimate the kernel of each low-resolution test image without ground truth."""
     from functools import partial
 
-    from pipelines.fan import mapped
-    from srfoundry import banks, images, report
-    from srfoundry.blind import engine, files
+    from pipelines.support.fan_out import mapped
+    from srfoundry.blind import jobs
+    from srfoundry.blind.dkp import blocks
+    from srfoundry.degradation import kernel_files
+    from srfoundry.imaging import images
+    from srfoundry.reporting import pictures
 
     section, bank = stage.params.estimate.model_dump(), _bank(stage)
     found_by = partial(
-        files.estimate,
+        jobs.estimate,
         section=section,
         scale=stage.scale,
         seed=stage.seed,
@@ -32,26 +35,26 @@ def estimate(stage: Stage) -> None:
     )
     spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
     # What one would say without looking at the image.
-    guess = engine.settings(section).prior(stage.scale, bank).mean().float()
+    guess = blocks.settings(section).prior(stage.scale, bank).mean().float()
     figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETS}
     for name in SETS:
         kept = stage.checkpoint.with_suffix("") / name
-        jobs = [
-            files.Job(path, kept / f"{path.stem}.pt", (stage.name, name, path.stem))
+        waiting = [
+            jobs.Job(path, kept / f"{path.stem}.pt", (stage.name, name, path.stem))
             for path in images.find(stage.input(f"data/synthesize/held_out/{name}"))
         ]
         found = {}
-        for job, (kernel, history) in zip(jobs, spread(found_by, jobs, f"estimate {name}"), strict=True):
+        for job, (kernel, history) in zip(waiting, spread(found_by, waiting, f"estimate {name}"), strict=True):
             found[job.image.stem] = kernel
             _write(stage, name, job.image.stem, kernel, history)
         # Only now, with the estimates on disk, is the truth read.
-        true = banks.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
+        true = kernel_files.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
         for photograph, kernel in found.items():
             quality, without = _quality(kernel, true), _quality(guess, true)
             row = {"kernel_psnr": quality, "prior_mean_psnr": without, "gain": quality - without}
             figures[name][photograph] = row
         picture = stage.output(f"results/estimate/{name}.png")
-        report.kernels(picture, {"true": true, "prior mean": guess, **found})
+        pictures.kernels(picture, {"true": true, "prior mean": guess, **found})
         stage.picture(name, picture)
     gains = [row["gain"] for rows in figures.values() for row in rows.values()]
     stage.metrics({"gain_over_prior_mean_db": sum(gains) / len(gains), **figures})
@@ -73,21 +76,21 @@ def _write(stage: Stage, name: str, photograph: str, kernel: "Tensor", history: 
 
     import numpy as np
 
-    from srfoundry import checkpoint
+    from srfoundry.core.atomic import write_bytes
 
     for row in history:
         values = {f"{name}.{photograph}.{key}": value for key, value in row.items() if key != "step"}
         stage.log(int(row["step"]), values)
     file = BytesIO()
     np.save(file, kernel[0].numpy())
-    checkpoint.write_bytes(stage.output(f"data/estimate/{name}/{photograph}.npy"), file.getvalue())
+    write_bytes(stage.output(f"data/estimate/{name}/{photograph}.npy"), file.getvalue())
 
 
 def _quality(kernel: "Tensor", true: "Tensor") -> float:
     """Kernel PSNR; the smaller kernel is set into zeros, for the size of the truth is not known either."""
     from torch.nn.functional import pad
 
-    from srfoundry import metrics
+    from srfoundry.imaging import metrics
 
     size = max(kernel.shape[-1], true.shape[-1])
     whole = [pad(each, [(size - each.shape[-1]) // 2] * 4) for each in (kernel, true)]

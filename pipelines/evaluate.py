@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,15 +18,18 @@ def evaluate(stage: Stage) -> None:
 
     from torch import zeros
 
-    from srfoundry import adaptation, checkpoint, images, metrics, report
-    from srfoundry.compress.picture import family_picture
-    from srfoundry.networks.units import channels_last, multiplications
-    from srfoundry.progress import track
-    from srfoundry.trials import FAMILY, FIXED, NETS, trials
+    from srfoundry.core.progress import track
+    from srfoundry.imaging import images, metrics
+    from srfoundry.networks.sr.units import channels_last, multiplications
+    from srfoundry.networks.zoo import cards
+    from srfoundry.reporting import pictures
+    from srfoundry.reporting.compression import family_picture
+    from srfoundry.zero_shot import adaptation
+    from srfoundry.zero_shot.trials import FAMILY, FIXED, NETS, trials
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
-    nets = {name: channels_last(checkpoint.load(path)[0], stage.device) for name, path in paths.items()}
-    recipe = adaptation.recipe(checkpoint.read_card(paths["metatrain"]).metrics)
+    nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
+    recipe = adaptation.recipe(cards.read_card(paths["metatrain"]).metrics)
     folder = stage.input("data/synthesize/held_out")
     originals = images.find(folder / "high")
     table: dict[str, dict[str, dict[str, dict[str, float]]]] = {name: {} for name in SETS}
@@ -43,14 +46,14 @@ def evaluate(stage: Stage) -> None:
                 scores["gain_db"] = scores["psnr_y"] - metrics.psnr_y(results["bicubic"], high, stage.scale)
                 table[test].setdefault(name, {})[path.stem] = scores
             picture = stage.output(f"results/evaluate/pictures/{test}_{path.stem}.png")
-            report.comparison(picture, low, {name: results[name] for name in SHOWN[test]}, high)
+            pictures.comparison(picture, low, {name: results[name] for name in SHOWN[test]}, high)
             stage.picture(f"{test} {path.stem}", picture)
     means = {test: {name: _mean(rows) for name, rows in methods.items()} for test, methods in table.items()}
     counted = {**FIXED, "mzsr": "metatrain"}
     sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
     picture = stage.output("results/evaluate/pictures/psnr_over_parameters.png")
     points = {name: (float(sizes[name]), means["bicubic"][name]["psnr_y"]) for name in ("pretrain", "dual", "pruned")}
-    report.scatter(picture, points, "held-out photographs, bicubic")
+    pictures.scatter(picture, points, "held-out photographs, bicubic")
     stage.picture("psnr over parameters", picture)
     low = zeros(1, 3, 96, 96, device="meta")
     macs = {name: multiplications(deepcopy(nets[net]).to("meta"), low) for name, net in FAMILY.items()}
@@ -68,12 +71,12 @@ def evaluate(stage: Stage) -> None:
 
 def _kernels(stage: Stage, test: str, name: str) -> "dict[str, Tensor | None]":
     """What adaptation is told of the blur; None stands for MATLAB's bicubic."""
-    from srfoundry import banks
+    from srfoundry.degradation import kernel_files
 
     if test == "bicubic":
         return {"true": None}
-    true = banks.read(stage.input(f"data/synthesize/kernels/{test}.npy"))
-    estimated = banks.read(stage.input(f"data/estimate/{test}/{name}.npy"))
+    true = kernel_files.read(stage.input(f"data/synthesize/kernels/{test}.npy"))
+    estimated = kernel_files.read(stage.input(f"data/estimate/{test}/{name}.npy"))
     return {"true": true, "estimated": estimated, "bicubic": None}
 
 

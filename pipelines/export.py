@@ -2,7 +2,7 @@
 
 import json
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 ALIASES = {"pruned": "champion", "pruned50": "p50", "pruned70": "p70"}  # which name in the registry each member has
 
@@ -11,16 +11,17 @@ def export(stage: Stage) -> None:
     """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
     from hashlib import md5
 
-    from srfoundry import checkpoint, registry
-    from srfoundry.export import describe, read_proto, write
-    from srfoundry.trials import FAMILY
+    from srfoundry.deployment.export import describe, read_proto, write
+    from srfoundry.networks.zoo import cards
+    from srfoundry.tracking import registry
+    from srfoundry.zero_shot.trials import FAMILY
 
     chosen = stage.params.export
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     figures = {}
     for name, trained in FAMILY.items():
-        net, made = checkpoint.load(stage.input(f"models/{trained}.safetensors"))
+        net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
         held_out = {"held_out.bicubic": scores[name]}
         card = describe(
             net, made, name=name, opset=chosen.opset, tile=chosen.tile, data_hash=data_hash, metrics=held_out

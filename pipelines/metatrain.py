@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def metatrain(stage: Stage) -> None:
@@ -12,18 +12,19 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry import blurs, checkpoint, meta, validation
-    from srfoundry.dataset import Patches
-    from srfoundry.networks.mzsr import MZSR
-    from srfoundry.seeds import generator
+    from srfoundry.core.seeds import generator
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.adaptive.mzsr import MZSR
+    from srfoundry.networks.zoo import cards
+    from srfoundry.zero_shot import kernel_tasks, meta_training, validation
 
     chosen, scale, device = stage.params.metatrain, stage.scale, stage.device
-    before, card = checkpoint.load(stage.input("models/pretrain.safetensors"))
+    before, card = cards.load(stage.input("models/pretrain.safetensors"))
     arch = {**card.arch, "enlargement": chosen.enlargement}
     net = MZSR(**{name: value for name, value in arch.items() if name != "name"})
     net.load_state_dict(before.state_dict())
     bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
-    groups = blurs.make(
+    groups = kernel_tasks.make(
         bank,
         scales=chosen.scales or [scale],
         decimations=["direct", "bicubic"] if chosen.decimation == "both" else [chosen.decimation],
@@ -35,9 +36,14 @@ def metatrain(stage: Stage) -> None:
     common["schedule"] = chosen.schedule
     patches = Patches.open(stage.input("data/synthesize/train"))
     pairs = partial(
-        meta.blurred_pairs, patches, groups, patch=chosen.warmup_patch, batch=chosen.warmup_batch, device=device
+        meta_training.blurred_pairs,
+        patches,
+        groups,
+        patch=chosen.warmup_patch,
+        batch=chosen.warmup_batch,
+        device=device,
     )
-    warm = meta.train(
+    warm = meta_training.train(
         net,
         pairs,
         steps=chosen.warmup_steps,
@@ -48,7 +54,7 @@ def metatrain(stage: Stage) -> None:
         **common,
     )
     draw = partial(
-        meta.draw_tasks,
+        meta_training.draw_tasks,
         patches,
         groups,
         support=chosen.support,
@@ -57,7 +63,7 @@ def metatrain(stage: Stage) -> None:
         patch=chosen.patch,
         device=device,
     )
-    history, factors = meta.metatrain(
+    history, factors = meta_training.metatrain(
         net,
         draw,
         inner_steps=chosen.inner_steps,
@@ -76,12 +82,12 @@ def metatrain(stage: Stage) -> None:
     how: dict[str, Any] = {"sons": chosen.sons, "held_out": chosen.held_out}
     decimation = "bicubic" if chosen.decimation == "bicubic" else "direct"
     score = partial(validation.validate, net, judges, scale, device=device, decimation=decimation, **how)
-    rates = meta.step_sizes(chosen.rates, factors)
+    rates = meta_training.step_sizes(chosen.rates, factors)
     scores = {}
     for name in ("gauss20", "aniso"):
         kernel = torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))[None]
         scores[name] = {f"steps_{count}": score(kernel=kernel, rates=rates[:count]) for count in (0, 1, len(rates))}
-    checkpoint.save(
+    cards.save(
         stage.output("models/metatrain.safetensors"),
         net,
         arch=arch,

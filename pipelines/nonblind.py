@@ -1,6 +1,6 @@
 """The non-blind network: restores any blur that it is told; what blind estimation tries its kernels with."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def nonblind(stage: Stage) -> None:
@@ -8,14 +8,14 @@ def nonblind(stage: Stage) -> None:
     from functools import partial
     from typing import Any
 
-    from srfoundry import checkpoint
-    from srfoundry.blind import teach
-    from srfoundry.dataset import Patches
-    from srfoundry.networks.corrector import Corrector
-    from srfoundry.networks.units import channels_last
-    from srfoundry.networks.usrnet import USRNet, start_plain
-    from srfoundry.nonblind import NARROWEST, WIDEST, train, validate
-    from srfoundry.seeds import generator, redraw
+    from srfoundry.blind.corrector import teaching
+    from srfoundry.blind.nonblind_training import NARROWEST, WIDEST, train, validate
+    from srfoundry.core.seeds import generator, redraw
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.nonblind.corrector import Corrector
+    from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+    from srfoundry.networks.sr.units import channels_last
+    from srfoundry.networks.zoo import cards
 
     chosen = stage.params.nonblind
     arch = {"widths": chosen.widths, "blocks": chosen.blocks, "iterations": chosen.iterations, "residual": True}
@@ -52,11 +52,9 @@ def nonblind(stage: Stage) -> None:
         "validation": validate(net, judges, scale=stage.scale, device=stage.device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
-    save = partial(
-        checkpoint.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name)
-    )
+    save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
     save(stage.output("models/nonblind.safetensors"), net, arch={"name": "usrnet", **arch}, metrics=scores)
-    memory = teach.collect(
+    memory = teaching.collect(
         net,
         patches,
         scales=(stage.scale,),
@@ -75,7 +73,7 @@ def nonblind(stage: Stage) -> None:
         key=stage.key,
     )
     corrector = Corrector()
-    taught = teach.train(
+    taught = teaching.train(
         corrector,
         memory,
         steps=chosen.corrector_steps,

@@ -1,29 +1,30 @@
 """The starting point of zero-shot super-resolution: a small network that undoes MATLAB's bicubic reduction."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def pretrain(stage: Stage) -> None:
     """Train the eight-layer network on bicubic pairs with L1 (MZSR, first phase)."""
     from functools import partial
 
-    from srfoundry import checkpoint, meta, validation
-    from srfoundry.dataset import Patches
-    from srfoundry.networks.mzsr import MZSR
-    from srfoundry.seeds import generator, redraw
+    from srfoundry.core.seeds import generator, redraw
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.adaptive.mzsr import MZSR
+    from srfoundry.networks.zoo import cards
+    from srfoundry.zero_shot import meta_training, validation
 
     chosen = stage.params.pretrain
     net = MZSR(width=chosen.width, depth=chosen.depth)
     redraw(net, generator(stage.seed, stage.name, "net"))
     pairs = partial(
-        meta.bicubic_pairs,
+        meta_training.bicubic_pairs,
         Patches.open(stage.input("data/synthesize/train")),
         patch=chosen.patch,
         batch=chosen.batch,
         scale=stage.scale,
         device=stage.device,
     )
-    history = meta.train(
+    history = meta_training.train(
         net,
         pairs,
         steps=chosen.steps,
@@ -42,7 +43,7 @@ def pretrain(stage: Stage) -> None:
         "validation": validation.validate(net, judges, stage.scale, device=stage.device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
-    checkpoint.save(
+    cards.save(
         stage.output("models/pretrain.safetensors"),
         net,
         arch={"name": "mzsr", "width": chosen.width, "depth": chosen.depth},

@@ -1,6 +1,6 @@
 """The smaller network: chosen channels, real surgery, fine-tuning with the dense net as teacher."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def prune(stage: Stage) -> None:
@@ -9,9 +9,9 @@ def prune(stage: Stage) -> None:
     `prune.start: search` keeps the net that was trained in the search, with the channels that it came to rely on;
     `dual` selects channels of the dual net one after another, by feature and dual-regression loss.
     """
-    from pipelines.shrink import cut_and_tune, save, show
-    from srfoundry.dual import reopen
-    from srfoundry.networks.units import widths_of
+    from pipelines.support.shrink import cut_and_tune, save, show
+    from srfoundry.dual_regression.training import reopen
+    from srfoundry.networks.sr.units import widths_of
 
     chosen = stage.params.prune
     folder = stage.input("models/dual.safetensors").parent

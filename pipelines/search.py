@@ -1,14 +1,14 @@
 """How narrow each layer may become, searched by gradient under a budget."""
 
-from pipelines.stage import Stage, main
+from pipelines.support.stage import Stage, main
 
 
 def search(stage: Stage) -> None:
     """Search each layer's channel number on the dual-regression loss, so that the budget is met (DRC)."""
-    from pipelines.shrink import find_widths, save, show
-    from srfoundry.checkpoint import read_card
-    from srfoundry.dataset import Patches
-    from srfoundry.dual import reopen, validate
+    from pipelines.support.shrink import find_widths, save, show
+    from srfoundry.dual_regression.training import reopen, validate
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.zoo.cards import read_card
 
     chosen = stage.params.search
     trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))

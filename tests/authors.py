@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.seeds import generator
+from srfoundry.core.seeds import generator
 
 Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]

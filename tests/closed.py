@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srfoundry import images, prepare, sources
-from srfoundry.dataset import Patches
-from srfoundry.networks.drn import DRN, MeanShift, start_at_bicubic
-from srfoundry.networks.duals import DualNets
-from srfoundry.parallel import threads
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.parallel import threads
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.data import prepare, sources
+from srfoundry.imaging import images
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.drn import DRN, MeanShift, start_at_bicubic
+from srfoundry.networks.sr.duals import DualNets
 from tests.conftest import golden
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import server
+from pipelines.support import server
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
@@ -66,7 +66,7 @@ def environment() -> dict[str, str]:
 
 
 class Toy:
-    """A folder with params.yaml, dvc.yaml and stages of a few lines, run through the real pipelines.stage.main."""
+    """A folder with params.yaml, dvc.yaml and stages of a few lines, run through the real stage.main."""
 
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
         self.root = root
@@ -80,7 +80,7 @@ class Toy:
         """Add a stage whose function has this body; it takes the name and the section of a real one."""
         body = textwrap.indent(textwrap.dedent(body).strip(), "    ")
         (self.root / f"{name}.py").write_text(
-            f"from pipelines.stage import Stage, main\n\n\ndef {name}(stage: Stage) -> None:\n"
+            f"from pipelines.support.stage import Stage, main\n\n\ndef {name}(stage: Stage) -> None:\n"
             f'    """A toy."""\n{body}\n\n\nif __name__ == "__main__":\n    main({name})\n'
         )
         entry = f"  {name}:\n    cmd: python -m {name}\n    params: [shared, {name}]\n    deps: [{name}.py"
@@ -130,7 +130,7 @@ def toy(tmp_path: Path, environment: dict[str, str], empty_store: Path) -> Toy:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs: making one takes seconds, copying it none."""
-    from srfoundry.tracking import Tracker
+    from srfoundry.tracking.runs import Tracker
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     Tracker(f"sqlite:///{path}", "none", path.parent / "none")
@@ -142,7 +142,7 @@ def mlflow_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPa
     """A fresh sqlite store with the experiment srfoundry, which MLflow's defaults point to."""
     import mlflow
 
-    from srfoundry.tracking import Tracker
+    from srfoundry.tracking.runs import Tracker
 
     uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

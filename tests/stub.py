@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.units import Unit
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.units import Unit
 
 
 class Attentive(nn.Module):

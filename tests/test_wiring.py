@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.graph import Graph, folder_of, section_of
-from srfoundry.params import Params
+from pipelines.support.graph import Graph, folder_of, section_of
+from srfoundry.config.params import Params
 
 REPO = Path(__file__).resolve().parent.parent
 HOUSE = {"__init__", "stage", "watch", "server", "graph", "factory", "fan", "preset", "shrink", "methods"}  # no stages

@@ -4,8 +4,10 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from srfoundry import checkpoint, export, seeds
-from srfoundry.networks.drn import DRN
+from srfoundry.core import seeds
+from srfoundry.deployment import export
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.zoo import cards
 
 ARCH = {"name": "drn", "scale": 2, "blocks": 1, "width": 4}
 SIZES = [(64, 64), (37, 53), (17, 40), (5, 7), (3, 2)]  # odd, never traced, smaller than a kernel
@@ -22,9 +24,9 @@ def net() -> DRN:
     return made.eval()
 
 
-def card() -> checkpoint.Card:
+def card() -> cards.Card:
     """What its checkpoint would say."""
-    return checkpoint.Card(dict(ARCH), 2, 1, "prune", "0123456789abcdef", {"psnr_y": 30.5})
+    return cards.Card(dict(ARCH), 2, 1, "prune", "0123456789abcdef", {"psnr_y": 30.5})
 
 
 def describe() -> export.OnnxCard:

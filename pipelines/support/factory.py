@@ -1,8 +1,8 @@
 """The whole graph as one Prefect deployment, in which DVC alone decides what is stale.
 
-    python -m pipelines.factory run                       one run now, as a Prefect flow
-    python -m pipelines.factory serve                     wait for the Run button of the Prefect UI
-    python -m pipelines.factory serve --cron "0 3 * * *"  and run every night at three
+    python -m pipelines.support.factory run                       one run now, as a Prefect flow
+    python -m pipelines.support.factory serve                     wait for the Run button of the Prefect UI
+    python -m pipelines.support.factory serve --cron "0 3 * * *"  and run every night at three
 
 Scheduled runs start only while `serve` lives. A table artifact in the UI says which stages ran.
 """
@@ -18,17 +18,17 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import server
-from pipelines.graph import Graph
-from srfoundry import params as params_file
-from srfoundry.errors import FoundryError
+from pipelines.support import server
+from pipelines.support.graph import Graph
+from srfoundry.config import params as params_file
+from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     from prefect import Flow
 
 BARS = 30.0  # seconds between two logged states of a progress bar
 DVC = (  # DVC, in a process that ends with this one
-    "from pipelines.server import die_with_parent; die_with_parent(); "
+    "from pipelines.support.server import die_with_parent; die_with_parent(); "
     "from dvc.cli import main; raise SystemExit(main())"
 )
 
@@ -124,7 +124,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
 def main() -> None:
     """Run or serve the factory."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.factory",
+        prog="python -m pipelines.support.factory",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -146,7 +146,7 @@ def main() -> None:
 
 
 def _serve(cron: str | None) -> None:
-    from pipelines.factory import factory  # the module's own flow, which the runner finds again by its file
+    from pipelines.support.factory import factory  # the module's own flow, which the runner finds again by its file
 
     address = os.environ["PREFECT_API_URL"].removesuffix("/api")
     sys.stdout.write(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else "") + "\n")
@@ -167,7 +167,7 @@ def _last(said: list[str]) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    """`pipelines.factory:factory` is made when it is asked for: importing this file starts nothing and is quick."""
+    """`pipelines.support.factory:factory` is made when it is asked for; importing starts nothing."""
     if name == "factory":
         server.prepare_environment(Path.cwd())
         return build(Path.cwd())

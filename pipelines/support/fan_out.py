@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import Map, threads
-from srfoundry.progress import track
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import Map, threads
+from srfoundry.core.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 
 class Graph:

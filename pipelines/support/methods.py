@@ -13,22 +13,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.shrink import SIDE, budget_of, find_widths, times_of
-from pipelines.stage import Stage
-from srfoundry.compress.baselines import choose_channels
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.count import Count, count_of
-from srfoundry.compress.grouped import convert
-from srfoundry.compress.masks import search_masks
-from srfoundry.compress.msgc import wrap
-from srfoundry.dataset import Patches
-from srfoundry.dual import loss_of
-from srfoundry.errors import FoundryError
-from srfoundry.networks.chains import chains_of
-from srfoundry.networks.grouped import grouped_layers
-from srfoundry.networks.units import thin, widths_of
-from srfoundry.pairs import draw
-from srfoundry.seeds import generator
+from pipelines.support.shrink import SIDE, budget_of, find_widths, times_of
+from pipelines.support.stage import Stage
+from srfoundry.compression.baselines import choose_channels
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.msgc.chains import chains_of
+from srfoundry.compression.msgc.conversion import convert
+from srfoundry.compression.msgc.cost import Count, count_of
+from srfoundry.compression.msgc.mask_search import search_masks
+from srfoundry.compression.msgc.masked_conv import wrap
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.training import loss_of
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.units import thin, widths_of
+from srfoundry.networks.zoo.gather_conv import grouped_layers
 
 
 @dataclass(frozen=True)

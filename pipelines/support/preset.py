@@ -14,8 +14,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from srfoundry import params as params_file
-from srfoundry.errors import FoundryError
+from srfoundry.config import params as params_file
+from srfoundry.core.errors import FoundryError
 
 DEFAULT = "default"  # the values in git: they are kept there only
 
@@ -101,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the presets, or write some."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.preset", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.support.preset", description=__doc__)
     parser.add_argument("names", nargs="*", help="presets in order; none lists them")
     names, root = parser.parse_args(arguments).names, Path.cwd()
     try:

@@ -1,7 +1,7 @@
 """Local servers, one of a kind a repository, on demand: nine temporary Prefect servers cost a minute and outlive kills.
 
-python -m pipelines.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
-python -m pipelines.server stop    ends them
+python -m pipelines.support.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
+python -m pipelines.support.server stop    ends them
 """
 
 import argparse
@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 PR_SET_PDEATHSIG = 1
 SHELLS = ("sh", "dash", "bash", "zsh", "fish")

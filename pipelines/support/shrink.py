@@ -11,19 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.stage import Stage
-from srfoundry import checkpoint
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.latency import Runner, onnx_runner, proved
-from srfoundry.compress.picture import widths_picture
-from srfoundry.compress.prune import select
-from srfoundry.compress.search import search
-from srfoundry.dataset import Patches
-from srfoundry.dual import loss_of, train, validate
-from srfoundry.networks.units import Unit, multiplications, thin
-from srfoundry.pairs import draw
-from srfoundry.sections import Prune, Search
-from srfoundry.seeds import generator
+from pipelines.support.stage import Stage
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.latency import Runner, onnx_runner, proved
+from srfoundry.compression.search import search
+from srfoundry.compression.selection import select
+from srfoundry.config.sections import Prune, Search
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.seeds import generator
+from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.training import loss_of, train, validate
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.units import Unit, multiplications, thin
+from srfoundry.networks.zoo import cards
+from srfoundry.reporting.compression import widths_picture
 
 SIDE = 96  # low-resolution pixels a side at which the papers count multiply-adds
 
@@ -118,7 +119,7 @@ def budget_of(
     if kept.exists() and (read := json.loads(kept.read_text()))["key"] == stage.key:
         return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
     budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=_runner(stage))
-    checkpoint.write_bytes(kept, json.dumps({"key": stage.key, **asdict(budget)}).encode())
+    write_bytes(kept, json.dumps({"key": stage.key, **asdict(budget)}).encode())
     return budget
 
 
@@ -235,7 +236,7 @@ def cut_and_tune(
 
 def save(stage: Stage, path: str, net: nn.Module, arch: dict[str, Any], scores: dict[str, Any]) -> None:
     """Write a net with its card, which leaves out what `times_of` measured."""
-    checkpoint.save(
+    cards.save(
         stage.output(path),
         net,
         arch=arch,

@@ -18,17 +18,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import server
-from pipelines.graph import Graph, folder_of, section_of
-from pipelines.watch import mark_dead_runs, process_tag, shown, tracked
-from srfoundry import params as params_file
-from srfoundry.errors import FoundryError
-from srfoundry.params import Params
+from pipelines.support import server
+from pipelines.support.graph import Graph, folder_of, section_of
+from pipelines.support.telemetry import mark_dead_runs, process_tag, shown, tracked
+from srfoundry.config import params as params_file
+from srfoundry.config.params import Params
+from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     import torch
 
-    from srfoundry.tracking import StageRun
+    from srfoundry.tracking.runs import StageRun
 
 
 class Stage:

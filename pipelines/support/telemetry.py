@@ -10,13 +10,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import server
-from pipelines.graph import Graph, folder_of, section_of
-from srfoundry.errors import FoundryError
-from srfoundry.params import Params
+from pipelines.support import server
+from pipelines.support.graph import Graph, folder_of, section_of
+from srfoundry.config.params import Params
+from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
-    from srfoundry.tracking import StageRun
+    from srfoundry.tracking.runs import StageRun
 
 CODE = ("src", "pipelines", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 
@@ -26,7 +26,7 @@ def tracked(
     name: str, root: Path, params: Params, *, key: str, digests: Mapping[str, str], flow_run_id: str
 ) -> Iterator["StageRun"]:
     """Open the stage's MLflow run, or go on with a killed one's, and close it as the stage ends."""
-    from srfoundry.tracking import Tracker
+    from srfoundry.tracking.runs import Tracker
 
     tags = {
         **git_state(root),

@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from srfoundry.blind import dip, stop
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian
-from srfoundry.metrics import psnr_y
-from srfoundry.seeds import generator
-from tests.test_dkp import TINY
-from tests.test_prior import power_law
+from srfoundry.blind import dip
+from srfoundry.blind.dkp import stop
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.metrics import psnr_y
+from tests.blind.dkp.test_dkp import TINY
+from tests.blind.dkp.test_prior import power_law
 
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
 HIGH = power_law(40, 1).clamp(0, 1)

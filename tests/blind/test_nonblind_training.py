@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import nonblind
-from srfoundry.dataset import Patches
-from srfoundry.degrade import degrade
-from srfoundry.kernels import gaussian
-from srfoundry.networks.usrnet import USRNet, start_plain
-from srfoundry.seeds import generator, redraw
+from srfoundry.blind import nonblind_training
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from tests.closed import CPU, photographs
 
 
@@ -29,7 +29,7 @@ def run(patches: Patches, folder: Path, *, stop: int | None = None) -> USRNet:
         if step == stop:
             raise KeyboardInterrupt
 
-    nonblind.train(
+    nonblind_training.train(
         net, patches, scales=[2], steps=4, batch=2, patch=16, octave=0.5, noise=0.04, motion=0.5, learning_rate=1e-3,
         warmup=1, average=0.5, clip=1.0, seed=1, stage="nonblind", device=CPU, precision="float32",
         checkpoint=folder / "nonblind.pt", key="k", log=log,
@@ -39,10 +39,10 @@ def run(patches: Patches, folder: Path, *, stop: int | None = None) -> USRNet:
 
 def test_pairs_are_what_they_say(tmp_path: Path) -> None:
     rng = generator(1, "pairs")
-    kernel = nonblind.draw_kernels(4, scale=2, motion=0.5, rng=rng)
+    kernel = nonblind_training.draw_kernels(4, scale=2, motion=0.5, rng=rng)
     patches = photographs(tmp_path)
-    drawn = nonblind.pairs(
-        patches, nonblind.roomy(patches, 16), scale=2, kernel=kernel, patch=16, octave=0.5, noise=0.0, rng=rng
+    drawn = nonblind_training.pairs(
+        patches, nonblind_training.roomy(patches, 16), scale=2, kernel=kernel, patch=16, octave=0.5, noise=0.0, rng=rng
     )
     again = degrade(drawn.high, drawn.kernel, 2, border="circular")
     assert drawn.low.shape == (4, 3, 8, 8) and float(drawn.noise.abs().max()) == 0
@@ -53,30 +53,32 @@ def test_pairs_are_what_they_say(tmp_path: Path) -> None:
 def test_some_photographs_are_soft_and_are_their_own_targets(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
     sharp = patches.batch(200, 16, rng=generator(1, "soft"), factors=[1])[1]
-    soft = nonblind.soften(sharp, 0.7, rng=generator(2, "soft"))
-    assert torch.equal(soft, nonblind.soften(sharp, 0.7, rng=generator(2, "soft")))
+    soft = nonblind_training.soften(sharp, 0.7, rng=generator(2, "soft"))
+    assert torch.equal(soft, nonblind_training.soften(sharp, 0.7, rng=generator(2, "soft")))
     changed = (soft != sharp).flatten(1).any(dim=1)
-    assert abs(float(changed.float().mean()) - nonblind.SOFT) < 0.12  # draws of hardly any width change nothing
+    assert (
+        abs(float(changed.float().mean()) - nonblind_training.SOFT) < 0.12
+    )  # draws of hardly any width change nothing
     levels = 255 * soft[changed]
     assert float((levels - levels.round()).abs().max()) < 1e-3
     steps = [image.diff(dim=-1).square().sum(dim=(1, 2, 3)) for image in (soft, sharp)]
     assert bool((steps[0][changed] < steps[1][changed]).float().mean() > 0.95)
     assert torch.allclose(soft.mean(dim=(-1, -2)), sharp.mean(dim=(-1, -2)), atol=2 / 255)
 
-    kernel = nonblind.draw_kernels(8, scale=2, motion=0.0, rng=generator(3, "soft"))
+    kernel = nonblind_training.draw_kernels(8, scale=2, motion=0.0, rng=generator(3, "soft"))
     common: dict[str, Any] = {"scale": 2, "kernel": kernel, "patch": 16, "octave": 0.0, "noise": 0.0}
-    drawn = nonblind.pairs(patches, None, **common, softness=0.7, rng=generator(4, "soft"))
+    drawn = nonblind_training.pairs(patches, None, **common, softness=0.7, rng=generator(4, "soft"))
     again = degrade(drawn.high, drawn.kernel, 2, border="circular")
     assert float((again - drawn.low).abs().max()) <= 0.5 / 255 + 1e-6, "the soft photograph is what was blurred"
     cases: list[dict[str, Any]] = [{}, {"softness": 0.0}]
-    plain = [nonblind.pairs(patches, None, **common, **more, rng=generator(4, "soft")) for more in cases]
+    plain = [nonblind_training.pairs(patches, None, **common, **more, rng=generator(4, "soft")) for more in cases]
     assert torch.equal(plain[0].low, plain[1].low) and not torch.equal(plain[0].high, drawn.high)
 
 
 def test_training_moves_every_weight_and_resumes_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path)
     whole = run(patches, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -94,7 +96,7 @@ def test_a_photograph_rings_no_more_at_its_border_than_inside() -> None:
     low = degrade(high, blur, 2, border="replicate")
 
     def error(border: str) -> tuple[float, float]:
-        found = nonblind.restore(tiny().eval(), low, blur, 2, border=border)  # pyright: ignore[reportArgumentType]
+        found = nonblind_training.restore(tiny().eval(), low, blur, 2, border=border)  # pyright: ignore[reportArgumentType]
         wrong = (found - high).square().mean(dim=1)[0]
         band = torch.ones_like(wrong, dtype=torch.bool)
         band[8:-8, 8:-8] = False
@@ -105,25 +107,27 @@ def test_a_photograph_rings_no_more_at_its_border_than_inside() -> None:
 
 def test_joined_ends_leave_the_image_alone_and_meet() -> None:
     low = torch.rand(1, 3, 9, 12, generator=generator(1, "low"))
-    wide = nonblind.joined(low, 6)
+    wide = nonblind_training.joined(low, 6)
     assert wide.shape == (1, 3, 15, 18) and torch.equal(wide[..., :9, :12], low)
-    assert float((nonblind.joined(torch.ones(1, 1, 3, 3), 8) - 1).abs().max()) < 1e-6
+    assert float((nonblind_training.joined(torch.ones(1, 1, 3, 3), 8) - 1).abs().max()) < 1e-6
 
 
 def test_tiles_agree_with_the_whole() -> None:
     net, low = tiny().eval(), torch.rand(1, 3, 70, 40, generator=generator(1, "low"))
     blur = gaussian(7, *(torch.tensor([value]) for value in (1.0, 1.0, 0.0)))
-    whole = nonblind.restore(net, low, blur, 2)
-    parts = nonblind.restore(net, low, blur, 2, tile=48)
+    whole = nonblind_training.restore(net, low, blur, 2)
+    parts = nonblind_training.restore(net, low, blur, 2, tile=48)
     assert float((whole - parts).abs().max()) < 0.2 and float((whole - parts).abs().mean()) < 0.01
 
 
 def test_small_photographs_are_shown_at_full_size_alone(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
-    assert nonblind.roomy(patches, 40) is None
-    kernel = nonblind.draw_kernels(2, scale=2, motion=0.0, rng=generator(1, "kernel"))
+    assert nonblind_training.roomy(patches, 40) is None
+    kernel = nonblind_training.draw_kernels(2, scale=2, motion=0.0, rng=generator(1, "kernel"))
     rng = generator(1, "pairs")
     assert (
-        nonblind.pairs(patches, None, scale=2, kernel=kernel, patch=40, octave=0.5, noise=0.0, rng=rng).high.shape[0]
+        nonblind_training.pairs(
+            patches, None, scale=2, kernel=kernel, patch=40, octave=0.5, noise=0.0, rng=rng
+        ).high.shape[0]
         == 2
     )

@@ -16,26 +16,18 @@ import pytest
 import torch
 from PIL import Image
 
-from srfoundry import (
-    adaptation,
-    banks,
-    checkpoint,
-    cli,
-    conventions,
-    enlarge,
-    export,
-    images,
-    kernels,
-    resize,
-    restore,
-    sections,
-    seeds,
-    zeroshot,
-)
-from srfoundry.degrade import degrade
-from srfoundry.networks.corrector import Corrector
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.networks.usrnet import USRNet, start_plain
+from srfoundry.cli import blind_restoration, program
+from srfoundry.config import sections
+from srfoundry.core import seeds
+from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
+from srfoundry.degradation.operator import degrade
+from srfoundry.deployment import export
+from srfoundry.imaging import images, resize, tiling
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.zoo import cards
+from srfoundry.zero_shot import adaptation
 from tests import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -60,7 +52,7 @@ def pixels(width: int = 70, height: int = 50) -> Image.Image:
 
 
 def run(*arguments: str | Path) -> int:
-    return cli.main([str(argument) for argument in arguments])
+    return program.main([str(argument) for argument in arguments])
 
 
 def failure(capture: Capture, *arguments: str | Path) -> str:
@@ -192,7 +184,7 @@ def test_info_prints_the_card(folder: Path, capsys: Capture) -> None:
 
 
 def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
-    checkpoint.save(folder / "tiny.safetensors", tiny.net(), arch=tiny.ARCH, scale=2, made_by="prune", params_hash="0")
+    cards.save(folder / "tiny.safetensors", tiny.net(), arch=tiny.ARCH, scale=2, made_by="prune", params_hash="0")
     run("upscale", "photo.png", "--out", "onnx.png")
     run("upscale", "photo.png", "--model", "tiny.safetensors", "--out", "torch.png")
     difference = (images.read(folder / "onnx.png") - images.read(folder / "torch.png")).abs().max()
@@ -201,7 +193,7 @@ def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, several, at its import
 def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, capsys: Capture) -> None:
-    from srfoundry import registry
+    from srfoundry.tracking import registry
 
     assert "no model is registered" in failure(capsys, "models")
     file = folder / "exports" / "pruned.onnx"
@@ -241,16 +233,16 @@ def test_degrade_writes_the_kernel_that_it_used(folder: Path, convention: str) -
 
 
 def test_lists_of_the_help_are_the_librarys() -> None:
-    assert set(cli.FAMILIES) == set(kernels.FAMILIES) == set(sections.Bank.model_fields)
-    assert set(cli.CONVENTIONS) == set(conventions.CONVENTIONS)
+    assert set(program.FAMILIES) == set(kernels.FAMILIES) == set(sections.Bank.model_fields)
+    assert set(program.CONVENTIONS) == set(conventions.CONVENTIONS)
 
 
-@pytest.mark.parametrize("convention", cli.CONVENTIONS)
-@pytest.mark.parametrize("family", cli.FAMILIES)
+@pytest.mark.parametrize("convention", program.CONVENTIONS)
+@pytest.mark.parametrize("family", program.FAMILIES)
 def test_drawn_kernels_do_not_ring_whatever_their_centre(folder: Path, convention: str, family: str) -> None:
     more = ["--family", family, "--convention", convention, "--scale", "2"]
     assert run("degrade", "photo.png", *more, "--out", "low.png") == 0
-    kernel = banks.read(folder / "low_kernel.npy")
+    kernel = kernel_files.read(folder / "low_kernel.npy")
     assert float(kernel.min()) >= 0
     centre = conventions.centre_of_mass(kernel.double())[0] - kernel.shape[-1] // 2
     assert centre.tolist() == pytest.approx([conventions.CONVENTIONS[convention].phase(2)] * 2, abs=0.1)
@@ -264,15 +256,15 @@ def test_degrade_names_its_files_as_restore_does(folder: Path, capsys: Capture) 
     assert "own kernel" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
 
 
-def meta_trained(folder: Path, enlargement: enlarge.How = "bicubic") -> Path:
+def meta_trained(folder: Path, enlargement: linear_enlargement.How = "bicubic") -> Path:
     """The checkpoint of a small zero-shot network, in a folder with the repository's params.yaml."""
     path = folder / "meta.safetensors"
     net = MZSR(width=8, depth=3, enlargement=enlargement)
     seeds.redraw(net, seeds.generator(0, "cli"))
     arch = {"name": "mzsr", "width": 8, "depth": 3, "enlargement": enlargement}
     metrics = {"rates": [0.01, 0.005], "sons": 2, "held_out": 0.1}
-    checkpoint.save(path, net, arch=arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
-    shutil.copy(Path(cli.__file__).resolve().parents[2] / "params.yaml", folder)
+    cards.save(path, net, arch=arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
+    shutil.copy(Path(program.__file__).resolve().parents[3] / "params.yaml", folder)
     return path
 
 
@@ -284,7 +276,7 @@ def blur_file(folder: Path) -> torch.Tensor:
 
 @pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
 def test_restore_with_a_given_kernel_explains_its_input(
-    folder: Path, capsys: Capture, enlargement: enlarge.How
+    folder: Path, capsys: Capture, enlargement: linear_enlargement.How
 ) -> None:
     model, kernel = meta_trained(folder, enlargement), blur_file(folder)
     common = ("--kernel", "blur.npy", "--model", model, "--steps", "3", "--decimation", "bicubic")
@@ -336,8 +328,8 @@ def told(folder: Path) -> str:
     start_plain(net)
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
-    checkpoint.save(folder / "models" / "nonblind.safetensors", net, arch=arch, **common)
-    checkpoint.save(folder / "models" / "corrector.safetensors", corrector, arch={"name": "corrector"}, **common)
+    cards.save(folder / "models" / "nonblind.safetensors", net, arch=arch, **common)
+    cards.save(folder / "models" / "corrector.safetensors", corrector, arch={"name": "corrector"}, **common)
     return str(folder / "models" / "nonblind.safetensors")
 
 
@@ -357,7 +349,7 @@ def test_restore_with_a_network_that_is_told_the_blur(folder: Path, capsys: Capt
 
 
 def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("srfoundry.restorers.STEPS", 2)
+    monkeypatch.setattr("srfoundry.cli.restorers.STEPS", 2)
     meta_trained(folder)
     blur_file(folder)
     text = (folder / "params.yaml").read_text()
@@ -371,40 +363,43 @@ def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None
     """Steps that are far too long spoil no photograph, and the user hears of it."""
     model = meta_trained(folder)
     blur_file(folder)
-    net, card = checkpoint.load(model)
+    net, card = cards.load(model)
     metrics = {"rates": [0.01, 1e4, 1e4]}
-    checkpoint.save(model, net, arch=card.arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
+    cards.save(model, net, arch=card.arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
     assert run("restore", "photo.png", "--kernel", "blur.npy", "--model", model, "--steps", "3") == 0
     assert "adaptation diverged at step 2: fell back to step 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
-def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: enlarge.How) -> None:
+def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enlargement.How) -> None:
     net = MZSR(width=8, depth=3, enlargement=enlargement)
     low = torch.rand(1, 3, 70, 130, generator=seeds.generator(0, "blind"))
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
     common: dict[str, Any] = {"kernel": kernel, "rates": [0.01], "device": torch.device("cpu")}
-    tiled, whole = zeroshot.blind(low, net, 2, tile=66, **common), zeroshot.blind(low, net, 2, **common)
+    tiled, whole = (
+        blind_restoration.blind(low, net, 2, tile=66, **common),
+        blind_restoration.blind(low, net, 2, **common),
+    )
     # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
     assert float((tiled.restored - whole.restored).abs().max()) < 2e-4
     assert tiled.consistency == pytest.approx(whole.consistency, abs=0.01)
-    assert restore.count(70, 130, 66, adaptation.overlap(net, 66)) > 1
+    assert tiling.count(70, 130, 66, adaptation.overlap(net, 66)) > 1
 
 
 def test_a_large_image_adapts_on_its_busiest_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zeroshot, "ADAPT", 64)
+    monkeypatch.setattr(blind_restoration, "ADAPT", 64)
     low = torch.full((1, 3, 96, 160), 0.5)
     low[..., 48:80, 96:128] = torch.rand(1, 3, 32, 32, generator=seeds.generator(0, "busy"))
     low[..., 0:32, 0:32] = low[..., 48:80, 96:128] * 0.8
-    seen = zeroshot.windows(low, 4)
+    seen = blind_restoration.windows(low, 4)
     assert seen.shape == (4, 3, 32, 32) and seen[0].equal(low[0, :, 48:80, 96:128])
     assert seen[1].equal(low[0, :, :32, :32])
-    assert zeroshot.windows(low[..., :60, :60], 4).shape == (1, 3, 60, 60)
-    assert zeroshot.windows(low[..., :20, :], 4).shape == (4, 3, 20, 32)
+    assert blind_restoration.windows(low[..., :60, :60], 4).shape == (1, 3, 60, 60)
+    assert blind_restoration.windows(low[..., :20, :], 4).shape == (4, 3, 20, 32)
 
 
 def test_help_is_quick_and_teaches() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "srfoundry.cli", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "srfoundry.cli.program", "--help"]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
     assert "srfoundry upscale holiday/" in done.stdout and "restore" in done.stdout

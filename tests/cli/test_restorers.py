@@ -6,16 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from srfoundry import checkpoint, denoise, restorers
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian
-from srfoundry.networks.usrnet import USRNet, start_plain
-from srfoundry.params import Params, load
-from srfoundry.seeds import generator, redraw
-from tests.test_prior import power_law
+from srfoundry.blind.diffusion import diffusion_model
+from srfoundry.cli import restorers
+from srfoundry.config.params import Params, load
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.operator import degrade
+from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.zoo import cards
+from tests.blind.dkp.test_prior import power_law
+from tests.conftest import REPO
 
-REPO = Path(__file__).resolve().parent.parent
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
 LOW = degrade(power_law(32, 1).clamp(0, 1), BLUR, 2)
 
@@ -35,9 +37,9 @@ def restorer(model: Path | str, name: str = "photo", **changes: object) -> resto
 
 
 def diffusion(folder: Path) -> Path:
-    net = denoise.make(patch=16, widths=[8, 16], rng=generator(1, "net"))
+    net = diffusion_model.make(patch=16, widths=[8, 16], rng=generator(1, "net"))
     torch.nn.init.normal_(net.conv_out.weight, std=0.05, generator=generator(1, "out"))
-    denoise.save(folder / "prior", net)
+    diffusion_model.save(folder / "prior", net)
     return folder / "prior"
 
 
@@ -46,7 +48,7 @@ def usrnet(path: Path, **metrics: object) -> Path:
     redraw(net, generator(0, "told"))
     start_plain(net)
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
-    checkpoint.save(path, net, arch=arch, scale=2, made_by="nonblind", params_hash="0", metrics=metrics)
+    cards.save(path, net, arch=arch, scale=2, made_by="nonblind", params_hash="0", metrics=metrics)
     return path
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.baselines import Method, choose_channels
-from srfoundry.compress.budget import Budget, kinds, ladders_of, nearest, uniform_widths
-from srfoundry.compress.latency import ascending, onnx_runner, proved
-from srfoundry.errors import FoundryError
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.units import largest, multiplications, thin
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.baselines import Method, choose_channels
+from srfoundry.compression.budget import Budget, kinds, ladders_of, nearest, uniform_widths
+from srfoundry.compression.latency import ascending, onnx_runner, proved
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.units import largest, multiplications, thin
 from tests.closed import count
 from tests.stub import Attentive, attentive
 

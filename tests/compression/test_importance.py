@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.activity import activities
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.units import end_of, largest, producer_rows, width_of
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.importance import activities
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.units import end_of, largest, producer_rows, width_of
 from tests.stub import attentive
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.compress.relaxation import KINDS, UNIT, Relaxation, Threshold
-from srfoundry.compress.search import search
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.units import Unit
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.relaxation import KINDS, UNIT, Relaxation, Threshold
+from srfoundry.compression.search import search
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.units import Unit
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.budget import Budget, choose, ladder, ladders_of
-from srfoundry.compress.relaxation import KINDS, Relaxation, candidates, mixed, mixing
-from srfoundry.compress.search import outer_loss, search
-from srfoundry.dual import loss_of
-from srfoundry.errors import FoundryError
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.duals import DualNets
-from srfoundry.networks.units import end_of, largest, multiplications, thin
-from srfoundry.seeds import generator, redraw
+from srfoundry.compression.budget import Budget, choose, ladder, ladders_of
+from srfoundry.compression.relaxation import KINDS, Relaxation, candidates, mixed, mixing
+from srfoundry.compression.search import outer_loss, search
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.training import loss_of
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.duals import DualNets
+from srfoundry.networks.sr.units import end_of, largest, multiplications, thin
 from tests.closed import CPU, count, fill, nets, photographs, reference
 from tests.stub import attentive
 
@@ -158,7 +158,7 @@ def test_choice_meets_the_budget_and_prefers_the_likely() -> None:
 def test_search_meets_its_budget_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["first", "second"]
 ) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path / "set")
     units = nets()[0].units()
     budget = Budget.parameters(nets()[0], units, ladders_of(nets()[0], units, 4))

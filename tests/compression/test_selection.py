@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.picture import family_picture, widths_picture
-from srfoundry.compress.prune import select, select_unit
-from srfoundry.dual import loss_of
-from srfoundry.errors import Diverged
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.duals import DualNets
-from srfoundry.networks.units import largest, masked, thin, widths_of
-from srfoundry.seeds import generator
+from srfoundry.compression.selection import select, select_unit
+from srfoundry.core.errors import Diverged
+from srfoundry.core.seeds import generator
+from srfoundry.dual_regression.training import loss_of
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.duals import DualNets
+from srfoundry.networks.sr.units import largest, masked, thin, widths_of
+from srfoundry.reporting.compression import family_picture, widths_picture
 from tests.closed import CPU, nets, photographs, reference
 from tests.stub import Attentive, attentive
 
@@ -125,7 +125,7 @@ def choose(folder: Path, *, rate: float = 1e-3, stop: int | None = None, per_rou
 
 
 def test_selection_resumes_between_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     whole = choose(tmp_path / "whole")
     assert [len(channels) for channels in whole] == [4, 8, 16]
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +162,7 @@ def attentive_choice(folder: Path, net: Attentive, dense: Attentive, stop: int |
 
 def test_attention_and_perceptron_are_selected_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads tied, and the sparse net with its queries masked is the thinned one; resumes to the same choice."""
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     dense, sparse = attentive(), attentive()
     kept = attentive_choice(tmp_path / "whole", sparse, dense)
     assert [len(channels) for channels in kept] == [2, 5, 4]

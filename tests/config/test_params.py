@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from srfoundry import params
-from srfoundry.errors import FoundryError
-
-REPO = Path(__file__).resolve().parent.parent
+from srfoundry.config import params
+from srfoundry.core.errors import FoundryError
+from tests.conftest import REPO
 
 
 def changed(folder: Path, **values: object) -> Path:

@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 import torch
 
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import Map, ahead, threads
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import Map, threads
+from srfoundry.training.prefetch import ahead
 
 
 def test_order_is_kept_though_items_overtake() -> None:

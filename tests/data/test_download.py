@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from srfoundry import download
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.data import download
 
 BODY = bytes(range(256)) * 1200  # 307,200 bytes
 QUICK: dict[str, Any] = {"pause": 0.01, "patience": 5.0}

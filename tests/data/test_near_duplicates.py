@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from srfoundry import images, likeness
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.data import near_duplicates
+from srfoundry.imaging import images
 
 
 def tensor(picture: Image.Image) -> Tensor:
@@ -21,7 +22,7 @@ def tensor(picture: Image.Image) -> Tensor:
 
 
 def hashed(picture: Image.Image) -> str:
-    return likeness.hash_of(tensor(picture))
+    return near_duplicates.hash_of(tensor(picture))
 
 
 def saved(picture: Image.Image, kind: str, **how: int) -> Image.Image:
@@ -59,7 +60,7 @@ def test_copies_are_grouped_and_different_photographs_are_not() -> None:
     for name, picture in bundled().items():
         hashes[name] = hashed(picture)
         hashes |= {f"{name} {index:02}": hashed(copy) for index, copy in enumerate(copies(picture))}
-    found = likeness.groups(hashes)
+    found = near_duplicates.groups(hashes)
     scenes = [{images.SCENES.get(name.split()[0], name.split()[0]) for name in group} for group in found]
     assert all(len(scene) == 1 for scene in scenes), "two scenes in one group"
     assert len(found) == len(set.union(*scenes)), "a copy was missed"
@@ -70,13 +71,13 @@ def test_every_turn_of_a_photograph_is_found() -> None:
     turned = [picture.transpose(turn) for turn in Image.Transpose]
     hashes = {str(index): hashed(one) for index, one in enumerate([picture, *turned])}
     assert len(set(hashes.values())) == 8, "eight symmetries, the identity among them"
-    assert likeness.groups(hashes, distance=2) == [sorted(hashes)]
+    assert near_duplicates.groups(hashes, distance=2) == [sorted(hashes)]
 
 
 def test_photographs_of_public_sets_are_apart() -> None:
     folder = golden("train")
     paths = [*sorted((folder / "t91").iterdir()), *sorted((folder / "bsd400").iterdir())[:150]]
-    found = likeness.groups({path.stem: likeness.hash_of(images.read(path)) for path in paths})
+    found = near_duplicates.groups({path.stem: near_duplicates.hash_of(images.read(path)) for path in paths})
     assert [group for group in found if len(group) > 1] == [["t36", "t65"]]  # the same file, twice in t91
 
 
@@ -85,9 +86,9 @@ def test_likeness_is_transitive() -> None:
     step[1][10:20] = 1
     step[2][10:30] = 1
     hashes = {name: np.packbits(bits).tobytes().hex() for name, bits in zip("abc", step, strict=True)}
-    assert likeness.groups(hashes, distance=10) == [["a", "b", "c"]]
-    assert likeness.groups(hashes, distance=9) == [["a"], ["b"], ["c"]]
-    assert likeness.groups({}) == []
+    assert near_duplicates.groups(hashes, distance=10) == [["a", "b", "c"]]
+    assert near_duplicates.groups(hashes, distance=9) == [["a"], ["b"], ["c"]]
+    assert near_duplicates.groups({}) == []
 
 
 @settings(deadline=None, max_examples=25)
@@ -106,14 +107,14 @@ def test_groups_are_those_of_the_plain_definition(count: int, seed: int, distanc
         near = near @ near
     expected = {tuple(names[index] for index in np.flatnonzero(row)) for row in near | near.T}
     hashes = {name: np.packbits(one).tobytes().hex() for name, one in zip(names, bits, strict=True)}
-    assert likeness.groups(hashes, distance) == sorted(map(list, expected))
+    assert near_duplicates.groups(hashes, distance) == sorted(map(list, expected))
 
 
 def test_a_flat_image_has_a_hash_without_chance() -> None:
-    assert likeness.hash_of(torch.full((1, 3, 33, 57), 0.3)) == "00" * 32
+    assert near_duplicates.hash_of(torch.full((1, 3, 33, 57), 0.3)) == "00" * 32
 
 
 @pytest.mark.parametrize("wrong", ["", "zz" * 32, "00" * 31])
 def test_a_hash_of_another_kind_is_said(wrong: str) -> None:
     with pytest.raises(FoundryError, match="a: a hash has 64 hex digits"):
-        likeness.groups({"a": wrong})
+        near_duplicates.groups({"a": wrong})

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import images, resize
-from srfoundry.dataset import Patches
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import threads
-from srfoundry.prepare import prepare
-from tests.test_dataset import Examined, photograph
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import threads
+from srfoundry.data.prepare import prepare
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.patches import Patches
+from tests.imaging.test_patches import Examined, photograph
 
 SIZES = {"a": (41, 50), "b": (64, 37), "c": (33, 47), "d": (20, 20), "e": (44, 60)}
 FILES = ("x1.bin", "x2.bin", "x4.bin", "index.json")

@@ -10,9 +10,10 @@ from typing import Literal, TypeVar
 import pytest
 from PIL import Image
 
-from srfoundry import images, sources
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import threads
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import threads
+from srfoundry.data import sources
+from srfoundry.imaging import images
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from srfoundry import download, unpack
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.data import download, unpack
 
 
 def sha(data: bytes) -> str:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import backproject, degrade, enlarge, images, kernels, metrics, resize
-from srfoundry.seeds import generator
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import back_projection, kernels, linear_enlargement, operator
+from srfoundry.imaging import images, metrics, resize
 
 
 def test_each_iteration_equals_the_reference() -> None:
@@ -15,7 +16,7 @@ def test_each_iteration_equals_the_reference() -> None:
     kernel = torch.from_numpy(stored["K"])[None]
     for steps in range(1, 5):
         expected = torch.from_numpy(stored[f"bp_{steps}"]).permute(2, 0, 1)[None]
-        assert float((backproject.close(start, low, kernel, 2, steps=steps) - expected).abs().max()) < 1e-6
+        assert float((back_projection.close(start, low, kernel, 2, steps=steps) - expected).abs().max()) < 1e-6
 
 
 def test_four_iterations_on_set5_are_the_published_decibels() -> None:
@@ -26,7 +27,7 @@ def test_four_iterations_on_set5_are_the_published_decibels() -> None:
         low = images.read(path)
         high = images.read(next(golden("test/Set5").glob(f"*{path.stem}*")))
         high = high[..., : low.shape[-2] * 2, : low.shape[-1] * 2]
-        closed = backproject.close(resize.cubic(low, 2), low, kernel, 2)
+        closed = back_projection.close(resize.cubic(low, 2), low, kernel, 2)
         reached.append(metrics.psnr_y(closed, high, 2, whole=True))
     assert sum(reached) / len(reached) == pytest.approx(32.8721, abs=5e-4)
 
@@ -34,19 +35,19 @@ def test_four_iterations_on_set5_are_the_published_decibels() -> None:
 @pytest.mark.parametrize("decimation", ["direct", "bicubic"])
 @pytest.mark.parametrize("blurred", [True, False])
 def test_the_result_explains_its_input_and_the_linear_filter_is_quicker(
-    decimation: degrade.Decimation, blurred: bool
+    decimation: operator.Decimation, blurred: bool
 ) -> None:
     coarse = torch.rand(1, 3, 10, 12, generator=generator(1))
     high = resize.cubic(coarse, 4).clamp(0, 1)
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([0.4])) if blurred else None
-    low = backproject.again(high, kernel, 2, decimation=decimation)
+    low = back_projection.again(high, kernel, 2, decimation=decimation)
     start = resize.cubic(low, 2).clamp(0, 1)
     reached = {}
-    ways: list[enlarge.How] = ["bicubic", "linear"]
+    ways: list[linear_enlargement.How] = ["bicubic", "linear"]
     for how in ways:
-        closed = backproject.close(start, low, kernel, 2, steps=1, how=how, decimation=decimation)
-        reached[how] = backproject.consistency(closed, low, kernel, 2, decimation=decimation)
-    before = backproject.consistency(start, low, kernel, 2, decimation=decimation)
+        closed = back_projection.close(start, low, kernel, 2, steps=1, how=how, decimation=decimation)
+        reached[how] = back_projection.consistency(closed, low, kernel, 2, decimation=decimation)
+    before = back_projection.consistency(start, low, kernel, 2, decimation=decimation)
     assert reached["bicubic"] > before + 1 and reached["linear"] > before + 1
     assert reached["linear"] > reached["bicubic"] or not blurred
 
@@ -54,6 +55,6 @@ def test_the_result_explains_its_input_and_the_linear_filter_is_quicker(
 def test_no_step_changes_nothing_and_odd_sizes_fit() -> None:
     high = torch.rand(1, 3, 33, 27, generator=generator(1))
     kernel = kernels.gaussian(5, torch.tensor([1.0]), torch.tensor([1.0]), torch.zeros(1))
-    low = degrade.degrade(high, kernel, 2)
-    assert backproject.close(high, low, kernel, 2, steps=0) is high
-    assert backproject.close(high * 0.9, low, kernel, 2).shape == high.shape
+    low = operator.degrade(high, kernel, 2)
+    assert back_projection.close(high, low, kernel, 2, steps=0) is high
+    assert back_projection.close(high * 0.9, low, kernel, 2).shape == high.shape

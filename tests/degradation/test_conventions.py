@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import conventions, degrade, images, kernels
-from srfoundry.dataset import crop_to_multiple
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import conventions, kernels, operator
+from srfoundry.imaging import images
+from srfoundry.imaging.patches import crop_to_multiple
 
 NAMES: list[conventions.Name] = ["mzsr", "dkp", "usrnet", "kernelgan"]
 
@@ -26,9 +27,9 @@ def test_a_converted_kernel_gives_the_same_image(
     source: conventions.Name, target: conventions.Name, scale: int, size: int
 ) -> None:
     x, kernel = rand(1, 3, 48, 72), kernels.normalise(rand(1, size, size))
-    before = degrade.degrade(x, kernel, scale, convention=source, border="circular")
+    before = operator.degrade(x, kernel, scale, convention=source, border="circular")
     other = conventions.convert(kernel, source, target, scale)
-    after = degrade.degrade(x, other, scale, convention=target, border="circular")
+    after = operator.degrade(x, other, scale, convention=target, border="circular")
     assert float((before - after).abs().max()) < 1e-14
 
 
@@ -70,7 +71,7 @@ def test_a_low_pixel_looks_where_the_convention_says(name: conventions.Name, sca
     kernel = kernels.gaussian(31, variance, variance, 0 * variance, offset=convention.centre(31, scale) - 15)
     spot = torch.zeros(1, 1, 120, 120, dtype=torch.float64)
     spot[..., 61, 58] = 1.0
-    low = degrade.degrade(spot, kernel, scale, convention=name)
+    low = operator.degrade(spot, kernel, scale, convention=name)
     found = conventions.centre_of_mass(low[:, 0])[0] * scale + convention.phase(scale)
     assert found.tolist() == pytest.approx([61.0, 58.0], abs=0.02)
 
@@ -91,7 +92,7 @@ def test_remakes_dkps_low_resolution_images() -> None:
         group, factor, _, name = key.split("/")
         high = torch.from_numpy(stored[f"{group}/HR/{name}"]).permute(2, 0, 1)[None].double() / 255
         kernel, scale = torch.from_numpy(stored[f"{group}/{factor}/k/{name}"])[None], int(factor[1])
-        low = degrade.degrade(crop_to_multiple(high, scale), kernel, scale, convention="dkp")
+        low = operator.degrade(crop_to_multiple(high, scale), kernel, scale, convention="dkp")
         levels = images.to_uint8(low, truncate=conventions.CONVENTIONS["dkp"].truncates)[0].numpy()
         error = np.square(levels.astype(float) - stored[key]).mean()
         assert error == 0 or 10 * np.log10(255**2 / error) > 60, key

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from srfoundry import banks, conventions, kernels
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import conventions, kernel_files, kernels
 
 
 def one(size: int = 5) -> torch.Tensor:
@@ -29,11 +29,11 @@ def save(path: Path, kernel: np.ndarray) -> None:
         Image.fromarray((kernel / kernel.max() * 255).round().astype(np.uint8)).save(path)
 
 
-@pytest.mark.parametrize("suffix", banks.SUFFIXES)
+@pytest.mark.parametrize("suffix", kernel_files.SUFFIXES)
 def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     save(path, one().numpy())
-    read = banks.read(path)
+    read = kernel_files.read(path)
     assert read.shape == (1, 5, 5) and read.dtype == torch.float32
     assert float((read[0] - one()).abs().max()) < (2e-3 if suffix == ".png" else 1e-7)
 
@@ -45,19 +45,19 @@ def test_a_cell_array_and_stacks_are_several_kernels(tmp_path: Path) -> None:
     savemat(tmp_path / "cells.mat", {"kernels": cells})
     np.save(tmp_path / "stack.npy", np.stack([one().numpy()] * 3))
     savemat(tmp_path / "stack.mat", {"k": np.stack([one().numpy()] * 3, axis=-1)})
-    assert [len(kernel) for kernel in banks.read_all(tmp_path / "cells.mat").values()] == [5, 7, 9]
+    assert [len(kernel) for kernel in kernel_files.read_all(tmp_path / "cells.mat").values()] == [5, 7, 9]
     for name in ("stack.npy", "stack.mat"):
-        found = banks.read_all(tmp_path / name)
+        found = kernel_files.read_all(tmp_path / name)
         assert len(found) == 3 and all(kernel.equal(one()) for kernel in found.values())
     with pytest.raises(FoundryError, match="holds 3 kernels"):
-        banks.read(tmp_path / "stack.npy")
+        kernel_files.read(tmp_path / "stack.npy")
 
 
 def test_even_and_flipped_kernels_give_the_same_image_as_in_their_own_convention(tmp_path: Path) -> None:
     even = kernels.normalise(torch.rand(6, 6, generator=torch.Generator().manual_seed(1)))
     np.save(tmp_path / "even.npy", even.numpy())
     for name in ("mzsr", "usrnet"):
-        assert banks.read(tmp_path / "even.npy", name)[0].equal(conventions.correlation(even, name))
+        assert kernel_files.read(tmp_path / "even.npy", name)[0].equal(conventions.correlation(even, name))
 
 
 def damaged(path: Path) -> None:
@@ -65,13 +65,13 @@ def damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-150])
 
 
-@pytest.mark.parametrize("suffix", banks.SUFFIXES)
+@pytest.mark.parametrize("suffix", kernel_files.SUFFIXES)
 def test_what_is_no_kernel_is_named(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"text{suffix}").write_text("no kernel at all, but a line of text")
     damaged(tmp_path / f"damaged{suffix}")
     for name in ("text", "damaged", "none"):
         with pytest.raises(FoundryError, match=name):
-            banks.read(tmp_path / f"{name}{suffix}")
+            kernel_files.read(tmp_path / f"{name}{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".png"])
@@ -84,7 +84,7 @@ def test_damaged_bytes_are_read_or_named(tmp_path: Path, suffix: str) -> None:
         spoiled[place] ^= 0x55
         (tmp_path / f"bad{suffix}").write_bytes(spoiled)
         try:
-            banks.read(tmp_path / f"bad{suffix}")
+            kernel_files.read(tmp_path / f"bad{suffix}")
         except FoundryError as error:
             assert f"bad{suffix}" in str(error) and "\n" not in str(error)
 
@@ -97,14 +97,14 @@ def test_a_crash_of_matlabs_reader_is_named(tmp_path: Path) -> None:
         spoiled[place] ^= 0xFF
         (tmp_path / "bad.mat").write_bytes(spoiled)
         try:
-            banks.read(tmp_path / "bad.mat")
+            kernel_files.read(tmp_path / "bad.mat")
         except FoundryError as error:
             assert "bad.mat" in str(error)
 
 
 def test_a_single_tap_is_a_kernel(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((1, 1)))
-    assert banks.read(tmp_path / "a.npy").shape == (1, 1, 1)
+    assert kernel_files.read(tmp_path / "a.npy").shape == (1, 1, 1)
 
 
 def test_nothing_is_unpickled_and_misfits_are_said(tmp_path: Path) -> None:
@@ -117,29 +117,29 @@ def test_nothing_is_unpickled_and_misfits_are_said(tmp_path: Path) -> None:
     said = {"object.npy": "pickle", "flat.npy": "two dim", "wide.npy": "square", "heavy.npy": "sum to 1, got 9"}
     for name, why in (said | {"black.png": "black", "kernel.txt": "use .npy"}).items():
         with pytest.raises(FoundryError, match=why):
-            banks.read(tmp_path / name)
+            kernel_files.read(tmp_path / name)
 
 
 def test_a_bank_says_where_every_kernel_comes_from(tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", one().numpy())
     counts = {"gaussian": 3, "noisy": 0, "line": 2, "trajectory": 1}
-    bank = banks.draw(counts, [tmp_path / "mine.npy"], size=15, scale=2, seed=1)
+    bank = kernel_files.draw(counts, [tmp_path / "mine.npy"], size=15, scale=2, seed=1)
     assert bank.kernels.shape == (7, 15, 15) and len(bank.manifest) == 7
     kernels.check(bank.kernels)
     assert bank.kernels[-1, 5:10, 5:10].equal(one())
-    banks.write(bank, tmp_path / "bank")
+    kernel_files.write(bank, tmp_path / "bank")
     rows = json.loads((tmp_path / "bank" / "bank.json").read_text())
     assert [row["family"] for row in rows] == ["gaussian"] * 3 + ["line"] * 2 + ["trajectory", "file"]
     row = (torch.tensor([rows[1][key]], dtype=torch.float64) for key in ("variance1", "variance2", "theta"))
     remade = kernels.gaussian(15, *row)[0]  # the manifest is enough to make the kernel again
     assert float((remade - bank.kernels[1]).abs().max()) < 1e-6
-    more = banks.draw(counts | {"gaussian": 5}, size=15, scale=2, seed=1)
+    more = kernel_files.draw(counts | {"gaussian": 5}, size=15, scale=2, seed=1)
     assert more.kernels[5:].equal(bank.kernels[3:6]), "one family's count changes another's kernels"
 
 
 def test_impossible_banks_are_said(tmp_path: Path) -> None:
     np.save(tmp_path / "large.npy", one(9).numpy())
     with pytest.raises(FoundryError, match="raise synthesize.kernel_size"):
-        banks.draw({}, [tmp_path / "large.npy"], size=5, scale=2, seed=1)
+        kernel_files.draw({}, [tmp_path / "large.npy"], size=5, scale=2, seed=1)
     with pytest.raises(FoundryError, match="empty"):
-        banks.draw({"gaussian": 0}, size=5, scale=2, seed=1)
+        kernel_files.draw({"gaussian": 0}, size=5, scale=2, seed=1)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import conventions, kernels
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import conventions, kernels
 
 
 def one(size: int, first: float, second: float, theta: float) -> torch.Tensor:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry import export, seeds
-from srfoundry.errors import FoundryError
-from srfoundry.networks.drn import DRN
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.deployment import export
+from srfoundry.networks.sr.drn import DRN
 from tests import tiny
 
 

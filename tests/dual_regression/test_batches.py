@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from srfoundry import checkpoint, degrade, images
-from srfoundry.dual import closed_loop, loss_of
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian
-from srfoundry.networks.kernel_dual import KernelDual
-from srfoundry.pairs import lone, targets, through, windows
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import operator
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.dual_regression.batches import lone, targets, through, windows
+from srfoundry.dual_regression.training import closed_loop, loss_of
+from srfoundry.imaging import images
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.zoo import cards
 from tests.closed import CPU, nets, photographs
 
 BLUR = gaussian(7, torch.tensor([0.4]), torch.tensor([3.0]), torch.tensor([1.0]))
@@ -80,9 +82,9 @@ def test_a_folder_of_low_resolution_photographs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decimation", ["direct", "bicubic"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_kernels_way_down_is_the_degradation(scale: int, decimation: degrade.Decimation) -> None:
+def test_the_kernels_way_down_is_the_degradation(scale: int, decimation: operator.Decimation) -> None:
     high = torch.rand(2, 3, 24, 36, generator=generator(1, "high"))
-    wanted = degrade.degrade(high, BLUR, scale, decimation=decimation)
+    wanted = operator.degrade(high, BLUR, scale, decimation=decimation)
     for learn in (False, True):
         made = KernelDual.of(BLUR, scale=scale, decimation=decimation, learn=learn)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -96,7 +98,7 @@ def test_the_kernels_way_down_is_the_degradation(scale: int, decimation: degrade
 def test_a_learned_kernel_finds_the_true_one() -> None:
     """Started from a round kernel, it leans to the one that made the low image, and stays a kernel on the way."""
     high = torch.rand(1, 3, 64, 64, generator=generator(1, "high"))
-    low = degrade.degrade(high, BLUR, 2)
+    low = operator.degrade(high, BLUR, 2)
     made = KernelDual.of(gaussian(7, torch.ones(1), torch.ones(1), torch.zeros(1)), scale=2, learn=True)
     start = float((made.kernel - BLUR).abs().sum().detach())
     adam = torch.optim.Adam(made.parameters(), lr=0.05)
@@ -109,11 +111,11 @@ def test_a_learned_kernel_finds_the_true_one() -> None:
 
 
 def test_a_kernels_file_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(checkpoint.ARCHITECTURES, "kernel_dual", KernelDual)
+    monkeypatch.setitem(cards.ARCHITECTURES, "kernel_dual", KernelDual)
     arch = {"name": "kernel_dual", "scale": 2, "size": 7, "decimation": "direct", "learn": False}
     made = KernelDual.of(BLUR, scale=2)
-    checkpoint.save(tmp_path / "k", made, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
-    loaded, _ = checkpoint.load(tmp_path / "k")
+    cards.save(tmp_path / "k", made, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
+    loaded, _ = cards.load(tmp_path / "k")
     assert isinstance(loaded, KernelDual) and torch.equal(loaded.kernel, made.kernel)
 
 

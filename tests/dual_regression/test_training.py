@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from srfoundry import checkpoint, resize
-from srfoundry.dataset import Patches
-from srfoundry.dual import closed_loop, draw, loss_of, reopen, targets, train, validate
-from srfoundry.errors import Diverged, FoundryError
-from srfoundry.fit import cosine
-from srfoundry.networks.drn import DRN
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.training import closed_loop, draw, loss_of, reopen, targets, train, validate
+from srfoundry.imaging import resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.zoo import cards
+from srfoundry.training.schedules import cosine
 from tests.closed import CPU, nets, photographs
 
 
@@ -141,7 +142,7 @@ def test_training_lowers_the_loss_and_validates(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path / "set")
     whole = run(patches, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -157,7 +158,7 @@ def test_divergence_stops(tmp_path: Path) -> None:
 
 def test_reopening_checks_the_kind_of_network(tmp_path: Path) -> None:
     net, duals = nets()
-    save = partial(checkpoint.save, scale=2, made_by="dual", params_hash="0" * 16)
+    save = partial(cards.save, scale=2, made_by="dual", params_hash="0" * 16)
     save(tmp_path / "primal", net, arch={"name": "drn", "scale": 2, "blocks": 1, "width": 8})
     save(tmp_path / "duals", duals, arch={"name": "drn_duals", "scale": 2, "width": 8})
     loaded, _, card = reopen(tmp_path / "primal", tmp_path / "duals", CPU)

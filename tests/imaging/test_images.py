@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from benchmarks import _hostile
-from srfoundry import containers, images, photograph
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images, untrusted, user_image
 
 RAMP = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (24, 1))
 
@@ -80,7 +80,7 @@ def test_a_bad_file_is_named(tmp_path: Path, make: Callable[[Path], object], sai
 
 def test_a_bomb_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (200, 200)).save(tmp_path / "a.png")
-    monkeypatch.setattr(containers, "LARGEST", 1000)
+    monkeypatch.setattr(untrusted, "LARGEST", 1000)
     with pytest.raises(FoundryError, match="a.png claims an absurd 200x200 pixels, more than 1,000 .*; cut it"):
         images.read(tmp_path / "a.png")
 
@@ -138,7 +138,7 @@ def test_sixteen_bit_png_is_rounded_not_cut(tmp_path: Path, kind: int, channels:
     (tmp_path / "a.png").write_bytes(png(WIDE[..., :channels].astype(">u2"), kind, 16))
     right = ROUNDED[..., [0, 0, 0]] if channels < 3 else ROUNDED[..., :3]
     assert (levels(tmp_path / "a.png") == right).all()
-    alpha = photograph.read(tmp_path / "a.png").alpha
+    alpha = user_image.read(tmp_path / "a.png").alpha
     assert (alpha is not None) == (channels in (2, 4))
     if alpha is not None:
         assert (images.to_uint8(alpha)[0, ..., 0].numpy() == ROUNDED[..., channels - 1]).all()
@@ -199,7 +199,7 @@ def test_every_format_and_mode(tmp_path: Path, name: str, capfd: pytest.CaptureF
         upright = Image.Image.transpose(file, Image.Transpose.ROTATE_270) if "exif" in name else file
         close = np.array(upright.convert("RGB")).astype(int) if not file.mode.startswith("I") else levels(path)
     assert np.abs(levels(path).astype(int) - close).max() <= 1
-    assert photograph.read(path).image.equal(image)
+    assert user_image.read(path).image.equal(image)
     assert not any(capfd.readouterr())
 
 
@@ -234,14 +234,14 @@ def test_a_transparent_grey_is_found_at_every_depth(tmp_path: Path, bits: int, v
     packed = {2: [[0b00011011]], 4: [[0x05, 0xAF]], 8: [[0, 80, 160, 240]]}[bits]
     key = chunk(b"tRNS", struct.pack(">H", value))
     (tmp_path / "a.png").write_bytes(png(np.array(packed, np.uint8), 0, bits, key, (1, 4)))
-    alpha = photograph.read(tmp_path / "a.png").alpha
+    alpha = user_image.read(tmp_path / "a.png").alpha
     assert alpha is not None and alpha.flatten().tolist() == [1, 0, 1, 1]
 
 
 def test_a_transparent_colour_of_sixteen_bits(tmp_path: Path) -> None:
     key = chunk(b"tRNS", struct.pack(">3H", *WIDE[4, 5, :3].tolist()))
     (tmp_path / "a.png").write_bytes(png(WIDE[..., :3].astype(">u2"), 2, 16, key))
-    alpha = photograph.read(tmp_path / "a.png").alpha
+    alpha = user_image.read(tmp_path / "a.png").alpha
     assert alpha is not None and (alpha[0, 0] == 0).nonzero().tolist() == [[4, 5]]
 
 
@@ -296,13 +296,13 @@ def test_hostile_files_are_refused_unread(tmp_path: Path, data: bytes, said: str
     with pytest.raises(FoundryError, match=said) as caught:
         images.read(tmp_path / "a b.img")
     assert "a b.img" in str(caught.value) and len(str(caught.value).splitlines()) == 1
-    assert photograph.size(tmp_path / "a b.img") in ((0, 0), (9, 9), (8, 8))
+    assert user_image.size(tmp_path / "a b.img") in ((0, 0), (9, 9), (8, 8))
 
 
 def test_many_scans_of_a_large_picture_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").write_bytes(scans(30))
     assert images.read(tmp_path / "a.jpg").shape == (1, 3, 64, 64)
-    monkeypatch.setattr(containers, "LARGEST", 64 * 64)
+    monkeypatch.setattr(untrusted, "LARGEST", 64 * 64)
     with pytest.raises(FoundryError, match="scans"):
         images.read(tmp_path / "a.jpg")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import images, metrics, resize
-from srfoundry.seeds import generator
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import images, metrics, resize
 
 PUBLISHED = {"baby": 32.0030, "bird": 30.2477, "butterfly": 22.6653, "head": 31.9076, "woman": 26.8247}
 

@@ -6,9 +6,9 @@ import torch
 from conftest import golden
 from PIL import Image
 
-from srfoundry import resize
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import resize
 
 
 def test_eight_bit_reduction_equals_matlabs() -> None:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from srfoundry import apply, checkpoint, cli
-from srfoundry.errors import FoundryError
-from srfoundry.networks.convert import from_authors, known
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.restorer import Restorer
-from srfoundry.networks.units import largest, thin, widths_of
-from srfoundry.seeds import generator
+from srfoundry.cli import files, program
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.networks.published_weights import from_authors, known
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.restorer import Restorer
+from srfoundry.networks.sr.units import largest, thin, widths_of
+from srfoundry.networks.zoo import cards
 from tests import authors
 from tests.closed import count
 
@@ -153,16 +154,16 @@ def test_the_program_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.PUBLISHED and set(cli.PUBLISHED) == set(known())
+    assert program.PUBLISHED and set(program.PUBLISHED) == set(known())
     state = authors.drawn(authors.edsr_layout(2, 16, 64))
     torch.save(state, "theirs.pt")
-    assert cli.main(["import", "theirs.pt", "--as", "edsr-baseline-x2", "--out", "ours.safetensors"]) == 0
+    assert program.main(["import", "theirs.pt", "--as", "edsr-baseline-x2", "--out", "ours.safetensors"]) == 0
     assert "1,369,883 parameters" in capsys.readouterr().out
-    model = apply.TorchModel(Path("ours.safetensors"), torch.device("cpu"))
+    model = files.TorchModel(Path("ours.safetensors"), torch.device("cpu"))
     low = torch.rand(1, 3, 9, 8, generator=generator(0, "low"))
     wanted = authors.edsr(state, 255 * low, scale=2, blocks=16, strength=1.0) / 255
     torch.testing.assert_close(model.run(low), wanted.clamp(0, 1), atol=1e-4, rtol=0)
-    assert checkpoint.read_card(Path("ours.safetensors")).made_by == "import edsr-baseline-x2"
+    assert cards.read_card(Path("ours.safetensors")).made_by == "import edsr-baseline-x2"
     torch.save({"weights": object}, "code.pt")
     Path("cut.pth").write_bytes(Path("theirs.pt").read_bytes()[:5000])
     torch.save(torch.zeros(3), "tensor.pt")
@@ -173,5 +174,5 @@ def test_the_program_imports(
         (["tensor.pt"], "got a Tensor"),
         (["theirs.pt", "--out", "ours.onnx"], "must be a .safetensors file"),
     ):
-        assert cli.main(["import", *bad, "--as", "edsr-baseline-x2"]) == 1
+        assert program.main(["import", *bad, "--as", "edsr-baseline-x2"]) == 1
         assert said in capsys.readouterr().err

@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines import server
-from pipelines.factory import lines, verdict
+from pipelines.support import server
+from pipelines.support.factory import lines, verdict
 from tests.conftest import Toy, wait_until
 
 WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
@@ -30,7 +30,7 @@ def test_runs_what_is_stale_in_order(toy: Toy) -> None:
         (toy.root / "pretrain.py").read_text().replace("stage.metrics", "stage.input('gone.txt')\n    stage.metrics")
     )
     (toy.root / "pretrain.py").write_text(broken)
-    code, said = toy.run("pipelines.factory", "run")
+    code, said = toy.run("pipelines.support.factory", "run")
     assert code == 1
     assert said.strip().splitlines()[-1].startswith("error: stage pretrain failed: ")
     assert "metatrain" not in said and "Traceback" not in said
@@ -40,7 +40,7 @@ def test_bad_params_stop_the_factory_first(toy: Toy) -> None:
     """Before DVC, before Prefect."""
     text = (toy.root / "params.yaml").read_text()
     (toy.root / "params.yaml").write_text(text.replace("threads:", "treads:", 1))
-    code, said = toy.run("pipelines.factory", "run", PREFECT_API_URL="http://127.0.0.1:9/api")
+    code, said = toy.run("pipelines.support.factory", "run", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert code == 1
     assert said.startswith("error: ") and "shared.treads" in said and len(said.splitlines()) == 1
 
@@ -48,7 +48,7 @@ def test_bad_params_stop_the_factory_first(toy: Toy) -> None:
 def test_deployment_runs_from_the_user_interface(toy: Toy) -> None:
     """`serve` makes a deployment with a schedule; a run that is asked for over the API completes."""
     toy.stage("pretrain", WRITE.format("pretrain", "p"))
-    process = toy.start("pipelines.factory", "serve", "--cron", "0 3 * * *")
+    process = toy.start("pipelines.support.factory", "serve", "--cron", "0 3 * * *")
     try:
         wait_until(lambda: bool(_post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})))
         [deployment] = _post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})
@@ -92,7 +92,7 @@ def test_verdict_reads_what_dvc_says() -> None:
 
 
 def _factory(toy: Toy) -> dict[str, str]:
-    code, said = toy.run("pipelines.factory", "run")
+    code, said = toy.run("pipelines.support.factory", "run")
     assert code == 0, said
     table = [line.split() for line in said.splitlines() if line.startswith(("pretrain  ", "metatrain  "))]
     return {stage: what for stage, what in table}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import fan
-from srfoundry.parallel import Map
+from pipelines.support import fan_out
+from srfoundry.core.parallel import Map
 
 # Prefect and Dask stay in a process of their own: both leave threads and settings behind.
 SCRIPT = """
@@ -17,17 +17,17 @@ from pathlib import Path
 from distributed import LocalCluster
 from prefect import flow
 
-from pipelines import fan
-from srfoundry import images
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import threads
-from srfoundry.prepare import prepare
-from tests.test_dataset import Examined, photograph
+from pipelines.support import fan_out
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import threads
+from srfoundry.data.prepare import prepare
+from srfoundry.imaging import images
+from tests.imaging.test_patches import Examined, photograph
 
 
 @flow(validate_parameters=False)
 def stage(folder, found):
-    prepare(Path(folder), found, [1, 2], mapped=fan.mapped())
+    prepare(Path(folder), found, [1, 2], mapped=fan_out.mapped())
 
 
 def refused(work):
@@ -45,21 +45,21 @@ if __name__ == "__main__":
         found[str(index)] = Examined(path, 30 + index, 40)
     prepare(Path("threads"), found, [1, 2], mapped=threads(2))
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        os.environ[fan.ADDRESS] = cluster.scheduler_address
+        os.environ[fan_out.ADDRESS] = cluster.scheduler_address
         stage("cluster", found)
-        at_work = set(fan.mapped()(os.path.realpath, ["/proc/self"] * 4, "asking"))
-        print(f"/proc/{os.getpid()}" in at_work, list(fan.mapped()(abs, range(-9, 0), "ordering")))
+        at_work = set(fan_out.mapped()(os.path.realpath, ["/proc/self"] * 4, "asking"))
+        print(f"/proc/{os.getpid()}" in at_work, list(fan_out.mapped()(abs, range(-9, 0), "ordering")))
         found["2"] = Examined(Path("none.png"), 30, 40)
         refused(lambda: stage("refused", found))
-    fan.PATIENCE = 1
-    refused(fan.mapped)
+    fan_out.PATIENCE = 1
+    refused(fan_out.mapped)
 """
 
 
 def test_without_an_address_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual case needs neither Prefect nor Dask."""
-    monkeypatch.delenv(fan.ADDRESS, raising=False)
-    mapped = fan.mapped(2)
+    monkeypatch.delenv(fan_out.ADDRESS, raising=False)
+    mapped = fan_out.mapped(2)
     assert isinstance(mapped, Map)
     assert list(mapped(abs, [-2, 1], "working")) == [2, 1]
 

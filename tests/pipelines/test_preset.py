@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines import preset
-from srfoundry import params
-from srfoundry.errors import FoundryError
+from pipelines.support import preset
+from srfoundry.config import params
+from srfoundry.core.errors import FoundryError
+from tests.conftest import REPO
 
-REPO = Path(__file__).resolve().parent.parent
 BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
 OVERLAYS |= {"laptop_bicubic": "laptop"}

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines import shrink
-from pipelines.stage import Stage
-from srfoundry import params
-from srfoundry.checkpoint import read_card
-from srfoundry.compress.budget import Budget, ladders_of
-from srfoundry.networks.units import multiplications
+from pipelines.support import shrink
+from pipelines.support.stage import Stage
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.config import params
+from srfoundry.networks.sr.units import multiplications
+from srfoundry.networks.zoo.cards import read_card
 from tests.closed import nets, photographs
+from tests.conftest import REPO
 
-REPO = Path(__file__).resolve().parent.parent
 SECTION = {"patch": 16, "batch": 2, "octave": 0.0, "steps": 2, "multiple": 4, "remove": 0.3, "tolerance": 0.05}
 
 
@@ -47,7 +47,7 @@ def searched(
         return lambda: now.__setitem__(0, now[0] + spent)
 
     monkeypatch.setattr(shrink, "onnx_runner", runner)
-    monkeypatch.setattr("srfoundry.compress.latency.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("srfoundry.compression.latency.time", SimpleNamespace(perf_counter=lambda: now[0]))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         found = shrink.find_widths(stage, section, net, duals, remove=0.3, multiple=4, steps=2, state=stage.checkpoint)

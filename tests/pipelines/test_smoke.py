@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.graph import folder_of
-from srfoundry import images
+from pipelines.support.graph import folder_of
+from srfoundry.imaging import images
+from tests.conftest import REPO
 
-REPO = Path(__file__).resolve().parent.parent
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
     *["nonblind", "estimate", "evaluate", "export"],

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import server
-from pipelines.graph import Graph
-from pipelines.stage import Stage
-from srfoundry import params
-from srfoundry.errors import FoundryError
+from pipelines.support import server
+from pipelines.support.graph import Graph
+from pipelines.support.stage import Stage
+from srfoundry.config import params
+from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO, Toy
 
 
@@ -109,7 +109,7 @@ def test_order_and_ancestors_of_the_factory() -> None:
 def test_mistakes_are_one_line_and_code_one(toy: Toy) -> None:
     """FoundryError has no traceback, other errors keep theirs; bad params stop before anything starts."""
     toy.stage(
-        "pretrain", "from srfoundry.errors import FoundryError\nraise FoundryError('low is 3, need 8; enlarge it')"
+        "pretrain", "from srfoundry.core.errors import FoundryError\nraise FoundryError('low is 3, need 8; enlarge it')"
     )
     toy.stage("metatrain", "raise ZeroDivisionError('ours')")
     process = toy.start("pretrain")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import server
+from pipelines.support import server
 from tests.conftest import Toy, wait_until
 
 # A tiny training through the real loop: 60 slow steps, a state saved every few of them. While a file `hold` is there it
@@ -16,8 +16,10 @@ from tests.conftest import Toy, wait_until
 TRAIN = """
 import time
 import torch
-from srfoundry import fit, seeds
-fit.SAVE_SECONDS = 0.0
+from srfoundry.core.state import Resumption
+from srfoundry.core import seeds
+from srfoundry.training import loop
+loop.SAVE_SECONDS = 0.0
 net = torch.nn.Linear(4, 4)
 with torch.no_grad():
     for weight in net.parameters():
@@ -35,7 +37,8 @@ def step(index):
     adam.step()
     return {"loss": loss.detach()}
 state = {"net": net, "adam": adam}
-history = fit.fit(step, steps=60, state=state, checkpoint=stage.checkpoint, key=stage.key, log=stage.log, title="toy")
+resumption = Resumption(stage.checkpoint, stage.key, stage.log)
+history = loop.fit(step, steps=60, state=state, resumption=resumption, title="toy")
 stage.output("models/pretrain.txt").write_text(repr([weight.tolist() for weight in net.parameters()]))
 stage.metrics({"loss": history[-1]["loss"]})
 stage.curve(history)
@@ -139,7 +142,7 @@ def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: 
     """The last line of defence: a thread ends the process when its parent is gone."""
     worker = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "from pipelines.server import die_with_parent; die_with_parent(0.5); "
+        "from pipelines.support.server import die_with_parent; die_with_parent(0.5); "
         f"open({str(tmp_path / 'ready')!r}, 'w').close(); time.sleep(60)"
     )
     parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"

@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srfoundry import images, kernels, report, resize, seeds
+from srfoundry.core import seeds
+from srfoundry.degradation import kernels
+from srfoundry.imaging import images, resize
+from srfoundry.reporting import pictures
 
 HIGH = torch.rand(1, 3, 120, 160, generator=seeds.generator(0, "report"))
 LOW = resize.cubic(HIGH, 0.5).clamp(0, 1)
@@ -17,14 +20,14 @@ KERNEL = kernels.gaussian(15, torch.tensor([4.0]), torch.tensor([1.0]), torch.te
 ROW = (LOW, {"ours": ENLARGED}, HIGH, None)
 PHOTO = next(path for path in images.bundled() if path.stem == "coffee")
 DRAWINGS: dict[str, Callable[[Path], None]] = {
-    "comparison": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, HIGH),
-    "without truth": lambda path: report.comparison(path, LOW, {"ours": ENLARGED}, None, box=(10, 20, 64, 48)),
-    "pairs": lambda path: report.pairs(path, [(HIGH, {"bicubic": LOW, "gauss": LOW}), (HIGH, {"bicubic": LOW})]),
-    "hero": lambda path: report.hero(path, [ROW, ROW]),
-    "kernels": lambda path: report.kernels(path, {"true": KERNEL, **{f"bank {i}": KERNEL[0] for i in range(9)}}),
-    "scatter": lambda path: report.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),
-    "blind": lambda path: report.blind(path, LOW, {"before": ENLARGED, "after": HIGH}, KERNEL, "kernel"),
-    "skipped": lambda path: report.skipped(
+    "comparison": lambda path: pictures.comparison(path, LOW, {"ours": ENLARGED}, HIGH),
+    "without truth": lambda path: pictures.comparison(path, LOW, {"ours": ENLARGED}, None, box=(10, 20, 64, 48)),
+    "pairs": lambda path: pictures.pairs(path, [(HIGH, {"bicubic": LOW, "gauss": LOW}), (HIGH, {"bicubic": LOW})]),
+    "hero": lambda path: pictures.hero(path, [ROW, ROW]),
+    "kernels": lambda path: pictures.kernels(path, {"true": KERNEL, **{f"bank {i}": KERNEL[0] for i in range(9)}}),
+    "scatter": lambda path: pictures.scatter(path, {"dual": (9e5, 33.1), "pruned": (6e5, 33.0)}, "held out"),
+    "blind": lambda path: pictures.blind(path, LOW, {"before": ENLARGED, "after": HIGH}, KERNEL, "kernel"),
+    "skipped": lambda path: pictures.skipped(
         path, 3, {f"{i}.jpg": "torn " * 40 for i in range(99)}, [[("a", PHOTO)] * 2]
     ),
 }
@@ -44,6 +47,6 @@ def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
 def test_the_busiest_window_is_found_inside_the_image() -> None:
     image: Tensor = torch.zeros(1, 3, 200, 300)
     image[..., 100:150, 200:250] = HIGH[..., :50, :50]
-    top, left, height, width = report.busiest(image, 100)
+    top, left, height, width = pictures.busiest(image, 100)
     assert (top, left, height, width) == (100, 200, 100, 100) or (top <= 100 and left <= 200 and top + height >= 150)
-    assert report.busiest(image[..., :40, :60], 100) == (0, 0, 40, 60)
+    assert pictures.busiest(image[..., :40, :60], 100) == (0, 0, 40, 60)

@@ -9,12 +9,13 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry import seeds, solver
-from srfoundry.constraints import shares, simplex, sphere
-from srfoundry.errors import Diverged, FoundryError
-from srfoundry.instances import Data, Instances, Settings, Solution
-from srfoundry.networks.stacked import Convolved, Dense, Free, Net, Recurrent, Wrapped
-from srfoundry.solver import solve
+from srfoundry.core import seeds
+from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.solver import instance_optimiser
+from srfoundry.solver.batched_networks import Convolved, Dense, Free, Net, Recurrent, Wrapped
+from srfoundry.solver.constraints import shares, simplex, sphere
+from srfoundry.solver.instance_optimiser import solve
+from srfoundry.solver.problem import Data, Instances, Settings, Solution
 
 
 def rayleigh(variable: Tensor, data: Data) -> Tensor:
@@ -120,7 +121,7 @@ def test_equals_plain_adam_on_a_module() -> None:
     module = build()
     seeds.redraw(module, seeds.generator(4, "adam"))
     optimiser = torch.optim.Adam(module.parameters(), lr=0.01)
-    code = solver.slope(rayleigh, base[:, 0], (matrix,))
+    code = instance_optimiser.slope(rayleigh, base[:, 0], (matrix,))
     losses = []
     for _ in range(20):
         optimiser.zero_grad()
@@ -150,12 +151,14 @@ def test_iterates_feel_all_accumulated_losses() -> None:
     net, matrix, base = Dense(6, (4,)), symmetric(1), starts(1)
     settings = Settings(mode="iterate", steps=2, accumulate=2, rate=0.01)
     rng = seeds.generator(5, "window")
-    made = solver.Solver(net, Instances(rayleigh, unit, data=(matrix,), base=base), settings=settings, rng=rng)
+    made = instance_optimiser.Solver(
+        net, Instances(rayleigh, unit, data=(matrix,), base=base), settings=settings, rng=rng
+    )
     weights = made.weights.clone().requires_grad_()
     made.run(2)
     at, total = base[:, 0], torch.zeros(1, dtype=torch.float64)
     for _ in range(2):
-        raw, _ = net(weights, solver.slope(rayleigh, at, (matrix,)), ())
+        raw, _ = net(weights, instance_optimiser.slope(rayleigh, at, (matrix,)), ())
         at = unit(at + raw, ())
         total = total + rayleigh(at, (matrix,))
     (slope,) = torch.autograd.grad(total.sum(), weights)

@@ -9,8 +9,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
 
-from srfoundry import registry
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.tracking import registry
 
 NAME = "toy-x2"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from srfoundry.errors import FoundryError
-from srfoundry.tracking import PARENT, StageRun, Tracker, flatten
+from srfoundry.core.errors import FoundryError
+from srfoundry.tracking.runs import PARENT, StageRun, Tracker, flatten
 from tests.conftest import Toy
 
 TAGS = {"git.commit": "abc", "process.host": "here:/folder"}

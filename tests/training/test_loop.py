@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from srfoundry import fit as fitting
-from srfoundry.errors import Diverged
-from srfoundry.fit import cosine, fit, rate
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.compute import autocast
+from srfoundry.core.errors import Diverged
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.state import Resumption
+from srfoundry.training import loop as fitting
+from srfoundry.training.loop import fit
+from srfoundry.training.schedules import cosine, rate
 
 
 class Stop(Exception):
@@ -34,7 +37,7 @@ def train(folder: Path, steps: int, *, stop: int | None = None, bad: int | None 
 
     state = {"net": net, "optimiser": optimiser}
     path = folder / "state.pt"
-    history = fit(step, steps=steps, state=state, checkpoint=path, key="k", log=lambda step, values: None, title="t")
+    history = fit(step, steps=steps, state=state, resumption=Resumption(path, "k"), title="t")
     return net, history
 
 
@@ -79,7 +82,7 @@ def test_schedules_are_the_papers() -> None:
 
 
 def test_float32_is_never_lowered() -> None:
-    with fitting.autocast(torch.device("cpu"), "float32"):
+    with autocast(torch.device("cpu"), "float32"):
         assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.float32
-    with fitting.autocast(torch.device("cpu"), "bfloat16"):
+    with autocast(torch.device("cpu"), "bfloat16"):
         assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.bfloat16

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.dataset import Patches
-from srfoundry.descent import ENOUGH, Guard, descent, restarted
-from srfoundry.dual import acquaint, loss_of, train
-from srfoundry.fit import cosine
-from srfoundry.kernels import gaussian
-from srfoundry.networks.duals import StraightDual
-from srfoundry.networks.edsr import EDSR
-from srfoundry.networks.kernel_dual import KernelDual
-from srfoundry.networks.swinir import SwinIR
-from srfoundry.pairs import draw, through
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.dual_regression.batches import draw, through
+from srfoundry.dual_regression.training import acquaint, loss_of, train
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.duals import StraightDual
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.training.optimiser import ENOUGH, Guard, descent
+from srfoundry.training.schedules import cosine, restarted
 from tests.closed import CPU, nets, photographs
 
 BLUR = gaussian(5, torch.ones(1), torch.full((1,), 2.0), torch.zeros(1))
@@ -80,7 +80,7 @@ def resumes(patches: Patches, tmp_path: Path, options: dict[str, Any], **more: A
 
 @pytest.fixture(autouse=True)
 def _save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -5,15 +5,17 @@ import math
 import pytest
 import torch
 
-from srfoundry import adaptation, degrade, enlarge, kernels, resize, sons
-from srfoundry.errors import FoundryError
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.imaging import resize
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot import adaptation, self_pairs
 
 RATES = [0.01] * 5
 
 
-def small(width: int = 8, enlargement: enlarge.How = "bicubic") -> MZSR:
+def small(width: int = 8, enlargement: linear_enlargement.How = "bicubic") -> MZSR:
     net = MZSR(width=width, depth=4)
     net.enlargement = enlargement
     redraw(net, generator(1, "net"))
@@ -51,16 +53,16 @@ def test_adaptation_lowers_the_sons_loss_and_leaves_the_net_alone() -> None:
 
 
 @pytest.mark.parametrize("how", ["bicubic", "linear"])
-def test_a_step_is_plain_gradient_descent_on_the_enlarged_son(how: enlarge.How) -> None:
+def test_a_step_is_plain_gradient_descent_on_the_enlarged_son(how: linear_enlargement.How) -> None:
     net, low, kernel = small(enlargement=how), picture(), blur()
-    son = degrade.degrade(low, kernel, 2).clamp(0, 1)
-    enlarged = enlarge.enlarge(son, kernel, 2, how=how)
+    son = operator.degrade(low, kernel, 2).clamp(0, 1)
+    enlarged = linear_enlargement.enlarge(son, kernel, 2, how=how)
     slope = torch.autograd.grad((net(enlarged) - low).abs().mean(), list(net.parameters()))
     wanted = {
         name: value.detach() - 0.1 * each for (name, value), each in zip(net.named_parameters(), slope, strict=True)
     }
     assert same(adaptation.adapt(net, low, kernel, 2, rates=[0.1]).weights, wanted, 1e-6)
-    plain = net(enlarge.enlarge(low, kernel, 2, how=how)).clamp(0, 1).detach()
+    plain = net(linear_enlargement.enlarge(low, kernel, 2, how=how)).clamp(0, 1).detach()
     assert float((adaptation.restore(net, low, kernel, 2) - plain).abs().max()) < 1e-5
 
 
@@ -101,12 +103,12 @@ def test_windows_train_together_and_in_pieces(monkeypatch: pytest.MonkeyPatch) -
 def test_the_held_out_part_does_not_train_and_decides() -> None:
     net, low, kernel = small(), picture(48, 64), blur()
     share = 0.2
-    held = sons.lattice(48, 64, share)
+    held = self_pairs.lattice(48, 64, share)
     assert 0.1 < float(held.float().mean()) < 0.3 and bool(held.any(dim=1).all()) and bool(held.any(dim=0).all())
     found = adaptation.adapt(net, low, kernel, 2, rates=[0.01, 0.05, 0.5, 0.5], held_out=share)
     assert found.step == found.held_out.index(min(found.held_out))
     spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same son
-    son = degrade.son(low, kernel, 2)
+    son = operator.son(low, kernel, 2)
     enlarged = resize.cubic(son, 2)
     slopes = [
         adaptation._descent(net, dict(net.named_parameters()), enlarged, target, held, slope=True)
@@ -119,7 +121,7 @@ def test_the_held_out_part_does_not_train_and_decides() -> None:
 
 
 def test_the_smallest_image_trains_and_is_held_out_too() -> None:
-    assert {bool(value) for value in sons.lattice(16, 16, 0.01).flatten()} == {True, False}
+    assert {bool(value) for value in self_pairs.lattice(16, 16, 0.01).flatten()} == {True, False}
 
 
 @pytest.mark.parametrize("rates", [[0.01, 1e3, 1e3, 1e3], [0.01, 1e3], [0.01, 1e30, 1e30]])
@@ -136,20 +138,20 @@ def test_a_diverging_adaptation_falls_back_to_its_best_step(rates: list[float], 
 def test_son_is_the_degradation_of_the_image_itself() -> None:
     low = picture()
     kernel = blur()
-    assert degrade.son(low, kernel, 2).equal(degrade.degrade(low, kernel, 2).clamp(0, 1))
-    assert degrade.son(low, None, 2).shape == (1, 3, 12, 12)
+    assert operator.son(low, kernel, 2).equal(operator.degrade(low, kernel, 2).clamp(0, 1))
+    assert operator.son(low, None, 2).shape == (1, 3, 12, 12)
 
 
 def test_the_sons_decimation_is_the_images() -> None:
     """An image that was reduced bicubically after its blur has a son made likewise (MZSR's g^b)."""
     net, low, kernel = small(), picture(32, 32), blur()
-    ways: list[degrade.Decimation] = ["direct", "bicubic"]
+    ways: list[operator.Decimation] = ["direct", "bicubic"]
     first = {way: adaptation.adapt(net, low, kernel, 2, rates=[0.01], decimation=way).losses for way in ways}
     assert first["direct"] != first["bicubic"]
 
 
 @pytest.mark.parametrize("how", ["bicubic", "linear"])
-def test_a_constant_image_gives_what_plain_evaluation_gives(how: enlarge.How) -> None:
+def test_a_constant_image_gives_what_plain_evaluation_gives(how: linear_enlargement.How) -> None:
     net, low = small(enlargement=how), torch.tensor([0.5, 0.2, 0.9]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
     found = adaptation.adapt(net, low, blur(), 2, rates=RATES, held_out=0.1)
     assert same(found.weights, dict(net.named_parameters())) and not found.diverged and found.step == 0

@@ -5,21 +5,23 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import blurs, degrade, images, kernels, resize
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import kernels, operator
+from srfoundry.imaging import images, resize
+from srfoundry.zero_shot import kernel_tasks
 
 BANK = kernels.draw_gaussian(6, size=15, scale=2, rng=generator(1, "bank"))[0]
 
 
-def make(**more: Any) -> list[blurs.Blurs]:
+def make(**more: Any) -> list[kernel_tasks.Blurs]:
     chosen: dict[str, Any] = {"scales": [2], "decimations": ["direct"], "enlargement": "bicubic", "mismatch": 0.0}
-    return blurs.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
+    return kernel_tasks.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
 
 
 def test_a_pair_is_the_degradation_in_8_bits_enlarged() -> None:
     high, which = torch.rand(2, 3, 24, 24, generator=generator(2)), torch.tensor([3, 1])
-    low = images.from_uint8(images.to_uint8(degrade.degrade(high, BANK[which], 2)))
+    low = images.from_uint8(images.to_uint8(operator.degrade(high, BANK[which], 2)))
     assert make()[0].pairs(high, which).equal(resize.cubic(low, 2))
 
 

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry import maml, meta
-from srfoundry.networks import convolve
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot import double_backward, maml, meta_training
 from tests.closed import reference
 
 STEPS = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -98,7 +97,7 @@ def test_meta_gradients_equal_the_reference(order: maml.Order, name: str, how: s
         tasks,
         rates=torch.full((5, 16), 0.01, dtype=torch.float64),
         # `sol` lacks the released further 1/N
-        step_weights=meta.step_weights(5, 0, how=how) * (5 if how == "last" else 1),
+        step_weights=meta_training.step_weights(5, 0, how=how) * (5 if how == "last" else 1),
         order=order,
     )
     assert off(list(made.values()), [torch_layout(f"{name}{index:02d}") for index in range(16)]) < 5e-6
@@ -176,7 +175,7 @@ def test_grouped_convolutions_equal_one_by_one(monkeypatch: pytest.MonkeyPatch) 
     net, tasks = small(), draw(3, 2, 2)
     more = {"rates": rates_of(net), "step_weights": STEPS, "together": 3}
     slopes, sizes, losses = maml.gradient(net, tasks, **more)
-    monkeypatch.setattr(convolve, "_grouped", lambda x: len(x) > 1)
+    monkeypatch.setattr(double_backward, "_grouped", lambda x: len(x) > 1)
     grouped, grouped_sizes, grouped_losses = maml.gradient(net, tasks, **more)
     assert off(list(grouped.values()), list(slopes.values())) < 1e-12
     assert off([grouped_sizes, grouped_losses], [sizes, losses]) < 1e-12

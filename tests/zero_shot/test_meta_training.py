@@ -9,9 +9,11 @@ import pytest
 import torch
 from conftest import golden
 
-from srfoundry import blurs, fit, kernels, maml, meta
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation import kernels
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.training import loop
+from srfoundry.zero_shot import kernel_tasks, maml, meta_training
 from tests.closed import CPU, prepared
 
 BANK = kernels.draw_gaussian(4, size=7, scale=1, rng=generator(3))[0]
@@ -23,9 +25,9 @@ def small(width: int = 8) -> MZSR:
     return net
 
 
-def groups(**more: Any) -> list[blurs.Blurs]:
+def groups(**more: Any) -> list[kernel_tasks.Blurs]:
     chosen: dict[str, Any] = {"scales": [2], "decimations": ["direct"], "enlargement": "bicubic", "mismatch": 0.0}
-    return blurs.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
+    return kernel_tasks.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
 
 
 def edges() -> torch.Tensor:
@@ -37,13 +39,13 @@ def edges() -> torch.Tensor:
 def test_step_weights_equal_the_reference() -> None:
     stored = np.load(golden("golden/reference/mzsr_meta_grad.npz"))
     for iteration, expected in zip(stored["lw_steps"], stored["lw"], strict=True):
-        made = meta.step_weights(5, int(iteration), how="annealed")
+        made = meta_training.step_weights(5, int(iteration), how="annealed")
         assert np.abs(made.numpy() - expected).max() < 1e-6
 
 
 def test_support_knows_the_told_kernel_and_query_has_the_true_one(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
-    draw = partial(meta.draw_tasks, patches, support="patches", tasks=2, shots=3, patch=16, device=CPU)
+    draw = partial(meta_training.draw_tasks, patches, support="patches", tasks=2, shots=3, patch=16, device=CPU)
     exact, off = draw(groups(), rng=generator(7)), draw(groups(mismatch=1.0), rng=generator(7))
     assert exact.support.shape == (2, 3, 3, 16, 16) == exact.query_high.shape
     assert exact.support_high.equal(off.support_high) and exact.query_high.equal(off.query_high)
@@ -54,7 +56,9 @@ def test_support_knows_the_told_kernel_and_query_has_the_true_one(tmp_path: Path
 def test_a_son_is_the_reduced_query_reduced_again(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
     [group] = groups()
-    drawn = meta.draw_tasks(patches, [group], support="son", tasks=1, shots=2, patch=32, device=CPU, rng=generator(7))
+    drawn = meta_training.draw_tasks(
+        patches, [group], support="son", tasks=1, shots=2, patch=32, device=CPU, rng=generator(7)
+    )
     low = drawn.support_high[0]
     reduced = [group.reduce(drawn.query_high[0], torch.tensor([which])) for which in range(4)]
     [which] = [which for which in range(4) if reduced[which].equal(low)]
@@ -66,7 +70,7 @@ def test_factors_are_learned_along_their_gradient() -> None:
     """The gradient that Rates takes over is that of the objective in the logarithm of each factor."""
     net, steps = small().double(), 2
     drawn = maml.Tasks(*(torch.rand(1, 2, 3, 8, 8, generator=generator(2, i), dtype=torch.float64) for i in range(4)))
-    rates, last = meta.Rates(net).double(), meta.step_weights(steps, 0, how="last")
+    rates, last = meta_training.Rates(net).double(), meta_training.step_weights(steps, 0, how="last")
 
     def loss(moved: torch.Tensor) -> float:
         sizes = 0.05 * moved.exp().expand(steps, -1)
@@ -85,13 +89,13 @@ def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, f
     """Pretrain and meta-train a tiny net."""
     net = small(16)
     common = {"seed": 1, "device": CPU, "log": lambda step, values: None, "precision": "float32", "key": "k"}
-    curve = meta.train(
-        net, partial(meta.bicubic_pairs, patches, patch=32, batch=1, scale=2, device=CPU), schedule="cosine",
+    curve = meta_training.train(
+        net, partial(meta_training.bicubic_pairs, patches, patch=32, batch=1, scale=2, device=CPU), schedule="cosine",
         steps=150, learning_rate=3e-3, title="pretrain", checkpoint=folder / "p", **common,
     )  # fmt: skip
-    draw = partial(meta.draw_tasks, patches, groups(), support="son", tasks=2, shots=1, patch=16, device=CPU)
+    draw = partial(meta_training.draw_tasks, patches, groups(), support="son", tasks=2, shots=1, patch=16, device=CPU)
     chosen = {"learn_rates": True, "steps": 3, **more}
-    _, factors = meta.metatrain(
+    _, factors = meta_training.metatrain(
         net, draw, inner_steps=2, inner_rate=0.01, learning_rate=1e-3, schedule="constant", clip=0.5, order="second",
         loss_weights="annealed", checkpoint=folder / "m", **chosen, **common,
     )  # fmt: skip
@@ -109,7 +113,7 @@ def test_one_patch_overfits_and_runs_repeat_bit_by_bit(tmp_path: Path) -> None:
 
 def test_a_killed_meta_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, step sizes and the optimiser's state are all kept."""
-    monkeypatch.setattr(fit, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     patches = prepared(tmp_path / "set", {"a": edges()[..., :32, :32]}, [1, 2])
     whole = run(patches, tmp_path / "whole", steps=4)
     gradient, calls = maml.gradient, 0

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import validation
-from srfoundry.kernels import gaussian
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot import validation
 from tests.closed import CPU, photographs
 
 

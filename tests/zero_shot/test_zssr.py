@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry import adaptation, degrade, enlarge, kernels, resize, zssr
-from srfoundry.errors import FoundryError
-from srfoundry.networks.mzsr import MZSR
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.imaging import resize
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot import adaptation, zssr
 
 
 def photograph(size: int = 64) -> torch.Tensor:
@@ -24,7 +26,7 @@ def gaussian(first: float = 2.0, second: float = 2.0, theta: float = 0.0) -> tor
 def test_training_lowers_the_loss_repeats_and_leaves_the_net_alone() -> None:
     net = MZSR(width=8, depth=3)
     before = copy.deepcopy(net.state_dict())
-    low = degrade.degrade(photograph(), gaussian(), 2).clamp(0, 1)
+    low = operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
     runs = [zssr.train(net, low, gaussian(), 2, steps=120, seed=seed, crop=24) for seed in (1, 1, 2)]
     assert runs[0].step == len(runs[0].losses) == 120 and not runs[0].diverged
     assert sum(runs[0].losses[-5:]) < 0.7 * sum(runs[0].losses[:5])
@@ -34,7 +36,7 @@ def test_training_lowers_the_loss_repeats_and_leaves_the_net_alone() -> None:
 
 
 def test_untrained_it_is_its_input() -> None:
-    net, low = MZSR(width=8, depth=3), degrade.degrade(photograph(), gaussian(), 2).clamp(0, 1)
+    net, low = MZSR(width=8, depth=3), operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
     weights = zssr.train(net, low, gaussian(), 2, steps=0).weights
     restored = adaptation.restore(net, low, gaussian(), 2, weights=weights)
     torch.testing.assert_close(restored, resize.cubic(low, 2).clamp(0, 1))
@@ -51,19 +53,19 @@ def test_the_loss_stands_still_or_does_not() -> None:
 @pytest.mark.parametrize("decimation", ["direct", "bicubic"])
 @pytest.mark.parametrize(("kernel", "alike"), [(gaussian(), 8), (gaussian(3.0, 1.0), 4), (gaussian(3.0, 1.0, 0.4), 2)])
 def test_turned_copies_lie_where_the_image_lies(
-    monkeypatch: pytest.MonkeyPatch, decimation: degrade.Decimation, kernel: torch.Tensor, alike: int
+    monkeypatch: pytest.MonkeyPatch, decimation: operator.Decimation, kernel: torch.Tensor, alike: int
 ) -> None:
     """A linear filter that treats all symmetries alike gives the same image from each copy: nothing is shifted."""
     net = MZSR(width=4, depth=3)
     net.enlargement = "linear"
     for value in net.parameters():
         torch.nn.init.zeros_(value)
-    low = degrade.degrade(photograph(), kernel, 2, decimation=decimation).clamp(0, 1)
+    low = operator.degrade(photograph(), kernel, 2, decimation=decimation).clamp(0, 1)
     seen: list[torch.Tensor] = []
     back = zssr._back
     monkeypatch.setattr(zssr, "_back", lambda *given: seen.append(back(*given)) or seen[-1])
     together = zssr.ensemble(net, low, kernel, 2, decimation=decimation)
-    plain = enlarge.enlarge(low, kernel, 2, how="linear", decimation=decimation).clamp(0, 1)
+    plain = linear_enlargement.enlarge(low, kernel, 2, how="linear", decimation=decimation).clamp(0, 1)
     assert len(seen) == alike
     inside = (..., slice(16, -16), slice(16, -16))  # the borders' mirrors differ
     assert max(float((copy - plain)[inside].abs().max()) for copy in seen) < 0.02  # a pixel is 0.1
@@ -71,12 +73,12 @@ def test_turned_copies_lie_where_the_image_lies(
 
 
 def test_the_ensemble_closes_what_it_gives() -> None:
-    net, low = MZSR(width=4, depth=3), degrade.degrade(photograph(), gaussian(), 2).clamp(0, 1)
+    net, low = MZSR(width=4, depth=3), operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
     weights = zssr.train(net, low, gaussian(), 2, steps=0).weights
     errors = []
     for close in (0, 4):
         image = zssr.ensemble(net, low, gaussian(), 2, weights=weights, close=close)
-        errors.append(float((degrade.degrade(image, gaussian(), 2) - low).abs().mean()))
+        errors.append(float((operator.degrade(image, gaussian(), 2) - low).abs().mean()))
     assert errors[1] < errors[0] / 2
 
 

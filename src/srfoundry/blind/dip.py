@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind import stop
-from srfoundry.blind.engine import ImageNet, Settings
-from srfoundry.blind.losses import ssim_loss
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation, degrade
-from srfoundry.errors import FoundryError
-from srfoundry.restore import Progress
+from srfoundry.blind.dkp import stop
+from srfoundry.blind.dkp.blocks import ImageNet, Settings
+from srfoundry.blind.dkp.losses import ssim_loss
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.imaging.tiling import Progress
 
 LOOK = 20  # steps between two looks at the stopping rule
 LARGEST = 512 * 512  # pixels of the result: its network's feature maps, all kept for gradients, fill about 1 GB there

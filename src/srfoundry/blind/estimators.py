@@ -9,17 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import checkpoint
-from srfoundry.blind import correct, dkp, engine, freeform, mlmc, released
-from srfoundry.blind.engine import Estimate, Log
-from srfoundry.blind.noise import known_noise
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation
-from srfoundry.errors import FoundryError
-from srfoundry.networks.corrector import Corrector
-from srfoundry.networks.units import channels_last
-from srfoundry.networks.usrnet import USRNet
-from srfoundry.nonblind import ROOM
+from srfoundry.blind.corrector import correction
+from srfoundry.blind.dkp import blocks, dkp, mlmc, released
+from srfoundry.blind.dkp.blocks import Estimate, Log
+from srfoundry.blind.motion_deblur import freeform
+from srfoundry.blind.nonblind_training import ROOM
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.operator import Decimation
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo import cards
 
 METHODS = ("fast", "free", "dkp", "mlmc", "released")
 TRAINED = ("fast", "free")  # methods that take the trained networks
@@ -47,7 +49,7 @@ def nets(models: Path, scale: int, device: torch.device) -> Nets:
                 f"{path} not found, which estimate.method fast and free need; run 'dvc repro nonblind', or take dkp, "
                 "which needs none"
             )
-        net, card = checkpoint.load(path)
+        net, card = cards.load(path)
         if not isinstance(net, kind):
             raise FoundryError(
                 f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run 'dvc repro nonblind'"
@@ -101,10 +103,10 @@ def estimate(
         return _free(low, section, scale, rng, border, trained.restorer, noise, log)
     if method == "fast":
         assert trained is not None
-        return correct.estimate(
+        return correction.estimate(
             low,
             scale=scale,
-            settings=correct.Settings(
+            settings=correction.Settings(
                 size_of(section, scale), tuple(section["variances"]), section["passes"], section["look"]
             ),
             restorer=trained.restorer,
@@ -115,9 +117,9 @@ def estimate(
             log=log,
         )
     if method == "dkp":
-        return dkp.estimate(low, settings=engine.settings(section), bank=bank, **common)
+        return dkp.estimate(low, settings=blocks.settings(section), bank=bank, **common)
     if method == "mlmc":
-        return mlmc.estimate(low, settings=engine.settings(section), bank=bank, **common)
+        return mlmc.estimate(low, settings=blocks.settings(section), bank=bank, **common)
     if method == "released":
         return released.estimate(low, settings=released.Settings(convention="mzsr", window=section["look"]), **common)
     raise FoundryError(f"estimate.method {method!r} is unknown; choose one of {', '.join(METHODS)}")
@@ -137,7 +139,7 @@ def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"]
     if section["method"] in TRAINED:
         return max(section["kernel_size"], ROOM * scale + 3)  # those that the networks were taught with
     return (
-        released.size_of(scale) if section["method"] == "released" else engine.settings(section).prior(scale, bank).size
+        released.size_of(scale) if section["method"] == "released" else blocks.settings(section).prior(scale, bank).size
     )
 
 
@@ -152,7 +154,7 @@ def _free(
     log: Log,
 ) -> Estimate:
     """A kernel of any form, on the busiest window."""
-    box = engine.busiest(low, section["look"])
+    box = blocks.busiest(low, section["look"])
     seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     whole = border == "circular" and seen.shape == low.shape
     history: list[dict[str, float]] = []

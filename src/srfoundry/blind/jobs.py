@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import checkpoint, images, seeds
-from srfoundry.blind import methods
+from srfoundry.blind import estimators
+from srfoundry.core import seeds
+from srfoundry.core.state import load_state, save_state
+from srfoundry.imaging import images
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,21 @@ def estimate(
         key: what a kept estimate must belong to: params, data and code.
         models: folder of the trained networks, which methods.TRAINED need.
     """
-    blank = torch.zeros(1, *[methods.size_of(section, scale, bank)] * 2)
+    blank = torch.zeros(1, *[estimators.size_of(section, scale, bank)] * 2)
     found = nn.ParameterList([nn.Parameter(blank, requires_grad=False)])
-    done, history = checkpoint.load_state(job.kept, key, {"kernel": found})
+    done, history = load_state(job.kept, key, {"kernel": found})
     if not done:  # an image is short work: one that was cut off starts again
         where = torch.device(device)
-        result = methods.estimate(
+        result = estimators.estimate(
             images.read(job.image).to(where),
             section=section,
             scale=scale,
             rng=seeds.generator(seed, *job.names),
             bank=bank,
-            trained=methods.nets(models, scale, where) if section["method"] in methods.TRAINED else None,
+            trained=estimators.nets(models, scale, where) if section["method"] in estimators.TRAINED else None,
             precision=precision,
         )
         found[0].copy_(result.kernel)
         history = result.history
-        checkpoint.save_state(job.kept, key, {"kernel": found}, len(history), history)
+        save_state(job.kept, key, {"kernel": found}, len(history), history)
     return found[0].detach(), history

@@ -9,15 +9,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srfoundry import degrade, images, kernels, metrics, resize
-from srfoundry import restore as tiles
-from srfoundry.conventions import Border
-from srfoundry.dataset import Patches
-from srfoundry.descent import descent, restarted
-from srfoundry.fit import Log, autocast, fit
-from srfoundry.networks.usrnet import USRNet
-from srfoundry.restore import Progress
-from srfoundry.seeds import generator
+from srfoundry.core.compute import autocast
+from srfoundry.core.seeds import generator
+from srfoundry.core.state import Log, Resumption
+from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.conventions import Border
+from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging import tiling as tiles
+from srfoundry.imaging.patches import Patches
+from srfoundry.imaging.tiling import Progress
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import descent
+from srfoundry.training.schedules import restarted
 
 NARROWEST, WIDEST = 0.175, 2.5  # variances of Gaussians, in multiples of the scale (FKP, DKP)
 ROOM = 4  # taps a side are ROOM s + 3 (FKP)
@@ -67,7 +71,7 @@ def soften(high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Genera
     draws = torch.rand(len(high), 2, generator=rng, dtype=torch.float64)
     variance = draws[:, 1] * softness + 1e-3  # a Gaussian of no width is none
     blur = kernels.gaussian(7, variance, variance, torch.zeros_like(variance)).float()
-    blurred = images.from_uint8(images.to_uint8(degrade.degrade(high, blur, 1, border="circular")))
+    blurred = images.from_uint8(images.to_uint8(operator.degrade(high, blur, 1, border="circular")))
     return torch.where((draws[:, 0] < SOFT).view(-1, 1, 1, 1), blurred, high)
 
 
@@ -96,7 +100,7 @@ def pairs(
         high = soften(high, softness, rng=rng)
     level = torch.rand(count, 2, generator=rng)
     level = torch.where(level[:, 0] < 0.5, 0.0, noise * level[:, 1])
-    low = degrade.degrade(high, kernel, scale, border="circular")
+    low = operator.degrade(high, kernel, scale, border="circular")
     low = low + level.view(-1, 1, 1, 1) * torch.randn(low.shape, generator=rng)
     return Pairs(images.from_uint8(images.to_uint8(low)), kernel, level, high, scale)
 
@@ -151,7 +155,7 @@ def train(
         loss = (restored - drawn.high.to(device)).abs().mean()
         return update({"total": loss}, restarted(index, steps, learning_rate, warmup=warmup))
 
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
+    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
     if steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)
@@ -176,7 +180,7 @@ def validate(
         for name in names:
             whole = patches.image(name)
             high = whole[..., : whole.shape[-2] // scale * scale, : whole.shape[-1] // scale * scale]
-            low = degrade.degrade(high, kernel, scale, border="circular")
+            low = operator.degrade(high, kernel, scale, border="circular")
             low = images.from_uint8(images.to_uint8(low))
             image = net(low.to(device), kernel.to(device), scale).cpu()
             restored += metrics.psnr_y(image, high, scale) / len(names)

@@ -16,34 +16,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import (
-    adaptation,
-    backproject,
-    banks,
-    checkpoint,
-    conventions,
-    degrade,
-    images,
-    parallel,
-    params,
-    photograph,
-    report,
-    resize,
-    restore,
-    restorers,
-    seeds,
-)
-from srfoundry.apply import TILE, Job
-from srfoundry.blind import methods
-from srfoundry.blind.noise import known_noise
-from srfoundry.errors import FoundryError
+from srfoundry.blind import estimators
+from srfoundry.cli import restorers
+from srfoundry.cli.files import TILE, Job
+from srfoundry.config import params
+from srfoundry.core import parallel, seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import back_projection, conventions, kernel_files, operator
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.imaging import images, resize, tiling, user_image
+from srfoundry.networks.zoo import cards
+from srfoundry.reporting import pictures
+from srfoundry.zero_shot import adaptation
 
 LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
 ADAPT = 384  # and that the network adapts on: its gradients hold every feature map
 MODELS = Path("models")  # of the project that one is in
 CROPS = 4  # windows that these pixels are dealt into
 
-Ticker = Callable[[str], restore.Progress]
+Ticker = Callable[[str], tiling.Progress]
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ class Settings:
     convention: conventions.Name = "mzsr"
     steps: int = 10
     close: int = 0
-    decimation: degrade.Decimation = "direct"
+    decimation: operator.Decimation = "direct"
     device: torch.device = torch.device("cpu")
     scale: int | None = None
     noise: float | None = None
@@ -88,7 +79,7 @@ def blind(
     rates: adaptation.Rates,
     sons: int = 1,
     held_out: float = 0.0,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     close: int = 0,
     crops: int = CROPS,
     tile: int = TILE,
@@ -133,7 +124,7 @@ def told(
     *,
     kernel: Float[Tensor, "1 k k"],
     noise: float,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     close: int = 0,
     ticker: Ticker = lambda title: lambda done, total: None,
 ) -> Restoration:
@@ -151,13 +142,13 @@ def _checked(
     *,
     close: int,
     adapted: adaptation.Adaptation | None,
-    decimation: degrade.Decimation,
+    decimation: operator.Decimation,
 ) -> Restoration:
     """Close the loop: back-project if asked to, and see how well the image explains its input."""
     common: dict[str, Any] = {"decimation": decimation}
-    closed = backproject.close(image, low, kernel, scale, steps=close, how="linear", **common)
+    closed = back_projection.close(image, low, kernel, scale, steps=close, how="linear", **common)
     bicubic = resize.cubic(low, scale).clamp(0, 1)
-    explains = [backproject.consistency(each, low, kernel, scale, **common) for each in (closed, image, bicubic)]
+    explains = [back_projection.consistency(each, low, kernel, scale, **common) for each in (closed, image, bicubic)]
     return Restoration(closed, bicubic, kernel, adapted, *explains)
 
 
@@ -166,10 +157,10 @@ def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job
     chosen = params.load(settings.params)  # what is wrong for all images is said once
     scale = _scale(settings, _restorer(settings, chosen, "first"))
     section = chosen.estimate
-    if settings.kernel is None and section.method in methods.TRAINED and settings.decimation == "direct":
-        methods.nets(MODELS, scale, settings.device)
+    if settings.kernel is None and section.method in estimators.TRAINED and settings.decimation == "direct":
+        estimators.nets(MODELS, scale, settings.device)
     if settings.kernel is not None:
-        banks.read(settings.kernel, settings.convention)
+        kernel_files.read(settings.kernel, settings.convention)
     mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
     yield from mapped(partial(_attempt, settings=settings), jobs, "restore")
 
@@ -181,8 +172,8 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
         FoundryError: a file is missing, damaged or not what it should be, or the image is too small.
     """
     chosen = params.load(settings.params)
-    original = photograph.read(job.source)
-    photograph.check_target(original, job.target)
+    original = user_image.read(job.source)
+    user_image.check_target(original, job.target)
     stem = job.target.with_name(f"{job.target.stem}_kernel")
     for written in (stem.with_suffix(".npy"), stem.with_suffix(".png")):
         for read in (job.source, settings.kernel):
@@ -194,14 +185,14 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
     restorer = _restorer(settings, chosen, name)
     scale = _scale(settings, restorer)
     if settings.kernel is not None:
-        kernel = banks.read(settings.kernel, settings.convention)
+        kernel = kernel_files.read(settings.kernel, settings.convention)
     else:
         seen = window(low, LOOK).to(settings.device)
         told_of: dict[str, Any] = {"decimation": settings.decimation, "noise": settings.noise}
         kernel = estimate(seen, scale, chosen, name, progress=ticker("estimate"), **told_of)
     common: dict[str, Any] = {"kernel": kernel, "decimation": settings.decimation, "close": settings.close}
     if restorer is None:
-        net, card = checkpoint.load(settings.model)  # one for each image: threads must not share one
+        net, card = cards.load(settings.model)  # one for each image: threads must not share one
         recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
         found = blind(low, net, scale, device=settings.device, ticker=ticker, **common, **recipe)
         how = f"{found.adapted.step} steps" if found.adapted else ""
@@ -209,11 +200,11 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
         noise = known_noise(low) if settings.noise is None else settings.noise
         found = told(low, restorer, noise=noise, ticker=ticker, **common)
         how = restorer.title + (f", noise {255 * noise:.1f} of 255" if restorer.hears_noise else "")
-    photograph.write(images.to_uint8(found.restored), original, job.target)
-    banks.save(found.kernel[0], stem.with_suffix(".npy"))
+    user_image.write(images.to_uint8(found.restored), original, job.target)
+    kernel_files.save(found.kernel[0], stem.with_suffix(".npy"))
     caption = "given kernel" if given else "estimated kernel"
     shown = {"before: bicubic": found.bicubic, "after: restored": found.restored}
-    report.blind(stem.with_suffix(".png"), low, shown, found.kernel, caption)
+    pictures.blind(stem.with_suffix(".png"), low, shown, found.kernel, caption)
     return [
         f"{job.target}  (x{scale}, {how})",
         f"{stem}.npy  and  {stem}.png",
@@ -227,10 +218,10 @@ def estimate(
     chosen: params.Params,
     name: str,
     *,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     models: Path = MODELS,
     noise: float | None = None,
-    progress: restore.Progress = lambda done, total: None,
+    progress: tiling.Progress = lambda done, total: None,
 ) -> Float[Tensor, "1 k k"]:
     """Estimate the kernel of an image with the values of params.yaml; `name` seeds what is random.
 
@@ -238,21 +229,21 @@ def estimate(
         models: folder of the networks that methods.TRAINED take. noise: what they are told; estimated if not given.
     """
     section = chosen.estimate.model_dump()
-    if section["method"] in methods.TRAINED and decimation != "direct":
+    if section["method"] in estimators.TRAINED and decimation != "direct":
         section["method"] = "dkp"  # the trained networks know direct decimation alone; said in `restore --help`
     rng = seeds.generator(chosen.shared.seed, "restore", name)
 
     def log(step: int, _: object) -> None:
-        progress(step, methods.iterations(section))
+        progress(step, estimators.iterations(section))
 
-    return methods.estimate(
+    return estimators.estimate(
         low,
         section=section,
         scale=scale,
         rng=rng,
         decimation=decimation,
         log=log,
-        trained=methods.nets(models, scale, low.device) if section["method"] in methods.TRAINED else None,
+        trained=estimators.nets(models, scale, low.device) if section["method"] in estimators.TRAINED else None,
         noise=noise,
         precision=chosen.shared.precision,
     ).kernel
@@ -262,19 +253,19 @@ def windows(low: Float[Tensor, "1 3 h w"], crops: int) -> Float[Tensor, "b 3 p q
     """The windows that adaptation sees: the whole of a small image, up to `crops` busy ones of a large one."""
     if max(low.shape[-2:]) <= ADAPT:
         return low
-    boxes = report.busy(low, ADAPT // math.isqrt(crops), crops)
+    boxes = pictures.busy(low, ADAPT // math.isqrt(crops), crops)
     return torch.cat([low[..., top : top + tall, left : left + wide] for top, left, tall, wide in boxes])
 
 
 def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]:
     """The busiest `side` x `side` pixels of an image, or all of a smaller one."""
-    top, left, height, width = report.busiest(low, side)
+    top, left, height, width = pictures.busiest(low, side)
     return low[..., top : top + height, left : left + width]
 
 
 def _restorer(settings: Settings, chosen: params.Params, name: str) -> restorers.Restorer | None:
     """What is told of blur and noise; None where the model is MZSR's network, which adapts to the image."""
-    if settings.model.suffix == ".safetensors" and checkpoint.read_card(settings.model).arch["name"] == "mzsr":
+    if settings.model.suffix == ".safetensors" and cards.read_card(settings.model).arch["name"] == "mzsr":
         return None
     common: dict[str, Any] = {"decimation": settings.decimation, "device": settings.device, "name": name}
     return restorers.load(settings.model, chosen, scale=settings.scale, **common)
@@ -288,7 +279,7 @@ def _scale(settings: Settings, restorer: restorers.Restorer | None) -> int:
     """
     if restorer is not None:
         return restorer.scale
-    trained = checkpoint.read_card(settings.model).scale
+    trained = cards.read_card(settings.model).scale
     if settings.scale not in (None, trained):
         raise FoundryError(f"{settings.model} enlarges by {trained}, got --scale {settings.scale}; leave --scale out")
     return trained

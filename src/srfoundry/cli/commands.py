@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     import torch
 
-    from srfoundry.apply import Job, Model
-    from srfoundry.restore import Progress
+    from srfoundry.cli.files import Job, Model
+    from srfoundry.imaging.tiling import Progress
 
 DEFAULT = "exports/pruned.onnx"
 
@@ -31,15 +31,16 @@ def upscale(options: argparse.Namespace) -> int:
     """Enlarge an image or a folder."""
     from tqdm import tqdm
 
-    from srfoundry import apply, photograph, restore
-    from srfoundry.progress import bar
+    from srfoundry.cli import files
+    from srfoundry.core.progress import bar
+    from srfoundry.imaging import tiling, user_image
 
     model, tile, overlap = _model(options)
-    restore.check(tile, overlap)
-    jobs = apply.plan(options.image, options.out, f"x{model.scale}")
-    tiles = {job: restore.count(*photograph.size(job.source), tile, overlap) for job in jobs}
+    tiling.check(tile, overlap)
+    jobs = files.plan(options.image, options.out, f"x{model.scale}")
+    tiles = {job: tiling.count(*user_image.size(job.source), tile, overlap) for job in jobs}
     if len(jobs) == 1:  # then a bad image is simply the program's error, before any bar
-        photograph.check_target(photograph.read(jobs[0].source), jobs[0].target)
+        user_image.check_target(user_image.read(jobs[0].source), jobs[0].target)
     failed = 0
     with bar("upscale", sum(tiles.values())) as progress:
         done = 0
@@ -47,7 +48,7 @@ def upscale(options: argparse.Namespace) -> int:
         def tick(_done: int, _total: int) -> None:
             progress.update(1)
 
-        for job, error in apply.upscale(jobs, model, tile=tile, overlap=overlap, progress=tick):
+        for job, error in files.upscale(jobs, model, tile=tile, overlap=overlap, progress=tick):
             done += tiles[job]
             progress.update(done - progress.n)  # an image that failed counts as done
             progress.set_postfix_str(job.source.name)
@@ -64,20 +65,20 @@ def restore_blindly(options: argparse.Namespace) -> int:
     """Estimate the kernel, adapt, restore: an image or a folder."""
     from tqdm import tqdm
 
-    from srfoundry import apply, zeroshot
+    from srfoundry.cli import blind_restoration, files
 
-    jobs = apply.plan(options.image, options.out, "restored")
+    jobs = files.plan(options.image, options.out, "restored")
     names = ("model", "params", "kernel", "convention", "steps", "close", "decimation", "scale")
     noise = None if options.noise is None else options.noise / 255
-    settings = zeroshot.Settings(
+    settings = blind_restoration.Settings(
         **{name: getattr(options, name) for name in names}, noise=noise, device=_device(options.device)
     )
     if not options.image.is_dir():
-        for line in zeroshot.restore_file(jobs[0], settings, _ticker):
+        for line in blind_restoration.restore_file(jobs[0], settings, _ticker):
             say(line)
         return 0
     failed = 0
-    for _, lines, error in zeroshot.restore_files(jobs, settings):
+    for _, lines, error in blind_restoration.restore_files(jobs, settings):
         failed += error is not None
         tqdm.write("\n".join(lines) if error is None else f"error: {error}", file=sys.stdout if lines else sys.stderr)
     if failed:
@@ -88,8 +89,12 @@ def restore_blindly(options: argparse.Namespace) -> int:
 
 def degrade(options: argparse.Namespace) -> int:
     """Blur and decimate a sharp photograph: a test case for `restore`."""
-    from srfoundry import banks, conventions, images, report, seeds, testsets
-    from srfoundry import degrade as physics
+    from srfoundry.core import seeds
+    from srfoundry.data import test_sets
+    from srfoundry.degradation import conventions, kernel_files
+    from srfoundry.degradation import operator as physics
+    from srfoundry.imaging import images
+    from srfoundry.reporting import pictures
 
     convention = conventions.get(options.convention)
     target = _target(options, "low")
@@ -97,7 +102,7 @@ def degrade(options: argparse.Namespace) -> int:
     if options.kernel is not None and options.kernel.resolve() == stem.with_suffix(".npy").resolve():
         raise FoundryError(f"the result would replace its own kernel {options.kernel}; name another place with --out")
     kernel = _blur(options, convention.phase(options.scale) if options.decimation == "direct" else 0.0)
-    high = testsets.exact(options.image, options.scale)
+    high = test_sets.exact(options.image, options.scale)
     low = physics.degrade(
         high,
         kernel,
@@ -109,8 +114,8 @@ def degrade(options: argparse.Namespace) -> int:
         rng=seeds.generator(options.seed, "degrade", "noise"),
     ).float()
     images.write(low, target, truncate=convention.truncates)
-    banks.save(kernel[0], stem.with_suffix(".npy"))
-    report.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")
+    kernel_files.save(kernel[0], stem.with_suffix(".npy"))
+    pictures.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")
     say(f"{target}  ({low.shape[-1]}x{low.shape[-2]}, 1/{options.scale} of {options.image.name})")
     say(f"{stem}.npy  and  {stem}.png")
     return 0
@@ -122,10 +127,11 @@ def _blur(options: argparse.Namespace, offset: float) -> "torch.Tensor":
 
     import torch
 
-    from srfoundry import banks, kernels, seeds
+    from srfoundry.core import seeds
+    from srfoundry.degradation import kernel_files, kernels
 
     if options.kernel is not None:  # it stands where its program has it
-        return banks.read(options.kernel, options.convention)
+        return kernel_files.read(options.kernel, options.convention)
     if options.family is not None:
         rng = seeds.generator(options.seed, "degrade", options.family)
         return kernels.FAMILIES[options.family](1, size=21, scale=options.scale, rng=rng, offset=offset)[0]
@@ -145,7 +151,8 @@ def _target(options: argparse.Namespace, suffix: str) -> Path:
 
 def compare(options: argparse.Namespace) -> int:
     """Make photographs small, enlarge them with the model, and draw the two beside the original."""
-    from srfoundry import images, report, resize, restore
+    from srfoundry.imaging import images, resize, tiling
+    from srfoundry.reporting import pictures
 
     model, tile, overlap = _model(options)
     rows = []
@@ -154,9 +161,9 @@ def compare(options: argparse.Namespace) -> int:
         high = high[..., : high.shape[-2] // model.scale * model.scale, : high.shape[-1] // model.scale * model.scale]
         # The model sees what a file would hold: 8 bits.
         low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / model.scale)))
-        restored = restore.tiled(model.run, low, model.scale, tile=tile, overlap=overlap)
+        restored = tiling.tiled(model.run, low, model.scale, tile=tile, overlap=overlap)
         rows.append((low, {"srfoundry": restored}, high, None))
-    report.hero(options.out, rows)
+    pictures.hero(options.out, rows)
     say(str(options.out))
     return 0
 
@@ -175,18 +182,20 @@ def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this house from published weights."""
     import hashlib
 
-    from srfoundry import checkpoint
-    from srfoundry.networks import convert
+    from srfoundry.networks import published_weights
+    from srfoundry.networks.zoo import cards
 
     target = options.out or Path(f"{options.known}.safetensors")
     if target.suffix != ".safetensors":
         raise FoundryError(f"--out must be a .safetensors file, got {target}; name one")
     if target.resolve() == options.file.resolve():
         raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
-    net, arch = convert.from_authors(checkpoint.read_foreign(options.file), convert.known()[options.known])
+    net, arch = published_weights.from_authors(
+        published_weights.read_foreign(options.file), published_weights.known()[options.known]
+    )
     digest = hashlib.sha256(options.file.read_bytes()).hexdigest()[:16]  # in the place of a stage's parameters
     made_by = f"import {options.known}"
-    checkpoint.save(target, net, arch=arch, scale=arch["scale"], made_by=made_by, params_hash=digest)
+    cards.save(target, net, arch=arch, scale=arch["scale"], made_by=made_by, params_hash=digest)
     say(f"{target}  ({options.known}, {sum(weight.numel() for weight in net.parameters()):,} parameters)")
     return 0
 
@@ -197,11 +206,11 @@ def info(options: argparse.Namespace) -> int:
 
     path = _find(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
-        from srfoundry import checkpoint
+        from srfoundry.networks.zoo import cards
 
-        card: Any = checkpoint.read_card(path)
+        card: Any = cards.read_card(path)
     else:
-        from srfoundry.export import Session
+        from srfoundry.deployment.export import Session
 
         card = Session(path, threads=1, device="cpu").card
     say(json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True))
@@ -212,13 +221,13 @@ def _model(options: argparse.Namespace) -> "tuple[Model, int, int]":
     """The model that the options name, with its tile and overlap."""
     path = _find(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
-        from srfoundry.apply import TILE, TorchModel
+        from srfoundry.cli.files import TILE, TorchModel
 
         device = _device(options.device)
         model: Any = TorchModel(path, device)
         tile, overlap = TILE, model.overlap
     else:
-        from srfoundry.export import Session
+        from srfoundry.deployment.export import Session
 
         model = Session(path, threads=options.threads, device=options.device)
         tile, overlap = model.card.tile, model.card.overlap
@@ -242,7 +251,7 @@ def _find(name: str | None) -> Path | bytes:
 
 def _ticker(title: str) -> "Progress":
     """Return what moves a bar to (done, in all); the bar comes with the first call and ends with the last."""
-    from srfoundry.progress import bar
+    from srfoundry.core.progress import bar
 
     bars: list[Any] = []
 
@@ -274,7 +283,7 @@ def _registry() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    from srfoundry import registry
+    from srfoundry.tracking import registry
 
     return registry
 

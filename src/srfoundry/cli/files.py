@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import images, photograph, restore
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images, tiling, user_image
 
 TILE = 256  # low-resolution pixels a side where a model suggests nothing
 
@@ -31,13 +31,14 @@ class TorchModel:
     """A checkpoint, run by PyTorch with the interface of export.Session."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        from srfoundry import checkpoint, export
+        from srfoundry.deployment import export
+        from srfoundry.networks.zoo import cards
 
-        net, self.card = checkpoint.load(path)
+        net, self.card = cards.load(path)
         if "dual" in self.card.arch["name"]:
             raise FoundryError(f"{path} is a dual map, which makes images smaller; take the network that it belongs to")
         self.scale = self.card.scale
-        self.overlap = restore.overlap_for(net, TILE)
+        self.overlap = tiling.overlap_for(net, TILE)
         self._net = export.OnnxNet(net).to(device)
         self._padded, self._device = export.padded, device
 
@@ -92,18 +93,18 @@ def upscale(
     *,
     tile: int,
     overlap: int,
-    progress: restore.Progress | None = None,
+    progress: tiling.Progress | None = None,
 ) -> Iterator[tuple[Job, FoundryError | None]]:
     """Enlarge the images one by one; yields each job with its error, None where it went well."""
-    restore.check(tile, overlap)
+    tiling.check(tile, overlap)
     for job in jobs:
         try:
-            original = photograph.read(job.source)
-            photograph.check_target(original, job.target)
-            pixels = restore.tiled_uint8(
+            original = user_image.read(job.source)
+            user_image.check_target(original, job.target)
+            pixels = tiling.tiled_uint8(
                 model.run, original.image, model.scale, tile=tile, overlap=overlap, progress=progress
             )
-            photograph.write(pixels, original, job.target)
+            user_image.write(pixels, original, job.target)
         except FoundryError as error:
             yield job, error
         else:

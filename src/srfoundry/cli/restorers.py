@@ -15,12 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import checkpoint, degrade, nonblind, seeds
-from srfoundry.errors import FoundryError
-from srfoundry.networks.units import channels_last
-from srfoundry.networks.usrnet import USRNet
-from srfoundry.params import Params
-from srfoundry.restore import Progress
+from srfoundry.blind import nonblind_training
+from srfoundry.config.params import Params
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import operator
+from srfoundry.imaging.tiling import Progress
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo import cards
 
 DIP = "dip"
 STEPS = 1000  # of dip (DKP)
@@ -42,7 +45,7 @@ class Restorer:
 
 
 def load(
-    model: Path, chosen: Params, *, scale: int | None, decimation: degrade.Decimation, device: torch.device, name: str
+    model: Path, chosen: Params, *, scale: int | None, decimation: operator.Decimation, device: torch.device, name: str
 ) -> Restorer:
     """Make a restorer ready.
 
@@ -66,7 +69,7 @@ def load(
         rng = seeds.generator(chosen.shared.seed, "restore", "diffusion", name)
         run = _diffusion(model, chosen, wanted, device, rng)
         return Restorer(f"diffusion prior {model.resolve().name}", wanted, run, hears_noise=True)
-    net, card = checkpoint.load(model)
+    net, card = cards.load(model)
     if not isinstance(net, USRNet):
         raise FoundryError(
             f"restore takes a network that adapts (mzsr) or is told the blur (usrnet), a folder with a diffusion model "
@@ -86,15 +89,18 @@ def _usrnet(net: USRNet, scale: int, device: torch.device) -> Run:
     net = channels_last(net, device)
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        return nonblind.restore(net, low, kernel, scale, noise=noise, progress=progress)
+        return nonblind_training.restore(net, low, kernel, scale, noise=noise, progress=progress)
 
     return run
 
 
-def _dip(chosen: Params, scale: int, decimation: degrade.Decimation, device: torch.device, rng: torch.Generator) -> Run:
-    from srfoundry.blind import dip, engine
+def _dip(
+    chosen: Params, scale: int, decimation: operator.Decimation, device: torch.device, rng: torch.Generator
+) -> Run:
+    from srfoundry.blind import dip
+    from srfoundry.blind.dkp import blocks
 
-    settings = engine.settings(chosen.estimate.model_dump())
+    settings = blocks.settings(chosen.estimate.model_dump())
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
         return dip.restore(
@@ -112,10 +118,9 @@ def _dip(chosen: Params, scale: int, decimation: degrade.Decimation, device: tor
 
 
 def _diffusion(folder: Path, chosen: Params, scale: int, device: torch.device, rng: torch.Generator) -> Run:
-    from srfoundry import denoise
-    from srfoundry.blind import diffpir
+    from srfoundry.blind.diffusion import diffpir, diffusion_model
 
-    denoiser = denoise.load(folder, device=device)
+    denoiser = diffusion_model.load(folder, device=device)
     sampler = diffpir.Sampler(**chosen.diffuse.sampler.model_dump())
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.budget import Budget, nearest, uniform_widths
-from srfoundry.errors import FoundryError
-from srfoundry.networks.units import Unit, consumer_columns, end_of, largest, producer_rows, width_of
+from srfoundry.compression.budget import Budget, nearest, uniform_widths
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.units import Unit, consumer_columns, end_of, largest, producer_rows, width_of
 
 Method = Literal["uniform", "random", "torch_pruning"]
 

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.compress.latency import Clock, Runner, seconds, tables_of
-from srfoundry.errors import FoundryError
-from srfoundry.networks.units import (
+from srfoundry.compression.latency import Clock, Runner, seconds, tables_of
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.units import (
     Unit,
     end_of,
     multiplications,

@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from srfoundry.errors import FoundryError
-from srfoundry.networks.units import Unit, thin
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.units import Unit, thin
 
 Runner = Callable[[nn.Module, Tensor], Callable[[], object]]
 Clock = Callable[[Callable[[], object]], float]

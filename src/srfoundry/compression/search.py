@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from srfoundry.compress.activity import Importance, activities
-from srfoundry.compress.budget import Budget, choose
-from srfoundry.compress.prune import Selection
-from srfoundry.compress.relaxation import KINDS, Relaxation, mixed
-from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.units import Unit, largest, masked
+from srfoundry.compression.budget import Budget, choose
+from srfoundry.compression.importance import Importance, activities
+from srfoundry.compression.relaxation import KINDS, Relaxation, mixed
+from srfoundry.compression.selection import Selection
+from srfoundry.core.state import Log, Resumption
+from srfoundry.networks.sr.units import Unit, largest, masked
+from srfoundry.training.loop import fit
+from srfoundry.training.schedules import cosine
 
 Batch = Mapping[int, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -179,7 +181,7 @@ def search(
         return {**found, "train": terms["total"].detach()}
 
     state = {"net": nn.ModuleList(trained), "widths": widths, "kept": kept, "inner": inner, "outer": outer}
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="search")
+    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title="search")
     if until >= steps:  # no step was left to train what is decided
         decide()
     return kept.kept(), history

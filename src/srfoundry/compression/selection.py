@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srfoundry.errors import Diverged
-from srfoundry.fit import Log, fit
-from srfoundry.networks.units import Unit, consumer_columns, end_of, masked, width_of
+from srfoundry.core.errors import Diverged
+from srfoundry.core.state import Log, Resumption
+from srfoundry.networks.sr.units import Unit, consumer_columns, end_of, masked, width_of
+from srfoundry.training.loop import fit
 
 Batch = Mapping[int, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -233,9 +234,7 @@ def select(
             step,
             steps=len(units),
             state={"net": net, "selection": selection},
-            checkpoint=checkpoint,
-            key=key,
-            log=log,
+            resumption=Resumption(checkpoint, key, log),
             title="prune: select",
         )
     return selection.kept(), history

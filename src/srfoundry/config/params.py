@@ -9,8 +9,7 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from srfoundry.errors import FoundryError
-from srfoundry.sections import (
+from srfoundry.config.sections import (
     Beamform,
     Compress,
     Diffuse,
@@ -27,6 +26,7 @@ from srfoundry.sections import (
     Shared,
     Synthesize,
 )
+from srfoundry.core.errors import FoundryError
 
 
 class Params(Section):
@@ -70,7 +70,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _divisible(self) -> "Params":
         """Patches are cut so that a reduction's pixels lie on the photograph's."""
-        scale, whole = self.shared.scale, self.model_dump()
+        scale, whole = self.shared.scale, self.values()
         meta = whole["metatrain"]
         scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
         odd = [
@@ -88,9 +88,13 @@ class Params(Section):
             raise ValueError(f"metatrain.sons must be 1 to {scale**2} at scale {scale}, got {meta['sons']}")
         return self
 
+    def values(self) -> dict[str, dict[str, Any]]:
+        """All values as params.yaml has them, by section."""
+        return {name: getattr(self, name).spread() for name in type(self).model_fields}
+
     def section_hash(self, *names: str) -> str:
         """Return 16 hex digits over `shared` and the named sections."""
-        whole = self.model_dump(mode="json")
+        whole = self.values()
         chosen = {name: whole[name] for name in ("shared", *names)}
         return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -118,14 +122,28 @@ def check(raw: Any, where: str) -> Params:
         FoundryError: unknown, missing or out-of-range keys.
     """
     try:
-        return Params.model_validate_json(json.dumps(raw))
+        return Params.model_validate_json(json.dumps(_gathered(raw)))
     except ValidationError as error:
         problems = [_problem(item) for item in error.errors()]
         raise FoundryError(f"{where}: " + "; ".join(problems)) from None
 
 
+def _gathered(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    return {name: _section(name).gathered(values) for name, values in raw.items()}
+
+
+def _section(name: Any) -> type[Section]:
+    found: Any = Params.model_fields.get(name)
+    return Section if found is None else found.annotation
+
+
 def _problem(item: Any) -> str:
     parts = [str(part) for part in item["loc"]]
+    for name, keys in _section(parts[0] if parts else "").inlined().items():
+        if parts[1:2] == [name]:  # a person knows the value by its name in params.yaml
+            parts[1:3] = [key for key, field in keys.items() if parts[2:3] == [field]]
     # Members of a union are named after the key ("list[...]", "constrained-float"): noise for a person.
     where = ".".join(part for part in parts if part.replace("_", "").isalnum())
     if item["type"] == "extra_forbidden":

@@ -4,31 +4,62 @@ Fields have no defaults: a default would be a second params file. Units and sour
 The file grows with the stages: it is the one list of all that can be set.
 """
 
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Steps = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
-Names = Annotated[list[str], Field(min_length=1)]
+from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
 
 
-def _odd(size: int) -> int:
-    if size % 2 == 0:
-        raise ValueError("must be odd, so that a kernel has a middle tap")
-    return size
+@dataclass(frozen=True)
+class Inline:
+    """Marks a field of a section that is an object: its values stand in params.yaml among the section's own.
 
+    So a schedule is one object to the code that takes it, and `dual.steps` to a person: no level between, no value
+    spelled twice. `draw: Annotated[PatchDraw, Inline()]`.
 
-OddSize = Annotated[int, Field(ge=3, le=31), AfterValidator(_odd)]
+    Args:
+        prefix: of the values' names there: `warmup_` makes steps warmup_steps.
+    """
+
+    prefix: str = ""
 
 
 class Section(BaseModel):
     """A frozen section of params.yaml in which an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def inlined(cls) -> dict[str, dict[str, str]]:
+        """For each field marked Inline: its object's fields by their names in params.yaml."""
+        return {
+            name: {mark.prefix + field.name: field.name for field in fields(info.annotation)}  # pyright: ignore[reportArgumentType]
+            for name, info in cls.model_fields.items()
+            for mark in info.metadata
+            if isinstance(mark, Inline)
+        }
+
+    @classmethod
+    def gathered(cls, values: Any) -> Any:
+        """The values of params.yaml, those of inlined objects put together."""
+        if not isinstance(values, dict):
+            return values  # pydantic says what is wrong
+        rest = dict(values)
+        objects = {
+            name: {field: rest.pop(key) for key, field in keys.items() if key in rest}
+            for name, keys in cls.inlined().items()
+        }
+        return rest | objects
+
+    def spread(self) -> dict[str, Any]:
+        """The values as params.yaml has them."""
+        whole = self.model_dump(mode="json")
+        for name, keys in self.inlined().items():
+            found = whole.pop(name)
+            whole |= {key: found[field] for key, field in keys.items()}
+        return whole
 
 
 class Shared(Section):

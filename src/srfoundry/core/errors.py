@@ -7,3 +7,7 @@ class FoundryError(Exception):
 
 class Diverged(FoundryError):
     """A loss stopped being finite; the last good checkpoint is kept."""
+
+
+# What reading damaged bytes can end in, besides the unpickler's own errors.
+DAMAGE = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, OSError)

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
-from srfoundry.errors import FoundryError
-from srfoundry.progress import track
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,37 +48,6 @@ def threads(workers: int | None = None) -> Map:
         return track(_results(function, items, count), title, len(items))
 
     return mapped
-
-
-def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
-    """Return `make` with the next `depth` steps made meanwhile in one thread (0: just `make`); ask for any step.
-
-    What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
-    Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
-
-    >>> double = ahead(lambda step: 2 * step)
-    >>> [double(400), double(401), double(7)]
-    [800, 802, 14]
-    """
-    if depth == 0:
-        return make
-    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
-    import torch
-
-    with one_core_each():
-        pool.submit(torch.get_num_threads).result()  # the thread takes its number of cores at its first such call
-    made: dict[int, Future[Item]] = {}
-
-    def at(step: int) -> Item:
-        wanted = range(step, step + depth + 1)
-        for other in [other for other in made if other not in wanted]:
-            made.pop(other).cancel()
-        for each in wanted:
-            if each not in made:
-                made[each] = pool.submit(make, each)
-        return made.pop(step).result()
-
-    return at
 
 
 def usable_cores() -> int:

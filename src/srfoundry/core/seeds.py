@@ -1,6 +1,7 @@
 """Random numbers as arguments: a generator for each named thing, so that no result depends on order or workers."""
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,6 +26,26 @@ def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") 
     rng = torch.Generator(device=device)
     rng.manual_seed(derive(seed, *names))
     return rng
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The random numbers of one piece of work: every draw has a name, and none depends on another.
+
+    Args:
+        seed: of the whole pipeline (`shared.seed`).
+        name: of the work; the stage's, as a rule.
+
+    >>> Stream(1, "dual").rng(7).initial_seed() == generator(1, "dual", 7).initial_seed()
+    True
+    """
+
+    seed: int
+    name: str
+
+    def rng(self, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+        """A generator for one draw, named within the work."""
+        return generator(self.seed, self.name, *names, device=device)
 
 
 def redraw(net: nn.Module, rng: torch.Generator) -> None:

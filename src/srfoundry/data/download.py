@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from tqdm import tqdm
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 DIGITS = {"sha256": 64, "md5": 32}
 BLOCK = 1 << 20

@@ -15,8 +15,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from srfoundry import images
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images
 
 SIDE = 16  # frequencies along each axis
 # Bits of 255 (the mean is not counted). Measured on 509 photographs (t91, BSD400, the bundled): copies re-encoded,

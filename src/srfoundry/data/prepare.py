@@ -11,11 +11,11 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from srfoundry import images, resize
-from srfoundry.checkpoint import write_bytes
-from srfoundry.dataset import INDEX, crop_to_multiple, pixels
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import Map
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import Map
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.patches import INDEX, crop_to_multiple, pixels
 
 
 @runtime_checkable  # for the shape checks of the tests

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from srfoundry import download, images, likeness, unpack
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import Map
-from srfoundry.seeds import derive
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import Map
+from srfoundry.core.seeds import derive
+from srfoundry.data import download, near_duplicates, unpack
+from srfoundry.imaging import images
 
 SPLITS = ("train", "validation", "held_out")
 LONGEST = 250  # bytes of a name, to which .png is added: file systems take 255
@@ -131,7 +132,7 @@ def _examine(path: Path, smallest: int) -> Photograph | str:
     height, width = image.shape[-2:]
     if min(height, width) < smallest:
         return f"{path} is {width}x{height}, smaller than synthesize.smallest {smallest}; remove it or lower that"
-    return Photograph(path, height, width, likeness.hash_of(image))
+    return Photograph(path, height, width, near_duplicates.hash_of(image))
 
 
 def scenes(photographs: Mapping[str, Photograph]) -> dict[str, str]:
@@ -140,7 +141,7 @@ def scenes(photographs: Mapping[str, Photograph]) -> dict[str, str]:
     A scene is called after its first member; known ones keep their name unless a copy's comes before it.
     """
     scene = {name: images.SCENES.get(name, name) for name in sorted(photographs)}
-    for group in likeness.groups({name: one.likeness for name, one in photographs.items()}):
+    for group in near_duplicates.groups({name: one.likeness for name, one in photographs.items()}):
         merged = {scene[name] for name in group}
         if len(merged) > 1:
             scene = {name: min(merged) if label in merged else label for name, label in scene.items()}

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import images, resize
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.parallel import Map
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.parallel import Map
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging import images, resize
 
 BICUBIC = "bicubic"
 

@@ -16,10 +16,10 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from srfoundry.download import disk, key, lock
-from srfoundry.errors import FoundryError
-from srfoundry.images import SUFFIXES
-from srfoundry.progress import track
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.progress import track
+from srfoundry.data.download import disk, key, lock
+from srfoundry.imaging.images import SUFFIXES
 
 BLOCK = 1 << 20
 BOMB_RATIO, BOMB_FLOOR = 200, 10**9  # photographs hardly shrink: more than both is no archive of photographs

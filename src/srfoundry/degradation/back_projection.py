@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import degrade, enlarge, resize
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import linear_enlargement, operator
+from srfoundry.imaging import resize
 
 STEPS = 4
 
@@ -21,8 +22,8 @@ def close(
     scale: int,
     *,
     steps: int = STEPS,
-    decimation: degrade.Decimation = "direct",
-    how: enlarge.How = "bicubic",
+    decimation: operator.Decimation = "direct",
+    how: linear_enlargement.How = "bicubic",
 ) -> Float[Tensor, "b c H W"]:
     """Return the image after `steps` back-projections.
 
@@ -43,7 +44,7 @@ def close(
         if how == "bicubic":  # of an image that is no multiple of the scale, too
             correction = resize.cubic(error, scale, size=(restored.shape[-2], restored.shape[-1]))
         else:
-            correction = enlarge.enlarge(error, kernel, scale, how=how, decimation=decimation)
+            correction = linear_enlargement.enlarge(error, kernel, scale, how=how, decimation=decimation)
             correction = correction[..., : restored.shape[-2], : restored.shape[-1]]
         restored = (restored + correction).clamp(0, 1)
     return restored
@@ -54,12 +55,12 @@ def again(
     kernel: Float[Tensor, "1 k k"] | None,
     scale: int,
     *,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
 ) -> Float[Tensor, "b c h w"]:
     """D x: the image blurred and reduced again; neither rounded nor clipped."""
     if kernel is None:
         return resize.cubic(restored, 1 / scale)
-    return degrade.degrade(restored, kernel, scale, decimation=decimation)
+    return operator.degrade(restored, kernel, scale, decimation=decimation)
 
 
 def consistency(
@@ -68,7 +69,7 @@ def consistency(
     kernel: Float[Tensor, "1 k k"] | None,
     scale: int,
     *,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
 ) -> float:
     """PSNR in dB over RGB between the input and the restored image after the same blur and decimation: D(SR) = LR."""
     error = (again(restored, kernel, scale, decimation=decimation) - low).square().mean().clamp_min(1e-12)

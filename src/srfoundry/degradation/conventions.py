@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 Border = Literal["reflect", "replicate", "circular"]
 Name = Literal["mzsr", "dkp", "usrnet", "kernelgan"]

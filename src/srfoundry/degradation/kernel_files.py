@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import conventions, images, kernels, matlab
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import derive, generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import derive, generator
+from srfoundry.degradation import conventions, kernels, matlab
+from srfoundry.imaging import images
 
 SUFFIXES = (".npy", ".npz", ".mat", ".png")
 

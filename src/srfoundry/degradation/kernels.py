@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import conventions
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import conventions
 
 TOLERANCE = 1e-4  # of the sum: float32 kernels of 31 x 31 taps stay far below
 WIDEST = 2.5  # largest variance of a Gaussian, in multiples of the scale (MZSR, FKP)

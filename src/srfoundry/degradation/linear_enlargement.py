@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import degrade, kernels, resize
+from srfoundry.degradation import kernels, operator
+from srfoundry.imaging import resize
 
 How = Literal["bicubic", "linear"]
 
@@ -31,7 +32,7 @@ def enlarge(
     scale: int,
     *,
     how: How,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
 ) -> Float[Tensor, "b c H W"]:
     """Enlarge by `scale` in one of the two ways; neither rounded nor clipped.
 
@@ -48,7 +49,7 @@ def enlarge(
 
 
 def filters(
-    kernel: Float[Tensor, "n k k"], scale: int, *, decimation: degrade.Decimation = "direct"
+    kernel: Float[Tensor, "n k k"], scale: int, *, decimation: operator.Decimation = "direct"
 ) -> Float[Tensor, "n p t t"]:
     """For each kernel p = scale^2 filters of t = 2 RADIUS + 1 taps a side, for the places of a block row by row.
 
@@ -74,7 +75,7 @@ def linear(low: Float[Tensor, "b c h w"], filters: Float[Tensor, "n p t t"]) -> 
     return F.pixel_shuffle(high.reshape(batch, channels * places, height, width), round(places**0.5))
 
 
-def _solve(kernel: Float[Tensor, "n k k"], scale: int, decimation: degrade.Decimation) -> Float[Tensor, "n p t t"]:
+def _solve(kernel: Float[Tensor, "n k k"], scale: int, decimation: operator.Decimation) -> Float[Tensor, "n p t t"]:
     sight = _sight(kernel, scale, decimation)
     half = sight.shape[-1] // 2
     far = 2 * RADIUS * scale  # the largest shift between two low-resolution pixels of a window
@@ -95,13 +96,13 @@ def _solve(kernel: Float[Tensor, "n k k"], scale: int, decimation: degrade.Decim
     return made.reshape(len(kernel), scale**2, len(window), len(window)).float()
 
 
-def _sight(kernel: Float[Tensor, "n k k"], scale: int, decimation: degrade.Decimation) -> Float[Tensor, "n 1 q q"]:
+def _sight(kernel: Float[Tensor, "n k k"], scale: int, decimation: operator.Decimation) -> Float[Tensor, "n 1 q q"]:
     """The weights with which a low-resolution pixel sees the photograph, around its block's first pixel."""
     half = kernel.shape[-1] // 2 + (2 * scale + scale // 2 if decimation == "bicubic" else 0)
     middle = -(-half // scale) + 2
     spot = torch.zeros(len(kernel), 1, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64)
     spot[..., middle, middle] = 1
     extent = (2 * middle + 1) * scale
-    seen = degrade.adjoint(spot, kernel, scale, (extent, extent), decimation=decimation)
+    seen = operator.adjoint(spot, kernel, scale, (extent, extent), decimation=decimation)
     first, last = middle * scale - half, middle * scale + half + 1
     return seen[..., first:last, first:last]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 ENOUGH = 4  # patches for each value in one
 PATCH = 5  # pixels a side of the patches whose covariance is looked at

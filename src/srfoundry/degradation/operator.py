@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import conventions, images, kernels, resize
-from srfoundry.conventions import Border
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.conventions import Border
+from srfoundry.imaging import images, resize
 
 Decimation = Literal["direct", "bicubic"]
 

@@ -17,8 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import checkpoint, restore, seeds
-from srfoundry.errors import FoundryError
+from srfoundry.core import seeds
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import tiling
+from srfoundry.networks.zoo import cards
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 SMALLEST = 4
@@ -66,7 +69,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, *, sizes: Sequence[Sequenc
         FoundryError: the numbers differ by more than `tolerance`; then no file is left.
     """
     wrapped = OnnxNet(net).cpu().float().eval()
-    checkpoint.write_bytes(path, _to_bytes(wrapped, card))
+    write_bytes(path, _to_bytes(wrapped, card))
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), sizes)
     if not worst <= tolerance:  # the comparison is written so that NaN fails too
         path.unlink()
@@ -76,7 +79,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, *, sizes: Sequence[Sequenc
             "the file was deleted: try another export.opset"
         )
     text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
-    checkpoint.write_bytes(path.with_suffix(".json"), text.encode())
+    write_bytes(path.with_suffix(".json"), text.encode())
     return worst
 
 
@@ -93,7 +96,7 @@ def parity(wrapped: nn.Module, session: "Session", sizes: Sequence[Sequence[int]
 
 def describe(
     net: nn.Module,
-    made: checkpoint.Card,
+    made: cards.Card,
     *,
     name: str,
     opset: int,
@@ -110,7 +113,7 @@ def describe(
         value_range=[0.0, 1.0],
         multiple_of=made.multiple_of,
         tile=tile,
-        overlap=restore.overlap_for(net, tile),
+        overlap=tiling.overlap_for(net, tile),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         opset=opset,
         metrics={**made.metrics, **metrics},

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import images, resize
-from srfoundry.dataset import Patches
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8, to_uint8
-from srfoundry.networks.drn import reductions
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.images import from_uint8, to_uint8
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.drn import reductions
 
 Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
 

@@ -14,22 +14,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srfoundry import metrics, resize
-from srfoundry.checkpoint import Card, load
-from srfoundry.dataset import Patches
-from srfoundry.descent import descent, restarted
-from srfoundry.errors import FoundryError
-from srfoundry.fit import Log, autocast, fit
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.duals import DualNets, StraightDual
-from srfoundry.networks.edsr import EDSR
-from srfoundry.networks.kernel_dual import KernelDual
-from srfoundry.networks.restorer import Restorer
-from srfoundry.networks.swinir import SwinIR
-from srfoundry.networks.units import channels_last
-from srfoundry.pairs import Batch, draw, targets, through, windows
-from srfoundry.parallel import ahead
-from srfoundry.seeds import generator
+from srfoundry.core.compute import autocast
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.core.state import Log, Resumption
+from srfoundry.dual_regression.batches import Batch, draw, targets, through, windows
+from srfoundry.imaging import metrics, resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.duals import DualNets, StraightDual
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.sr.restorer import Restorer
+from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.zoo.cards import Card, load
+from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import descent
+from srfoundry.training.prefetch import ahead
+from srfoundry.training.schedules import restarted
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 PRIMALS, DUALS = (DRN, EDSR, SwinIR), (DualNets, StraightDual, KernelDual)
@@ -192,7 +195,7 @@ def train(
         rate = restarted(index, steps, learning_rate, warmup=warmup, restarts=restarts)
         return update(loss(net, batches(index)), rate)
 
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
+    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
     if steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)

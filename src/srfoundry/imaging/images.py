@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageFile, JpegImagePlugin
 from torch import Tensor
 
-from srfoundry import containers
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import untrusted
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
 BUNDLED = {  # freely licensed photographs inside the wheels, by package; the rest there are drawings or masks
@@ -52,9 +52,9 @@ def decode(path: Path) -> Image.Image:
         FoundryError: the file is missing, no photograph, damaged or truncated, of float pixels, or claims more pixels
             than containers.LARGEST or than its bytes can hold.
     """
-    with containers.guarded(path) as file:
-        opened = containers.opened(path, file)
-        tags = opened.tag_v2 if isinstance(opened, containers.Tiff) else {}
+    with untrusted.guarded(path) as file:
+        opened = untrusted.opened(path, file)
+        tags = opened.tag_v2 if isinstance(opened, untrusted.Tiff) else {}
         picture = _load(path, file, opened, tags)
         turn = UPRIGHT.get(_orientation(opened, tags))
         profile = opened.info.get("icc_profile")
@@ -65,8 +65,8 @@ def decode(path: Path) -> Image.Image:
 
 def size(path: Path) -> tuple[int, int]:
     """Height and width that a file's header claims, before it is turned upright; FoundryError as in `decode`."""
-    with containers.guarded(path) as file:
-        picture = containers.opened(path, file)
+    with untrusted.guarded(path) as file:
+        picture = untrusted.opened(path, file)
         return picture.height, picture.width
 
 
@@ -162,7 +162,7 @@ def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 def _load(path: Path, file: BinaryIO, picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> Image.Image:
     """Decode into 8 bits, with transparency of every kind as an alpha channel."""
-    raw = containers.rawmode(picture.tile[0]) if picture.tile else ""
+    raw = untrusted.rawmode(picture.tile[0]) if picture.tile else ""
     name, _, order = raw.partition(";16")
     wide = order in SWAPPED and name in ("RGB", "RGBX", "RGBA", "CMYK", "R")
     swapped = [tile._replace(args=_swapped(tile.args)) for tile in picture.tile] if wide else []
@@ -243,7 +243,7 @@ def _orientation(picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> int:
     try:
         if len(picture.info.get("exif", b"")) > 2**20:  # the one tag could be unpacked into millions of numbers
             return 1
-        found = tags.get(274) if isinstance(picture, containers.Tiff) else picture.getexif().get(274)
+        found = tags.get(274) if isinstance(picture, untrusted.Tiff) else picture.getexif().get(274)
         return found if isinstance(found, int) else 1
     except Exception:  # whatever Pillow's EXIF parser raises: the pixels are sound
         return 1

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry.images import from_uint8, luma, to_uint8
+from srfoundry.imaging.images import from_uint8, luma, to_uint8
 
 
 def psnr_y(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 Border = Literal["symmetric", "replicate"]
 Scale = int | float | tuple[int | float, int | float]

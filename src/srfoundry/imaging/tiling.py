@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from srfoundry import images, seeds
-from srfoundry.errors import FoundryError
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images
 
 Upscale = Callable[[Float[Tensor, "1 c h w"]], Float[Tensor, "1 c H W"]]
 Progress = Callable[[int, int], None]

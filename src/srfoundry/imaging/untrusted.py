@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 LARGEST = 89_478_485  # pixels that are decoded at most, Pillow's own default
 LONGEST = 2**20  # pixels of a side: decoders list the rows

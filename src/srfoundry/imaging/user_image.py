@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from srfoundry import images, resize
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images, resize
 
 
 @dataclasses.dataclass(frozen=True)

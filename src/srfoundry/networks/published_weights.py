@@ -6,18 +6,23 @@ read from the shapes, so that a pruned net of the same layout comes in too. A ne
 """
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from srfoundry.errors import FoundryError
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.duals import DualNets
-from srfoundry.networks.edsr import EDSR
-from srfoundry.networks.swinir import SwinIR
-from srfoundry.networks.units import widths_of
+from srfoundry.core.errors import DAMAGE, FoundryError
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.duals import DualNets
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.networks.sr.units import widths_of
 
 Rules = Sequence[tuple[str, str]]  # a pattern at the start of their name, and ours; braces as `_places` fills them
 
@@ -193,3 +198,23 @@ def _fold_range(net: DRN | EDSR) -> None:
             tail.bias.div_(WHITE)
         net.subtract.bias.div_(WHITE)
         net.add.bias.div_(WHITE)
+
+
+def read_foreign(path: Path) -> Any:
+    """What somebody else's weights file holds: tensors by name, or a list of such; nothing but tensors is unpickled.
+
+    Raises:
+        FoundryError: the file is missing, damaged, or holds objects of the authors' own classes.
+    """
+    if not path.is_file():
+        raise FoundryError(f"{path} not found; name the weights file that its authors published")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (*DAMAGE, SafetensorError, UnpicklingError, struct.error) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise FoundryError(f"{path} must be a state dict of tensors, got {reason}; save it again as one") from None
+    if not isinstance(found, (Mapping, list)):
+        raise FoundryError(f"{path} must hold weights by name, got a {type(found).__name__}; save a state dict")
+    return found

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from srfoundry import images, metrics, resize
+from srfoundry.imaging import images, metrics, resize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

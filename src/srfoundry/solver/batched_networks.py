@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from srfoundry import seeds
+from srfoundry.core import seeds
 
 Activation = Literal["none", "relu", "tanh"]
 State = tuple[Tensor, ...]

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.constraints import column, length
-from srfoundry.errors import Diverged
-from srfoundry.instances import Data, Instances, Loss, Settings, Solution
-from srfoundry.networks.stacked import Net, State
+from srfoundry.core.errors import Diverged
+from srfoundry.solver.batched_networks import Net, State
+from srfoundry.solver.constraints import column, length
+from srfoundry.solver.problem import Data, Instances, Loss, Settings, Solution
 
 
 def slope(objective: Loss, variable: Float[Tensor, "n ..."], data: Data) -> Float[Tensor, "n ..."]:

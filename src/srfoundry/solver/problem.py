@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 Data = tuple[Tensor, ...]
 Loss = Callable[[Tensor, Data], Tensor]  # (rows' variables `n *shape`, rows' data) -> `n`, less is better

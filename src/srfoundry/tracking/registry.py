@@ -22,7 +22,7 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 RUNTIME = ["onnxruntime-gpu", "numpy"]  # without a list MLflow writes onnxruntime and onnxruntime-gpu, which collide

@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 BATCH = 500  # values a call; MLflow takes 1000 at most
 SECONDS = 3.0  # between calls: a call costs about as much as one value

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srfoundry.checkpoint import Stateful
-from srfoundry.fit import cosine
+from srfoundry.core.state import Stateful
 
 Update = Callable[[Mapping[str, Tensor], float], dict[str, Tensor | float]]
 
@@ -41,14 +40,6 @@ class Guard:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up remembered losses."""
         self.taken = deque(state_dict["taken"], maxlen=REMEMBERED)
-
-
-def restarted(step: int, steps: int, start: float, *, warmup: int = 0, restarts: int = 1) -> float:
-    """Learning rate at a step: `restarts` cosines of equal length one after the other (SGDR), warm-up in the first."""
-    cycle = step * restarts // max(1, steps)
-    # ceil, so that a step lies in the cycle that it was counted into
-    begin, end = (-(-steps * number // restarts) for number in (cycle, cycle + 1))
-    return cosine(step - begin, end - begin, start, warmup=0 if cycle else warmup)
 
 
 def descent(

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry import degrade, enlarge
-from srfoundry import restore as tiles
-from srfoundry import sons as sons_
-from srfoundry.errors import FoundryError
-from srfoundry.fit import autocast
+from srfoundry.core.compute import autocast
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import linear_enlargement, operator
+from srfoundry.imaging import tiling as tiles
+from srfoundry.zero_shot import self_pairs as sons_
 
 Weights = dict[str, Tensor]
 Rates = Sequence[float] | Sequence[Sequence[float]]
@@ -50,7 +50,7 @@ def adapt(
     *,
     rates: Rates,
     weights: Weights | None = None,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     noise: float = 0.0,
     sons: int = 1,
     held_out: float = 0.0,
@@ -91,7 +91,7 @@ def adapt(
     sons_.check(net, low, kernel, scale)
     low = low.to(next(iter(current.values())).dtype)
     target = sons_.phases(low, scale, sons)
-    son = degrade.son(target, kernel, scale, decimation=decimation, noise=noise, rng=rng)
+    son = operator.son(target, kernel, scale, decimation=decimation, noise=noise, rng=rng)
     enlarged = network_input(net, son, kernel, scale, decimation)
     if bool((target.amax(dim=(-2, -1)) == target.amin(dim=(-2, -1))).all()):
         return Adaptation(current, [], [], 0, diverged=False)
@@ -124,7 +124,7 @@ def restore(
     scale: int,
     *,
     weights: Weights | None = None,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
 ) -> Float[Tensor, "1 3 H W"]:
     """Super-resolve with given (adapted) weights or the network's own; clipped to [0, 1].
 
@@ -144,7 +144,7 @@ def restore_tiled(
     scale: int,
     *,
     weights: Weights | None = None,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     tile: int,
     device: torch.device,
     progress: tiles.Progress | None = None,
@@ -160,7 +160,7 @@ def restore_tiled(
 
 def overlap(net: nn.Module, tile: int) -> int:
     """Low-resolution pixels that tiles share on each side: twice what the net and the filter before it look."""
-    filter_ = enlarge.RADIUS if getattr(net, "enlargement", "bicubic") == "linear" else 0
+    filter_ = linear_enlargement.RADIUS if getattr(net, "enlargement", "bicubic") == "linear" else 0
     return min(2 * (int(getattr(net, "reach", 16)) + filter_), tile // 4)
 
 
@@ -191,11 +191,11 @@ def network_input(
     low: Float[Tensor, "b c h w"],
     kernel: Float[Tensor, "1 k k"] | None,
     scale: int,
-    decimation: degrade.Decimation,
+    decimation: operator.Decimation,
 ) -> Float[Tensor, "b c H W"]:
     """Enlarge as the network was trained on; channels last, a third faster on a CPU."""
     how: Any = getattr(net, "enlargement", "bicubic")
-    enlarged = enlarge.enlarge(low, kernel, scale, how=how, decimation=decimation)
+    enlarged = linear_enlargement.enlarge(low, kernel, scale, how=how, decimation=decimation)
     return enlarged.contiguous(memory_format=torch.channels_last)
 
 

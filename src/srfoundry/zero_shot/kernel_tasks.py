@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry import degrade, enlarge, images, kernels, resize
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.imaging import images, resize
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Blurs:
     true: Float[Tensor, "m k k"]
     told: Float[Tensor, "m k k"]
     scale: int | float
-    decimation: degrade.Decimation
+    decimation: operator.Decimation
     filters: Float[Tensor, "m p t t"] | None  # of the linear enlargement, for the told kernels; None means bicubic
 
     def reduce(
@@ -31,7 +32,7 @@ class Blurs:
             told: with the kernels that the network is told, not with the true ones.
         """
         kernel = (self.told if told else self.true)[which].to(high.device)
-        low = degrade.degrade(high, kernel, self.scale, decimation=self.decimation)
+        low = operator.degrade(high, kernel, self.scale, decimation=self.decimation)
         return images.from_uint8(images.to_uint8(low))
 
     def enlarge(
@@ -40,7 +41,7 @@ class Blurs:
         """Enlarge to a size, as the told kernels ask for."""
         if self.filters is None:
             return resize.cubic(low, self.scale, size=size)
-        return enlarge.linear(low, self.filters[which].to(low.device))
+        return linear_enlargement.linear(low, self.filters[which].to(low.device))
 
     def pairs(
         self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, told: bool = False
@@ -53,8 +54,8 @@ def make(
     bank: Float[Tensor, "m k k"],
     *,
     scales: Sequence[int | float],
-    decimations: Sequence[degrade.Decimation],
-    enlargement: enlarge.How,
+    decimations: Sequence[operator.Decimation],
+    enlargement: linear_enlargement.How,
     mismatch: float,
     rng: torch.Generator,
 ) -> list[Blurs]:
@@ -77,7 +78,9 @@ def make(
             own, _ = kernels.draw_gaussian(len(bank), size=bank.shape[-1], scale=scale, rng=rng)
         for decimation in decimations:
             true, told = mismatched(own, mismatch, rng)
-            filters = enlarge.filters(told, int(scale), decimation=decimation) if enlargement == "linear" else None
+            filters = (
+                linear_enlargement.filters(told, int(scale), decimation=decimation) if enlargement == "linear" else None
+            )
             groups.append(Blurs(true, told, whole, decimation, filters))
     return groups
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry.fit import fast_bfloat16
-from srfoundry.networks.convolve import quick
+from srfoundry.core.compute import fast_bfloat16
+from srfoundry.zero_shot.double_backward import quick
 
 Weights = dict[str, Tensor]
 Order = Literal["second", "first"]

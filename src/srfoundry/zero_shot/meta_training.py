@@ -12,12 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import maml, resize
-from srfoundry.blurs import Blurs
-from srfoundry.dataset import Patches
-from srfoundry.fit import Log, Schedule, autocast, fit, rate
-from srfoundry.parallel import ahead
-from srfoundry.seeds import generator
+from srfoundry.core.compute import autocast
+from srfoundry.core.seeds import generator
+from srfoundry.core.state import Log, Resumption
+from srfoundry.imaging import resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.training.loop import fit
+from srfoundry.training.prefetch import ahead
+from srfoundry.training.schedules import Schedule, rate
+from srfoundry.zero_shot import maml
+from srfoundry.zero_shot.kernel_tasks import Blurs
 
 Support = Literal["patches", "son"]
 
@@ -123,7 +127,7 @@ def train(
         return {"loss": loss.detach()}
 
     state = {"net": net, "optimiser": optimiser}
-    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=title)
+    return fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=title)
 
 
 def bicubic_pairs(
@@ -223,5 +227,5 @@ def metatrain(
         return {"query_last": means[-1], "query_first": means[0]}
 
     state = {"net": net, "rates": rates, "optimiser": optimiser}
-    curve = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="metatrain")
+    curve = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title="metatrain")
     return curve, rates.factors().cpu()

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from srfoundry import kernels
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels
 
 RINGING = 0.1  # sum of negative taps that a kernel moved by part of a pixel may have
 BLOCK = 8  # pixels a side of the blocks that are held out: as wide as the network's sight, narrower than a tiny image

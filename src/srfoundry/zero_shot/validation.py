@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import degrade, images, metrics, resize
-from srfoundry.adaptation import Rates, adapt, restore
-from srfoundry.dataset import Patches
+from srfoundry.degradation import operator
+from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.zero_shot.adaptation import Rates, adapt, restore
 
 
 def validate(
@@ -18,7 +19,7 @@ def validate(
     kernel: Float[Tensor, "1 k k"] | None = None,
     told: Float[Tensor, "1 k k"] | None = None,
     rates: Rates = (),
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     sons: int = 1,
     held_out: float = 0.0,
     precision: str = "float32",
@@ -39,7 +40,7 @@ def validate(
         if kernel is None:
             low = patches.image(name, scale)
         else:
-            low = degrade.degrade(high, kernel, scale, decimation=decimation)
+            low = operator.degrade(high, kernel, scale, decimation=decimation)
             low = images.from_uint8(images.to_uint8(low))
         low, blur = low.to(device), None if kernel is None else (kernel if told is None else told).to(device)
         found = adapt(

@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import adaptation, backproject, degrade, seeds, sons
+from srfoundry.core import seeds
+from srfoundry.degradation import back_projection, operator
+from srfoundry.zero_shot import adaptation, self_pairs
 
 RATE, LEAST = 1e-3, 9e-6  # Adam's, at the start and where training ends
 LOOK_EVERY, LOOK_BACK = 60, 256  # steps between two looks at the loss's slope, and the steps that it is fitted to
@@ -34,7 +36,7 @@ def train(
     *,
     steps: int = 3000,
     seed: int = 0,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     noise: float = 0.0,
     crop: int = 128,
     log: Callable[[int, float], None] = lambda step, loss: None,
@@ -53,14 +55,14 @@ def train(
     Raises:
         FoundryError: as adaptation.adapt.
     """
-    sons.check(net, low, kernel, scale)
+    self_pairs.check(net, low, kernel, scale)
     fresh = _fresh(net, seed)
     target = low[..., : low.shape[-2] // scale * scale, : low.shape[-1] // scale * scale].float()
     rng = seeds.generator(seed, "zssr", "steps")
     pairs = []
     for symmetry in SYMMETRIES:  # the blur and the decimation stay as they are: each copy is one more photograph
         father = turn(target, symmetry)
-        son = degrade.son(father, kernel, scale, decimation=decimation, noise=noise, rng=rng)
+        son = operator.son(father, kernel, scale, decimation=decimation, noise=noise, rng=rng)
         pairs.append((adaptation.network_input(net, son, kernel, scale, decimation), father))
     adam = torch.optim.Adam(fresh.parameters(), lr=RATE)
     losses: list[float] = []
@@ -91,7 +93,7 @@ def ensemble(
     scale: int,
     *,
     weights: adaptation.Weights | None = None,
-    decimation: degrade.Decimation = "direct",
+    decimation: operator.Decimation = "direct",
     close: int = 0,
 ) -> Float[Tensor, "1 3 H W"]:
     """The median of restored turned copies, turned back; each, and it, after `close` back-projections (ZSSR sec. 3.2).
@@ -107,9 +109,9 @@ def ensemble(
         turned = adaptation.restore(net, turn(low, symmetry), kernel, scale, weights=weights, decimation=decimation)
         found.append(_back(turned, symmetry, shift, plain))
     common = {"steps": close, "decimation": decimation}
-    closed = [backproject.close(image, low, kernel, scale, **common) for image in found]
+    closed = [back_projection.close(image, low, kernel, scale, **common) for image in found]
     middle = torch.stack(closed).quantile(0.5, dim=0)  # of an even number the mean of the two in the middle
-    return backproject.close(middle, low, kernel, scale, **common)
+    return back_projection.close(middle, low, kernel, scale, **common)
 
 
 def turn(image: Float[Tensor, "b c h w"], symmetry: Symmetry) -> Tensor:

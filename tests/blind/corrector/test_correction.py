@@ -6,23 +6,24 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import checkpoint
-from srfoundry.blind import correct, methods, teach
-from srfoundry.blind.noise import estimate_noise
-from srfoundry.blind.prior import GaussianPrior
-from srfoundry.dataset import Patches
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8, to_uint8
-from srfoundry.metrics import kernel_psnr
-from srfoundry.networks import corrector
-from srfoundry.networks.corrector import Corrector, hear
-from srfoundry.networks.usrnet import USRNet, start_plain
-from srfoundry.seeds import generator, redraw
+from srfoundry.blind import estimators
+from srfoundry.blind.corrector import correction, teaching
+from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.noise_level import estimate_noise
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.images import from_uint8, to_uint8
+from srfoundry.imaging.metrics import kernel_psnr
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind import corrector
+from srfoundry.networks.nonblind.corrector import Corrector, hear
+from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.zoo import cards
+from tests.blind.dkp.test_prior import power_law
 from tests.closed import CPU, photographs, prepared
-from tests.test_prior import power_law
 
-SETTINGS = correct.Settings(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
+SETTINGS = correction.Settings(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
 
 
 def restorer() -> USRNet:
@@ -33,22 +34,22 @@ def restorer() -> USRNet:
     return net.eval()
 
 
-def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> teach.Memory:
-    return teach.collect(
+def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> teaching.Memory:
+    return teaching.collect(
         restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04, softness=0.5,
         variances=SETTINGS.variances, seed=1, stage="nonblind", device=CPU, precision="float32",
         checkpoint=folder / "samples.pt", key="k",
     )  # fmt: skip
 
 
-def taught(found: teach.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
+def taught(found: teaching.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
     net = Corrector(width=64)
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:
             raise KeyboardInterrupt
 
-    teach.train(
+    teaching.train(
         net, found, steps=steps, learning_rate=2e-3, seed=1, stage="nonblind", checkpoint=folder / "corrector.pt",
         key="k", log=log,
     )  # fmt: skip
@@ -89,7 +90,7 @@ def test_it_finds_kernels_of_images_that_it_never_saw(tmp_path: Path) -> None:
     for number, kernel in enumerate(true.kernels(shapes).float()):
         low = degrade(power_law(144, 50 + number), kernel[None], 2, border="circular")
         low = from_uint8(to_uint8(low.clamp(0, 1)))
-        estimate = correct.estimate(low, scale=2, settings=SETTINGS, restorer=restorer(), corrector=net)
+        estimate = correction.estimate(low, scale=2, settings=SETTINGS, restorer=restorer(), corrector=net)
         guess = SETTINGS.prior(2).mean().float()
         gains.append(kernel_psnr(estimate.kernel, kernel[None]) - kernel_psnr(guess, kernel[None]))
         assert float(estimate.kernel.min()) >= 0 and float(estimate.kernel.sum()) == pytest.approx(1, abs=1e-5)
@@ -103,18 +104,18 @@ def random_photographs(folder: Path) -> Patches:
 
 
 def test_samples_and_teaching_resume_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path)
     whole = memory(patches, tmp_path / "whole")
-    real = teach.generator
-    monkeypatch.setattr(teach, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
+    real = teaching.generator
+    monkeypatch.setattr(teaching, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
 
     def broken() -> torch.Generator:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         memory(patches, tmp_path / "cut")
-    monkeypatch.setattr(teach, "generator", real)
+    monkeypatch.setattr(teaching, "generator", real)
     resumed = memory(patches, tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(whole.all(), resumed.all(), strict=True))
     first = taught(whole, tmp_path / "whole", steps=6)
@@ -126,7 +127,7 @@ def test_samples_and_teaching_resume_to_the_same_bytes(tmp_path: Path, monkeypat
 
 def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="too small"):
-        correct.estimate(
+        correction.estimate(
             torch.rand(1, 3, 6, 40, generator=generator(1, "low")), scale=2, settings=SETTINGS, restorer=restorer(),
             corrector=Corrector(),
         )  # fmt: skip
@@ -144,17 +145,17 @@ def test_noise_is_known_from_the_image(level: float) -> None:
 def test_methods_that_take_the_trained_networks(tmp_path: Path) -> None:
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
-    checkpoint.save(tmp_path / "nonblind.safetensors", restorer(), arch=arch, **common)
-    checkpoint.save(tmp_path / "corrector.safetensors", Corrector(), arch={"name": "corrector"}, **common)
-    nets = methods.nets(tmp_path, 2, CPU)
+    cards.save(tmp_path / "nonblind.safetensors", restorer(), arch=arch, **common)
+    cards.save(tmp_path / "corrector.safetensors", Corrector(), arch={"name": "corrector"}, **common)
+    nets = estimators.nets(tmp_path, 2, CPU)
     low = degrade(power_law(80, 3), SETTINGS.prior(2).mean().float(), 2).clamp(0, 1)
     section = {"kernel_size": 9, "variances": [0.175, 2.5], "passes": 2, "look": 32, "noise": 0.0}
-    for method in methods.TRAINED:
+    for method in estimators.TRAINED:
         chosen = {**section, "method": method}
-        found = methods.estimate(low, section=chosen, scale=2, rng=generator(1, "trained"), trained=nets)
+        found = estimators.estimate(low, section=chosen, scale=2, rng=generator(1, "trained"), trained=nets)
         assert found.kernel.shape == (1, 11, 11) and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
-        assert len(found.history) == methods.iterations(chosen) and found.box[2:] == (32, 32)
+        assert len(found.history) == estimators.iterations(chosen) and found.box[2:] == (32, 32)
         with pytest.raises(FoundryError, match="direct decimation"):
-            methods.estimate(low, section=chosen, scale=2, rng=generator(1, "t"), decimation="bicubic", trained=nets)
+            estimators.estimate(low, section=chosen, scale=2, rng=generator(1, "t"), decimation="bicubic", trained=nets)
     with pytest.raises(FoundryError, match="trained for x2"):
-        methods.nets(tmp_path, 3, CPU)
+        estimators.nets(tmp_path, 3, CPU)

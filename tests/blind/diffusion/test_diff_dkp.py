@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.blind import diffpir, diffusion
-from srfoundry.blind.engine import Estimate, Settings
-from srfoundry.conventions import Border, centre_of_mass
-from srfoundry.degrade import degrade
-from srfoundry.denoise import Denoiser, deviations
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8, to_uint8
-from srfoundry.kernels import gaussian
-from srfoundry.metrics import kernel_psnr, psnr_y
-from srfoundry.seeds import generator
+from srfoundry.blind.diffusion import diff_dkp, diffpir
+from srfoundry.blind.diffusion.diffusion_model import Denoiser, deviations
+from srfoundry.blind.dkp.blocks import Estimate, Settings
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.conventions import Border, centre_of_mass
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.images import from_uint8, to_uint8
+from srfoundry.imaging.metrics import kernel_psnr, psnr_y
 
 SIDE = 96  # high-resolution pixels
 SIGNAL = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)  # DDPM's
@@ -82,7 +82,7 @@ def low_of(high: Tensor, true: Tensor, border: Border = "circular") -> Tensor:
 
 
 def run(low: Tensor, seed: int = 1, sampler: diffpir.Sampler = SAMPLER, **changes: object) -> Estimate:
-    return diffusion.estimate(
+    return diff_dkp.estimate(
         low,
         scale=2,
         settings=dataclasses.replace(SETTINGS, **changes),
@@ -135,7 +135,7 @@ def test_the_data_term_alone_moves_the_kernel() -> None:
     settings = dataclasses.replace(SETTINGS, prior_strength=[1e-9, 1e-9], kernel_steps=20)
     fixed = _Still(told.net, told.signal, told.target, told.tile)
     low = low_of(high.clamp(0, 1), true)
-    found = diffusion.estimate(
+    found = diff_dkp.estimate(
         low,
         scale=2,
         settings=settings,
@@ -203,7 +203,7 @@ def test_odd_sizes_and_windows() -> None:
     low = torch.rand(1, 3, 31, 29)
     few = dataclasses.replace(SAMPLER, evaluations=2)
     small = Denoiser(Wiener(32), SIGNAL, "sample", 32)
-    found = diffusion.estimate(
+    found = diff_dkp.estimate(
         low,
         scale=3,
         settings=dataclasses.replace(SETTINGS, window=24, kernel_size=15, draws=8),
@@ -227,7 +227,7 @@ def test_the_kernel_is_held_at_the_end_though_it_learns_throughout(evaluations: 
     """Many evaluations share steps of the model, so that there are fewer than asked for; the last holds the kernel."""
     sampler = dataclasses.replace(SAMPLER, evaluations=evaluations, learn=1.0)
     count = len(diffpir.schedule(denoiser(), sampler))
-    found = diffusion.estimate(
+    found = diff_dkp.estimate(
         low_of(photograph(6, 32), kernel()),
         scale=2,
         settings=dataclasses.replace(SETTINGS, iterations=1, draws=8, kernel_steps=1, tile=16),
@@ -266,7 +266,7 @@ def test_large_images_are_restored_in_tiles() -> None:
 
 def test_kernels_of_a_bank_have_their_own_size() -> None:
     bank = torch.cat([kernel(first, 1.0) for first in (1.0, 2.0, 3.0)])[:, 1:-1, 1:-1]
-    found = diffusion.estimate(
+    found = diff_dkp.estimate(
         low_of(photograph(8, 24), kernel()),
         scale=2,
         settings=dataclasses.replace(SETTINGS, family="bank", kernel_size=31, draws=8, tile=12, iterations=1),
@@ -282,6 +282,6 @@ def test_what_it_cannot_do_is_refused() -> None:
     low, rng = torch.rand(1, 3, 24, 24), generator(1, "no")
     common = {"scale": 2, "settings": SETTINGS, "sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}
     with pytest.raises(FoundryError, match="direct decimation"):
-        diffusion.estimate(low, decimation="bicubic", **common)
+        diff_dkp.estimate(low, decimation="bicubic", **common)
     with pytest.raises(FoundryError, match="5x5 at scale 2"):
-        diffusion.estimate(low[..., :5, :5], **common)
+        diff_dkp.estimate(low[..., :5, :5], **common)

@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 import torch
 
-from srfoundry.blind import dkp
-from srfoundry.blind.losses import divergence, hyper_laplacian, ssim_loss
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian
-from srfoundry.metrics import kernel_psnr
-from srfoundry.seeds import generator
-from tests.test_prior import power_law
+from srfoundry.blind.dkp import dkp
+from srfoundry.blind.dkp.losses import divergence, hyper_laplacian, ssim_loss
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.metrics import kernel_psnr
+from tests.blind.dkp.test_prior import power_law
 
 TINY = dkp.Settings(
     kernel_size=11,

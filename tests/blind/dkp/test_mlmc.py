@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry.blind import dkp, engine, forms, methods, mlmc
-from srfoundry.blind.engine import Estimate, Settings
-from srfoundry.blind.losses import divergence
-from srfoundry.blind.prior import GaussianPrior
-from srfoundry.conventions import centre_of_mass
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian, line
-from srfoundry.metrics import kernel_psnr
-from srfoundry.seeds import generator
-from tests.test_dkp import TINY, kernel, low
+from srfoundry.blind import estimators
+from srfoundry.blind.dkp import blocks, dkp, forms, mlmc
+from srfoundry.blind.dkp.blocks import Estimate, Settings
+from srfoundry.blind.dkp.losses import divergence
+from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.conventions import centre_of_mass
+from srfoundry.degradation.kernels import gaussian, line
+from srfoundry.imaging.metrics import kernel_psnr
+from tests.blind.dkp.test_dkp import TINY, kernel, low
 
 SMALL = dataclasses.replace(TINY, iterations=2, draws=16, updates=2, rounds=2, image_steps=2, kernel_steps=2)
 
@@ -57,9 +58,9 @@ def test_turns_are_nested_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(owner, name, wrapped)
 
-    spy(engine.KernelNet, "pull", "l")
-    spy(engine.KernelNet, "fit", "q")
-    spy(engine.ImageNet, "improve", "p")
+    spy(blocks.KernelNet, "pull", "l")
+    spy(blocks.KernelNet, "fit", "q")
+    spy(blocks.ImageNet, "improve", "p")
     run(low(kernel(2.0, 2.0, 0.0)), updates=3, rounds=2, image_steps=3)
     assert "".join(turns) == ("lll" + "pppq" * 2) * 2
 
@@ -136,13 +137,13 @@ def test_a_bank_is_handed_over() -> None:
 def test_methods_by_name() -> None:
     image = low(kernel(2.0, 1.0, 0.3))
     section = {**dataclasses.asdict(SMALL), "method": "mlmc", "not of these methods": 3}
-    by_name = methods.estimate(image, section=section, scale=2, rng=generator(1, "mlmc"))
+    by_name = estimators.estimate(image, section=section, scale=2, rng=generator(1, "mlmc"))
     assert torch.equal(by_name.kernel, run(image).kernel)
-    assert methods.iterations(section) == 2 and methods.size_of(section, 2) == 11
+    assert estimators.iterations(section) == 2 and estimators.size_of(section, 2) == 11
     released = section | {"method": "released"}
-    assert methods.iterations(released) == 200 and methods.size_of(released, 3) == 15
+    assert estimators.iterations(released) == 200 and estimators.size_of(released, 3) == 15
     with pytest.raises(FoundryError, match="choose one of fast, free, dkp, mlmc, released"):
-        methods.estimate(image, section=section | {"method": "magic"}, scale=2, rng=generator(1, "mlmc"))
+        estimators.estimate(image, section=section | {"method": "magic"}, scale=2, rng=generator(1, "mlmc"))
 
 
 def test_odd_sizes_and_every_scale() -> None:
@@ -157,16 +158,16 @@ def test_odd_sizes_and_every_scale() -> None:
 
 def test_recentred_kernels_and_images_explain_as_before() -> None:
     """Both move together: the image blurred and decimated stays what it was."""
-    from srfoundry.degrade import degrade
+    from srfoundry.degradation.operator import degrade
 
     axis = torch.linspace(0, 6.3, 64)
     image = 0.5 + 0.3 * torch.stack([axis.sin()[:, None] * axis.cos()] * 3)[None]
     off = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)), offset=0.7)
     settings = dataclasses.replace(TINY, recentre=True)
-    centred, moved = engine.finish(off, image, settings)
+    centred, moved = blocks.finish(off, image, settings)
     assert moved is not None and float((centre_of_mass(centred) - 5).abs().max()) < 0.02
     before, after = degrade(image, off, 2), degrade(moved, centred, 2)
     assert float((before - after)[..., 4:-4, 4:-4].abs().max()) < 2e-3
     assert float((degrade(image, centred, 2) - before)[..., 4:-4, 4:-4].abs().max()) > 2e-2
-    kept, same = engine.finish(off, image, TINY)
+    kept, same = blocks.finish(off, image, TINY)
     assert torch.equal(kept, off) and same is image

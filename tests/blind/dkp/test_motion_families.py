@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from srfoundry import kernels
-from srfoundry.blind import motion
-from srfoundry.blind.chains import Chains
-from srfoundry.blind.prior import Family, GaussianPrior, Population
-from srfoundry.conventions import centre_of_mass
-from srfoundry.errors import FoundryError
-from srfoundry.seeds import generator
+from srfoundry.blind.dkp import motion_families
+from srfoundry.blind.dkp.mcmc import Chains
+from srfoundry.blind.dkp.prior import Family, GaussianPrior, Population
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import kernels
+from srfoundry.degradation.conventions import centre_of_mass
 
 SIZE = 15
 
@@ -25,9 +25,9 @@ def a_bank() -> torch.Tensor:
 
 def families() -> dict[str, Family]:
     return {
-        "line": motion.lines(SIZE, 2.0, 12.0),
-        "trajectory": motion.trajectories(SIZE),
-        "bank": motion.bank(a_bank()),
+        "line": motion_families.lines(SIZE, 2.0, 12.0),
+        "trajectory": motion_families.trajectories(SIZE),
+        "bank": motion_families.bank(a_bank()),
         "gaussian": GaussianPrior(SIZE, 0.35, 5.0),
     }
 
@@ -72,7 +72,7 @@ def test_a_shape_learns(name: str) -> None:
 
 def test_lines_and_trajectories_differ_in_extent() -> None:
     axis = torch.arange(SIZE, dtype=torch.float64) - SIZE // 2
-    line = motion.lines(SIZE, 2.0, 12.0)
+    line = motion_families.lines(SIZE, 2.0, 12.0)
     made = line.kernels(torch.tensor([[-3.0, 1.0, 0.0], [3.0, 1.0, 0.0], [3.0, -1.0, 0.0]], dtype=torch.float64))
     spread = torch.einsum("nrc,c->n", made, axis**2), torch.einsum("nrc,r->n", made, axis**2)
     assert float(spread[0][0]) < 1 < 10 < float(spread[0][1])  # 2 and 12 pixels along the row
@@ -80,13 +80,13 @@ def test_lines_and_trajectories_differ_in_extent() -> None:
     backwards = torch.randn(1, 11, generator=generator(5, "path"), dtype=torch.float64)
     forwards = backwards.clone()
     forwards[:, 1:] *= torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0] * 2)
-    paths = motion.trajectories(SIZE)
+    paths = motion_families.trajectories(SIZE)
     torch.testing.assert_close(paths.kernels(backwards), paths.kernels(forwards))
 
 
 def test_bank_gives_its_own_kernels() -> None:
     entries = a_bank()
-    family = motion.bank(entries)
+    family = motion_families.bank(entries)
     shapes = torch.zeros(12, 3, dtype=torch.float64)
     quantiles = (torch.arange(12, dtype=torch.float64) + 0.5) / 12
     shapes[:, 0] = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)
@@ -116,7 +116,7 @@ def test_draws_go_where_the_likelihood_is(kind: type[Population] | type[Chains],
 
 def test_chains_keep_their_target() -> None:
     """With a flat likelihood, walkers stay draws of the prior."""
-    family, rng = motion.lines(SIZE, 2.0, 12.0), generator(7, "flat")
+    family, rng = motion_families.lines(SIZE, 2.0, 12.0), generator(7, "flat")
     chains = Chains(family)
     for _ in range(8):
         shapes = chains.draw(2000, rng=rng)
@@ -126,7 +126,7 @@ def test_chains_keep_their_target() -> None:
 
 
 def test_rescoring_follows_a_likelihood_that_changes() -> None:
-    family, rng = motion.lines(SIZE, 2.0, 12.0), generator(8, "changes")
+    family, rng = motion_families.lines(SIZE, 2.0, 12.0), generator(8, "changes")
     for sampler in (Population(family), Chains(family)):
         shapes = sampler.draw(16, rng=rng)
         sampler.weigh(shapes, torch.zeros(16, dtype=torch.float64), temperature=1.0, least=4.0)
@@ -136,10 +136,10 @@ def test_rescoring_follows_a_likelihood_that_changes() -> None:
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(FoundryError, match="size 14"):
-        motion.lines(14, 2.0, 8.0)
+        motion_families.lines(14, 2.0, 8.0)
     with pytest.raises(FoundryError, match="lengths 9"):
-        motion.lines(15, 9.0, 8.0)
+        motion_families.lines(15, 9.0, 8.0)
     with pytest.raises(FoundryError, match="0 modes"):
-        motion.trajectories(15, modes=0)
+        motion_families.trajectories(15, modes=0)
     with pytest.raises(FoundryError, match="bank must sum to 1"):
-        motion.bank(torch.ones(2, 5, 5))
+        motion_families.bank(torch.ones(2, 5, 5))

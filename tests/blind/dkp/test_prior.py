@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 import torch
 
-from srfoundry.blind.prior import GaussianPrior, KernelGenerator, Population, posterior_weights, released_weights
-from srfoundry.blind.spectrum import SpectralLikelihood
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8, to_uint8
-from srfoundry.seeds import generator
+from srfoundry.blind.dkp.likelihood import SpectralLikelihood
+from srfoundry.blind.dkp.prior import GaussianPrior, KernelGenerator, Population, posterior_weights, released_weights
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.images import from_uint8, to_uint8
 
 PRIOR = GaussianPrior(15, 0.35, 5.0)
 model = partial(SpectralLikelihood, tile=32, keep=1.0, exponent=(2.5, 0.5), softness=0.0)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry.blind import released
-from srfoundry.blind.engine import Estimate
-from srfoundry.conventions import centre_of_mass
-from srfoundry.errors import FoundryError
-from srfoundry.kernels import gaussian
-from srfoundry.metrics import kernel_psnr, psnr_y
-from srfoundry.seeds import generator
+from srfoundry.blind.dkp import released
+from srfoundry.blind.dkp.blocks import Estimate
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation.conventions import centre_of_mass
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.imaging.metrics import kernel_psnr, psnr_y
+from tests.blind.dkp.test_prior import power_law
 from tests.conftest import golden
-from tests.test_prior import power_law
 
 
 def run(outer: int, *, frozen: bool = True, seed: int = 1, **changes: Any) -> Estimate:

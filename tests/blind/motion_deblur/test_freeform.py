@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srfoundry import conventions, kernels
-from srfoundry.blind import freeform, taps
-from srfoundry.blind.latent import latent
-from srfoundry.degrade import degrade
-from srfoundry.errors import FoundryError
-from srfoundry.networks.usrnet import Observation
-from srfoundry.seeds import generator
+from srfoundry.blind.motion_deblur import freeform, taps
+from srfoundry.blind.motion_deblur.latent_image import latent
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.operator import degrade
+from srfoundry.networks.nonblind.usrnet import Observation
 
 SIZE = 9
 

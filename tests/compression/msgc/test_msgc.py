@@ -11,13 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines import methods
-from srfoundry import checkpoint, export
-from srfoundry.compress.budget import GRID
-from srfoundry.compress.count import count_of
-from srfoundry.compress.grouped import Choice, _priced, assign, convert, freeze, settle
-from srfoundry.compress.masks import search_masks, target
-from srfoundry.compress.msgc import (
+from benchmarks._classifiers import MobileNetV2, ResNet, start
+from benchmarks._published import published
+from pipelines.support import methods
+from srfoundry.compression.budget import GRID
+from srfoundry.compression.msgc.chains import Chain, chains_of
+from srfoundry.compression.msgc.conversion import Choice, _priced, assign, convert, freeze, settle
+from srfoundry.compression.msgc.cost import count_of
+from srfoundry.compression.msgc.mask_search import search_masks, target
+from srfoundry.compression.msgc.masked_conv import (
     MSGConv2d,
     groups_of,
     keep_probabilities,
@@ -26,19 +28,18 @@ from srfoundry.compress.msgc import (
     straight_through,
     wrap,
 )
-from srfoundry.compress.picture import methods_picture
-from srfoundry.compress.published import published
-from srfoundry.dual import loss_of
-from srfoundry.errors import FoundryError
-from srfoundry.networks.chains import Chain, chains_of
-from srfoundry.networks.classifiers import MobileNetV2, ResNet, start
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.edsr import EDSR
-from srfoundry.networks.grouped import GatherConv2d, grouped_layers
-from srfoundry.networks.units import multiplications
-from srfoundry.pairs import draw
-from srfoundry.params import Params, load
-from srfoundry.seeds import generator, redraw
+from srfoundry.config.params import Params, load
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.deployment import export
+from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.training import loss_of
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.units import multiplications
+from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.gather_conv import GatherConv2d, grouped_layers
+from srfoundry.reporting.compression import methods_picture
 from tests.closed import CPU, nets, photographs
 from tests.conftest import REPO
 from tests.stub import attentive
@@ -318,7 +319,7 @@ def test_what_cannot_be_is_refused() -> None:
 def test_a_budget_is_met_by_trained_masks_and_a_killed_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path / "set")
 
     def run(folder: str, stop: int | None = None) -> tuple[list[Choice], list[dict[str, float]], nn.Module]:
@@ -440,8 +441,8 @@ def test_cards_and_onnx_know_gathering_layers(tmp_path: Path) -> None:
     inner = [len(choice.used) for choice in choices]
     arch = {"name": "edsr", "scale": 2, "blocks": 2, "width": 16, "inner": inner, "grouped": grouped_layers(plain)}
     path = tmp_path / "net.safetensors"
-    checkpoint.save(path, plain, arch=arch, scale=2, made_by="compress", params_hash="p")
-    loaded, card = checkpoint.load(path)
+    cards.save(path, plain, arch=arch, scale=2, made_by="compress", params_hash="p")
+    loaded, card = cards.load(path)
     with torch.no_grad():
         torch.testing.assert_close(loaded(LOW), plain(LOW), atol=0, rtol=0)
     about = export.describe(loaded, card, name="msgc", opset=20, tile=64, data_hash="d", metrics={})
@@ -451,18 +452,18 @@ def test_cards_and_onnx_know_gathering_layers(tmp_path: Path) -> None:
     assert "Gather" in kinds and not kinds & {"NonZero", "Where", "ScatterElements", "ScatterND", "If", "Loop"}
     wrong = copy.deepcopy(plain)
     next(layer for layer in wrong.modules() if isinstance(layer, GatherConv2d)).index[0] = 99
-    checkpoint.save(path, wrong, arch=arch, scale=2, made_by="compress", params_hash="p")
+    cards.save(path, wrong, arch=arch, scale=2, made_by="compress", params_hash="p")
     with pytest.raises(FoundryError, match="index must name channels from 0 to below"):
-        checkpoint.load(path)
+        cards.load(path)
     name, (inputs, read, groups) = next(iter(arch["grouped"].items()))
     more = {**arch, "grouped": {**arch["grouped"], name: [inputs + 1, read, groups]}}
-    checkpoint.save(path, plain, arch=more, scale=2, made_by="compress", params_hash="p")
+    cards.save(path, plain, arch=more, scale=2, made_by="compress", params_hash="p")
     with pytest.raises(FoundryError, match="grouped must have the inputs of"):
-        checkpoint.load(path)
+        cards.load(path)
     broken = {**arch, "grouped": {"nothing": [1, 1, 1]}}
-    checkpoint.save(path, plain, arch=broken, scale=2, made_by="compress", params_hash="p")
+    cards.save(path, plain, arch=broken, scale=2, made_by="compress", params_hash="p")
     with pytest.raises(FoundryError, match="do not fit their card"):
-        checkpoint.load(path)
+        cards.load(path)
 
 
 @pytest.mark.parametrize("method", ["msgc", "uniform", "random"])
@@ -485,8 +486,8 @@ def test_every_method_of_the_stage_gives_a_net_that_its_card_rebuilds(method: st
     assert 0.5 <= 1 - left / before <= 0.6
     assert found.scores["removed_fraction"] == pytest.approx(1 - left / before)
     arch = {"name": "drn", "scale": 2, "blocks": 1, "width": 8, **found.arch}
-    checkpoint.save(tmp_path / "n.safetensors", found.net, arch=arch, scale=2, made_by="compress", params_hash="p")
-    loaded, _ = checkpoint.load(tmp_path / "n.safetensors")
+    cards.save(tmp_path / "n.safetensors", found.net, arch=arch, scale=2, made_by="compress", params_hash="p")
+    loaded, _ = cards.load(tmp_path / "n.safetensors")
     with torch.no_grad():
         torch.testing.assert_close(loaded(LOW), found.net(LOW), atol=0, rtol=0)
     assert isinstance(loaded, DRN) and ("grouped" in found.arch) == (method == "msgc")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from srfoundry.networks.skip import NonLocal, Skip, draw
-from srfoundry.seeds import generator
+from srfoundry.core.seeds import generator
+from srfoundry.networks.nonblind.dip_unet import NonLocal, Skip, draw
 
 
 def small(seed: int) -> Skip:

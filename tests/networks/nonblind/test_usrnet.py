@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry import checkpoint, conventions, kernels, metrics
-from srfoundry.degrade import degrade
-from srfoundry.networks import usrnet
-from srfoundry.networks.usrnet import Observation, USRNet
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging import metrics
+from srfoundry.networks.nonblind import usrnet
+from srfoundry.networks.nonblind.usrnet import Observation, USRNet
+from srfoundry.networks.zoo import cards
 from tests.conftest import golden
 
 
@@ -113,7 +115,7 @@ def test_a_net_that_starts_plain_is_data_steps_alone() -> None:
 def test_card_rebuilds_it(tmp_path: Path) -> None:
     net = tiny()
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
-    checkpoint.save(tmp_path / "net.safetensors", net, arch=arch, scale=2, made_by="nonblind", params_hash="0")
-    again, _ = checkpoint.load(tmp_path / "net.safetensors")
+    cards.save(tmp_path / "net.safetensors", net, arch=arch, scale=2, made_by="nonblind", params_hash="0")
+    again, _ = cards.load(tmp_path / "net.safetensors")
     low = image(1, 3, 6, 6).float()
     assert torch.equal(again(low, kernel().float(), 2), net(low, kernel().float(), 2))

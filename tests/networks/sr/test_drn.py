@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srfoundry.dual import closed_loop
-from srfoundry.networks.drn import DRN, Enlarge, inner_widths, reductions, start_at_bicubic
-from srfoundry.networks.duals import DualNets, StraightDual
-from srfoundry.networks.units import end_of, multiplications, parameters_at, widths_of
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.dual_regression.training import closed_loop
+from srfoundry.networks.sr.drn import DRN, Enlarge, inner_widths, reductions, start_at_bicubic
+from srfoundry.networks.sr.duals import DualNets, StraightDual
+from srfoundry.networks.sr.units import end_of, multiplications, parameters_at, widths_of
 from tests.closed import count, fill, reference
 
 

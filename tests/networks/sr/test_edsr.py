@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from srfoundry.networks.edsr import EDSR
+from srfoundry.networks.sr.edsr import EDSR
 from tests.closed import count
 
 

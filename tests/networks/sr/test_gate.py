@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from srfoundry.networks.drn import RCAB
-from srfoundry.networks.gate import gated
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.drn import RCAB
+from srfoundry.networks.sr.gate import gated
 
 
 def plain(features: Tensor, body: Tensor, squeeze: nn.Module, excite: nn.Module) -> Tensor:

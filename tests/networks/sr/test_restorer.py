@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srfoundry import checkpoint, export
-from srfoundry.networks import edsr, swinir
-from srfoundry.networks.edsr import EDSR
-from srfoundry.networks.restorer import Restorer, interpolation_taps
-from srfoundry.networks.swinir import Attention, SwinIR
-from srfoundry.networks.units import channels_last, largest, masked, parameters_at, thin, widths_of
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.deployment import export
+from srfoundry.networks.sr import edsr, swinir
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.restorer import Restorer, interpolation_taps
+from srfoundry.networks.sr.swinir import Attention, SwinIR
+from srfoundry.networks.sr.units import channels_last, largest, masked, parameters_at, thin, widths_of
+from srfoundry.networks.zoo import cards
 from tests.closed import count
 
 
@@ -112,8 +113,8 @@ def test_it_can_start_near_bicubic_and_still_learn_everything(case: Case, scale:
 def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path) -> None:
     net, low = case.net().eval(), case.low()
     arch = {"name": case.name, "scale": 2, **case.keywords}
-    checkpoint.save(tmp_path / "a.safetensors", net, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
-    back, card = checkpoint.load(tmp_path / "a.safetensors")
+    cards.save(tmp_path / "a.safetensors", net, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
+    back, card = cards.load(tmp_path / "a.safetensors")
     assert back(low).equal(net(low)) and card.multiple_of == case.multiple_of
     made = export.describe(back, card, name=case.name, opset=20, tile=64, data_hash="", metrics={})
     sizes = [(8, 12), (24, 16), (7, 9)]

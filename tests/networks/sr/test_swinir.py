@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from srfoundry.networks.swinir import SwinIR, mirrored, start_at_bicubic
-from srfoundry.networks.units import multiplications
-from srfoundry.seeds import generator
+from srfoundry.core.seeds import generator
+from srfoundry.networks.sr.swinir import SwinIR, mirrored, start_at_bicubic
+from srfoundry.networks.sr.units import multiplications
 from tests.closed import count
-from tests.test_restorer import SWINIR_CASE
+from tests.networks.sr.test_restorer import SWINIR_CASE
 
 
 @pytest.mark.parametrize(("scale", "parameters"), [(2, 910_152), (3, 918_267), (4, 929_628)])

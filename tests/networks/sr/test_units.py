@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.units import (
+from srfoundry.core.seeds import generator
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.units import (
     Unit,
     consumer_columns,
     end_of,
@@ -18,7 +19,6 @@ from srfoundry.networks.units import (
     thin,
     widths_of,
 )
-from srfoundry.seeds import generator
 from tests.closed import count
 from tests.stub import attentive
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from srfoundry import seeds
-from srfoundry.beamforming import lagd, precoders
-from srfoundry.beamforming.precoders import Task, rate, task
-from srfoundry.errors import FoundryError
-from srfoundry.instances import Settings
-from srfoundry.networks.stacked import Dense
-from srfoundry.params import Params, load
+from srfoundry.config.params import Params, load
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.solver.batched_networks import Dense
+from srfoundry.solver.beamforming import lagd, precoders
+from srfoundry.solver.beamforming.precoders import Task, rate, task
+from srfoundry.solver.problem import Settings
 from tests.conftest import REPO, golden
 
 

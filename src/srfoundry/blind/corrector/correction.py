@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import nonblind
-from srfoundry.blind.engine import Estimate, Log, busiest
-from srfoundry.blind.noise import known_noise
-from srfoundry.blind.prior import GaussianPrior
-from srfoundry.conventions import Border
-from srfoundry.errors import FoundryError
-from srfoundry.fit import autocast
-from srfoundry.networks.corrector import Corrector, hear, mirrored
-from srfoundry.networks.usrnet import Observation, USRNet
+from srfoundry.blind import nonblind_training
+from srfoundry.blind.dkp.blocks import Estimate, Log, busiest
+from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.core.compute import autocast
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.networks.nonblind.corrector import Corrector, hear, mirrored
+from srfoundry.networks.nonblind.usrnet import Observation, USRNet
 
 MARGIN = 1.5  # guesses may be so many times narrower or wider than the prior's kernels
 AVERAGED = 3  # last corrections whose mean is the estimate
@@ -129,7 +129,7 @@ def try_kernels(
     """Restore images with kernels of these shapes, and return what the corrector hears of that."""
     kernel = prior.kernels(prior.clip(shape)).float().to(low.device)
     height, width = low.shape[-2:]
-    seen = low if periodic else nonblind.joined(low, -(-kernel.shape[-1] // scale) + 2)
+    seen = low if periodic else nonblind_training.joined(low, -(-kernel.shape[-1] // scale) + 2)
     with autocast(low.device, precision):
         restored = restorer(seen, kernel, scale, noise).float()
     again = Observation(seen, kernel, scale).reduce(restored.clamp(0, 1))[..., :height, :width]

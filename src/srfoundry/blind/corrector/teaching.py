@@ -9,15 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry import nonblind
-from srfoundry.blind.correct import MARGIN, try_kernels
-from srfoundry.blind.prior import GaussianPrior
-from srfoundry.checkpoint import Stateful
-from srfoundry.dataset import Patches
-from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.corrector import Corrector, mirrored
-from srfoundry.networks.usrnet import USRNet
-from srfoundry.seeds import generator, redraw
+from srfoundry.blind import nonblind_training
+from srfoundry.blind.corrector.correction import MARGIN, try_kernels
+from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.state import Log, Resumption, Stateful
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.corrector import Corrector, mirrored
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.training.loop import fit
+from srfoundry.training.schedules import cosine
 
 NEAREST, FARTHEST = 0.05, 1.2  # deviations of the guessed kernels' shapes from the true ones, log-uniform between them
 JITTER = 0.1  # noise on what the corrector hears in training, in its deviations
@@ -77,16 +78,16 @@ def collect(
             of the kernel. Without it the corrector takes soft photographs for blurred ones and is sure of it.
         variances: of the true kernels, in multiples of the scale.
     """
-    memory, large = Memory(), nonblind.roomy(patches, patch)
+    memory, large = Memory(), nonblind_training.roomy(patches, patch)
 
     def step(index: int) -> Mapping[str, float]:
         rng = generator(seed, stage, "sample", index)
         scale = scales[index % len(scales)]
-        size = nonblind.ROOM * scale + 3
+        size = nonblind_training.ROOM * scale + 3
         prior = GaussianPrior(size, variances[0] * scale, variances[1] * scale)
         wider = GaussianPrior(size, prior.low / MARGIN, prior.high * MARGIN)
         true = prior.sample(batch, rng=rng)
-        shown = nonblind.pairs(
+        shown = nonblind_training.pairs(
             patches,
             large,
             scale=scale,
@@ -117,9 +118,7 @@ def collect(
         step,
         steps=-(-samples // batch),
         state={"memory": memory},
-        checkpoint=checkpoint,
-        key=key,
-        log=lambda step, values: None,
+        resumption=Resumption(checkpoint, key),
         title=f"{stage} samples",
     )
     return memory
@@ -167,7 +166,7 @@ def train(
         return {"loss": loss.detach(), "held_out": missed}
 
     state: dict[str, Stateful] = {"corrector": corrector, "optimiser": optimiser}
-    return fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=f"{stage} corrector")
+    return fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=f"{stage} corrector")
 
 
 def _surprise(mean: Tensor, certainty: Tensor, error: Tensor) -> Tensor:

@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind import engine
-from srfoundry.blind.diffpir import Canvas, Sampler, reverse, schedule
-from srfoundry.blind.engine import Estimate, Log, Row, Settings
-from srfoundry.blind.prior import Family
-from srfoundry.blind.spectrum import ROUNDING
-from srfoundry.conventions import Border, centre_of_mass, move
-from srfoundry.degrade import Decimation
-from srfoundry.denoise import Denoiser
-from srfoundry.errors import FoundryError
+from srfoundry.blind.diffusion.diffpir import Canvas, Sampler, reverse, schedule
+from srfoundry.blind.diffusion.diffusion_model import Denoiser
+from srfoundry.blind.dkp import blocks
+from srfoundry.blind.dkp.blocks import Estimate, Log, Row, Settings
+from srfoundry.blind.dkp.likelihood import ROUNDING
+from srfoundry.blind.dkp.prior import Family
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.conventions import Border, centre_of_mass, move
+from srfoundry.degradation.operator import Decimation
 
 
 def estimate(
@@ -55,7 +55,7 @@ def estimate(
     if decimation != "direct":
         raise FoundryError(f"diffusion undoes direct decimation only, got {decimation}; choose another method")
     prior = settings.prior(scale, bank)
-    engine.check(low, scale, prior.size)
+    blocks.check(low, scale, prior.size)
     with torch.inference_mode(False), torch.enable_grad():  # whoever calls may have switched gradients off
         return _estimate(low.float().clone(), scale, settings, prior, sampler, denoiser, rng, border, log)
 
@@ -71,7 +71,7 @@ def _estimate(
     border: Border,
     log: Log,
 ) -> Estimate:
-    box = engine.busiest(low, settings.window or max(low.shape[-2:]))
+    box = blocks.busiest(low, settings.window or max(low.shape[-2:]))
     seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     periodic = border == "circular" and seen.shape == low.shape
     canvas = Canvas(seen, scale, prior.size, periodic=periodic)
@@ -96,8 +96,8 @@ class _Learner:
         log: Log,
     ) -> None:
         self.canvas, self.settings, self.teachable, self.log = canvas, settings, teachable, log
-        self.sampling = engine.Sampling(low, canvas.scale, prior, settings, rng)
-        self.net = engine.KernelNet(prior, settings, rng, low.device)
+        self.sampling = blocks.Sampling(low, canvas.scale, prior, settings, rng)
+        self.net = blocks.KernelNet(prior, settings, rng, low.device)
         self.k_hat: Tensor | None = None
         self.drawn: Row = {}
         self.held: Tensor | None = None
@@ -123,13 +123,13 @@ class _Learner:
     def _learn(self, index: int, image: Tensor) -> None:
         if self.k_hat is None or index < self.settings.iterations:
             noise = max(self.settings.noise, ROUNDING)
-            score = engine.residual_score(image, self.canvas.whole, self.canvas.scale, noise, border="circular")
+            score = blocks.residual_score(image, self.canvas.whole, self.canvas.scale, noise, border="circular")
             self.k_hat, self.drawn = self.sampling.improve(score)
         kernel = self.net.kernel()
         slopes = torch.autograd.grad(self._data(kernel, image), self.net.weights)
         slope = torch.stack([part.norm() for part in slopes]).norm()
         losses = self.net.improve(self.k_hat, image, self._data, index / max(1, self.teachable - 1))
-        row = engine.numbers({**self.drawn, **losses, "slope": slope}, index)
+        row = blocks.numbers({**self.drawn, **losses, "slope": slope}, index)
         self.history.append({"step": float(index + 1), **row})
         self.log(index + 1, row)
 

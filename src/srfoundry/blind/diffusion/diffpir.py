@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.spectrum import ROUNDING
-from srfoundry.conventions import Border
-from srfoundry.degrade import degrade
-from srfoundry.denoise import Denoiser, deviations, nearest
-from srfoundry.networks.usrnet import Observation
-from srfoundry.restore import Progress, count, tiled
+from srfoundry.blind.diffusion.diffusion_model import Denoiser, deviations, nearest
+from srfoundry.blind.dkp.likelihood import ROUNDING
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.tiling import Progress, count, tiled
+from srfoundry.networks.nonblind.usrnet import Observation
 
 LOWEST = 0.006  # noise of the last evaluation, range [0, 1]
 TILE, OVERLAP = 192, 16  # low-resolution pixels a side that are restored at once, and that tiles reach into each other

@@ -20,18 +20,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry import conventions, kernels
-from srfoundry.blind import forms, motion
-from srfoundry.blind.chains import Chains
-from srfoundry.blind.forms import Form
-from srfoundry.blind.losses import divergence, hyper_laplacian
-from srfoundry.blind.prior import Family, GaussianPrior, Population, Score
-from srfoundry.blind.replay import Capture, Replay
-from srfoundry.blind.spectrum import SpectralLikelihood
-from srfoundry.blind.stop import Rule
-from srfoundry.degrade import degrade
-from srfoundry.errors import Diverged, FoundryError
-from srfoundry.networks.skip import Skip, draw
+from srfoundry.blind.dkp import forms, motion_families
+from srfoundry.blind.dkp.cuda_graph import Capture, Replay
+from srfoundry.blind.dkp.forms import Form
+from srfoundry.blind.dkp.likelihood import SpectralLikelihood
+from srfoundry.blind.dkp.losses import divergence, hyper_laplacian
+from srfoundry.blind.dkp.mcmc import Chains
+from srfoundry.blind.dkp.prior import Family, GaussianPrior, Population, Score
+from srfoundry.blind.dkp.stop import Rule
+from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.operator import degrade
+from srfoundry.networks.nonblind.dip_unet import Skip, draw
 
 Log = Callable[[int, dict[str, float]], None]
 Row = dict[str, float]
@@ -104,12 +104,14 @@ class Settings:
         if self.family == "gaussian":
             return GaussianPrior(self.kernel_size, self.variances[0] * scale, self.variances[1] * scale)
         if self.family == "line":
-            return motion.lines(self.kernel_size, min(float(scale), 0.5 * self.kernel_size), 0.8 * self.kernel_size)
+            return motion_families.lines(
+                self.kernel_size, min(float(scale), 0.5 * self.kernel_size), 0.8 * self.kernel_size
+            )
         if self.family == "trajectory":
-            return motion.trajectories(self.kernel_size)
+            return motion_families.trajectories(self.kernel_size)
         if bank is None:
             raise FoundryError("estimate.family is bank, got no bank; hand one over, or choose gaussian")
-        return motion.bank(bank)
+        return motion_families.bank(bank)
 
 
 def settings(section: Mapping[str, Any]) -> Settings:

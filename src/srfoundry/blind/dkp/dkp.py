@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.engine import Estimate, Log, Settings, busiest
-from srfoundry.blind.problem import start
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation
+from srfoundry.blind.dkp.blocks import Estimate, Log, Settings, busiest
+from srfoundry.blind.dkp.estimation import start
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import Decimation
 
 __all__ = ["Estimate", "Log", "Settings", "busiest", "estimate"]
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.blind import stop
-from srfoundry.blind.engine import (
+from srfoundry.blind.dkp import stop
+from srfoundry.blind.dkp.blocks import (
     Data,
     Estimate,
     ImageNet,
@@ -25,10 +25,10 @@ from srfoundry.blind.engine import (
     numbers,
     residual_score,
 )
-from srfoundry.blind.losses import ssim_loss
-from srfoundry.blind.prior import Score
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation, degrade
+from srfoundry.blind.dkp.losses import ssim_loss
+from srfoundry.blind.dkp.prior import Score
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import Decimation, degrade
 
 
 @dataclass

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.blind.prior import Family, KernelGenerator
-from srfoundry.networks.skip import draw
+from srfoundry.blind.dkp.prior import Family, KernelGenerator
+from srfoundry.networks.nonblind.dip_unet import draw
 
 Form = Literal["network", "taps", "family"]
 # How much longer a step suits than the network's, where one step moves thousands of weights together.

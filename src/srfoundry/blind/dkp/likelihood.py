@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
 
 ROUNDING = 1 / 255 / math.sqrt(12)  # deviation of the error of 8 bits, range [0, 1]
 NOISE_SPREAD = 0.7  # deviation of the logarithm of the noise variance: how well the noise is known

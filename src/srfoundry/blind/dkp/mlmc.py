@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.engine import Estimate, Log, Losses, Settings
-from srfoundry.blind.problem import Problem, start
-from srfoundry.constraints import shares
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation
-from srfoundry.errors import FoundryError
-from srfoundry.instances import Data, Instances
-from srfoundry.instances import Settings as SolverSettings
-from srfoundry.networks.stacked import Dense
-from srfoundry.solver import Solver
+from srfoundry.blind.dkp.blocks import Estimate, Log, Losses, Settings
+from srfoundry.blind.dkp.estimation import Problem, start
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import Decimation
+from srfoundry.solver.batched_networks import Dense
+from srfoundry.solver.constraints import shares
+from srfoundry.solver.instance_optimiser import Solver
+from srfoundry.solver.problem import Data, Instances
+from srfoundry.solver.problem import Settings as SolverSettings
 
 HIDDEN = 64  # units of the learned optimiser
 DOWN = 0.02  # share of the kernel's length that it goes down the slope without being asked

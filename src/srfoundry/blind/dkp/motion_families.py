@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry import kernels, seeds
-from srfoundry.errors import FoundryError
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels
 
 POINTS = 192  # places of a trajectory that are exposed
 FALL = 1.2  # a trajectory's cosine number j has a deviation of j^-FALL

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import kernels
-from srfoundry.errors import FoundryError
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels
 
 ROUND = 0.05  # least difference of log variances in a density: a circle's axes have no direction
 

@@ -22,14 +22,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry import conventions
-from srfoundry.blind.engine import Estimate, Log, busiest
-from srfoundry.blind.losses import mirrored_laplacian, ssim_loss
-from srfoundry.blind.prior import KernelGenerator, released_weights
-from srfoundry.conventions import Border
-from srfoundry.degrade import Decimation, degrade
-from srfoundry.errors import Diverged, FoundryError
-from srfoundry.networks.skip import Skip, default, draw, published
+from srfoundry.blind.dkp.blocks import Estimate, Log, busiest
+from srfoundry.blind.dkp.losses import mirrored_laplacian, ssim_loss
+from srfoundry.blind.dkp.prior import KernelGenerator, released_weights
+from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.degradation import conventions
+from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.networks.nonblind.dip_unet import Skip, default, draw, published
 
 if TYPE_CHECKING:
     import numpy as np

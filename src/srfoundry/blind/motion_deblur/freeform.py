@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry import kernels, resize
-from srfoundry.blind import taps
-from srfoundry.blind.latent import latent
-from srfoundry.errors import FoundryError
+from srfoundry.blind.motion_deblur import taps
+from srfoundry.blind.motion_deblur.latent_image import latent
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import kernels
+from srfoundry.imaging import resize
 
 Log = Callable[[int, Mapping[str, float]], None]
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images

@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.networks.usrnet import transfer
+from srfoundry.networks.nonblind.usrnet import transfer
 
 CALM = 1e-4  # weight of the image as it was, of the splitting's: it settles the mean
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry import conventions, kernels
+from srfoundry.degradation import conventions, kernels
 
 Equations = tuple[Float[Tensor, "n n"], Float[Tensor, " n"]]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from srfoundry.errors import FoundryError
-from srfoundry.networks.units import Unit
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.units import Unit
 
 
 @dataclass(frozen=True)

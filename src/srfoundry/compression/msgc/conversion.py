@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from srfoundry.compress.budget import Budget, ladder, likeliest
-from srfoundry.compress.count import Count, Term
-from srfoundry.compress.msgc import layer_of
-from srfoundry.errors import FoundryError
-from srfoundry.networks.chains import Chain, conv_of, depthwise
-from srfoundry.networks.grouped import GatherConv2d, like
+from srfoundry.compression.budget import Budget, ladder, likeliest
+from srfoundry.compression.msgc.chains import Chain, conv_of, depthwise
+from srfoundry.compression.msgc.cost import Count, Term
+from srfoundry.compression.msgc.masked_conv import layer_of
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.zoo.gather_conv import GatherConv2d, like
 
 Net = TypeVar("Net", bound=nn.Module)
 RUNGS = 16  # sizes of a layer that are tried, at most

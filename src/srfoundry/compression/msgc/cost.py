@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.compress.msgc import groups_of
-from srfoundry.networks.chains import Chain, conv_of, depthwise
-from srfoundry.networks.units import multiplications
+from srfoundry.compression.msgc.chains import Chain, conv_of, depthwise
+from srfoundry.compression.msgc.masked_conv import groups_of
+from srfoundry.networks.sr.units import multiplications
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compress.count import Count
-from srfoundry.compress.grouped import Choice, freeze, settle
-from srfoundry.compress.msgc import MSGConv2d, keep_probabilities, sampling
-from srfoundry.compress.search import PENALTY, PRICE_RATE, Draw, Loss
-from srfoundry.fit import Log, cosine, fit
-from srfoundry.networks.chains import Chain
-from srfoundry.seeds import generator
+from srfoundry.compression.msgc.chains import Chain
+from srfoundry.compression.msgc.conversion import Choice, freeze, settle
+from srfoundry.compression.msgc.cost import Count
+from srfoundry.compression.msgc.masked_conv import MSGConv2d, keep_probabilities, sampling
+from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw, Loss
+from srfoundry.core.seeds import generator
+from srfoundry.core.state import Log, Resumption
+from srfoundry.training.loop import fit
+from srfoundry.training.schedules import cosine
 
 UNDECIDED = 2.2  # z / T within this are kept with a probability of 0.1 to 0.9
 REACH = 5.0  # z / T goes no further: a probability of 0.007 to 0.993
@@ -127,7 +129,7 @@ def search_masks(
         }  # fmt: skip
 
     state = {"net": nn.ModuleList(modules), "price": price, "inner": inner, "outer": outer}
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title="masks")
+    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title="masks")
     choices = settle(net, chains, count, remove=remove, tolerance=tolerance, multiple=multiple)
     freeze(net, chains, choices)
     return choices, history

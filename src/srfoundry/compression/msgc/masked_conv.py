@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.errors import FoundryError
-from srfoundry.networks.chains import Chain, conv_of
+from srfoundry.compression.msgc.chains import Chain, conv_of
+from srfoundry.core.errors import FoundryError
 
 Net = TypeVar("Net", bound=nn.Module)
 START = 2.0  # first logit: a channel is kept with probability 0.88

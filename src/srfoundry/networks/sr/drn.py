@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.gate import gated
-from srfoundry.networks.units import Unit
+from srfoundry.networks.sr.gate import gated
+from srfoundry.networks.sr.units import Unit
 
 MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
 

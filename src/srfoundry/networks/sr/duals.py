@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.drn import reducing, steps_of
+from srfoundry.networks.sr.drn import reducing, steps_of
 
 
 class DualNet(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import degrade, kernels
+from srfoundry.degradation import kernels, operator
 
 LEAST = 1e-6  # share that a tap which is 0 starts from when it may be learned: the softmax cannot give 0
 
@@ -21,11 +21,11 @@ class KernelDual(nn.Module):
     """
 
     def __init__(
-        self, *, scale: int, size: int, decimation: degrade.Decimation = "direct", learn: bool = False
+        self, *, scale: int, size: int, decimation: operator.Decimation = "direct", learn: bool = False
     ) -> None:
         super().__init__()
         self.scale, self.learn = scale, learn
-        self.decimation: degrade.Decimation = decimation
+        self.decimation: operator.Decimation = decimation
         even = torch.full((size, size), 1 / size**2)
         if learn:
             self.logits = nn.Parameter(even.log())
@@ -38,7 +38,7 @@ class KernelDual(nn.Module):
         kernel: Float[Tensor, "1 k k"],
         *,
         scale: int,
-        decimation: degrade.Decimation = "direct",
+        decimation: operator.Decimation = "direct",
         learn: bool = False,
     ) -> "KernelDual":
         """The dual of a kernel (MZSR's convention, sum 1); with `learn` it starts there.
@@ -67,4 +67,4 @@ class KernelDual(nn.Module):
         image = images[-1]
         with torch.autocast(image.device.type, enabled=False):
             wide = image.float() if image.dtype == torch.bfloat16 else image
-            return [degrade.degrade(wide, self.kernel, self.scale, decimation=self.decimation)]
+            return [operator.degrade(wide, self.kernel, self.scale, decimation=self.decimation)]

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.drn import MEAN, steps_of
-from srfoundry.networks.restorer import FAINT, carry_colours
-from srfoundry.networks.units import Unit
+from srfoundry.networks.sr.drn import MEAN, steps_of
+from srfoundry.networks.sr.restorer import FAINT, carry_colours
+from srfoundry.networks.sr.units import Unit
 
 CLASSICAL = 64  # channels of the classical net's upsampler
 

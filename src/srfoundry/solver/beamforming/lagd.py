@@ -20,12 +20,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from srfoundry import solver
-from srfoundry.beamforming.precoders import Precoders, Task, folded, full_power, mrt, rate, rzf, scattered
-from srfoundry.constraints import ball, sphere
-from srfoundry.errors import FoundryError
-from srfoundry.instances import Data, Instances, Settings, Solution
-from srfoundry.networks.stacked import Activation, Convolved, Dense, Free, Net, Recurrent
+from srfoundry.core.errors import FoundryError
+from srfoundry.solver import instance_optimiser
+from srfoundry.solver.batched_networks import Activation, Convolved, Dense, Free, Net, Recurrent
+from srfoundry.solver.beamforming.precoders import Precoders, Task, folded, full_power, mrt, rate, rzf, scattered
+from srfoundry.solver.constraints import ball, sphere
+from srfoundry.solver.problem import Data, Instances, Settings, Solution
 
 Form = Literal["released", "published", "mended", "adam", "best"]
 Kind = Literal["linear", "mlp", "lstm", "cnn"]
@@ -117,7 +117,7 @@ def solve(
     instances = Instances(
         minus_rate, lambda variable, data: limit(variable, data[1][:, 0]), data=data, base=written, code=code
     )
-    return solver.solve(net, instances, settings=settings, rng=rng)
+    return instance_optimiser.solve(net, instances, settings=settings, rng=rng)
 
 
 def minus_rate(variable: Float[Tensor, "n k m2"], data: Data) -> Float[Tensor, " n"]:

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry import checkpoint, seeds
-from srfoundry.errors import FoundryError
-from srfoundry.networks.mzsr import MZSR
+from srfoundry.core import seeds
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.state import load_state, save_state
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.zoo import cards
 
 ARCH: dict[str, Any] = {"name": "mzsr", "width": 4, "depth": 3}
 REST: dict[str, Any] = {"arch": ARCH, "scale": 2, "made_by": "pretrain", "params_hash": "0" * 16}
@@ -22,10 +24,10 @@ def net() -> MZSR:
 
 def test_a_model_returns_with_its_card_and_equal_bytes(tmp_path: Path) -> None:
     made = net()
-    checkpoint.save(tmp_path / "a.safetensors", made, **REST, metrics={"psnr_y": 30.0, "rates": [0.1]})
-    checkpoint.save(tmp_path / "b.safetensors", made, **REST, metrics={"psnr_y": 30.0, "rates": [0.1]})
+    cards.save(tmp_path / "a.safetensors", made, **REST, metrics={"psnr_y": 30.0, "rates": [0.1]})
+    cards.save(tmp_path / "b.safetensors", made, **REST, metrics={"psnr_y": 30.0, "rates": [0.1]})
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    back, card = checkpoint.load(tmp_path / "a.safetensors")
+    back, card = cards.load(tmp_path / "a.safetensors")
     assert card.arch == ARCH and card.metrics["psnr_y"] == 30.0 and not back.training
     x = torch.rand(1, 3, 9, 8, generator=seeds.generator(2))
     assert back(x).equal(made(x))
@@ -37,18 +39,18 @@ def test_parameters_as_published() -> None:
 
 def test_bad_model_files_are_said(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
-    checkpoint.save(good, net(), **REST)
+    cards.save(good, net(), **REST)
     (tmp_path / "cut.safetensors").write_bytes(good.read_bytes()[:-40])
     (tmp_path / "text.safetensors").write_text("no model")
     torch.save({"a": 1}, tmp_path / "pickle.safetensors")
     for name, lie in (("other", {"name": "vdsr"}), ("wide", {"width": 5}), ("odd", {"size": 5})):
         rest: dict[str, Any] = {**REST, "arch": {**ARCH, **lie}}
-        checkpoint.save(tmp_path / f"{name}.safetensors", net(), **rest)
+        cards.save(tmp_path / f"{name}.safetensors", net(), **rest)
     for name in ("cut", "text", "pickle", "other", "wide", "odd"):
         with pytest.raises(FoundryError, match=f"{name}.safetensors"):
-            checkpoint.load(tmp_path / f"{name}.safetensors")
+            cards.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(FoundryError, match="models are written by .dvc repro."):
-        checkpoint.load(tmp_path / "none.safetensors")
+        cards.load(tmp_path / "none.safetensors")
 
 
 def test_states_belong_to_their_key_and_survive_damage_by_saying_so(tmp_path: Path) -> None:
@@ -56,14 +58,14 @@ def test_states_belong_to_their_key_and_survive_damage_by_saying_so(tmp_path: Pa
     optimiser = torch.optim.Adam(made.parameters())
     made(torch.ones(1, 3, 4, 4)).sum().backward()
     optimiser.step()
-    checkpoint.save_state(path, "key", {"net": made, "optimiser": optimiser}, 7, [{"step": 7.0, "loss": 0.5}])
+    save_state(path, "key", {"net": made, "optimiser": optimiser}, 7, [{"step": 7.0, "loss": 0.5}])
     other = net()
     again = torch.optim.Adam(other.parameters())
-    assert checkpoint.load_state(path, "another key", {"net": other, "optimiser": again}) == (0, [])
-    step, history = checkpoint.load_state(path, "key", {"net": other, "optimiser": again})
+    assert load_state(path, "another key", {"net": other, "optimiser": again}) == (0, [])
+    step, history = load_state(path, "key", {"net": other, "optimiser": again})
     assert (step, history) == (7, [{"step": 7.0, "loss": 0.5}])
     assert all(a.equal(b) for a, b in zip(made.parameters(), other.parameters(), strict=True))
     for blob in (b"", b"junk", path.read_bytes()[:500]):
         path.write_bytes(blob)
         with pytest.raises(FoundryError, match=r"state\.pt is damaged.*delete it"):
-            checkpoint.load_state(path, "key", {"net": other})
+            load_state(path, "key", {"net": other})

@@ -18,12 +18,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srfoundry.dataset import Patches
-from srfoundry.descent import descent, restarted
-from srfoundry.errors import FoundryError
-from srfoundry.fit import Log, autocast, fit
-from srfoundry.nonblind import draw_high, roomy
-from srfoundry.seeds import generator, redraw
+from srfoundry.blind.nonblind_training import draw_high, roomy
+from srfoundry.core.compute import autocast
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.state import Log, Resumption
+from srfoundry.imaging.patches import Patches
+from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import descent
+from srfoundry.training.schedules import restarted
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d import UNet2DModel
@@ -174,7 +177,7 @@ def train(
         loss = (told.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()
         return update({"total": loss}, restarted(index, steps, learning_rate, warmup=warmup))
 
-    history = fit(step, steps=steps, state=state, checkpoint=checkpoint, key=key, log=log, title=stage)
+    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
     if steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging.images import from_uint8
 
 INDEX = "index.json"
 FLAT = -6.0  # MZSR keeps a patch if the logarithm of its mean squared gradient is at least this

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from srfoundry import adaptation, enlarge, kernels, trials
-from srfoundry.networks.drn import DRN
-from srfoundry.networks.mzsr import MZSR
-from srfoundry.seeds import generator, redraw
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation import kernels, linear_enlargement
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.zero_shot import adaptation, trials
 
 
 @pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
-def test_every_method_has_its_name_and_its_kernel(enlargement: enlarge.How) -> None:
+def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargement.How) -> None:
     nets = {
         "pretrain": MZSR(width=4, depth=3),
         "metatrain": MZSR(width=4, depth=3, enlargement=enlargement),

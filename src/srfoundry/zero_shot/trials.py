@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry import adaptation, resize
-from srfoundry.restore import overlap_for, tiled
+from srfoundry.imaging import resize
+from srfoundry.imaging.tiling import overlap_for, tiled
+from srfoundry.zero_shot import adaptation
 
 Image = Float[Tensor, "1 3 h w"]
 FAMILY = {"dual": "dual", "pruned": "prune", "pruned50": "compress_50", "pruned70": "compress_70"}  # largest first

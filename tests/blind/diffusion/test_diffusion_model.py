@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from srfoundry import denoise
-from srfoundry.dataset import Patches
-from srfoundry.errors import FoundryError
-from srfoundry.nonblind import draw_high, roomy
-from srfoundry.seeds import generator
+from srfoundry.blind.diffusion import diffusion_model
+from srfoundry.blind.nonblind_training import draw_high, roomy
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.imaging.patches import Patches
+from tests.blind.dkp.test_prior import power_law
 from tests.closed import prepared
-from tests.test_prior import power_law
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d import UNet2DModel
@@ -40,11 +40,11 @@ class Tells(nn.Module):
 
 
 @pytest.mark.parametrize("target", ["epsilon", "v_prediction", "sample"])
-def test_every_target_leads_to_the_same_image(target: denoise.Target) -> None:
+def test_every_target_leads_to_the_same_image(target: diffusion_model.Target) -> None:
     signal = torch.tensor([0.99, 0.5, 0.01])
     clean, noise = torch.rand(3, 3, 8, 8) * 2 - 1, torch.randn(3, 3, 8, 8)
     kept = signal.view(-1, 1, 1, 1)
-    denoiser = denoise.Denoiser(Tells(clean, noise, signal, target), signal, target, 8)
+    denoiser = diffusion_model.Denoiser(Tells(clean, noise, signal, target), signal, target, 8)
     noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
     torch.testing.assert_close(denoiser.clean(noisy, torch.arange(3)), clean, atol=1e-4, rtol=0)
 
@@ -59,7 +59,7 @@ class Local(nn.Module):
 @pytest.mark.parametrize("size", [(16, 16), (40, 27), (9, 50), (3, 5)])
 def test_tiles_cover_a_torus_of_any_size(size: tuple[int, int]) -> None:
     image = torch.randn(1, 3, *size)
-    denoiser = denoise.Denoiser(Local(), torch.tensor([0.9, 0.1]), "sample", 16)
+    denoiser = diffusion_model.Denoiser(Local(), torch.tensor([0.9, 0.1]), "sample", 16)
     for seed in range(3):
         found = denoiser.torus(image, 1, rng=generator(seed, "tiles"), batch=3)
         torch.testing.assert_close(found, torch.tanh(2 * image))
@@ -75,12 +75,12 @@ class Mean(nn.Module):
 def test_tiles_are_added_in_their_order() -> None:
     """Their sum is the same to the bit however many the network sees at once."""
     image = torch.randn(1, 3, 40, 27)
-    denoiser = denoise.Denoiser(Mean(), torch.tensor([0.9, 0.1]), "sample", 16)
+    denoiser = diffusion_model.Denoiser(Mean(), torch.tensor([0.9, 0.1]), "sample", 16)
     few, many = (denoiser.torus(image, 1, rng=generator(1, "tiles"), batch=batch) for batch in (1, 16))
     assert torch.equal(few, many) and float(few.std()) > 0
     # a torus has no place of its own: moved with the tiles' origin, the answer moves along
     origin = torch.randint(2**31, (2,), generator=generator(1, "tiles")) % torch.tensor([40, 27])
-    rows, columns = (denoise._starts(side, 16, 0) for side in (40, 27))
+    rows, columns = (diffusion_model._starts(side, 16, 0) for side in (40, 27))
     moved = image.roll(tuple((-origin).tolist()), (-2, -1))
     total, heard = torch.zeros_like(moved), torch.zeros(40, 27)
     axis = torch.sin(torch.pi * (torch.arange(16) + 0.5) / 16).square() + 1e-3
@@ -103,10 +103,10 @@ def test_small_photographs_are_shown_at_full_size_alone(tmp_path: Path) -> None:
 
 
 def test_noise_levels() -> None:
-    denoiser = denoise.own(Local(), patch=16)
+    denoiser = diffusion_model.own(Local(), patch=16)
     assert len(denoiser.signal) == 1000 and float(denoiser.signal[0]) > 0.999 > 0.001 > float(denoiser.signal[-1])
-    step = denoise.nearest(denoiser, 0.1)
-    assert float(denoise.deviations(denoiser.signal[step])) == pytest.approx(0.1, rel=0.02)
+    step = diffusion_model.nearest(denoiser, 0.1)
+    assert float(diffusion_model.deviations(denoiser.signal[step])) == pytest.approx(0.1, rel=0.02)
 
 
 def train(
@@ -119,7 +119,7 @@ def train(
             raise Killed
 
     try:
-        return denoise.train(
+        return diffusion_model.train(
             net,
             patches,
             patch=16,
@@ -143,11 +143,11 @@ def train(
 
 
 def fresh() -> "UNet2DModel":
-    return denoise.make(patch=16, widths=WIDTHS, rng=generator(1, "net"))
+    return diffusion_model.make(patch=16, widths=WIDTHS, rng=generator(1, "net"))
 
 
 def test_training_learns_and_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.fit.SAVE_SECONDS", -1.0)  # a checkpoint at each row
+    monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", -1.0)  # a checkpoint at each row
     patches = prepared(tmp_path, {name: power_law(48, seed).clamp(0, 1) for seed, name in enumerate("ab")}, [1, 2])
     untouched = torch.get_rng_state()
     whole, cut = fresh(), fresh()
@@ -159,8 +159,8 @@ def test_training_learns_and_resumes_to_the_same_bytes(tmp_path: Path, monkeypat
     for one, two in zip(whole.parameters(), cut.parameters(), strict=True):
         assert torch.equal(one, two)
     before, after = (
-        denoise.validate(
-            denoise.own(net.eval(), patch=16), patches, levels=[0.1, 0.3], seed=1, device=torch.device("cpu")
+        diffusion_model.validate(
+            diffusion_model.own(net.eval(), patch=16), patches, levels=[0.1, 0.3], seed=1, device=torch.device("cpu")
         )
         for net in (fresh(), whole)
     )
@@ -171,7 +171,7 @@ def test_a_folder_of_diffusers_comes_back_as_it_was_written(tmp_path: Path) -> N
     net = fresh().eval()
     torch.nn.init.normal_(net.conv_out.weight, generator=generator(1, "out"))
     for name in ("one", "two"):
-        denoise.save(tmp_path / name, net)
+        diffusion_model.save(tmp_path / name, net)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
     assert Path("model_index.json") in files and len(files) == 4
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
@@ -181,10 +181,10 @@ def test_a_folder_of_diffusers_comes_back_as_it_was_written(tmp_path: Path) -> N
         shutil.copy(tmp_path / "one" / path, flat)
     noisy = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
-        wanted = denoise.own(net, patch=16).clean(noisy, 300)
+        wanted = diffusion_model.own(net, patch=16).clean(noisy, 300)
     for folder in (tmp_path / "one", flat):
-        found = denoise.load(folder)
-        assert (found.target, found.tile) == ("v_prediction", 16) and denoise.load(folder, tile=32).tile == 32
+        found = diffusion_model.load(folder)
+        assert (found.target, found.tile) == ("v_prediction", 16) and diffusion_model.load(folder, tile=32).tile == 32
         torch.testing.assert_close(found.clean(noisy, 300), wanted, atol=1e-4, rtol=0)
     assert load_file(flat / "diffusion_pytorch_model.safetensors")
 
@@ -201,20 +201,20 @@ def test_a_folder_of_diffusers_comes_back_as_it_was_written(tmp_path: Path) -> N
     ],
 )
 def test_other_models_are_refused(tmp_path: Path, file: str, change: dict[str, object], message: str) -> None:
-    denoise.save(tmp_path / "model", fresh())
+    diffusion_model.save(tmp_path / "model", fresh())
     path = tmp_path / "model" / file
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(FoundryError, match=message):
-        denoise.load(tmp_path / "model")
+        diffusion_model.load(tmp_path / "model")
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="not found; name a local folder"):
-        denoise.load(tmp_path)
-    denoise.save(tmp_path / "model", fresh())
+        diffusion_model.load(tmp_path)
+    diffusion_model.save(tmp_path / "model", fresh())
     weights = tmp_path / "model/unet/diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(FoundryError, match="no .safetensors weights"):
-        denoise.load(tmp_path / "model")
+        diffusion_model.load(tmp_path / "model")
     with pytest.raises(FoundryError, match="patch 18"):
-        denoise.make(patch=18, widths=[8, 16, 24], rng=generator(1, "net"))
+        diffusion_model.make(patch=18, widths=[8, 16, 24], rng=generator(1, "net"))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry import dataset, resize
-from srfoundry.dataset import Patches
-from srfoundry.errors import FoundryError
-from srfoundry.images import from_uint8
-from srfoundry.seeds import generator
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import patches as patch_files
+from srfoundry.imaging import resize
+from srfoundry.imaging.images import from_uint8
+from srfoundry.imaging.patches import Patches
 from tests.closed import prepared
 
 
@@ -117,15 +118,15 @@ def test_flat_is_what_mzsr_calls_flat() -> None:
     levels = patches / 255
     down, right = (levels[:, 1:, :-1] - levels[:, :-1, :-1], levels[:, :-1, 1:] - levels[:, :-1, :-1])
     texture = np.log((down**2 + right**2).mean(axis=(1, 2, 3)) + 1e-10)
-    flat = dataset._flat(patches)
-    assert (flat == (texture < dataset.FLAT)).all() and 0 < flat.sum() < 60
+    flat = patch_files._flat(patches)
+    assert (flat == (texture < patch_files.FLAT)).all() and 0 < flat.sum() < 60
     assert math.isclose(texture[0], math.log(1e-10))
 
 
 def test_what_was_read_leaves_memory_without_a_trace(patches: Patches, monkeypatch: pytest.MonkeyPatch) -> None:
     """Letting go of the files' pages, even at every window, changes no patch."""
     before = patches.batch(20, 16, rng=generator(1))
-    monkeypatch.setattr(dataset, "RESIDENT", -1)
+    monkeypatch.setattr(patch_files, "RESIDENT", -1)
     after = patches.batch(20, 16, rng=generator(1))
     assert all(before[factor].equal(after[factor]) for factor in (1, 2, 4))
 

@@ -1,0 +1,86 @@
+"""States of unfinished work on disk that survive a kill: nets, optimisers, averages, and the curve so far."""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import DAMAGE, FoundryError
+
+Log = Callable[[int, dict[str, float]], None]  # takes points of a curve: the step, and values by name
+
+
+@runtime_checkable  # for the shape checks of the tests
+class Stateful(Protocol):
+    """Anything with PyTorch's pair of state methods: networks, optimisers, averages."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any) -> Any: ...
+
+
+def silent(step: int, values: dict[str, float]) -> None:
+    """The log of work whose curve nobody watches."""
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a killed piece of work goes on from, and who watches it.
+
+    Args:
+        path: where its state is kept meanwhile.
+        key: what the state belongs to; one with another key is of another experiment and is not used.
+        log: takes points of the curve as they come. Telemetry only: no result may depend on it.
+    """
+
+    path: Path
+    key: str
+    log: Log = silent
+
+    def beside(self, suffix: str, log: Log | None = None) -> "Resumption":
+        """The same for a further part of the work, kept at path.suffix."""
+        return Resumption(self.path.with_name(f"{self.path.name}.{suffix}"), self.key, log or self.log)
+
+    def load(self, state: Mapping[str, "Stateful"]) -> tuple[int, list[dict[str, float]]]:
+        """As `load_state`."""
+        return load_state(self.path, self.key, state)
+
+    def save(self, state: Mapping[str, "Stateful"], step: int, history: list[dict[str, float]]) -> None:
+        """As `save_state`."""
+        save_state(self.path, self.key, state, step, history)
+
+
+def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:
+    """Write a training state, atomically, so that a kill at any moment leaves the last one whole."""
+    whole = {name: part.state_dict() for name, part in state.items()}
+    buffer = BytesIO()
+    torch.save({"key": key, "step": step, "history": history, "state": whole}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_state(path: Path, key: str, state: Mapping[str, Stateful]) -> tuple[int, list[dict[str, float]]]:
+    """Fill `state` from a training state and return its step and history; (0, []) if there is none for this key.
+
+    The key stands for params, data and code: a state with another key is of another experiment and is not used.
+
+    Raises:
+        FoundryError: the file is damaged.
+    """
+    if not path.exists():
+        return 0, []
+    try:
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+        if whole["key"] != key:
+            return 0, []
+        for name, part in state.items():
+            part.load_state_dict(whole["state"][name])
+        return int(whole["step"]), list(whole["history"])
+    except (*DAMAGE, UnpicklingError, struct.error) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise FoundryError(f"checkpoint {path} is damaged ({reason}); delete it to start the stage afresh") from None

@@ -1,1 +1,0 @@
-"""Finished models tried on test images."""

@@ -1,0 +1,1 @@
+"""Networks by name: what each is built from, and the card that stands beside its weights on disk."""

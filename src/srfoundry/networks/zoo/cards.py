@@ -1,0 +1,101 @@
+"""Finished models on disk: a card plus tensors; nothing is ever unpickled."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.duals import DualNets, StraightDual
+from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.networks.zoo.gather_conv import regroup
+
+# The one place where a name becomes a class.
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "mzsr": MZSR,
+    "drn": DRN,
+    "drn_duals": DualNets,
+    "edsr": EDSR,
+    "swinir": SwinIR,
+    "straight_dual": StraightDual,
+    "kernel_dual": KernelDual,
+    "usrnet": USRNet,
+    "corrector": Corrector,
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model's file says of it.
+
+    `arch` holds `name` and the network's keywords, and under `grouped` the layers of a net whose filter groups choose
+    what they read (networks.grouped); `multiple_of` is what input sizes must divide by.
+    """
+
+    arch: dict[str, Any]
+    scale: int
+    multiple_of: int
+    made_by: str
+    params_hash: str
+    metrics: dict[str, Any]
+
+
+def save(
+    path: Path,
+    net: nn.Module,
+    *,
+    arch: dict[str, Any],
+    scale: int,
+    made_by: str,
+    params_hash: str,
+    metrics: dict[str, Any] | None = None,
+) -> None:
+    """Write a network and its card to one safetensors file, atomically; equal input gives equal bytes."""
+    multiple_of = int(getattr(net, "multiple_of", 1))
+    card = Card(arch, scale, multiple_of, made_by, params_hash, metrics or {})
+    tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    # One metadata entry only: safetensors does not keep the order of several.
+    blob = safetensors.torch.save(tensors, metadata={"card": json.dumps(asdict(card), sort_keys=True)})
+    write_bytes(path, blob)
+
+
+def load(path: Path) -> tuple[nn.Module, Card]:
+    """Rebuild a network in evaluation mode, with its card.
+
+    Raises:
+        FoundryError: the file is missing, damaged, of an unknown architecture, or its weights do not fit its card.
+    """
+    card = read_card(path)
+    keywords = {key: value for key, value in card.arch.items() if key not in ("name", "grouped")}
+    name = card.arch.get("name")
+    if name not in ARCHITECTURES:
+        raise FoundryError(f"{path}: architecture {name!r} is unknown; known are {', '.join(sorted(ARCHITECTURES))}")
+    try:
+        net = regroup(ARCHITECTURES[name](**keywords), card.arch.get("grouped", {}))
+        net.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FoundryError(f"{path}: the weights do not fit their card ({reason}); make the file again") from None
+    return net.eval(), card
+
+
+def read_card(path: Path) -> Card:
+    """Read a model's card without its weights."""
+    if not path.is_file():
+        raise FoundryError(f"{path} not found; models are written by 'dvc repro'")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return Card(**json.loads(file.metadata()["card"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise FoundryError(f"{path} is damaged or no srfoundry model ({error}); remove it and run its stage") from None
