@@ -30,18 +30,15 @@ def diffuse(stage: Stage) -> None:
     if stage.params.estimate.family == "bank":  # those of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
     rng = generator(stage.seed, stage.name, "net")
-    net = diffusion_model.make(patch=chosen.patch, widths=chosen.widths, rng=rng, device=stage.device)
+    net = diffusion_model.make(patch=chosen.draw.patch, widths=chosen.widths, rng=rng, device=stage.device)
     history = diffusion_model.train(
         net,
         Patches.open(stage.input("data/synthesize/train")),
-        **chosen.model_dump(exclude={"widths", "sampler"}),
-        seed=stage.seed,
-        stage=stage.name,
-        device=stage.device,
-        precision=stage.precision,
-        checkpoint=stage.checkpoint,
-        key=stage.key,
-        log=stage.log,
+        chosen.draw,
+        chosen.descent,
+        compute=stage.compute,
+        stream=stage.stream,
+        resumption=stage.resumption,
     )
     diffusion_model.save(stage.output("models/diffuse"), net)
     denoiser = diffusion_model.load(stage.output("models/diffuse"), device=stage.device)  # as any other model would be

@@ -21,7 +21,7 @@ def prune(stage: Stage) -> None:
     if chosen.start == "dual":
         searched, moved = None, duals
     widths = card.arch["inner"]
-    common = {"searched": searched, "steps": chosen.steps, "state": stage.checkpoint}
+    common = {"searched": searched, "steps": chosen.descent.steps, "state": stage.checkpoint}
     made = cut_and_tune(stage, chosen, dense, moved, widths, **common)
     save(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
     stage.curve(made.history)

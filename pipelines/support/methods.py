@@ -5,7 +5,7 @@ channels or any. The last two search nothing: their fine-tuning is longer by the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) 
     low = torch.zeros(1, 3, SIDE, SIDE) if how.measure == "macs" else None
     count = count_of(net, chains, groups=chosen.groups, low=low)
     patches = Patches.open(stage.input("data/synthesize/train"))
-    cut = partial(draw, patches, count=2 * how.batch, patch=how.patch, scale=stage.scale, octave=how.octave)
+    cut = partial(draw, patches, replace(how.draw, batch=2 * how.draw.batch), scale=stage.scale)
     masked = wrap(net, chains, groups=chosen.groups)
     choices, history = search_masks(
         masked,

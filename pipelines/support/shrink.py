@@ -19,6 +19,7 @@ from srfoundry.compression.selection import select
 from srfoundry.config.sections import Prune, Search
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.seeds import generator
+from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.training import loss_of, train, validate
 from srfoundry.imaging.patches import Patches
@@ -77,7 +78,7 @@ def find_widths(
 
     def one(half: Patches, part: str, index: int) -> dict[int, Tensor]:
         rng = generator(stage.seed, stage.name, part, index)
-        return draw(half, count=chosen.batch, patch=chosen.patch, scale=stage.scale, octave=chosen.octave, rng=rng)
+        return draw(half, chosen.draw, scale=stage.scale, rng=rng)
 
     kept, history = search(
         net,
@@ -179,7 +180,7 @@ def cut_and_tune(
     net, rows = searched, []
     if net is None:
         sparse = thin(dense, [], [])
-        cut = partial(draw, patches, count=chosen.select_batch, patch=chosen.patch, scale=scale, octave=chosen.octave)
+        cut = partial(draw, patches, replace(chosen.draw, batch=chosen.select_batch), scale=scale)
         kept, rows = select(
             sparse,
             dense,
@@ -201,20 +202,15 @@ def cut_and_tune(
         duals,
         loss(teacher=dense, teacher_weight=chosen.teacher_weight),
         patches,
-        steps=steps,
-        batch=chosen.batch,
-        patch=chosen.patch,
-        octave=chosen.octave,
-        learning_rate=chosen.learning_rate,
-        warmup=chosen.warmup,
-        average=chosen.average,
-        clip=chosen.clip,
+        chosen.draw,
+        replace(chosen.descent, steps=steps),
         fused=True,
-        seed=stage.seed,
-        stage=stage.name,
-        checkpoint=state.with_name(f"{state.name}.tuning"),
-        key=stage.key,
-        log=lambda step, values: stage.log(before + len(units) + step, values),
+        stream=stage.stream,
+        resumption=Resumption(
+            state.with_name(f"{state.name}.tuning"),
+            stage.key,
+            lambda step, values: stage.log(before + len(units) + step, values),
+        ),
     )
     low = torch.zeros(1, 3, SIDE, SIDE, device="meta")
     full, left = (sum(weight.numel() for weight in each.parameters()) for each in (dense, net))

@@ -28,6 +28,9 @@ from srfoundry.core.errors import FoundryError
 if TYPE_CHECKING:
     import torch
 
+    from srfoundry.core.compute import Compute
+    from srfoundry.core.seeds import Stream
+    from srfoundry.core.state import Resumption
     from srfoundry.tracking.runs import StageRun
 
 
@@ -56,6 +59,27 @@ class Stage:
         if wanted == "cuda" and not torch.cuda.is_available():
             raise FoundryError("shared.device is cuda, got no GPU that torch can use; set it to auto or cpu")
         return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+    @property
+    def compute(self) -> "Compute":
+        """Where and how exactly its networks compute."""
+        from srfoundry.core.compute import Compute
+
+        return Compute(self.device, self.precision)
+
+    @property
+    def stream(self) -> "Stream":
+        """Its random numbers."""
+        from srfoundry.core.seeds import Stream
+
+        return Stream(self.seed, self.name)
+
+    @property
+    def resumption(self) -> "Resumption":
+        """What it goes on from after a kill, and its live curves."""
+        from srfoundry.core.state import Resumption
+
+        return Resumption(self.checkpoint, self.key, self.log)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -92,7 +116,7 @@ class Stage:
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: dict[str, float]) -> None:
         """Note points of live curves. Telemetry only: nothing hashed may depend on it."""
         if self.run is not None:
             self.run.log(step, values)

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srfoundry.core.compute import autocast
-from srfoundry.core.seeds import generator
-from srfoundry.core.state import Log, Resumption
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream
+from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.conventions import Border
 from srfoundry.imaging import images, metrics, resize
@@ -22,6 +21,7 @@ from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import descent
 from srfoundry.training.schedules import restarted
+from srfoundry.training.settings import Descent, PatchDraw
 
 NARROWEST, WIDEST = 0.175, 2.5  # variances of Gaussians, in multiples of the scale (FKP, DKP)
 ROOM = 4  # taps a side are ROOM s + 3 (FKP)
@@ -121,42 +121,34 @@ def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator)
 def train(
     net: USRNet,
     patches: Patches,
+    how: PatchDraw,
+    along: Descent,
     *,
     scales: Sequence[int],
-    steps: int,
-    batch: int,
-    patch: int,
-    octave: float,
     noise: float,
     motion: float,
-    learning_rate: float,
-    warmup: int,
-    average: float,
-    clip: float,
-    seed: int,
-    stage: str,
-    device: torch.device,
-    precision: str,
-    checkpoint: Path,
-    key: str,
-    log: Log,
+    compute: Compute,
+    stream: Stream,
+    resumption: Resumption,
 ) -> list[dict[str, float]]:
     """Train with L1 (Adam, warm-up, cosine to zero), the scales in turns; `net` ends with its averaged weights."""
-    nothing, large = nn.Module(), roomy(patches, patch)
-    update, state = descent(net, nothing, learning_rate=learning_rate, average=average, clip=clip)
+    nothing, large = nn.Module(), roomy(patches, how.patch)
+    update, state = descent(net, nothing, along)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
-        rng = generator(seed, stage, index)
+        rng, device = stream.rng(index), compute.device
         scale = scales[index % len(scales)]
-        kernel = draw_kernels(batch, scale=scale, motion=motion, rng=rng)
-        drawn = pairs(patches, large, scale=scale, kernel=kernel, patch=patch, octave=octave, noise=noise, rng=rng)
-        with autocast(device, precision):
+        kernel = draw_kernels(how.batch, scale=scale, motion=motion, rng=rng)
+        drawn = pairs(
+            patches, large, scale=scale, kernel=kernel, patch=how.patch, octave=how.octave, noise=noise, rng=rng
+        )
+        with compute.autocast():
             restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
         loss = (restored - drawn.high.to(device)).abs().mean()
-        return update({"total": loss}, restarted(index, steps, learning_rate, warmup=warmup))
+        return update({"total": loss}, restarted(index, along.steps, along.learning_rate, warmup=along.warmup))
 
-    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
-    if steps:
+    history = fit(step, steps=along.steps, state=state, resumption=resumption, title=stream.name)
+    if along.steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)
         net.load_state_dict(smooth.module.state_dict())

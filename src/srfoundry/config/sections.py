@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
+from srfoundry.training.settings import Descent, PatchDraw
 
 
 @dataclass(frozen=True)
@@ -171,14 +172,8 @@ class Dual(Section):
     blocks: Count
     dual_width: Count
     dual_weight: Weight
-    patch: Annotated[int, Field(ge=16)]
-    octave: Annotated[float, Field(ge=0, le=1)]
-    batch: Count
-    steps: Steps
-    learning_rate: Rate
-    warmup: Steps
-    average: Annotated[float, Field(ge=0, lt=1)]
-    clip: Annotated[float, Field(gt=0)]
+    draw: Annotated[PatchDraw, Inline()]
+    descent: Annotated[Descent, Inline()]
     restarts: Count
     skip: Annotated[float, Field(ge=0)]
     unpaired: Annotated[str, Field(min_length=1)]
@@ -190,9 +185,9 @@ class Dual(Section):
             raise ValueError(f"width must be a multiple of swinir's 6 heads, got {self.width}; 60 is SwinIR-light's")
         if self.unpaired_share > 0 and self.dual_weight == 0:
             raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
-        if self.unpaired_share > 0 and not 1 <= round(self.batch * self.unpaired_share) < self.batch:
+        if self.unpaired_share > 0 and not 1 <= round(self.draw.batch * self.unpaired_share) < self.draw.batch:
             raise ValueError(
-                f"unpaired_share must leave room for one image of each kind in a batch of {self.batch}, "
+                f"unpaired_share must leave room for one image of each kind in a batch of {self.draw.batch}, "
                 f"got {self.unpaired_share}; change it or batch"
             )
         return self
@@ -209,9 +204,7 @@ class Search(Section):
     relaxation: Literal["threshold", "softmax"]
     importance: Literal["activation", "weight"]
     dual_weight: Weight
-    patch: Annotated[int, Field(ge=16)]
-    octave: Annotated[float, Field(ge=0, le=1)]
-    batch: Count
+    draw: Annotated[PatchDraw, Inline()]
     steps: Steps
     learning_rate: Rate
     width_rate: Rate
@@ -230,14 +223,8 @@ class Prune(Section):
     feature_weight: Weight
     dual_weight: Weight
     teacher_weight: Weight
-    patch: Annotated[int, Field(ge=16)]
-    octave: Annotated[float, Field(ge=0, le=1)]
-    batch: Count
-    steps: Steps
-    learning_rate: Rate
-    warmup: Steps
-    average: Annotated[float, Field(ge=0, lt=1)]
-    clip: Annotated[float, Field(gt=0)]
+    draw: Annotated[PatchDraw, Inline()]
+    descent: Annotated[Descent, Inline()]
 
 
 class Compress(Section):
@@ -256,21 +243,21 @@ class Nonblind(Section):
     widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
     blocks: Count
     iterations: Count
-    patch: Annotated[int, Field(ge=32)]
-    octave: Annotated[float, Field(ge=0, le=1)]
-    batch: Count
+    draw: Annotated[PatchDraw, Inline()]
     noise: Annotated[float, Field(ge=0, le=0.2)]
     motion: Annotated[float, Field(ge=0, le=1)]
-    steps: Steps
-    learning_rate: Rate
-    warmup: Steps
-    average: Annotated[float, Field(ge=0, lt=1)]
-    clip: Annotated[float, Field(gt=0)]
+    descent: Annotated[Descent, Inline()]
     samples: Annotated[int, Field(ge=40)]
     sample_patch: Annotated[int, Field(ge=32)]
     softness: Annotated[float, Field(ge=0, le=2)]
     corrector_steps: Steps
     corrector_rate: Rate
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Nonblind":
+        if self.draw.patch < 32:
+            raise ValueError(f"patch must be 32 or more, so that kernels fit in, got {self.draw.patch}")
+        return self
 
 
 class Estimate(Section):
@@ -340,21 +327,17 @@ class Diffuse(Section):
     """A small diffusion model of the photographs (DDPM), and kernels that are estimated under it (Diff-DKP)."""
 
     widths: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=2, max_length=6)]
-    patch: Annotated[int, Field(ge=16)]
-    octave: Annotated[float, Field(ge=0, le=1)]
-    batch: Count
-    steps: Steps
-    learning_rate: Rate
-    warmup: Steps
-    average: Annotated[float, Field(ge=0, lt=1)]
-    clip: Annotated[float, Field(gt=0)]
+    draw: Annotated[PatchDraw, Inline()]
+    descent: Annotated[Descent, Inline()]
     sampler: Sampler
 
     @model_validator(mode="after")
     def _possible(self) -> "Diffuse":
         unit = 2 ** (len(self.widths) - 1)
-        if self.patch % unit:
-            raise ValueError(f"patch must be a multiple of {unit}, for {len(self.widths)} widths, got {self.patch}")
+        if self.draw.patch % unit:
+            raise ValueError(
+                f"patch must be a multiple of {unit}, for {len(self.widths)} widths, got {self.draw.patch}"
+            )
         return self
 
 

@@ -16,22 +16,22 @@ from srfoundry.imaging import images, resize
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.drn import reductions
+from srfoundry.training.settings import PatchDraw
 
 Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
 
 
-def draw(
-    patches: Patches, *, count: int, patch: int, scale: int, octave: float, rng: torch.Generator
-) -> dict[int, Tensor]:
-    """Aligned patches of which a share of `octave` shows the photographs at half size, as a zoomed-out camera would.
+def draw(patches: Patches, how: PatchDraw, *, scale: int, rng: torch.Generator) -> dict[int, Tensor]:
+    """Aligned patches of which a share of `how.octave` shows the photographs at half size.
 
     A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
     reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
     whose set has no half, it is a third.
 
     Args:
-        patch: high-resolution pixels a side; halved photographs are cut twice as large.
+        how: size, number and share at half size; halved photographs are cut twice as large.
     """
+    count, patch, octave = how.batch, how.patch, how.octave
     factors = reductions(scale)
     step = factors[1]
     halved = round(count * octave)

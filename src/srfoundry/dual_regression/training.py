@@ -7,6 +7,7 @@ networks/kernel_dual.py).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.seeds import generator
-from srfoundry.core.state import Log, Resumption
+from srfoundry.core.seeds import Stream
+from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import Batch, draw, targets, through, windows
 from srfoundry.imaging import metrics, resize
 from srfoundry.imaging.patches import Patches
@@ -33,6 +34,7 @@ from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import descent
 from srfoundry.training.prefetch import ahead
 from srfoundry.training.schedules import restarted
+from srfoundry.training.settings import Descent, PatchDraw
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 PRIMALS, DUALS = (DRN, EDSR, SwinIR), (DualNets, StraightDual, KernelDual)
@@ -137,20 +139,11 @@ def train(
     duals: nn.Module,
     loss: Loss,
     patches: Patches,
+    how: PatchDraw,
+    along: Descent,
     *,
-    steps: int,
-    batch: int,
-    patch: int,
-    octave: float,
-    learning_rate: float,
-    warmup: int,
-    average: float,
-    clip: float,
-    seed: int,
-    stage: str,
-    checkpoint: Path,
-    key: str,
-    log: Log,
+    stream: Stream,
+    resumption: Resumption,
     restarts: int = 1,
     skip: float = 0.0,
     unpaired: Sequence[Float[Tensor, "1 3 _ _"]] = (),
@@ -162,11 +155,10 @@ def train(
 
     Args:
         loss: from `loss_of` with these dual nets.
-        patch: high-resolution pixels a side, a multiple of the scale.
-        octave: share of the patches that show photographs at half size.
-        warmup: steps in which the rate climbs linearly.
-        average, clip, skip, fused: as in `descent`.
-        stage: name in the progress bar and in the draws' seeds.
+        how: the patches of a step.
+        along: rates and steps.
+        stream: of the draws; its name is the progress bar's, too.
+        skip, fused: as in `descent`.
         restarts: cosines one after the other.
         unpaired: low-resolution images, patch / scale pixels a side or more, that only the dual term sees.
         unpaired_share: of each batch, rounded to whole images; at least one pair stays.
@@ -174,17 +166,17 @@ def train(
     """
     assert isinstance(net, Restorer)
     scale = net.scale
-    lone = min(round(batch * unpaired_share), batch - 1) if unpaired else 0
-    update, state = descent(net, duals, learning_rate=learning_rate, average=average, clip=clip, skip=skip, fused=fused)
+    lone = min(round(how.batch * unpaired_share), how.batch - 1) if unpaired else 0
+    paired = replace(how, batch=how.batch - lone)
+    update, state = descent(net, duals, along, skip=skip, fused=fused)
 
     def drawn(index: int) -> dict[int, Tensor]:
-        rng = generator(seed, stage, index)
-        found = draw(patches, count=batch - lone, patch=patch, scale=scale, octave=octave, rng=rng)
+        found = draw(patches, paired, scale=scale, rng=stream.rng(index))
         if blur is not None:
             found = through(blur, found, scale)
         if lone:
-            rng = generator(seed, stage, "unpaired", index)
-            found[scale] = torch.cat([found[scale], windows(unpaired, count=lone, size=patch // scale, rng=rng)])
+            rng = stream.rng("unpaired", index)
+            found[scale] = torch.cat([found[scale], windows(unpaired, count=lone, size=how.patch // scale, rng=rng)])
         return found
 
     # where a thread draws ahead, a kernel that is learned would be read while it moves
@@ -192,11 +184,11 @@ def train(
     batches = ahead(drawn, depth=2 if on_gpu and blur is None else 0)
 
     def step(index: int) -> dict[str, Tensor | float]:
-        rate = restarted(index, steps, learning_rate, warmup=warmup, restarts=restarts)
+        rate = restarted(index, along.steps, along.learning_rate, warmup=along.warmup, restarts=restarts)
         return update(loss(net, batches(index)), rate)
 
-    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
-    if steps:
+    history = fit(step, steps=along.steps, state=state, resumption=resumption, title=stream.name)
+    if along.steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)
         net.load_state_dict(smooth.module.state_dict())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srfoundry.core.state import Stateful
+from srfoundry.training.settings import Descent
 
 Update = Callable[[Mapping[str, Tensor], float], dict[str, Tensor | float]]
 
@@ -45,10 +46,8 @@ class Guard:
 def descent(
     net: nn.Module,
     duals: nn.Module,
+    along: Descent,
     *,
-    learning_rate: float,
-    average: float,
-    clip: float,
     betas: tuple[float, float] = (0.9, 0.99),
     skip: float = 0.0,
     fused: bool = False,
@@ -56,8 +55,7 @@ def descent(
     """One step of Adam over both networks as a function of (loss terms, rate), and all the state that it moves.
 
     Args:
-        average: decay of the exponential average of the net's weights, a step; 0 keeps the last weights.
-        clip: largest norm of the gradient.
+        along: its first rate, the decay of the average, and the largest norm of the gradient.
         skip: a batch is skipped whose loss is this many times the running mean; 0 takes every batch. With it, the
             terms gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
         fused: Adam in one pass over the weights; rounds differently.
@@ -65,9 +63,9 @@ def descent(
     Returns:
         the update, and by name the nets, their average (`average.module`), the optimiser and the guard.
     """
-    smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(average))
+    smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(along.average))
     weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
-    optimiser = torch.optim.Adam(weights, lr=learning_rate, betas=betas, fused=fused)
+    optimiser = torch.optim.Adam(weights, lr=along.learning_rate, betas=betas, fused=fused)
     guard = Guard(skip)
 
     def update(terms: Mapping[str, Tensor], rate: float) -> dict[str, Tensor | float]:
@@ -78,7 +76,7 @@ def descent(
         found: dict[str, Tensor | float] = {name: value.detach() for name, value in terms.items()}
         optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
-        nn.utils.clip_grad_norm_(weights, clip)
+        nn.utils.clip_grad_norm_(weights, along.clip)
         optimiser.step()
         smooth.update_parameters(net)
         return {**found, "skipped": 0.0} if skip > 0 else found

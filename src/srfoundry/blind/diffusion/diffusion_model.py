@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from srfoundry.blind.nonblind_training import draw_high, roomy
-from srfoundry.core.compute import autocast
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.seeds import generator, redraw
-from srfoundry.core.state import Log, Resumption
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import descent
 from srfoundry.training.schedules import restarted
+from srfoundry.training.settings import Descent, PatchDraw
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d import UNet2DModel
@@ -135,50 +136,41 @@ def own(net: nn.Module, *, patch: int) -> Denoiser:
 def train(
     net: nn.Module,
     patches: Patches,
+    how: PatchDraw,
+    along: Descent,
     *,
-    patch: int,
-    batch: int,
-    octave: float,
-    steps: int,
-    learning_rate: float,
-    warmup: int,
-    average: float,
-    clip: float,
-    seed: int,
-    stage: str,
-    device: torch.device,
-    precision: str,
-    checkpoint: Path,
-    key: str,
-    log: Log,
+    compute: Compute,
+    stream: Stream,
+    resumption: Resumption,
 ) -> list[dict[str, float]]:
     """Train with the mean squared error of v (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
     Args:
-        octave: share of the patches that show a photograph at half size (or what else the set holds), if there is one
-            large enough.
+        how: the patches of a step; those at half size (or what else the set holds) if there is one large enough.
+        along: steps and rates.
     """
-    large = roomy(patches, patch)
-    update, state = descent(net, nn.Module(), learning_rate=learning_rate, average=average, clip=clip)
-    denoiser = own(net, patch=patch)
+    device, batch = compute.device, how.batch
+    large = roomy(patches, how.patch)
+    update, state = descent(net, nn.Module(), along)
+    denoiser = own(net, patch=how.patch)
     signal = denoiser.signal.to(device)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
-        rng = generator(seed, stage, index)
-        high = draw_high(patches, large, count=batch, patch=patch, octave=octave, rng=rng)
+        rng = stream.rng(index)
+        high = draw_high(patches, large, count=batch, patch=how.patch, octave=how.octave, rng=rng)
         # one time from each of `batch` equal spans: their mean varies less than that of free draws
         spans = (torch.rand(batch, generator=rng) + torch.arange(batch)) / batch
         times = (spans * len(signal)).long().clamp_max(len(signal) - 1).to(device)
         noise = torch.randn(high.shape, generator=rng).to(device)
         clean, kept = 2 * high.to(device) - 1, signal[times].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        with autocast(device, precision):
+        with compute.autocast():
             told = net(noisy, times).sample
         loss = (told.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()
-        return update({"total": loss}, restarted(index, steps, learning_rate, warmup=warmup))
+        return update({"total": loss}, restarted(index, along.steps, along.learning_rate, warmup=along.warmup))
 
-    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title=stage)
-    if steps:
+    history = fit(step, steps=along.steps, state=state, resumption=resumption, title=stream.name)
+    if along.steps:
         smooth = state["average"]
         assert isinstance(smooth, AveragedModel)
         net.load_state_dict(smooth.module.state_dict())
