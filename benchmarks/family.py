@@ -13,8 +13,8 @@ import torch
 from benchmarks import table
 from srfoundry.core import seeds
 from srfoundry.deployment.export import Session
+from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.reporting.compression import family_picture
-from srfoundry.zero_shot.trials import FAMILY
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ def export(stage: Stage) -> None:
 
     from srfoundry.deployment.export import describe, read_proto, write
     from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo.family import FAMILY
     from srfoundry.tracking import registry
-    from srfoundry.zero_shot.trials import FAMILY
 
     chosen = stage.params.export
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]

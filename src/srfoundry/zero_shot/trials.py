@@ -9,16 +9,12 @@ from torch import Tensor, nn
 
 from srfoundry.imaging import resize
 from srfoundry.imaging.tiling import overlap_for, tiled
+from srfoundry.networks.zoo.family import FIXED, ZERO_SHOT
 from srfoundry.zero_shot import adaptation
 
 Image = Float[Tensor, "1 3 h w"]
-FAMILY = {"dual": "dual", "pruned": "prune", "pruned50": "compress_50", "pruned70": "compress_70"}  # largest first
-FIXED = {"pretrain": "pretrain", **FAMILY}  # neither adapted nor told a kernel: name -> net
-ZERO_SHOT = ("pretrain", "metatrain")  # nets that run on an image already enlarged
-FINE_TUNING = (
-    0.01  # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
-)
-NETS = sorted({*FIXED.values(), *ZERO_SHOT})
+# MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
+FINE_TUNING = 0.01
 
 
 def trials(

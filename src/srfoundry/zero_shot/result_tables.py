@@ -1,0 +1,52 @@
+"""Scores of every method on every test set: a row a photograph, and the means that the evaluation reports."""
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.imaging import metrics
+
+Scores = dict[str, float]
+
+
+def scored(
+    restored: Mapping[str, Float[Tensor, "1 3 H W"]], high: Float[Tensor, "1 3 H W"], scale: int
+) -> dict[str, Scores]:
+    """PSNR-Y in dB and SSIM-Y of one photograph by every method, and the gain over `bicubic`, which is one of them."""
+    rows: dict[str, Scores] = {}
+    for name, image in restored.items():
+        scores = {"psnr_y": metrics.psnr_y(image, high, scale), "ssim_y": metrics.ssim_y(image, high, scale)}
+        scores["gain_db"] = scores["psnr_y"] - metrics.psnr_y(restored["bicubic"], high, scale)
+        rows[name] = scores
+    return rows
+
+
+class ResultTable:
+    """Scores by test set, method and photograph."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.rows: dict[str, dict[str, dict[str, Scores]]] = {test: {} for test in tests}
+
+    def add(self, test: str, photograph: str, scores: Mapping[str, Scores]) -> None:
+        """Take one photograph's scores by method (`scored`)."""
+        for method, row in scores.items():
+            self.rows[test].setdefault(method, {})[photograph] = row
+
+    def means(self) -> dict[str, dict[str, Scores]]:
+        """By test set and method: the mean of each score over the photographs."""
+        return {
+            test: {method: _mean(list(rows.values())) for method, rows in methods.items()}
+            for test, methods in self.rows.items()
+        }
+
+    def photographs(self, score: str = "psnr_y") -> dict[str, dict[str, Scores]]:
+        """By test set and method: one score of each photograph."""
+        return {
+            test: {method: {name: row[score] for name, row in rows.items()} for method, rows in methods.items()}
+            for test, methods in self.rows.items()
+        }
+
+
+def _mean(rows: Sequence[Scores]) -> Scores:
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}

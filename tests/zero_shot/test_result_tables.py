@@ -1,0 +1,22 @@
+"""Scores of photographs become the means and rows of metrics.json."""
+
+import pytest
+import torch
+
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import metrics
+from srfoundry.zero_shot.result_tables import ResultTable, scored
+
+
+def test_gains_are_over_bicubic_and_means_over_photographs() -> None:
+    high = torch.rand(2, 1, 3, 32, 32, generator=generator(1))
+    restored = [{"bicubic": (one + 0.1).clamp(0, 1), "net": (one + 0.02).clamp(0, 1)} for one in high]
+    table = ResultTable(["bicubic", "gauss20"])
+    for name, images, one in zip("ab", restored, high, strict=True):
+        table.add("bicubic", name, scored(images, one, 2))
+    psnr = [metrics.psnr_y(images["net"], one, 2) for images, one in zip(restored, high, strict=True)]
+    means = table.means()
+    assert list(means) == ["bicubic", "gauss20"] and means["gauss20"] == {}
+    assert means["bicubic"]["net"]["psnr_y"] == pytest.approx(sum(psnr) / 2)
+    assert means["bicubic"]["bicubic"]["gain_db"] == 0 < means["bicubic"]["net"]["gain_db"]
+    assert table.photographs()["bicubic"]["net"] == dict(zip("ab", psnr, strict=True))
