@@ -1,5 +1,6 @@
 #!/bin/sh
-# The environment of exact versions, made once: nothing is done again while requirements.lock and pyproject.toml stay.
+# The environment of exact versions, made once: nothing is done again while requirements.lock and what pyproject.toml
+# says of the package (all above the tools' settings) stay.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,8 @@ elif [ ! -e .dvc/config.local ]; then # a ZIP download: DVC works without git wh
 fi
 
 stamp=.venv/installed.lock
-cat requirements.lock pyproject.toml | cmp -s - "$stamp" && exit 0
+wanted() { cat requirements.lock && sed '/^\[tool\.ruff\]/,$d' pyproject.toml; }
+wanted | cmp -s - "$stamp" && exit 0
 
 sh scripts/room.sh 5
 python=$(command -v python3.11 || command -v python3 || true)
@@ -34,5 +36,7 @@ with_uv || {
     echo "uv did not do it; pip takes longer" >&2
     .venv/bin/pip install -q --no-deps -r requirements.lock
 }
+# A CUDA build of torch needs NVIDIA's libraries, which the lock cannot name for those who install a CPU build.
+.venv/bin/pip install -q --constraint requirements.lock "$(grep '^torch==' requirements.lock)"
 .venv/bin/pip install -q --no-build-isolation --no-deps -e .
-cat requirements.lock pyproject.toml >"$stamp"
+wanted >"$stamp"

@@ -1,0 +1,172 @@
+"""The project can be installed: what it imports is declared, what is declared is locked, and its wheel works alone."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from PIL import Image
+
+from tests.conftest import REPO
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PROJECT["optional-dependencies"].items()}
+BASE = [Requirement(line) for line in PROJECT["dependencies"]]
+LOCK = {
+    name: Version(version)
+    for name, version in (line.split("==") for line in (REPO / "requirements.lock").read_text().splitlines())
+}
+OWN = {"srfoundry", "pipelines", "benchmarks", "tests", "conftest"}
+EXTRAS_OF = {  # what a folder may import beside the base
+    "src/srfoundry/blind/diffusion": {"diffusion"},
+    "src/srfoundry/compression": {"cpu", "gpu"},  # tables of latency
+    "src/srfoundry/data": {"train"},
+    "src/srfoundry/deployment": {"export", "cpu", "gpu"},
+    "src/srfoundry/tracking": {"tracking"},
+    "pipelines": {"pipeline"},
+    "benchmarks": {"pipeline", "dev"},
+    "tests": {"pipeline", "diffusion", "dev"},
+}
+UNDECLARED = {
+    "packaging": "pytest needs it, and this file alone uses it",
+}
+NOT_LOCKED = {
+    "onnxruntime": "the lock has onnxruntime-gpu, whose files have the same names",
+    "srfoundry": "extras made of extras",
+}
+
+
+def declared(extra: str) -> set[str]:
+    """The distributions of an extra, those of the extras it is made of among them."""
+    names: set[str] = set()
+    for requirement in EXTRAS[extra]:
+        if requirement.name == PROJECT["name"]:
+            names = names.union(*(declared(part) for part in requirement.extras))
+        else:
+            names.add(canonicalize_name(requirement.name))
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a file imports, inside functions too; neither Python's own nor ours."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, f"{path}: relative import"
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - OWN
+
+
+def files() -> Iterator[Path]:
+    for root in ("src", "pipelines", "benchmarks", "tests"):
+        yield from (REPO / root).rglob("*.py")
+
+
+def test_every_import_is_declared_for_its_folder() -> None:
+    provided = {
+        name: {canonicalize_name(one) for one in distributions}
+        for name, distributions in packages_distributions().items()
+    }
+    base = {canonicalize_name(requirement.name) for requirement in BASE} | set(UNDECLARED)
+    for path in files():
+        name = path.relative_to(REPO).as_posix()
+        extras = set[str]().union(*(found for folder, found in EXTRAS_OF.items() if name.startswith(f"{folder}/")))
+        allowed = base.union(*(declared(extra) for extra in extras))
+        for module in imported(path):
+            assert provided.get(module, set()) & allowed, (
+                f"{name} imports {module}, which comes from {provided.get(module) or 'nowhere'}: "
+                f"declare it in the base or in one of {sorted(extras)} of pyproject.toml"
+            )
+
+
+def test_the_base_holds_nothing_unused() -> None:
+    """A leftover would be installed for nothing."""
+    provided = packages_distributions()
+    used = {
+        canonicalize_name(distribution)
+        for path in (REPO / "src").rglob("*.py")
+        for module in imported(path)
+        for distribution in provided.get(module, [])
+    }
+    assert {canonicalize_name(requirement.name) for requirement in BASE} <= used
+
+
+@pytest.mark.parametrize("requirement", [*BASE, *(one for lines in EXTRAS.values() for one in lines)], ids=str)
+def test_every_range_admits_the_locked_version(requirement: Requirement) -> None:
+    name = canonicalize_name(requirement.name)
+    if name in NOT_LOCKED:
+        return
+    assert name in LOCK, f"{name} is not in requirements.lock; renew it as pyproject.toml says"
+    assert requirement.specifier.contains(LOCK[name]), f"{requirement} excludes the locked {LOCK[name]}"
+
+
+def test_the_lock_says_neither_cpu_nor_cuda() -> None:
+    for name, version in LOCK.items():
+        assert version.local is None, f"{name}=={version}"
+        assert not name.startswith("nvidia-") and name not in ("onnxruntime", "torchvision", "triton")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built by its backend without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, folder], cwd=REPO, text=True, capture_output=True, check=True, timeout=120
+    )
+    return folder / done.stdout.split()[-1]
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        entry_points = next(archive.read(name) for name in archive.namelist() if name.endswith("entry_points.txt"))
+    ours = (path for path in (REPO / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    assert names == {path.relative_to(REPO / "src").as_posix() for path in ours}
+    assert "srfoundry/py.typed" in names
+    assert b"srfoundry = srfoundry.cli.program:main" in entry_points
+
+
+def test_the_installed_program_works_elsewhere_without_extras(wheel: Path, tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "target", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", target, wheel]
+    subprocess.run(pip, check=True, timeout=120)
+    Image.new("RGB", (40, 32), (200, 90, 30)).save(elsewhere / "sharp.png")
+    absent = ["diffusers", "dvc", "httpx", "mlflow", "onnx", "onnxruntime", "prefect", "skimage", "sklearn"]
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))  # as if they were not installed
+import srfoundry
+from srfoundry.cli.program import main
+assert srfoundry.__file__.startswith({str(target)!r}), srfoundry.__file__
+sys.exit(main(sys.argv[1:]))
+"""
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program, *arguments],
+            cwd=elsewhere,
+            env={"PYTHONPATH": str(target), "PATH": "", "MPLCONFIGDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+            text=True,
+            capture_output=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "upscale" in run("--help")
+    run("degrade", "sharp.png", "--width", "1.5")
+    made = {path.name for path in elsewhere.iterdir()} - {"sharp.png"}
+    assert any(name.endswith(".npy") for name in made), made
+    assert (target / "bin" / "srfoundry").is_file()
