@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import table
-from srfoundry.blind import estimators, nonblind_training
+from srfoundry.blind import estimators
 from srfoundry.blind.corrector import correction, teaching
 from srfoundry.blind.dkp import released
 from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.blind.motion_deblur import freeform
+from srfoundry.blind.nonblind_restoration import VARIANCES, restore_by_usrnet, trained_size
 from srfoundry.config.params import load
 from srfoundry.core.progress import track
 from srfoundry.core.seeds import generator
@@ -46,7 +47,6 @@ from srfoundry.networks.zoo import cards
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
 SAMPLES = 12000  # restorations that a corrector learns from
-VARIANCES = (0.175, 2.5)  # FKP's range, in multiples of the scale
 MOTION = 31  # taps a side that motion kernels are looked for in
 CPU = torch.device("cpu")
 Method = Callable[["Case"], Tensor]  # a kernel of DKP's convention
@@ -67,7 +67,7 @@ class Case:
 def prior(scale: int) -> GaussianPrior:
     """The test's kernels, centred where its program has them."""
     low, high = (value * scale for value in VARIANCES)
-    return GaussianPrior(4 * scale + 3, low, high, conventions.get("dkp").phase(scale))
+    return GaussianPrior(trained_size(scale), low, high, conventions.get("dkp").phase(scale))
 
 
 def stored(data: Path, scale: int) -> Iterator[Case]:
@@ -249,13 +249,13 @@ def borders(data: Path, restorer: USRNet) -> dict[str, float]:
                 high = high.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1) if grey else high
                 high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
                 widths = torch.tensor([[1.2 * scale], [0.8 * scale], [0.5]], dtype=torch.float64)
-                kernel = kernels.gaussian(4 * scale + 3, *widths).float()
+                kernel = kernels.gaussian(trained_size(scale), *widths).float()
                 low = _eight_bits(degrade(high, kernel, scale))
                 tall, wide = min(63, low.shape[-2]), min(57, low.shape[-1])
                 top, left = (low.shape[-2] - tall) // 2, (low.shape[-1] - wide) // 2
                 seen = low[..., top : top + tall, left : left + wide]
                 true = high[..., scale * top : scale * (top + tall), scale * left : scale * (left + wide)]
-                error = (nonblind_training.restore(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
+                error = (restore_by_usrnet(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
                 inside = torch.zeros_like(error, dtype=torch.bool)
                 rim = 4 * scale
                 inside[rim:-rim, rim:-rim] = True

@@ -9,7 +9,8 @@ def nonblind(stage: Stage) -> None:
     from typing import Any
 
     from srfoundry.blind.corrector import teaching
-    from srfoundry.blind.nonblind_training import NARROWEST, WIDEST, train, validate
+    from srfoundry.blind.nonblind_restoration import VARIANCES
+    from srfoundry.blind.nonblind_training import train, validate
     from srfoundry.core.seeds import generator, redraw
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.nonblind.corrector import Corrector
@@ -54,7 +55,7 @@ def nonblind(stage: Stage) -> None:
         octave=chosen.draw.octave,
         noise=chosen.noise,
         softness=chosen.softness,
-        variances=(NARROWEST, WIDEST),
+        variances=VARIANCES,
         seed=stage.seed,
         stage=stage.name,
         device=stage.device,

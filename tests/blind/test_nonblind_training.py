@@ -1,4 +1,4 @@
-"""The non-blind network's pairs and training, and its use on photographs, which are not periodic."""
+"""The non-blind network's pairs and training."""
 
 from pathlib import Path
 from typing import Any
@@ -7,33 +7,36 @@ import pytest
 import torch
 
 from srfoundry.blind import nonblind_training
-from srfoundry.core.seeds import generator, redraw
-from srfoundry.degradation.kernels import gaussian
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.training.settings import Descent, PatchDraw
 from tests.closed import CPU, photographs
-
-
-def tiny() -> USRNet:
-    net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
-    redraw(net, generator(1, "tiny"))
-    start_plain(net)
-    return net
+from tests.nonblind import tiny_usrnet
 
 
 def run(patches: Patches, folder: Path, *, stop: int | None = None) -> USRNet:
-    net = tiny()
+    net = tiny_usrnet()
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:
             raise KeyboardInterrupt
 
     nonblind_training.train(
-        net, patches, scales=[2], steps=4, batch=2, patch=16, octave=0.5, noise=0.04, motion=0.5, learning_rate=1e-3,
-        warmup=1, average=0.5, clip=1.0, seed=1, stage="nonblind", device=CPU, precision="float32",
-        checkpoint=folder / "nonblind.pt", key="k", log=log,
-    )  # fmt: skip
+        net,
+        patches,
+        PatchDraw(patch=16, octave=0.5, batch=2),
+        Descent(steps=4, learning_rate=1e-3, warmup=1, average=0.5, clip=1.0),
+        scales=[2],
+        noise=0.04,
+        motion=0.5,
+        compute=Compute(CPU),
+        stream=Stream(1, "nonblind"),
+        resumption=Resumption(folder / "nonblind.pt", "k", log),
+    )
     return net
 
 
@@ -84,40 +87,8 @@ def test_training_moves_every_weight_and_resumes_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         run(patches, tmp_path / "cut", stop=3)
     resumed = run(patches, tmp_path / "cut")
-    for first, second, before in zip(whole.parameters(), resumed.parameters(), tiny().parameters(), strict=True):
+    for first, second, before in zip(whole.parameters(), resumed.parameters(), tiny_usrnet().parameters(), strict=True):
         assert torch.equal(first, second) and not torch.equal(first, before)
-
-
-def test_a_photograph_rings_no_more_at_its_border_than_inside() -> None:
-    """A ramp's ends differ, so that a periodic restoration rings there; joined ends do not."""
-    rows = torch.linspace(0.1, 0.9, 96).view(1, 1, -1, 1).expand(1, 3, 96, 96)
-    high = rows + 0.05 * torch.sin(torch.arange(96.0) / 3)
-    blur = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)))
-    low = degrade(high, blur, 2, border="replicate")
-
-    def error(border: str) -> tuple[float, float]:
-        found = nonblind_training.restore(tiny().eval(), low, blur, 2, border=border)  # pyright: ignore[reportArgumentType]
-        wrong = (found - high).square().mean(dim=1)[0]
-        band = torch.ones_like(wrong, dtype=torch.bool)
-        band[8:-8, 8:-8] = False
-        return float(wrong[band].mean()), float(wrong[~band].mean())
-
-    assert error("reflect")[0] < 0.05 * error("circular")[0]
-
-
-def test_joined_ends_leave_the_image_alone_and_meet() -> None:
-    low = torch.rand(1, 3, 9, 12, generator=generator(1, "low"))
-    wide = nonblind_training.joined(low, 6)
-    assert wide.shape == (1, 3, 15, 18) and torch.equal(wide[..., :9, :12], low)
-    assert float((nonblind_training.joined(torch.ones(1, 1, 3, 3), 8) - 1).abs().max()) < 1e-6
-
-
-def test_tiles_agree_with_the_whole() -> None:
-    net, low = tiny().eval(), torch.rand(1, 3, 70, 40, generator=generator(1, "low"))
-    blur = gaussian(7, *(torch.tensor([value]) for value in (1.0, 1.0, 0.0)))
-    whole = nonblind_training.restore(net, low, blur, 2)
-    parts = nonblind_training.restore(net, low, blur, 2, tile=48)
-    assert float((whole - parts).abs().max()) < 0.2 and float((whole - parts).abs().mean()) < 0.01
 
 
 def test_small_photographs_are_shown_at_full_size_alone(tmp_path: Path) -> None:

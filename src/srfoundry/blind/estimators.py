@@ -13,7 +13,7 @@ from srfoundry.blind.corrector import correction
 from srfoundry.blind.dkp import blocks, dkp, mlmc, released
 from srfoundry.blind.dkp.blocks import Estimate, Log
 from srfoundry.blind.motion_deblur import freeform
-from srfoundry.blind.nonblind_training import ROOM
+from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.noise_level import known_noise
@@ -137,7 +137,7 @@ def iterations(section: Mapping[str, Any]) -> int:
 def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"] | None = None) -> int:
     """Taps a side of the kernels that a section's method finds."""
     if section["method"] in TRAINED:
-        return max(section["kernel_size"], ROOM * scale + 3)  # those that the networks were taught with
+        return max(section["kernel_size"], trained_size(scale))  # those that the networks were taught with
     return (
         released.size_of(scale) if section["method"] == "released" else blocks.settings(section).prior(scale, bank).size
     )

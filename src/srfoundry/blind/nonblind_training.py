@@ -8,26 +8,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, operator
-from srfoundry.degradation.conventions import Border
 from srfoundry.imaging import images, metrics, resize
-from srfoundry.imaging import tiling as tiles
 from srfoundry.imaging.patches import Patches
-from srfoundry.imaging.tiling import Progress
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import descent
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent, PatchDraw
 
-NARROWEST, WIDEST = 0.175, 2.5  # variances of Gaussians, in multiples of the scale (FKP, DKP)
-ROOM = 4  # taps a side are ROOM s + 3 (FKP)
 SOFT = 0.3  # share of soft photographs where there are any
 SHAKEN = 25  # taps a side, at least, where motion blurs are among the kernels
-TILE, OVERLAP = 256, 24  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
 
 
 @dataclass(frozen=True)
@@ -107,9 +102,10 @@ def pairs(
 
 def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator) -> Float[Tensor, "n k k"]:
     """Gaussians of FKP's range and, in a share of about `motion`, lines and trajectories, in random order."""
-    size = ROOM * scale + 3 if motion == 0 else max(ROOM * scale + 3, SHAKEN)
+    size = trained_size(scale) if motion == 0 else max(trained_size(scale), SHAKEN)
+    narrowest, widest = VARIANCES
     draws = torch.rand(count, 4, generator=rng, dtype=torch.float64)
-    first, second = ((NARROWEST + draws[:, axis] * (WIDEST - NARROWEST)) * scale for axis in (0, 1))
+    first, second = ((narrowest + draws[:, axis] * (widest - narrowest)) * scale for axis in (0, 1))
     found = kernels.gaussian(size, first, second, draws[:, 2] * torch.pi).float()
     for index, chance in enumerate((draws[:, 3] / motion).tolist() if motion else ()):
         if chance < 1:
@@ -165,7 +161,7 @@ def validate(
     """
     blur = [*(scale * variance for variance in variances), torch.pi / 6]
     along, across, angle = torch.tensor([blur], dtype=torch.float64).T
-    kernel = kernels.gaussian(ROOM * scale + 3, along, across, angle).float()
+    kernel = kernels.gaussian(trained_size(scale), along, across, angle).float()
     names = patches.photographs()
     restored, enlarged = 0.0, 0.0
     with torch.inference_mode():
@@ -178,55 +174,3 @@ def validate(
             restored += metrics.psnr_y(image, high, scale) / len(names)
             enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
     return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
-
-
-def restore(
-    net: USRNet,
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"],
-    scale: int,
-    *,
-    noise: float = 0.0,
-    border: Border = "reflect",
-    tile: int = TILE,
-    progress: Progress | None = None,
-) -> Float[Tensor, "1 3 H W"]:
-    """Restore an image of any size with bounded memory; the result lies in [0, 1], on the CPU.
-
-    The network takes images for periodic. A photograph is not: its far ends are joined by a strip of made-up pixels
-    (`joined`), or the step between them would ring through the image.
-
-    Args:
-        noise: standard deviation of the noise of `low`.
-        border: `circular` for images that were blurred periodically, as the test sets of blind super-resolution are;
-            they are restored in one piece. Anything else is a photograph.
-        tile: low-resolution pixels a side that are restored at once.
-    """
-    device = next(net.parameters()).device
-
-    def upscale(part: Tensor) -> Tensor:
-        height, width = (scale * extent for extent in part.shape[-2:])
-        seen = part if border == "circular" else joined(part, -(-kernel.shape[-1] // scale) + 2)
-        with torch.inference_mode():
-            image = net(seen.to(device), kernel.to(device), scale, noise)
-        return image[..., :height, :width].clamp(0, 1).cpu()
-
-    if border == "circular":
-        return upscale(low)
-    return tiles.tiled(upscale, low, scale, tile=tile, overlap=min(OVERLAP, tile // 4), progress=progress)
-
-
-def joined(low: Float[Tensor, "b c h w"], room: int) -> Float[Tensor, "b c h2 w2"]:
-    """Add `room` rows and columns, far side, that lead from the image's end back to its beginning.
-
-    They fade from the mirrored end into the mirrored beginning, so that the image repeats without a step.
-    """
-    for axis in (-2, -1):
-        extent = low.shape[axis]
-        reach = min(room, extent)
-        share = (torch.arange(reach, device=low.device, dtype=low.dtype) + 0.5) / reach
-        share = share.view(-1, 1) if axis == -2 else share
-        end = low.narrow(axis, extent - reach, reach).flip(axis)
-        begin = low.narrow(axis, 0, reach).flip(axis)
-        low = torch.cat([low, end * (1 - share) + begin * share], dim=axis)
-    return low

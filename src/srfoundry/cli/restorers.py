@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind import nonblind_training
+from srfoundry.blind.nonblind_restoration import restore_by_usrnet
 from srfoundry.config.params import Params
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
@@ -89,7 +89,7 @@ def _usrnet(net: USRNet, scale: int, device: torch.device) -> Run:
     net = channels_last(net, device)
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        return nonblind_training.restore(net, low, kernel, scale, noise=noise, progress=progress)
+        return restore_by_usrnet(net, low, kernel, scale, noise=noise, progress=progress)
 
     return run
 

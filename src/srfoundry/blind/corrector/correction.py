@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind import nonblind_training
 from srfoundry.blind.dkp.blocks import Estimate, Log, busiest
 from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.nonblind_restoration import make_periodic
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import Border
@@ -129,7 +129,7 @@ def try_kernels(
     """Restore images with kernels of these shapes, and return what the corrector hears of that."""
     kernel = prior.kernels(prior.clip(shape)).float().to(low.device)
     height, width = low.shape[-2:]
-    seen = low if periodic else nonblind_training.joined(low, -(-kernel.shape[-1] // scale) + 2)
+    seen = low if periodic else make_periodic(low, kernel.shape[-1], scale)
     with autocast(low.device, precision):
         restored = restorer(seen, kernel, scale, noise).float()
     again = Observation(seen, kernel, scale).reduce(restored.clamp(0, 1))[..., :height, :width]

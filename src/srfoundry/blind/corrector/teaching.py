@@ -12,6 +12,7 @@ from torch import Tensor
 from srfoundry.blind import nonblind_training
 from srfoundry.blind.corrector.correction import MARGIN, try_kernels
 from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Log, Resumption, Stateful
 from srfoundry.imaging.patches import Patches
@@ -83,7 +84,7 @@ def collect(
     def step(index: int) -> Mapping[str, float]:
         rng = generator(seed, stage, "sample", index)
         scale = scales[index % len(scales)]
-        size = nonblind_training.ROOM * scale + 3
+        size = trained_size(scale)
         prior = GaussianPrior(size, variances[0] * scale, variances[1] * scale)
         wider = GaussianPrior(size, prior.low / MARGIN, prior.high * MARGIN)
         true = prior.sample(batch, rng=rng)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from srfoundry.blind.diffusion.diffusion_model import Denoiser, deviations, nearest
 from srfoundry.blind.dkp.likelihood import ROUNDING
+from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.tiling import Progress, count, tiled
@@ -98,7 +99,7 @@ class Canvas:
         self.low, self.scale = low, scale
         reach = -(-(size // 2) // scale)
         self.gap, self.rim = (0, 0) if periodic else (2 * reach + 4, reach)
-        self.whole = _closed(_closed(low, self.gap, -2), self.gap, -1)
+        self.whole = join_ends(low, (self.gap, self.gap), fade="cosine")
         self.inner = tuple(slice(self.rim, extent - self.rim) for extent in low.shape[-2:])
         if any(part.stop <= part.start for part in self.inner):
             self.inner = (slice(None), slice(None))
@@ -156,17 +157,3 @@ def schedule(denoiser: Denoiser, sampler: Sampler) -> list[int]:
     """The steps t that are evaluated: evenly spread over the logarithm of the noise, from `start` to almost none."""
     levels = torch.linspace(math.log(sampler.start), math.log(LOWEST), sampler.evaluations).exp()
     return sorted({nearest(denoiser, level) for level in levels.tolist()}, reverse=True)
-
-
-def _closed(low: Float[Tensor, "1 3 h w"], gap: int, dim: int) -> Float[Tensor, "1 3 y x"]:
-    """Add `gap` pixels at the end of an axis that lead from its end back to its beginning."""
-    if gap == 0:
-        return low
-    extent = low.shape[dim]
-    fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(gap, device=low.device) + 0.5) / gap)
-    fade = fade.view(-1, 1) if dim == -2 else fade
-    index = torch.arange(gap, device=low.device).remainder(2 * extent)
-    index = torch.where(index < extent, index, 2 * extent - 1 - index)
-    after = low.index_select(dim, extent - 1 - index)
-    before = low.index_select(dim, index.flip(0))
-    return torch.cat([low, (1 - fade) * after + fade * before], dim=dim)

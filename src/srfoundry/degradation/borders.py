@@ -1,0 +1,49 @@
+"""What lies outside of an image: mirrored pixels, and ends that are joined so that the image can repeat.
+
+Methods that work on spectra take an image for periodic. A photograph is not: between its end and its beginning there is
+a step, which would ring through the image. Made-up pixels that lead from one to the other take the step away.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Fade = Literal["linear", "cosine"]
+
+
+def mirrored(positions: Int[Tensor, " n"], extent: int) -> Int[Tensor, " n"]:
+    """The pixels that stand at any positions when an axis of `extent` pixels is mirrored without end, edges twice.
+
+    >>> mirrored(torch.arange(-2, 5), 3).tolist()
+    [1, 0, 0, 1, 2, 2, 1]
+    """
+    index = torch.remainder(positions, 2 * extent)
+    return torch.where(index < extent, index, 2 * extent - 1 - index)
+
+
+def join_ends(image: Float[Tensor, "b c h w"], room: Sequence[int], *, fade: Fade) -> Float[Tensor, "b c h2 w2"]:
+    """Add rows below and columns on the right that lead from the image's end back to its beginning.
+
+    What lies behind the end fades into what lies before the beginning, both mirrored, so that the image repeats
+    without a step.
+
+    Args:
+        image: any range.
+        room: rows and columns to add.
+        fade: the course of the weights; `cosine` sets out and arrives without a bend.
+    """
+    for axis, added in zip((-2, -1), room, strict=True):
+        if added == 0:
+            continue
+        extent = image.shape[axis]
+        middles = torch.arange(added, device=image.device, dtype=image.dtype) + 0.5
+        share = middles / added if fade == "linear" else 0.5 - 0.5 * torch.cos(torch.pi * middles / added)
+        share = share.view(-1, 1) if axis == -2 else share
+        index = mirrored(torch.arange(added, device=image.device), extent)
+        end = image.index_select(axis, extent - 1 - index)
+        beginning = image.index_select(axis, index.flip(0))
+        image = torch.cat([image, end * (1 - share) + beginning * share], dim=axis)
+    return image
