@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmarks import table
 from srfoundry.blind import estimators
-from srfoundry.blind.corrector import correction, teaching
+from srfoundry.blind.corrector import correction, training
 from srfoundry.blind.dkp import released
 from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.blind.motion_deblur import freeform
@@ -163,13 +163,13 @@ def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
     if not file.exists():
         patches, softness = Patches.open(options.patches), load(options.params).nonblind.softness
         key = key_of(patches, softness)
-        memory = teaching.collect(
+        memory = training.collect(
             restorer, patches, scales=(2, 3, 4), samples=SAMPLES, batch=8, patch=96, octave=0.5, noise=0.04,
             softness=softness, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
             checkpoint=file.with_suffix(".samples.pt"), key=key,
         )  # fmt: skip
         corrector = Corrector()
-        teaching.train(
+        training.train(
             corrector, memory, steps=4000, learning_rate=2e-3, seed=1, stage="blind",
             checkpoint=file.with_suffix(".pt"), key=key, log=lambda step, values: None,
         )  # fmt: skip

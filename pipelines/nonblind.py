@@ -8,7 +8,7 @@ def nonblind(stage: Stage) -> None:
     from functools import partial
     from typing import Any
 
-    from srfoundry.blind.corrector import teaching
+    from srfoundry.blind.corrector import training
     from srfoundry.blind.nonblind_restoration import VARIANCES
     from srfoundry.blind.nonblind_training import train, validate
     from srfoundry.core.seeds import generator, redraw
@@ -45,7 +45,7 @@ def nonblind(stage: Stage) -> None:
     }
     save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
     save(stage.output("models/nonblind.safetensors"), net, arch={"name": "usrnet", **arch}, metrics=scores)
-    memory = teaching.collect(
+    memory = training.collect(
         net,
         patches,
         scales=(stage.scale,),
@@ -64,7 +64,7 @@ def nonblind(stage: Stage) -> None:
         key=stage.key,
     )
     corrector = Corrector()
-    taught = teaching.train(
+    taught = training.train(
         corrector,
         memory,
         steps=chosen.corrector_steps,

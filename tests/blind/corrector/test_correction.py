@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from srfoundry.blind import estimators
-from srfoundry.blind.corrector import correction, teaching
+from srfoundry.blind.corrector import correction, training
 from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
@@ -34,22 +34,22 @@ def restorer() -> USRNet:
     return net.eval()
 
 
-def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> teaching.Memory:
-    return teaching.collect(
+def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> training.Memory:
+    return training.collect(
         restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04, softness=0.5,
         variances=SETTINGS.variances, seed=1, stage="nonblind", device=CPU, precision="float32",
         checkpoint=folder / "samples.pt", key="k",
     )  # fmt: skip
 
 
-def taught(found: teaching.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
+def taught(found: training.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
     net = Corrector(width=64)
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:
             raise KeyboardInterrupt
 
-    teaching.train(
+    training.train(
         net, found, steps=steps, learning_rate=2e-3, seed=1, stage="nonblind", checkpoint=folder / "corrector.pt",
         key="k", log=log,
     )  # fmt: skip
@@ -107,15 +107,15 @@ def test_samples_and_teaching_resume_to_the_same_bytes(tmp_path: Path, monkeypat
     monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path)
     whole = memory(patches, tmp_path / "whole")
-    real = teaching.generator
-    monkeypatch.setattr(teaching, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
+    real = training.generator
+    monkeypatch.setattr(training, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
 
     def broken() -> torch.Generator:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         memory(patches, tmp_path / "cut")
-    monkeypatch.setattr(teaching, "generator", real)
+    monkeypatch.setattr(training, "generator", real)
     resumed = memory(patches, tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(whole.all(), resumed.all(), strict=True))
     first = taught(whole, tmp_path / "whole", steps=6)
