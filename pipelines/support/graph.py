@@ -14,13 +14,15 @@ from ruamel.yaml import YAML
 
 from srfoundry.core.errors import FoundryError
 
+ASIDE = "graphs"  # the folder of the stages beside the graph, NAME/dvc.yaml each
+
 
 class Graph:
     """The stages of one folder's dvc.yaml with their inputs, outputs and the md5s that dvc.lock knows.
 
     Args:
-        aside: a stage that is to be known too if it has a DVC file of its own, aside/dvc.yaml, and so is none that
-            `dvc repro` runs by itself; it works in `root` like the others.
+        aside: a stage that is to be known too if it has a DVC file of its own, graphs/aside/dvc.yaml, and so is none
+            that `dvc repro` runs by itself; it works in `root` like the others.
     """
 
     def __init__(self, root: Path, aside: str = "") -> None:
@@ -28,7 +30,7 @@ class Graph:
         values = _read(root / "params.yaml")
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
-        for folder in dict.fromkeys((root, root / section_of(aside))):
+        for folder in dict.fromkeys((root, root / ASIDE / section_of(aside))):
             listed |= _read(folder / "dvc.yaml").get("stages") or {}
             self.lock |= _read(folder / "dvc.lock").get("stages", {})
         self.stages: dict[str, dict[str, Any]] = {
@@ -139,10 +141,19 @@ def _inside(path: str, folder: str) -> bool:
     return Path(path) == Path(folder) or Path(folder) in Path(path).parents
 
 
+def _counts(file: Path) -> bool:
+    """Whether a file in a folder is an input, as .dvcignore has it."""
+    return not {"__pycache__", ".DS_Store", "Thumbs.db"} & set(file.parts)
+
+
 def _hash(path: Path) -> str:
     if not path.exists():
         raise FoundryError(f"{path} is named in dvc.yaml but is not there; restore it, or run: dvc repro")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    )
     total = hashlib.md5(usedforsecurity=False)
     for file in files:
         total.update(file.relative_to(path.parent).as_posix().encode())

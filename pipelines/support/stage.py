@@ -4,10 +4,8 @@ Imports nothing heavy: Prefect and MLflow freeze their settings at their first i
 """
 
 import argparse
-import csv
 import inspect
 import json
-import math
 import os
 import shutil
 import sys
@@ -19,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
-from pipelines.support.graph import Graph, folder_of, section_of
+from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
 from pipelines.support.telemetry import mark_dead_runs, process_tag, shown, tracked
+from pipelines.support.versions import versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.results import curve_names, write_curve, write_metrics
 
 if TYPE_CHECKING:
     import torch
@@ -93,8 +93,8 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits over params, code, inputs and device: a checkpoint of another experiment has another key."""
-        parts = [self.params.section_hash(*self.sections), self.digests, str(self.device)]
+        """32 hex digits over params, code, inputs, device and versions: a checkpoint of another experiment has another."""
+        parts = [self.params.section_hash(*self.sections), self.digests, str(self.device), versions()]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def input(self, path: str) -> Path:
@@ -122,29 +122,24 @@ class Stage:
             self.run.log(step, values)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """Write results/<stage>/metrics.json, sorted and rounded (small values to four digits); mirror it to MLflow.
+        """Write results/<stage>/metrics.json, sorted and rounded; mirror it to MLflow.
 
         Raises:
             FoundryError: a number is not finite.
         """
-        rounded = _rounded(values, self.name)
         path = self.output(f"results/{folder_of(self.name)}/metrics.json")
-        path.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n")
+        rounded = write_metrics(path, values, self.name)
         if self.run is not None:
             self.run.metrics(rounded, path)
 
     def curve(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write results/<stage>/curves.csv and curves.png; each row has `step` and the values at that step."""
+        from srfoundry.reporting.curves import curves_picture
+
         path = self.output(f"results/{folder_of(self.name)}/curves.csv")
-        names = list(dict.fromkeys(name for row in history for name in row if name != "step"))
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["step", *names])
-            for index, row in enumerate(history):
-                cells = [f"{row[name]:.6g}" if name in row else "" for name in names]
-                writer.writerow([int(row.get("step", index)), *cells])
+        write_curve(path, history)
         picture = path.with_suffix(".png")
-        _draw(history, names, picture, self.name)
+        curves_picture(picture, history, curve_names(history), self.name)
         self.picture("curves", picture)
         if self.run is not None:
             self.run.complete(history)
@@ -184,11 +179,9 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
 
 
 def _run(function: Callable[[Stage], None], stage: Stage) -> None:
-    import torch
+    from srfoundry.core.compute import settle
 
-    torch.set_num_threads(stage.params.shared.threads)
-    torch.backends.cudnn.allow_tf32 = stage.precision != "float32"  # a GPU's convolutions would round to 10 bits
-    torch.backends.cudnn.deterministic = True
+    settle(stage.params.shared.threads, stage.precision)
     device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before a server starts
     server.ensure_prefect(stage.root)
     from prefect import flow, tags
@@ -218,7 +211,8 @@ def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentP
     graph = Graph(root, aside=function.__name__)
     matrix = graph.matrix(function.__name__)
     name = next((each for each in graph.stages if section_of(each) == function.__name__), function.__name__)
-    target = f"{name}/dvc.yaml" if (root / name / "dvc.yaml").is_file() else name
+    aside = f"{ASIDE}/{name}/dvc.yaml"
+    target = aside if (root / aside).is_file() else name
     lines = [
         inspect.getdoc(function) or name,
         "",
@@ -238,35 +232,6 @@ def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentP
     for key, values in matrix.items():
         parser.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")
     return parser
-
-
-def _rounded(value: Any, where: str) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _rounded(item, f"{where}.{name}") for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, (bool, int, str)) or value is None:
-        return value
-    number = float(value)
-    if not math.isfinite(number):
-        raise FoundryError(f"metric {where} is {number}, a finite number is needed; look at results and curves")
-    return round(number, 6) if abs(number) >= 1e-3 else float(f"{number:.4g}")
-
-
-def _draw(history: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, title: str) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 1 + 2 * max(1, len(names))), layout="constrained")
-    FigureCanvasAgg(figure)
-    for index, name in enumerate(names):
-        axes = figure.add_subplot(len(names), 1, index + 1)
-        points = [(row.get("step", place), row[name]) for place, row in enumerate(history) if name in row]
-        axes.plot([step for step, _ in points], [value for _, value in points])
-        axes.set(ylabel=name, xlabel="step" if index + 1 == len(names) else "")
-        axes.grid(alpha=0.3)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=100)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""How a stage is watched: its MLflow run, and the Prefect runs that nobody ended. Nothing here can change a result."""
+"""A stage's telemetry: its MLflow run, and the Prefect runs that nobody ended. Nothing here can change a result."""
 
 import os
 import platform
@@ -60,7 +60,7 @@ def tracked(
 
 def shown(params: Params, name: str) -> dict[str, Any]:
     """The values that a stage reads, as people see them in Prefect and MLflow."""
-    whole = params.model_dump(mode="json")
+    whole = params.values()
     return {"shared": whole["shared"], section_of(name): whole.get(section_of(name), {})}
 
 

@@ -39,7 +39,7 @@ def factory(root: Path, **estimate: Any) -> Stage:
     """A folder with what the stage reads: two photographs of each kind, one kernel."""
     for name in ("src", "pipelines"):
         (root / name).symlink_to(REPO / name)
-    shutil.copytree(REPO / "diffuse", root / "diffuse")
+    shutil.copytree(REPO / "graphs/diffuse", root / "graphs/diffuse")
     shutil.copy(REPO / "dvc.yaml", root)
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     for section, changes in TINY.items():
@@ -101,4 +101,4 @@ def written(root: Path) -> list[str]:
 
 
 def stages() -> dict[str, Any]:
-    return YAML(typ="safe").load((REPO / "diffuse/dvc.yaml").read_text())["stages"]
+    return YAML(typ="safe").load((REPO / "graphs/diffuse/dvc.yaml").read_text())["stages"]

@@ -35,3 +35,15 @@ def fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def settle(threads: int, precision: str) -> None:
+    """Set what PyTorch computes with in this process, so that the same numbers come out each time.
+
+    Args:
+        threads: of a CPU; their number is part of a result's bytes.
+        precision: float32 also keeps a GPU's convolutions from rounding to 10 bits (TF32).
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    torch.backends.cudnn.deterministic = True
