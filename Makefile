@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-.PHONY: help setup preset repro test bench ui stop serve clean
+.PHONY: help setup preset repro accept test bench ui stop serve clean
 
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
@@ -18,8 +18,11 @@ repro: setup  ## run every stage that is out of date, then show the figures
 	@dvc repro
 	@python scripts/summary.py
 
-test: setup  ## formatting, lint, types, tests
-	@ruff format --check -q . && ruff check -q . && basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2
+accept: setup  ## take changed comments and docstrings into dvc.lock without a run; anything else is refused by name
+	@python -m pipelines.support.accept
+
+test: setup  ## formatting, lint, layers, types, tests
+	@ruff format --check -q . && ruff check -q . && lint-imports --no-cache >/dev/null && basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2
 
 bench: setup  ## run every benchmark but those that train for long (drc, msgc, blind); tables, and benchmarks/results/NAME.json
 	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done

@@ -141,7 +141,7 @@ def _inside(path: str, folder: str) -> bool:
     return Path(path) == Path(folder) or Path(folder) in Path(path).parents
 
 
-def _counts(file: Path) -> bool:
+def counts(file: Path) -> bool:
     """Whether a file in a folder is an input, as .dvcignore has it."""
     return not {"__pycache__", ".DS_Store", "Thumbs.db"} & set(file.parts)
 

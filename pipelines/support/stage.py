@@ -93,7 +93,7 @@ class Stage:
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits over params, code, inputs, device and versions: a checkpoint of another experiment has another."""
+        """32 hex digits over params, inputs, device and versions: a checkpoint of another experiment has another."""
         parts = [self.params.section_hash(*self.sections), self.digests, str(self.device), versions()]
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
