@@ -91,11 +91,7 @@ def program(source: bytes) -> str:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
+            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
                 node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)
 
@@ -142,9 +138,8 @@ def _git(root: Path, *command: str) -> bytes:
 
 
 def _dvc(root: Path, *command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *command], cwd=root, capture_output=True, text=True, check=False
-    )
+    dvc = [sys.executable, "-m", "dvc", *command]
+    done = subprocess.run(dvc, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise FoundryError(f"dvc {command[0]} failed: {done.stderr.strip().splitlines()[-1:]}")
     return done.stdout

@@ -67,9 +67,8 @@ def test_only_what_no_run_can_see_is_accepted(project: Path) -> None:
         (lambda: (project / "data.txt").write_text("other"), "data.txt is no code"),
         (lambda: (project / "params.yaml").write_text("work: {steps: 2}\n"), "params.yaml is no code"),
     ):
-        run(project, "git", "stash", "-qu", "--include-untracked") if run(
-            project, "git", "status", "--porcelain"
-        ) else None
+        run(project, "git", "checkout", "-q", ".")
+        run(project, "git", "clean", "-fdq")
         change()
         before = (project / "dvc.lock").read_bytes()
         with pytest.raises(FoundryError, match=f"work: .*{reason}.*dvc repro"):
@@ -89,8 +88,7 @@ def test_digests_are_dvcs(project: Path) -> None:
     """Else no recorded code would ever be found."""
     lock = YAML(typ="safe").load((project / "dvc.lock").read_text())["stages"]["work"]["deps"]
     known = {each["path"]: each["md5"] for each in lock}
-    files = {
-        path.relative_to(project / "src").as_posix(): path.read_bytes() for path in (project / "src").rglob("*.py")
-    }
+    code = project / "src"
+    files = {path.relative_to(code).as_posix(): path.read_bytes() for path in code.rglob("*.py")}
     assert digest(files) == known["src"]
     assert digest({"": (project / "data.txt").read_bytes()}) == known["data.txt"]
