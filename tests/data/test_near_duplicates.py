@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
@@ -15,6 +14,7 @@ from torch import Tensor
 from srfoundry.core.errors import FoundryError
 from srfoundry.data import near_duplicates
 from srfoundry.imaging import images
+from tests.conftest import golden
 
 
 def tensor(picture: Image.Image) -> Tensor:

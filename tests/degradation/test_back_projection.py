@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import back_projection, kernels, linear_enlargement, operator
 from srfoundry.imaging import images, metrics, resize
+from tests.conftest import golden
 
 
 def test_each_iteration_equals_the_reference() -> None:

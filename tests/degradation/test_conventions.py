@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels, operator
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import crop_to_multiple
+from tests.conftest import golden
 
 NAMES: list[conventions.Name] = ["mzsr", "dkp", "usrnet", "kernelgan"]
 

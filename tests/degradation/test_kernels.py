@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
+from tests.conftest import golden
 
 
 def one(size: int, first: float, second: float, theta: float) -> torch.Tensor:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels, operator
 from srfoundry.imaging import images, resize
+from tests.conftest import golden
 
 
 def rand(*shape: int) -> torch.Tensor:

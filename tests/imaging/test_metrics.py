@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import images, metrics, resize
+from tests.conftest import golden
 
 PUBLISHED = {"baby": 32.0030, "bird": 30.2477, "butterfly": 22.6653, "head": 31.9076, "woman": 26.8247}
 

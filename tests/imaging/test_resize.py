@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 from PIL import Image
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import resize
+from tests.conftest import golden
 
 
 def test_eight_bit_reduction_equals_matlabs() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import golden
 
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels
@@ -15,6 +14,7 @@ from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.training import loop
 from srfoundry.zero_shot import kernel_tasks, maml, meta_training
 from tests.closed import CPU, prepared
+from tests.conftest import golden
 
 BANK = kernels.draw_gaussian(4, size=7, scale=1, rng=generator(3))[0]
 
