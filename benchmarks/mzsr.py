@@ -33,6 +33,7 @@ from srfoundry.cli import blind_restoration
 from srfoundry.config import params
 from srfoundry.core.progress import track
 from srfoundry.degradation import back_projection, linear_enlargement
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import metrics, resize
 from srfoundry.networks.sr.units import channels_last
 from srfoundry.networks.zoo import cards
@@ -83,8 +84,8 @@ def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) ->
         return last["image"]
 
     def closed(case: Case) -> Tensor:  # comes after mzsr10_true of the same image
-        common: dict[str, Any] = {"decimation": case.decimation, "how": "linear"}
-        return back_projection.close(last["image"], case.low, case.kernel, SCALE, steps=1, **common)
+        observation = Observation(case.low, case.kernel, Sampling(SCALE, case.decimation))
+        return back_projection.close(last["image"], observation, steps=1, how="linear")
 
     def estimated(case: Case) -> Tensor:
         chosen = params.load(options.params)

@@ -6,6 +6,7 @@ import torch
 
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import back_projection, kernels, linear_enlargement, operator
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, metrics, resize
 from tests.conftest import golden
 
@@ -16,7 +17,14 @@ def test_each_iteration_equals_the_reference() -> None:
     kernel = torch.from_numpy(stored["K"])[None]
     for steps in range(1, 5):
         expected = torch.from_numpy(stored[f"bp_{steps}"]).permute(2, 0, 1)[None]
-        assert float((back_projection.close(start, low, kernel, 2, steps=steps) - expected).abs().max()) < 1e-6
+        assert (
+            float(
+                (back_projection.close(start, Observation(low, kernel, Sampling(2)), steps=steps) - expected)
+                .abs()
+                .max()
+            )
+            < 1e-6
+        )
 
 
 def test_four_iterations_on_set5_are_the_published_decibels() -> None:
@@ -27,7 +35,7 @@ def test_four_iterations_on_set5_are_the_published_decibels() -> None:
         low = images.read(path)
         high = images.read(next(golden("test/Set5").glob(f"*{path.stem}*")))
         high = high[..., : low.shape[-2] * 2, : low.shape[-1] * 2]
-        closed = back_projection.close(resize.cubic(low, 2), low, kernel, 2)
+        closed = back_projection.close(resize.cubic(low, 2), Observation(low, kernel, Sampling(2)))
         reached.append(metrics.psnr_y(closed, high, 2, whole=True))
     assert sum(reached) / len(reached) == pytest.approx(32.8721, abs=5e-4)
 
@@ -40,14 +48,15 @@ def test_the_result_explains_its_input_and_the_linear_filter_is_quicker(
     coarse = torch.rand(1, 3, 10, 12, generator=generator(1))
     high = resize.cubic(coarse, 4).clamp(0, 1)
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([0.4])) if blurred else None
-    low = back_projection.again(high, kernel, 2, decimation=decimation)
-    start = resize.cubic(low, 2).clamp(0, 1)
+    sampling = Sampling(2, decimation)
+    seen = Observation(sampling.degrade(high, kernel), kernel, sampling)
+    start = resize.cubic(seen.low, 2).clamp(0, 1)
     reached = {}
     ways: list[linear_enlargement.How] = ["bicubic", "linear"]
     for how in ways:
-        closed = back_projection.close(start, low, kernel, 2, steps=1, how=how, decimation=decimation)
-        reached[how] = back_projection.consistency(closed, low, kernel, 2, decimation=decimation)
-    before = back_projection.consistency(start, low, kernel, 2, decimation=decimation)
+        closed = back_projection.close(start, seen, steps=1, how=how)
+        reached[how] = back_projection.consistency(closed, seen)
+    before = back_projection.consistency(start, seen)
     assert reached["bicubic"] > before + 1 and reached["linear"] > before + 1
     assert reached["linear"] > reached["bicubic"] or not blurred
 
@@ -55,6 +64,6 @@ def test_the_result_explains_its_input_and_the_linear_filter_is_quicker(
 def test_no_step_changes_nothing_and_odd_sizes_fit() -> None:
     high = torch.rand(1, 3, 33, 27, generator=generator(1))
     kernel = kernels.gaussian(5, torch.tensor([1.0]), torch.tensor([1.0]), torch.zeros(1))
-    low = operator.degrade(high, kernel, 2)
-    assert back_projection.close(high, low, kernel, 2, steps=0) is high
-    assert back_projection.close(high * 0.9, low, kernel, 2).shape == high.shape
+    seen = Observation(operator.degrade(high, kernel, 2), kernel, Sampling(2))
+    assert back_projection.close(high, seen, steps=0) is high
+    assert back_projection.close(high * 0.9, seen).shape == high.shape

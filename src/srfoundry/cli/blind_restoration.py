@@ -24,6 +24,7 @@ from srfoundry.core import parallel, seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import back_projection, conventions, kernel_files, operator
 from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize, tiling, user_image
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting import pictures
@@ -145,10 +146,10 @@ def _checked(
     decimation: operator.Decimation,
 ) -> Restoration:
     """Close the loop: back-project if asked to, and see how well the image explains its input."""
-    common: dict[str, Any] = {"decimation": decimation}
-    closed = back_projection.close(image, low, kernel, scale, steps=close, how="linear", **common)
+    observation = Observation(low, kernel, Sampling(scale, decimation))
+    closed = back_projection.close(image, observation, steps=close, how="linear")
     bicubic = resize.cubic(low, scale).clamp(0, 1)
-    explains = [back_projection.consistency(each, low, kernel, scale, **common) for each in (closed, image, bicubic)]
+    explains = [back_projection.consistency(each, observation) for each in (closed, image, bicubic)]
     return Restoration(closed, bicubic, kernel, adapted, *explains)
 
 

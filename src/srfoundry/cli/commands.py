@@ -103,16 +103,10 @@ def degrade(options: argparse.Namespace) -> int:
         raise FoundryError(f"the result would replace its own kernel {options.kernel}; name another place with --out")
     kernel = _blur(options, convention.phase(options.scale) if options.decimation == "direct" else 0.0)
     high = test_sets.exact(options.image, options.scale)
-    low = physics.degrade(
-        high,
-        kernel,
-        options.scale,
-        decimation=options.decimation,
-        border=options.border or convention.border,
-        noise=options.noise / 255,
-        jpeg=options.jpeg,
-        rng=seeds.generator(options.seed, "degrade", "noise"),
-    ).float()
+    border = options.border or convention.border
+    low = physics.degrade(high, kernel, options.scale, decimation=options.decimation, border=border)
+    low = physics.add_noise(low, options.noise / 255, rng=seeds.generator(options.seed, "degrade", "noise"))
+    low = (low if options.jpeg is None else physics.jpeg(low, options.jpeg)).float()
     images.write(low, target, truncate=convention.truncates)
     kernel_files.save(kernel[0], stem.with_suffix(".npy"))
     pictures.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")

@@ -12,7 +12,7 @@ from torch import Tensor
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.core.seeds import generator
-from srfoundry.degradation.operator import degrade
+from srfoundry.degradation import operator
 from srfoundry.imaging import images, resize
 
 BICUBIC = "bicubic"
@@ -69,6 +69,7 @@ def _write(folder: Path, recipe: Recipe, photograph: tuple[str, Path]) -> None:
     made = {"high": high, BICUBIC: images.from_uint8(reduced)}
     for test, kernel in recipe.kernels.items():
         rng = generator(recipe.seed, test, name)
-        made[test] = degrade(high, kernel, recipe.scale, noise=recipe.noise, jpeg=recipe.jpeg, rng=rng)
+        low = operator.add_noise(operator.degrade(high, kernel, recipe.scale), recipe.noise, rng=rng)
+        made[test] = low if recipe.jpeg is None else operator.jpeg(low, recipe.jpeg)
     for kind, image in made.items():
         images.write(image.float(), folder / kind / f"{name}.png")

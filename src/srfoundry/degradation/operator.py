@@ -1,5 +1,7 @@
 """The degradation y = (x * k) downsampled by s + n, batched, on any device, with its adjoint beside it.
 
+`degrade` is the linear part A x = (x * k) downsampled by s; `add_noise` and `jpeg` are what may come after it.
+
 Without a convention, kernels are MZSR's: correlation, centred on the middle tap, borders mirrored. `direct` decimation
 keeps the top-left pixel of every s x s block, so the low-resolution grid lies (s - 1) / 2 high-resolution pixels left
 of and above the bicubic one. conventions.py knows the others.
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels
-from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.conventions import Border, Convention
 from srfoundry.imaging import images, resize
 
 Decimation = Literal["direct", "bicubic"]
@@ -29,59 +31,38 @@ def degrade(
     decimation: Decimation = "direct",
     border: Border | None = None,
     convention: conventions.Name = "mzsr",
-    noise: float = 0.0,
-    jpeg: int | None = None,
-    rng: torch.Generator | None = None,
 ) -> Float[Tensor, "b c h w"]:
-    """Blur, decimate, add noise (MZSR eq. 1) and compress; differentiable in image and kernel.
+    """Blur and decimate: A x = (x * k) downsampled by s (MZSR eq. 1 without its noise).
 
-    Neither rounded nor clipped, unless compressed.
+    Differentiable in image and kernel; neither rounded nor clipped.
 
     Args:
+        high: the image x.
         kernel: one for all (n = 1), one for each (n = b), or one for each b / n of them in a row (an image's patches).
         scale: 1 or more; 2, 3, 4 and 8 are the field's. With a fraction, `direct` keeps ceil(size / s) pixels, evenly
             spread (MZSR's multi-scale model).
-        border: what lies outside; `reflect` mirrors including the edge pixel. None takes the convention's.
         decimation: `bicubic` is MATLAB's, after the blur; its kernels are centred whatever the convention.
+        border: what lies outside; `reflect` mirrors including the edge pixel. None takes the convention's.
         convention: whose kernel it is, and whose borders.
-        noise: standard deviation of white Gaussian noise, in the image's range.
-        jpeg: quality of a compression at the end, 1 to 95; its gradient is passed straight through.
-        rng: needed when `noise` is above 0.
 
     Raises:
-        FoundryError: sizes of image, kernel and scale do not fit each other, or noise without a generator.
+        FoundryError: sizes of image, kernel and scale do not fit each other.
     """
-    if not 1 <= scale < math.inf:
-        raise FoundryError(f"scale must be 1 or more, got {scale}; 2 halves the image")
-    scale = int(scale) if scale == int(scale) else scale
-    if not len(kernel) or high.shape[0] % kernel.shape[0]:
-        raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
-    spread, border = conventions.get(convention).spread, border or conventions.get(convention).border
+    scale, rule = _whole(scale), conventions.get(convention)
     filter_ = conventions.correlation(kernel, convention)
-    size = filter_.shape[-1]
-    if min(high.shape[-2:]) < size // 2 + 1:
-        raise FoundryError(
-            f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
-        )
-    if decimation == "direct" and not spread and scale != int(scale):
+    _fitting(high, filter_)
+    if decimation == "direct" and not rule.spread and scale != int(scale):
         raise FoundryError(
             f"convention {convention} keeps every s-th pixel, got scale {scale}; take a whole one or mzsr"
         )
-    even = not spread or all(extent % scale == 0 for extent in high.shape[-2:])
-    stride = int(scale) if decimation == "direct" and even and scale == int(scale) else 1
-    low = _filter(high, filter_, border, stride)
+    border = border or rule.border
     if decimation == "bicubic":
-        low = resize.cubic(low, 1 / scale)
-    elif stride == 1 and scale > 1:
-        low = low.index_select(-2, sample_indices(high.shape[-2], scale).to(low.device))
-        low = low.index_select(-1, sample_indices(high.shape[-1], scale).to(low.device))
-    if noise > 0:
-        if rng is None:
-            raise FoundryError(f"noise {noise} needs a generator; pass rng=seeds.generator(...)")
-        low = low + noise * torch.randn(low.shape, generator=rng, device=rng.device, dtype=low.dtype).to(low.device)
-    if jpeg is not None:
-        low = images.jpeg(low.detach(), jpeg) + (low - low.detach())  # the bracket is 0, and has the gradient
-    return low
+        return resize.cubic(_filter(high, filter_, border, 1), 1 / scale)
+    if isinstance(scale, int) and _even(high, scale, rule):
+        return _filter(high, filter_, border, scale)
+    low = _filter(high, filter_, border, 1)
+    low = low.index_select(-2, sample_indices(high.shape[-2], scale).to(low.device))
+    return low.index_select(-1, sample_indices(high.shape[-1], scale).to(low.device))
 
 
 def adjoint(
@@ -94,12 +75,42 @@ def adjoint(
     border: Border | None = None,
     convention: conventions.Name = "mzsr",
 ) -> Float[Tensor, "b c H W"]:
-    """Apply the transpose A' of the noiseless degradation A, so that <A x, y> = <x, A' y>; `size` is that of x."""
+    """Apply the transpose A' of `degrade`, so that <A x, y> = <x, A' y>.
+
+    Args:
+        low: y.
+        size: height and width of x.
+        kernel, scale, decimation, border, convention: as `degrade` takes them.
+    """
     with torch.inference_mode(False), torch.enable_grad():
         low, kernel = low.clone(), kernel.clone()  # tensors of inference mode take part in no gradient
         blank = low.new_zeros(*low.shape[:2], *size, requires_grad=True)
         image = degrade(blank, kernel.detach(), scale, decimation=decimation, border=border, convention=convention)
         return torch.autograd.grad(image, blank, low.detach())[0]  # A is linear: its gradient is its transpose
+
+
+def add_noise(
+    low: Float[Tensor, "b c h w"], noise: float, *, rng: torch.Generator | None = None
+) -> Float[Tensor, "b c h w"]:
+    """Add white Gaussian noise n (MZSR eq. 1).
+
+    Args:
+        noise: standard deviation, in the image's range.
+        rng: needed when `noise` is above 0.
+
+    Raises:
+        FoundryError: noise without a generator.
+    """
+    if noise == 0:
+        return low
+    if rng is None:
+        raise FoundryError(f"noise {noise} needs a generator; pass rng=seeds.generator(...)")
+    return low + noise * torch.randn(low.shape, generator=rng, device=rng.device, dtype=low.dtype).to(low.device)
+
+
+def jpeg(low: Float[Tensor, "b c h w"], quality: int) -> Float[Tensor, "b c h w"]:
+    """Compress and read again, `quality` 1 to 95; the gradient is passed straight through."""
+    return images.jpeg(low.detach(), quality) + (low - low.detach())  # the bracket is 0, and has the gradient
 
 
 def son(
@@ -115,7 +126,7 @@ def son(
     if kernel is None:
         kernel, decimation = torch.ones(1, 1, 1), "bicubic"
     kernels.check(kernel)
-    return degrade(low, kernel, scale, decimation=decimation, noise=noise, rng=rng).clamp(0, 1)
+    return add_noise(degrade(low, kernel, scale, decimation=decimation), noise, rng=rng).clamp(0, 1)
 
 
 def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:
@@ -128,6 +139,27 @@ def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:
     spread = torch.arange(count, dtype=torch.float64) * ((extent - scale) / max(1, count - 1))
     spread[1:][-1:] = extent - scale
     return torch.round(spread).long()  # torch rounds half to even, as numpy does
+
+
+def _whole(scale: int | float) -> int | float:
+    if not 1 <= scale < math.inf:
+        raise FoundryError(f"scale must be 1 or more, got {scale}; 2 halves the image")
+    return int(scale) if scale == int(scale) else scale
+
+
+def _fitting(high: Tensor, kernel: Tensor) -> None:
+    if not len(kernel) or high.shape[0] % kernel.shape[0]:
+        raise FoundryError(f"{kernel.shape[0]} kernels for {high.shape[0]} images; give one, or one for each")
+    size = kernel.shape[-1]
+    if min(high.shape[-2:]) < size // 2 + 1:
+        raise FoundryError(
+            f"image {tuple(high.shape[-2:])} is smaller than half the {size}x{size} kernel; take a larger one"
+        )
+
+
+def _even(high: Tensor, scale: int, rule: Convention) -> bool:
+    """Whether every s-th pixel is kept; where s does not divide a side, ZSSR spreads ceil(size / s) over it."""
+    return not rule.spread or all(extent % scale == 0 for extent in high.shape[-2:])
 
 
 def _filter(image: Tensor, kernel: Tensor, border: Border, stride: int) -> Tensor:

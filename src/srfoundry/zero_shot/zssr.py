@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from srfoundry.core import seeds
 from srfoundry.degradation import back_projection, operator
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.zero_shot import adaptation, self_pairs
 
 RATE, LEAST = 1e-3, 9e-6  # Adam's, at the start and where training ends
@@ -108,10 +109,10 @@ def ensemble(
             continue
         turned = adaptation.restore(net, turn(low, symmetry), kernel, scale, weights=weights, decimation=decimation)
         found.append(_back(turned, symmetry, shift, plain))
-    common = {"steps": close, "decimation": decimation}
-    closed = [back_projection.close(image, low, kernel, scale, **common) for image in found]
+    observation = Observation(low, kernel, Sampling(scale, decimation))
+    closed = [back_projection.close(image, observation, steps=close) for image in found]
     middle = torch.stack(closed).quantile(0.5, dim=0)  # of an even number the mean of the two in the middle
-    return back_projection.close(middle, low, kernel, scale, **common)
+    return back_projection.close(middle, observation, steps=close)
 
 
 def turn(image: Float[Tensor, "b c h w"], symmetry: Symmetry) -> Tensor:
