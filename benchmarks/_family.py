@@ -27,9 +27,12 @@ from srfoundry.compression.relaxation import Relaxation
 from srfoundry.compression.search import search
 from srfoundry.compression.selection import select
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.seeds import generator, redraw
-from srfoundry.dual_regression.batches import draw
-from srfoundry.dual_regression.training import loss_of, train
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train
 from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr import drn, edsr, swinir
@@ -37,6 +40,7 @@ from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.units import channels_last, thin, widths_of
 from srfoundry.networks.zoo import cards
+from srfoundry.training.settings import Descent, PatchDraw
 
 CPU = torch.device("cpu")
 TOLERANCE = 0.01
@@ -157,7 +161,7 @@ class Runs:
             def half(which: int, index: int) -> dict[int, Tensor]:
                 part = self.patches.only(names[which::2])
                 rng = generator(seed, "search", which, index)
-                return draw(part, count=plan.batch // 2, rng=rng, **self._cut())
+                return draw(part, self._draws(plan.batch // 2), scale=plan.scale, rng=rng)
 
             kept, _ = search(
                 net, units, self._loss(duals, 0.1), (partial(half, 0), partial(half, 1)),
@@ -182,7 +186,7 @@ class Runs:
             rngs = [generator(seed, "select", index) for index in range(plan.select_batches)]
             kept, _ = select(
                 sparse, dense, units, self.scores(f"drc-{round(100 * remove)}-{seed}")["widths"],
-                [draw(self.patches, count=plan.select_batch, rng=rng, **self._cut()) for rng in rngs],
+                [draw(self.patches, self._draws(plan.select_batch), scale=plan.scale, rng=rng) for rng in rngs],
                 self._loss(duals, 0.1), per_round=plan.per_round, rate=1e-2, feature_weight=255.0,
                 **self._state(f"{name}.select"),
             )  # fmt: skip
@@ -201,12 +205,14 @@ class Runs:
             return
         write_bytes(path, json.dumps({"key": self.key, "scores": run()}).encode())
 
-    def _cut(self) -> dict[str, Any]:
-        return {"patch": self.plan.patch, "scale": self.plan.scale, "octave": self.plan.octave}
+    def _draws(self, batch: int) -> PatchDraw:
+        return PatchDraw(patch=self.plan.patch, octave=self.plan.octave, batch=batch)
 
     def _loss(self, duals: nn.Module, weight: float, teacher: nn.Module | None = None) -> Any:
-        common: dict[str, Any] = {"scale": self.plan.scale, "device": CPU, "precision": "auto"}
-        return loss_of(duals, weight=weight, teacher=teacher, teacher_weight=255.0 if teacher else 0.0, **common)
+        return loss_of(
+            duals, scale=self.plan.scale, weight=weight, compute=Compute(CPU, "auto"), teacher=teacher,
+            teacher_weight=255.0 if teacher else 0.0,
+        )  # fmt: skip
 
     def _state(self, name: str) -> dict[str, Any]:
         return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda step, values: None}
@@ -215,11 +221,11 @@ class Runs:
         self, name: str, net: Any, duals: Any, teacher: Any, steps: int, seed: int, weight: float, stage: Phase
     ) -> dict[str, Any]:
         plan, rate = self.plan, self.plan.rate if stage == "base" else self.plan.tune_rate
-        train(
-            net, duals, self._loss(duals, weight, teacher), self.patches, steps=steps, batch=plan.batch,
-            patch=plan.patch, octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True,
-            seed=seed, stage=stage, **self._state(name),
-        )  # fmt: skip
+        draws, stream = self._draws(plan.batch), Stream(seed, stage)
+        batches = Batches(patches=self.patches, draws=draws, scale=plan.scale, stream=stream)
+        descent = Descent(steps=steps, learning_rate=rate, warmup=30, average=0.99, clip=1.0)
+        resumption = Resumption(self.work / f"{name}.state", self.key)
+        train(net, duals, self._loss(duals, weight, teacher), batches, descent, resumption=resumption)
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)

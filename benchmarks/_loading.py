@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,14 @@ import torch
 from torch import Tensor
 
 from srfoundry.config.params import Params, load
+from srfoundry.core.compute import Compute
 from srfoundry.core.parallel import threads
-from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Log, Resumption
 from srfoundry.data.prepare import prepare
-from srfoundry.dual_regression import training
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
@@ -131,24 +135,25 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     redraw(duals, generator(1, "duals"))
     start_at_bicubic(primal)
     primal = channels_last(primal, CPU)
+    draws = replace(chosen.draw, octave=0.0)
+    batches = Batches(patches=patches, draws=draws, scale=scale, stream=Stream(1, "dual"))
     second = partial(
-        training.train,
+        _dual,
         primal,
         duals,
-        training.loss_of(duals, scale=scale, weight=chosen.dual_weight, device=CPU, precision=params.shared.precision),
-        patches=patches,
-        batch=chosen.batch,
-        patch=chosen.patch,
-        octave=0.0,
-        learning_rate=chosen.learning_rate,
-        warmup=chosen.warmup,
-        average=chosen.average,
-        clip=chosen.clip,
-        stage="dual",
-        checkpoint=folder / "dual.pt",
-        **common,
+        params,
+        batches,
+        folder,
     )
     return {"mzsr": _median_step(first), "dual": _median_step(second)}
+
+
+def _dual(net: DRN, duals: DualNets, params: Params, batches: Batches, folder: Path, *, log: Log) -> None:
+    """A training as stage `dual` has it, of STEPS steps."""
+    chosen, compute = params.dual, Compute(CPU, params.shared.precision)
+    loss = loss_of(duals, scale=batches.scale, weight=chosen.dual_weight, compute=compute)
+    resumption = Resumption(folder / "dual.pt", "", log)
+    train(net, duals, loss, batches, replace(chosen.descent, steps=STEPS), resumption=resumption)
 
 
 def _median_step(train: Callable[..., object]) -> float:
@@ -168,10 +173,8 @@ def _rate(folder: Path, kind: str) -> dict[str, float]:
     chosen, scale = params.dual, params.shared.scale
     calls: dict[str, Callable[[torch.Generator], object]] = {
         "mzsr": lambda rng: patches.batch(params.pretrain.batch, params.pretrain.patch, rng=rng, factors=[1, scale]),
-        "dual": lambda rng: patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale]),
-        "dual_draw": lambda rng: training.draw(
-            patches, count=chosen.batch, patch=chosen.patch, scale=scale, octave=chosen.octave, rng=rng
-        ),
+        "dual": lambda rng: patches.batch(chosen.draw.batch, chosen.draw.patch, rng=rng, factors=[1, scale]),
+        "dual_draw": lambda rng: draw(patches, chosen.draw, scale=scale, rng=rng),
     }
     seconds = []
     for step in range(BATCHES):

@@ -28,15 +28,19 @@ from srfoundry.compression.msgc.mask_search import search_masks
 from srfoundry.compression.msgc.masked_conv import START, layer_of, wrap
 from srfoundry.compression.search import search
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.seeds import generator, redraw
-from srfoundry.dual_regression.batches import draw
-from srfoundry.dual_regression.training import loss_of, train
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train
 from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
 from srfoundry.networks.sr.units import channels_last, multiplications, thin
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import grouped_layers
+from srfoundry.training.settings import Descent, PatchDraw
 
 METHODS = ("dense", "uniform", "random", "drc", "msgc")
 CPU = torch.device("cpu")
@@ -132,7 +136,7 @@ class Runs:
 
         def half(which: int, index: int) -> dict[int, Tensor]:
             rng = generator(seed, "search", which, index)
-            return draw(self.patches.only(names[which::2]), count=plan.batch, rng=rng, **self._cut())
+            return draw(self.patches.only(names[which::2]), self._draws(), scale=2, rng=rng)
 
         return search(
             net, net.units(), self._loss(), (partial(half, 0), partial(half, 1)), budget=budget, remove=plan.remove,
@@ -149,7 +153,7 @@ class Runs:
         if searched:
             choices, _ = search_masks(
                 masked, chains, self._loss(),
-                lambda i: draw(self.patches, count=plan.batch, rng=generator(seed, "search", i), **self._cut()),
+                lambda i: draw(self.patches, self._draws(), scale=2, rng=generator(seed, "search", i)),
                 count=count, steps=plan.search_steps, learning_rate=plan.tune_rate, mask_rate=15 / plan.search_steps,
                 temperature=0.1, clip=1.0, seed=(seed, "masks"), trained=[], **budget, **self._state(f"{name}.search"),
             )  # fmt: skip
@@ -163,21 +167,20 @@ class Runs:
         return convert(masked, chains), [len(choice.used) for choice in choices]
 
     def _train(self, name: str, net: Any, steps: int, rate: float, seed: int) -> Any:
-        plan = self.plan
-        train(
-            net, nn.Module(), self._loss(), self.patches, steps=steps, batch=plan.batch, patch=plan.patch,
-            octave=plan.octave, learning_rate=rate, warmup=30, average=0.99, clip=1.0, fused=True, seed=seed,
-            stage="base" if name.startswith("base") else "tune", **self._state(name),
-        )  # fmt: skip
+        stream = Stream(seed, "base" if name.startswith("base") else "tune")
+        batches = Batches(patches=self.patches, draws=self._draws(), scale=2, stream=stream)
+        descent = Descent(steps=steps, learning_rate=rate, warmup=30, average=0.99, clip=1.0)
+        resumption = Resumption(self.work / f"{name}.state", self.key)
+        train(net, nn.Module(), self._loss(), batches, descent, resumption=resumption)
         for state in (f"{name}.state", f"{name}.search.state"):
             (self.work / state).unlink(missing_ok=True)
         return net
 
-    def _cut(self) -> dict[str, Any]:
-        return {"patch": self.plan.patch, "scale": 2, "octave": self.plan.octave}
+    def _draws(self) -> PatchDraw:
+        return PatchDraw(patch=self.plan.patch, octave=self.plan.octave, batch=self.plan.batch)
 
     def _loss(self) -> Any:
-        return loss_of(nn.Module(), scale=2, weight=0.0, device=CPU, precision="auto")
+        return loss_of(nn.Module(), scale=2, weight=0.0, compute=Compute(CPU, "auto"))
 
     def _state(self, name: str) -> dict[str, Any]:
         return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda _step, _values: None}

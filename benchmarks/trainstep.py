@@ -23,15 +23,16 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import table
-from srfoundry.core.compute import fast_bfloat16
+from srfoundry.core.compute import Compute, fast_bfloat16
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.dual_regression.batches import Batch, windows
-from srfoundry.dual_regression.training import loss_of
+from srfoundry.dual_regression.loss import loss_of
 from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
 from srfoundry.networks.sr.duals import DualNet, DualNets
 from srfoundry.networks.sr.units import channels_last
-from srfoundry.training.optimiser import descent
+from srfoundry.training.optimiser import Optimisation
+from srfoundry.training.settings import Descent
 
 SCALE, WEIGHT, RATE, BETAS = 4, 0.1, 1e-4, (0.9, 0.999)
 Step = Callable[[Batch], Tensor]
@@ -103,11 +104,12 @@ def authors(net: DRN, duals: DualNets, device: torch.device) -> Step:
 def house(net: DRN, duals: DualNets, device: torch.device, precision: str) -> Step:
     """The step of stage `dual`."""
     net, duals = channels_last(net, device), duals.to(device)
-    loss = loss_of(duals, scale=SCALE, weight=WEIGHT, device=device, precision=precision)
-    update, _ = descent(net, duals, learning_rate=RATE, average=0.99, clip=1e9, betas=BETAS, fused=True)
+    loss = loss_of(duals, scale=SCALE, weight=WEIGHT, compute=Compute(device, precision))
+    descent = Descent(steps=0, learning_rate=RATE, warmup=0, average=0.99, clip=1e9)  # the rate stays
+    optimisation = Optimisation(net, duals, descent, betas=BETAS, fused=True)
 
     def step(batch: Batch) -> Tensor:
-        total = update(loss(net, batch), RATE)["total"]
+        total = optimisation.update(loss(net, batch), RATE)["total"]
         assert isinstance(total, Tensor)
         return total
 

@@ -10,8 +10,9 @@ def dual(stage: Stage) -> None:
     from typing import Any
 
     from srfoundry.core.seeds import generator, redraw
-    from srfoundry.dual_regression.batches import lone
-    from srfoundry.dual_regression.training import loss_of, train, validate
+    from srfoundry.dual_regression.batches import Batches, read_unpaired
+    from srfoundry.dual_regression.loss import loss_of
+    from srfoundry.dual_regression.training import train, validate
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.sr import drn, edsr, swinir
     from srfoundry.networks.sr.units import channels_last
@@ -35,21 +36,24 @@ def dual(stage: Stage) -> None:
     }
     starts[chosen.network](net)
     net, duals = channels_last(net, device), duals.to(device)
-    alone = chosen.unpaired_share > 0
+    folder, size = stage.root / chosen.unpaired, chosen.draw.patch // scale
+    batches = Batches(
+        patches=Patches.open(stage.input("data/synthesize/train")),
+        draws=chosen.draw,
+        scale=scale,
+        stream=stage.stream,
+        unpaired=read_unpaired(folder, size) if chosen.unpaired_share > 0 else (),
+        unpaired_share=chosen.unpaired_share,
+    )
     history = train(
         net,
         duals,
-        loss_of(duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision),
-        Patches.open(stage.input("data/synthesize/train")),
-        chosen.draw,
+        loss_of(duals, scale=scale, weight=chosen.dual_weight, compute=stage.compute),
+        batches,
         chosen.descent,
+        resumption=stage.resumption,
         restarts=chosen.restarts,
         skip=chosen.skip,
-        unpaired=lone(stage.root / chosen.unpaired, chosen.draw.patch // scale) if alone else [],
-        unpaired_share=chosen.unpaired_share,
-        fused=True,
-        stream=stage.stream,
-        resumption=stage.resumption,
     )
     validation = Patches.open(stage.input("data/synthesize/validation"))
     scores = {

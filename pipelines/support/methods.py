@@ -25,7 +25,7 @@ from srfoundry.compression.msgc.masked_conv import wrap
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.dual_regression.batches import draw
-from srfoundry.dual_regression.training import loss_of
+from srfoundry.dual_regression.loss import loss_of
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.units import thin, widths_of
 from srfoundry.networks.zoo.gather_conv import grouped_layers
@@ -90,7 +90,7 @@ def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) 
     chosen, how = stage.params.compress, stage.params.search
     if how.measure == "latency":
         raise FoundryError("compress.method msgc needs search.measure parameters or macs, got latency; choose one")
-    units, device = net.units(), stage.device
+    units = net.units()
     chains = chains_of(units)
     low = torch.zeros(1, 3, SIDE, SIDE) if how.measure == "macs" else None
     count = count_of(net, chains, groups=chosen.groups, low=low)
@@ -100,7 +100,7 @@ def _msgc(stage: Stage, net: Any, duals: nn.Module, remove: float, state: Path) 
     choices, history = search_masks(
         masked,
         chains,
-        loss_of(duals, scale=stage.scale, weight=how.dual_weight, device=device, precision=stage.precision),
+        loss_of(duals, scale=stage.scale, weight=how.dual_weight, compute=stage.compute),
         lambda index: cut(rng=generator(stage.seed, stage.name, "batch", index)),
         count=count,
         remove=remove,

@@ -20,8 +20,9 @@ from srfoundry.config.sections import Prune, Search
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.seeds import generator
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import draw
-from srfoundry.dual_regression.training import loss_of, train, validate
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train, validate
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.units import Unit, multiplications, thin
 from srfoundry.networks.zoo import cards
@@ -83,7 +84,7 @@ def find_widths(
     kept, history = search(
         net,
         units,
-        loss_of(duals, scale=stage.scale, weight=chosen.dual_weight, device=stage.device, precision=stage.precision),
+        loss_of(duals, scale=stage.scale, weight=chosen.dual_weight, compute=stage.compute),
         (partial(one, patches.only(names[0::2]), "train"), partial(one, patches.only(names[1::2] or names), "alpha")),
         budget=budget,
         remove=remove,
@@ -176,7 +177,7 @@ def cut_and_tune(
     units = _units(dense)
     patches = Patches.open(stage.input("data/synthesize/train"))
     validation = Patches.open(stage.input("data/synthesize/validation"))
-    loss = partial(loss_of, duals, scale=scale, weight=chosen.dual_weight, device=device, precision=stage.precision)
+    loss = partial(loss_of, duals, scale=scale, weight=chosen.dual_weight, compute=stage.compute)
     net, rows = searched, []
     if net is None:
         sparse = thin(dense, [], [])
@@ -201,11 +202,8 @@ def cut_and_tune(
         net,
         duals,
         loss(teacher=dense, teacher_weight=chosen.teacher_weight),
-        patches,
-        chosen.draw,
+        Batches(patches=patches, draws=chosen.draw, scale=scale, stream=stage.stream),
         replace(chosen.descent, steps=steps),
-        fused=True,
-        stream=stage.stream,
         resumption=Resumption(
             state.with_name(f"{state.name}.tuning"),
             stage.key,

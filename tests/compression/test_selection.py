@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from srfoundry.compression.selection import select, select_unit
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged
 from srfoundry.core.seeds import generator
-from srfoundry.dual_regression.training import loss_of
+from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.units import largest, masked, thin, widths_of
@@ -50,7 +51,7 @@ def test_greedy_selection_as_released() -> None:
         {f: torch.from_numpy(data[f"b{b}_{name}"]) for f, name in ((4, "lr4"), (2, "lr2"), (1, "hr"))} for b in range(2)
     ]
     dense = thin(net, [], [])
-    loss = loss_of(duals, scale=4, weight=0.1, device=CPU, precision="float32")
+    loss = loss_of(duals, scale=4, weight=0.1, compute=Compute(CPU))
     order: list[int] = []
     seen: list[Tensor] = []
     kept = []
@@ -110,7 +111,7 @@ def choose(folder: Path, *, rate: float = 1e-3, stop: int | None = None, per_rou
     net, duals = nets()
     patches = photographs(folder / "set")
     batches = [patches.batch(2, 16, rng=generator(1, "batch", i)) for i in range(2)]
-    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:

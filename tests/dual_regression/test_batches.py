@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import operator
 from srfoundry.degradation.kernels import gaussian
-from srfoundry.dual_regression.batches import lone, targets, through, windows
-from srfoundry.dual_regression.training import closed_loop, loss_of
+from srfoundry.dual_regression.batches import read_unpaired, reduced_by, targets, windows
+from srfoundry.dual_regression.loss import closed_loop, loss_of
 from srfoundry.imaging import images
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.zoo import cards
@@ -52,7 +53,7 @@ def test_what_stands_for_an_unknown_target_is_held_fixed() -> None:
 def test_lone_images_train_the_primal(tmp_path: Path) -> None:
     net, duals = nets()
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"), factors=[1, 2])
-    loss = loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32")
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
     low = windows([torch.rand(1, 3, 12, 20, generator=generator(1, "low"))], count=1, size=8, rng=generator(2, "cut"))
     mixed = {**batch, 2: torch.cat([batch[2], low])}
     terms = loss(net, mixed)
@@ -75,9 +76,9 @@ def test_windows_are_cut_from_the_images_alone() -> None:
 def test_a_folder_of_low_resolution_photographs(tmp_path: Path) -> None:
     for name, side in (("b.png", 20), ("a.png", 16)):
         images.write(torch.rand(1, 3, 16, side, generator=generator(1, name)), tmp_path / "low" / name)
-    assert [tuple(image.shape) for image in lone(tmp_path / "low", 16)] == [(1, 3, 16, 16), (1, 3, 16, 20)]
+    assert [tuple(image.shape) for image in read_unpaired(tmp_path / "low", 16)] == [(1, 3, 16, 16), (1, 3, 16, 20)]
     with pytest.raises(FoundryError, match=r"a\.png \(16x16\) is smaller than a low-resolution patch of 17; remove it"):
-        lone(tmp_path / "low", 17)
+        read_unpaired(tmp_path / "low", 17)
 
 
 @pytest.mark.parametrize("decimation", ["direct", "bicubic"])
@@ -126,8 +127,8 @@ def test_what_is_no_kernel_is_refused() -> None:
 
 def test_pairs_can_come_through_a_kernel(tmp_path: Path) -> None:
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
-    plain = through(KernelDual.of(DELTA, scale=2, decimation="bicubic"), batch, 2)
+    plain = reduced_by(KernelDual.of(DELTA, scale=2, decimation="bicubic"), batch, 2)
     assert float((plain[2] - batch[2])[..., 2:-2, 2:-2].abs().max()) < 0.006, "no blur: MATLAB's bicubic, in 8 bits"
-    blurred = through(KernelDual.of(BLUR, scale=2), batch, 2)
+    blurred = reduced_by(KernelDual.of(BLUR, scale=2), batch, 2)
     assert torch.equal(blurred[1], batch[1])
     torch.testing.assert_close(targets(blurred, 2)[0] * 255, (targets(blurred, 2)[0] * 255).round(), atol=1e-4, rtol=0)

@@ -88,7 +88,7 @@ def test_a_bank_is_handed_over_and_missed_before_the_training(tmp_path: Path, mo
 
 def test_the_default_patch_suits_every_scale() -> None:
     chosen = params.load(REPO / "params.yaml").diffuse
-    assert not any(chosen.patch % unit for unit in (2, 3, 4, 2 ** (len(chosen.widths) - 1)))
+    assert not any(chosen.draw.patch % unit for unit in (2, 3, 4, 2 ** (len(chosen.widths) - 1)))
 
 
 def written(root: Path) -> list[str]:

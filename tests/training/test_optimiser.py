@@ -8,17 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Resumption
 from srfoundry.degradation.kernels import gaussian
-from srfoundry.dual_regression.batches import draw, through
-from srfoundry.dual_regression.training import acquaint, loss_of, train
+from srfoundry.dual_regression.batches import Batches
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import acquaint, train
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.swinir import SwinIR
-from srfoundry.training.optimiser import ENOUGH, Guard, descent
+from srfoundry.training.optimiser import ENOUGH, Guard, Optimisation
 from srfoundry.training.schedules import cosine, restarted
+from srfoundry.training.settings import Descent, PatchDraw
 from tests.closed import CPU, nets, photographs
 
 BLUR = gaussian(5, torch.ones(1), torch.full((1,), 2.0), torch.zeros(1))
@@ -28,7 +32,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "skip": {"skip": 0.85, "steps": 30},
     "unpaired": {"unpaired": LOW, "unpaired_share": 0.5},
     "blur": {"blur": KernelDual.of(BLUR, scale=2)},
-    "fused": {"fused": True},
     "last": {"average": 0.0},
 }
 NETS: dict[str, Callable[[], nn.Module]] = {
@@ -52,17 +55,21 @@ def run(
     stop: int | None = None,
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     net, duals = made()
-    steps = options.get("steps", 4)
-    rest = {"average": 0.5, **{name: value for name, value in options.items() if name != "steps"}}
+    given = {"steps": 4, "learning_rate": 3e-3, "warmup": 1, "average": 0.5, "clip": 1.0}
+    descent = Descent(**{name: options.get(name, value) for name, value in given.items()})
+    batches = Batches(
+        patches=patches, draws=PatchDraw(patch=16, octave=0.5, batch=2), scale=2, stream=Stream(1, "dual"),
+        **{name: options[name] for name in ("unpaired", "unpaired_share", "blur") if name in options},
+    )  # fmt: skip
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:
             raise KeyboardInterrupt
 
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU, precision))
     history = train(
-        net, duals, loss_of(duals, scale=2, weight=0.1, device=CPU, precision=precision), patches, steps=steps,
-        batch=2, patch=16, octave=0.5, learning_rate=3e-3, warmup=1, clip=1.0, seed=1, stage="dual",
-        checkpoint=folder / "dual.pt", key="k", log=log, **rest,
+        net, duals, loss, batches, descent, resumption=Resumption(folder / "dual.pt", "k", log),
+        restarts=options.get("restarts", 1), skip=options.get("skip", 0.0),
     )  # fmt: skip
     return {**net.state_dict(), **{f"dual {name}": value for name, value in duals.state_dict().items()}}, history
 
@@ -134,13 +141,13 @@ def test_a_batch_far_off_is_skipped_and_not_remembered() -> None:
 
 def test_a_skipped_batch_moves_nothing() -> None:
     net, duals = nets()
-    update, state = descent(net, duals, learning_rate=1.0, average=0.9, clip=1.0, skip=2.0)
-    guard = state["guard"]
-    assert isinstance(guard, Guard)
-    guard.taken.extend([1e-9] * ENOUGH)
+    descent = Descent(steps=1, learning_rate=1.0, warmup=0, average=0.9, clip=1.0)
+    optimisation = Optimisation(net, duals, descent, skip=2.0)
+    assert optimisation.guard is not None
+    optimisation.guard.taken.extend([1e-9] * ENOUGH)
     before = [weight.clone() for weight in net.parameters()]
     low = torch.rand(1, 3, 8, 8, generator=generator(1, "low"))
-    found = update({"total": net(low).square().mean()}, 1.0)
+    found = optimisation.update({"total": net(low).square().mean()}, 1.0)
     assert found["skipped"] == 1.0
     assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
 
@@ -149,10 +156,8 @@ def test_dual_nets_can_start_from_a_kernel(tmp_path: Path) -> None:
     patches = photographs(tmp_path / "set")
     known = KernelDual.of(BLUR, scale=2)
 
-    def one(index: int) -> dict[int, Tensor]:
-        batch = draw(patches, count=4, patch=32, scale=2, octave=0.0, rng=generator(2, "start", index))
-        return through(known, batch, 2)
-
+    draws = PatchDraw(patch=32, octave=0.0, batch=4)
+    batches = Batches(patches=patches, draws=draws, scale=2, stream=Stream(2, "start"), blur=known)
     _, duals = nets()
-    first, last = (acquaint(duals, one, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
+    first, last = (acquaint(duals, batches, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
     assert last < 0.25 * first

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
 from srfoundry.core.compute import Compute
@@ -17,7 +16,7 @@ from srfoundry.imaging import images, metrics, resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import descent
+from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent, PatchDraw
 
@@ -117,8 +116,8 @@ def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator)
 def train(
     net: USRNet,
     patches: Patches,
-    how: PatchDraw,
-    along: Descent,
+    draws: PatchDraw,
+    descent: Descent,
     *,
     scales: Sequence[int],
     noise: float,
@@ -128,26 +127,24 @@ def train(
     resumption: Resumption,
 ) -> list[dict[str, float]]:
     """Train with L1 (Adam, warm-up, cosine to zero), the scales in turns; `net` ends with its averaged weights."""
-    nothing, large = nn.Module(), roomy(patches, how.patch)
-    update, state = descent(net, nothing, along)
+    large = roomy(patches, draws.patch)
+    optimisation = Optimisation(net, nn.Module(), descent)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng, device = stream.rng(index), compute.device
         scale = scales[index % len(scales)]
-        kernel = draw_kernels(how.batch, scale=scale, motion=motion, rng=rng)
+        kernel = draw_kernels(draws.batch, scale=scale, motion=motion, rng=rng)
         drawn = pairs(
-            patches, large, scale=scale, kernel=kernel, patch=how.patch, octave=how.octave, noise=noise, rng=rng
+            patches, large, scale=scale, kernel=kernel, patch=draws.patch, octave=draws.octave, noise=noise, rng=rng
         )
         with compute.autocast():
             restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
         loss = (restored - drawn.high.to(device)).abs().mean()
-        return update({"total": loss}, restarted(index, along.steps, along.learning_rate, warmup=along.warmup))
+        rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
+        return optimisation.update({"total": loss}, rate)
 
-    history = fit(step, steps=along.steps, state=state, resumption=resumption, title=stream.name)
-    if along.steps:
-        smooth = state["average"]
-        assert isinstance(smooth, AveragedModel)
-        net.load_state_dict(smooth.module.state_dict())
+    history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
+    optimisation.finish()
     return history
 
 

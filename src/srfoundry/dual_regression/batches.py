@@ -1,10 +1,11 @@
-"""What dual regression is shown: aligned patches at every scale, and low-resolution images of which nobody has more.
+"""What dual regression is trained on: aligned patches at every scale, and low-resolution images without a photograph.
 
 A batch is a tensor for each reduction; 1 is the photograph. Images without a photograph stand at the end of the
 smallest tensor alone, which then has more rows than the others: no mask, and no place for an invented target.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import Stream
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.patches import Patches
@@ -21,20 +23,67 @@ from srfoundry.training.settings import PatchDraw
 Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
 
 
-def draw(patches: Patches, how: PatchDraw, *, scale: int, rng: torch.Generator) -> dict[int, Tensor]:
-    """Aligned patches of which a share of `how.octave` shows the photographs at half size.
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """The batch of each step of a training: called with a step's number, the same batch every time.
+
+    Args:
+        patches: the photographs.
+        draws: size and number of patches, and their share at half size.
+        scale: of the network.
+        stream: of the random draws.
+        unpaired: low-resolution images without a photograph, patch / scale pixels a side or more; only the dual term
+            sees them.
+        unpaired_share: of each batch, rounded to whole images; at least one pair stays.
+        blur: a dual map of a known kernel that makes the pairs' low-resolution images; MATLAB's bicubic if not given.
+    """
+
+    patches: Patches
+    draws: PatchDraw
+    scale: int
+    stream: Stream
+    unpaired: Sequence[Float[Tensor, "1 3 _ _"]] = ()
+    unpaired_share: float = 0.0
+    blur: nn.Module | None = None
+
+    def __call__(self, index: int) -> dict[int, Tensor]:
+        """The batch of step `index`."""
+        draws, count = self.draws, self._unpaired_count()
+        paired = replace(draws, batch=draws.batch - count)
+        found = draw(self.patches, paired, scale=self.scale, rng=self.stream.rng(index))
+        if self.blur is not None:
+            found = reduced_by(self.blur, found, self.scale)
+        if count:
+            rng = self.stream.rng("unpaired", index)
+            low = windows(self.unpaired, count=count, size=draws.patch // self.scale, rng=rng)
+            found[self.scale] = torch.cat([found[self.scale], low])
+        return found
+
+    def _unpaired_count(self) -> int:
+        if not self.unpaired:
+            return 0
+        return min(round(self.draws.batch * self.unpaired_share), self.draws.batch - 1)
+
+
+def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator) -> dict[int, Tensor]:
+    """Aligned patches of which a share of `draws.octave` shows the photographs at half size.
 
     A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
     reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
     whose set has no half, it is a third.
 
     Args:
-        how: size, number and share at half size; halved photographs are cut twice as large.
+        draws: size, number and share at half size; halved photographs are cut twice as large.
+        scale: of the network, whose reductions the set must hold.
+        rng: of the places, drawn for full size first.
+
+    Returns:
+        For each reduction up to `scale` its patches, `draws.batch` rows.
     """
-    count, patch, octave = how.batch, how.patch, how.octave
+    count, patch = draws.batch, draws.patch
     factors = reductions(scale)
     step = factors[1]
-    halved = round(count * octave)
+    halved = round(count * draws.octave)
     parts = []
     if halved < count:
         full = patches.batch(count - halved, patch, rng=rng)
@@ -51,8 +100,8 @@ def targets(batch: Batch, scale: int) -> list[Tensor]:
     return [batch[factor] for factor in reversed(reductions(scale))]
 
 
-def through(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor]:
-    """The batch with its smallest images made by a known way down (a KernelDual), in 8 bits as files would hold them.
+def reduced_by(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor]:
+    """The batch with its smallest images made by a known dual map (a KernelDual), in 8 bits as files would hold them.
 
     The sizes between stay MATLAB's bicubic: they are where a multi-scale net shall pass, whatever its input.
     """
@@ -61,7 +110,7 @@ def through(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor]:
     return {**batch, scale: from_uint8(to_uint8(low))}
 
 
-def lone(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
+def read_unpaired(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
     """Every image of a folder, sorted by name: low-resolution ones that nobody has a photograph for.
 
     Raises:

@@ -1,7 +1,7 @@
-"""How weights move in dual training: Adam under a cosine with restarts, clipped, averaged, deaf to broken batches."""
+"""How a trained network's weights move: Adam, its gradient clipped, broken batches skipped, the weights averaged."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,8 +11,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from srfoundry.core.state import Stateful
 from srfoundry.training.settings import Descent
 
-Update = Callable[[Mapping[str, Tensor], float], dict[str, Tensor | float]]
-
 REMEMBERED = 100  # losses whose mean is what a batch is held against
 ENOUGH = 10  # losses before any batch is
 
@@ -20,7 +18,7 @@ ENOUGH = 10  # losses before any batch is
 class Guard:
     """Which batches to skip: those whose loss is `factor` times the mean of the last ones that were taken, or more.
 
-    DRN's rule (1e6 times, against the epoch before), for batches that damaged photographs or a burst of the loss spoil.
+    DRN's rule (1e6 times, against the mean of the epoch before), for batches that a damaged photograph spoils.
     """
 
     def __init__(self, factor: float) -> None:
@@ -43,43 +41,63 @@ class Guard:
         self.taken = deque(state_dict["taken"], maxlen=REMEMBERED)
 
 
-def descent(
-    net: nn.Module,
-    duals: nn.Module,
-    along: Descent,
-    *,
-    betas: tuple[float, float] = (0.9, 0.99),
-    skip: float = 0.0,
-    fused: bool = False,
-) -> tuple[Update, dict[str, Stateful]]:
-    """One step of Adam over both networks as a function of (loss terms, rate), and all the state that it moves.
+class Optimisation:
+    """One step of Adam over a network and the nets that are trained beside it, and all the state that a step moves.
 
     Args:
-        along: its first rate, the decay of the average, and the largest norm of the gradient.
+        net: whose weights are averaged.
+        duals: trained along with it, not averaged; may be empty.
+        descent: its first rate, the decay of the average, and the largest norm of the gradient.
+        betas: of Adam.
         skip: a batch is skipped whose loss is this many times the running mean; 0 takes every batch. With it, the
-            terms gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
+            terms of an update gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
         fused: Adam in one pass over the weights; rounds differently.
 
-    Returns:
-        the update, and by name the nets, their average (`average.module`), the optimiser and the guard.
+    Attributes:
+        state: by name the nets, their average, the optimiser and the guard, if there is one: what a checkpoint holds.
     """
-    smooth = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(along.average))
-    weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
-    optimiser = torch.optim.Adam(weights, lr=along.learning_rate, betas=betas, fused=fused)
-    guard = Guard(skip)
 
-    def update(terms: Mapping[str, Tensor], rate: float) -> dict[str, Tensor | float]:
-        for group in optimiser.param_groups:
+    def __init__(
+        self,
+        net: nn.Module,
+        duals: nn.Module,
+        descent: Descent,
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
+        skip: float = 0.0,
+        fused: bool = False,
+    ) -> None:
+        self.net, self.clip = net, descent.clip
+        self.weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
+        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(descent.average))
+        self.adam = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=betas, fused=fused)
+        self.guard = Guard(skip) if skip > 0 else None
+        self.state: dict[str, Stateful] = {
+            "net": net,
+            "duals": duals,
+            "average": self.average,
+            "optimiser": self.adam,
+            **({"guard": self.guard} if self.guard else {}),
+        }
+
+    def update(self, terms: Mapping[str, Tensor], rate: float) -> dict[str, Tensor | float]:
+        """Step down the gradient of `terms["total"]` at a learning rate, unless the batch is to be skipped.
+
+        Returns:
+            The terms, detached, for the curve.
+        """
+        for group in self.adam.param_groups:
             group["lr"] = rate
-        if skip > 0 and guard.skips(float(terms["total"].detach())):
+        if self.guard and self.guard.skips(float(terms["total"].detach())):
             return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
         found: dict[str, Tensor | float] = {name: value.detach() for name, value in terms.items()}
-        optimiser.zero_grad(set_to_none=True)
+        self.adam.zero_grad(set_to_none=True)
         terms["total"].backward()
-        nn.utils.clip_grad_norm_(weights, along.clip)
-        optimiser.step()
-        smooth.update_parameters(net)
-        return {**found, "skipped": 0.0} if skip > 0 else found
+        nn.utils.clip_grad_norm_(self.weights, self.clip)
+        self.adam.step()
+        self.average.update_parameters(self.net)
+        return {**found, "skipped": 0.0} if self.guard else found
 
-    state: dict[str, Stateful] = {"net": net, "duals": duals, "average": smooth, "optimiser": optimiser}
-    return update, {**state, "guard": guard} if skip > 0 else state
+    def finish(self) -> None:
+        """Load the averaged weights into the network."""
+        self.net.load_state_dict(self.average.module.state_dict())

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from srfoundry.blind.diffusion import diffusion_model
 from srfoundry.blind.nonblind_training import draw_high, roomy
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.seeds import generator
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
+from srfoundry.training.settings import Descent, PatchDraw
 from tests.blind.dkp.test_prior import power_law
 from tests.closed import prepared
 
@@ -122,21 +125,11 @@ def train(
         return diffusion_model.train(
             net,
             patches,
-            patch=16,
-            batch=4,
-            octave=0.5,
-            steps=steps,
-            learning_rate=1e-2,
-            warmup=2,
-            average=0.8,
-            clip=1.0,
-            seed=1,
-            stage="diffuse",
-            device=torch.device("cpu"),
-            precision="float32",
-            checkpoint=checkpoint,
-            key="key",
-            log=log,
+            PatchDraw(patch=16, octave=0.5, batch=4),
+            Descent(steps=steps, learning_rate=1e-2, warmup=2, average=0.8, clip=1.0),
+            compute=Compute(torch.device("cpu")),
+            stream=Stream(1, "diffuse"),
+            resumption=Resumption(checkpoint, "key", log),
         )
     except Killed:
         return []

@@ -29,17 +29,19 @@ from srfoundry.compression.msgc.masked_conv import (
     wrap,
 )
 from srfoundry.config.params import Params, load
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.deployment import export
 from srfoundry.dual_regression.batches import draw
-from srfoundry.dual_regression.training import loss_of
+from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.units import multiplications
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import GatherConv2d, grouped_layers
 from srfoundry.reporting.compression import methods_picture
+from srfoundry.training.settings import PatchDraw
 from tests.closed import CPU, nets, photographs
 from tests.conftest import REPO
 from tests.stub import attentive
@@ -331,9 +333,10 @@ def test_a_budget_is_met_by_trained_masks_and_a_killed_search_goes_on(
             if step == stop:
                 raise KeyboardInterrupt
 
+        draws = PatchDraw(patch=16, octave=0.0, batch=2)
         choices, history = search_masks(
-            masked, chains, loss_of(duals, scale=2, weight=0.1, device=CPU, precision="float32"),
-            lambda i: draw(patches, count=2, patch=16, scale=2, octave=0.0, rng=generator(1, i)),
+            masked, chains, loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU)),
+            lambda i: draw(patches, draws, scale=2, rng=generator(1, i)),
             count=count_of(net, chains, groups=4, low=None), remove=0.3, tolerance=0.02, multiple=2, steps=24,
             learning_rate=1e-3, mask_rate=0.2, temperature=0.05, clip=1.0, seed=(1, "compress"), trained=[duals],
             checkpoint=tmp_path / folder, key="k", log=log,
@@ -474,7 +477,7 @@ def test_every_method_of_the_stage_gives_a_net_that_its_card_rebuilds(method: st
     params = Params(**values)
     photographs(tmp_path / "data" / "synthesize" / "train")
     stage: Any = SimpleNamespace(
-        params=params, seed=1, name="compress@50", scale=2, device=CPU, precision="float32", key="k",
+        params=params, seed=1, name="compress@50", scale=2, compute=Compute(CPU), key="k",
         log=lambda *_: None, input=lambda path: tmp_path / path,
     )  # fmt: skip
     net, duals = nets()

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.dual_regression.training import closed_loop
+from srfoundry.dual_regression.loss import closed_loop
 from srfoundry.networks.sr.drn import DRN, Enlarge, inner_widths, reductions, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.units import end_of, multiplications, parameters_at, widths_of

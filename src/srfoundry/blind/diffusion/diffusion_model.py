@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from srfoundry.blind.nonblind_training import draw_high, roomy
 from srfoundry.core.compute import Compute
@@ -25,7 +24,7 @@ from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import descent
+from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent, PatchDraw
 
@@ -136,8 +135,8 @@ def own(net: nn.Module, *, patch: int) -> Denoiser:
 def train(
     net: nn.Module,
     patches: Patches,
-    how: PatchDraw,
-    along: Descent,
+    draws: PatchDraw,
+    descent: Descent,
     *,
     compute: Compute,
     stream: Stream,
@@ -146,18 +145,18 @@ def train(
     """Train with the mean squared error of v (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
     Args:
-        how: the patches of a step; those at half size (or what else the set holds) if there is one large enough.
-        along: steps and rates.
+        draws: the patches of a step; those at half size (or what else the set holds) if there is one large enough.
+        descent: steps and rates.
     """
-    device, batch = compute.device, how.batch
-    large = roomy(patches, how.patch)
-    update, state = descent(net, nn.Module(), along)
-    denoiser = own(net, patch=how.patch)
+    device, batch = compute.device, draws.batch
+    large = roomy(patches, draws.patch)
+    optimisation = Optimisation(net, nn.Module(), descent)
+    denoiser = own(net, patch=draws.patch)
     signal = denoiser.signal.to(device)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng(index)
-        high = draw_high(patches, large, count=batch, patch=how.patch, octave=how.octave, rng=rng)
+        high = draw_high(patches, large, count=batch, patch=draws.patch, octave=draws.octave, rng=rng)
         # one time from each of `batch` equal spans: their mean varies less than that of free draws
         spans = (torch.rand(batch, generator=rng) + torch.arange(batch)) / batch
         times = (spans * len(signal)).long().clamp_max(len(signal) - 1).to(device)
@@ -167,13 +166,11 @@ def train(
         with compute.autocast():
             told = net(noisy, times).sample
         loss = (told.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()
-        return update({"total": loss}, restarted(index, along.steps, along.learning_rate, warmup=along.warmup))
+        rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
+        return optimisation.update({"total": loss}, rate)
 
-    history = fit(step, steps=along.steps, state=state, resumption=resumption, title=stream.name)
-    if along.steps:
-        smooth = state["average"]
-        assert isinstance(smooth, AveragedModel)
-        net.load_state_dict(smooth.module.state_dict())
+    history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
+    optimisation.finish()
     return history
 
 
