@@ -38,7 +38,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr import drn, edsr, swinir
 from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.units import channels_last, thin, widths_of
+from srfoundry.networks.sr.prunable import channels_last, thin, widths_of
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import Descent, PatchDraw
 

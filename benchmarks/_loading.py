@@ -34,7 +34,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.zero_shot import meta_training
 
 CPU = torch.device("cpu")

@@ -37,7 +37,7 @@ from srfoundry.dual_regression.training import train
 from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
-from srfoundry.networks.sr.units import channels_last, multiplications, thin
+from srfoundry.networks.sr.prunable import channels_last, multiplications, thin
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import grouped_layers
 from srfoundry.training.settings import Descent, PatchDraw

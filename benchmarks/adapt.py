@@ -25,7 +25,7 @@ from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.linear_enlargement import How
 from srfoundry.imaging import images, metrics
 from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting import pictures
 from srfoundry.zero_shot import adaptation

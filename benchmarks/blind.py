@@ -42,7 +42,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"

@@ -30,7 +30,7 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
 from srfoundry.networks.sr.duals import DualNet, DualNets
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.settings import Descent
 

@@ -15,7 +15,7 @@ def dual(stage: Stage) -> None:
     from srfoundry.dual_regression.training import train, validate
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.sr import drn, edsr, swinir
-    from srfoundry.networks.sr.units import channels_last
+    from srfoundry.networks.sr.prunable import channels_last
     from srfoundry.networks.zoo import cards
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device

@@ -20,7 +20,7 @@ def evaluate(stage: Stage) -> None:
 
     from srfoundry.core.progress import track
     from srfoundry.imaging import images
-    from srfoundry.networks.sr.units import channels_last, multiplications
+    from srfoundry.networks.sr.prunable import channels_last, multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures

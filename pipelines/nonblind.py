@@ -15,7 +15,7 @@ def nonblind(stage: Stage) -> None:
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.nonblind.corrector import Corrector
     from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
-    from srfoundry.networks.sr.units import channels_last
+    from srfoundry.networks.sr.prunable import channels_last
     from srfoundry.networks.zoo import cards
 
     chosen = stage.params.nonblind

@@ -11,7 +11,7 @@ def prune(stage: Stage) -> None:
     """
     from pipelines.support.shrink import cut_and_tune, save, show
     from srfoundry.dual_regression.training import reopen
-    from srfoundry.networks.sr.units import widths_of
+    from srfoundry.networks.sr.prunable import widths_of
 
     chosen = stage.params.prune
     folder = stage.input("models/dual.safetensors").parent

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.prunable import Unit
 
 
 class Attentive(nn.Module):

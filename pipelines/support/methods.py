@@ -27,7 +27,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.units import thin, widths_of
+from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo.gather_conv import grouped_layers
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from srfoundry.compression.importance import activities
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.units import end_of, largest, producer_rows, width_of
+from srfoundry.networks.sr.prunable import end_of, largest, producer_rows, width_of
 from tests.stub import attentive
 
 

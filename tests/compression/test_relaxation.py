@@ -12,7 +12,7 @@ from srfoundry.compression.relaxation import KINDS, UNIT, Relaxation, Threshold
 from srfoundry.compression.search import search
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.prunable import Unit
 
 
 @pytest.fixture

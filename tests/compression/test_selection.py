@@ -14,7 +14,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
-from srfoundry.networks.sr.units import largest, masked, thin, widths_of
+from srfoundry.networks.sr.prunable import largest, masked, thin, widths_of
 from srfoundry.reporting.compression import family_picture, widths_picture
 from tests.closed import CPU, nets, photographs, reference
 from tests.stub import Attentive, attentive

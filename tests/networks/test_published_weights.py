@@ -12,8 +12,8 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.networks.published_weights import from_authors, known
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.restorer import Restorer
-from srfoundry.networks.sr.units import largest, thin, widths_of
+from srfoundry.networks.sr.network import Restorer
+from srfoundry.networks.sr.prunable import largest, thin, widths_of
 from srfoundry.networks.zoo import cards
 from tests import authors
 from tests.closed import count

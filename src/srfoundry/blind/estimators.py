@@ -20,7 +20,7 @@ from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.operator import Decimation
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 METHODS = ("fast", "free", "dkp", "mlmc", "released")

@@ -22,7 +22,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import operator
 from srfoundry.imaging.tiling import Progress
 from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.sr.units import channels_last
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 DIP = "dip"

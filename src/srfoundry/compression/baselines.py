@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget, nearest, uniform_widths
 from srfoundry.core.errors import FoundryError
-from srfoundry.networks.sr.units import Unit, consumer_columns, end_of, largest, producer_rows, width_of
+from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, largest, producer_rows, width_of
 
 Method = Literal["uniform", "random", "torch_pruning"]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from srfoundry.compression.latency import Clock, Runner, seconds, tables_of
 from srfoundry.core.errors import FoundryError
-from srfoundry.networks.sr.units import (
+from srfoundry.networks.sr.prunable import (
     Unit,
     end_of,
     multiplications,

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.networks.sr.units import Unit, end_of
+from srfoundry.networks.sr.prunable import Unit, end_of
 
 Batch = TypeVar("Batch")
 Importance = Literal["activation", "weight"]  # what ranks channels: weights times activity, or weights alone (DRC)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.networks.sr.units import Unit, thin
+from srfoundry.networks.sr.prunable import Unit, thin
 
 Runner = Callable[[nn.Module, Tensor], Callable[[], object]]
 Clock = Callable[[Callable[[], object]], float]

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget
-from srfoundry.networks.sr.units import Unit, importance_order, masked, read
+from srfoundry.networks.sr.prunable import Unit, importance_order, masked, read
 
 Relaxation = Literal["threshold", "softmax"]
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths

@@ -23,7 +23,7 @@ from srfoundry.compression.importance import Importance, activities
 from srfoundry.compression.relaxation import KINDS, Relaxation, mixed
 from srfoundry.compression.selection import Selection
 from srfoundry.core.state import Log, Resumption
-from srfoundry.networks.sr.units import Unit, largest, masked
+from srfoundry.networks.sr.prunable import Unit, largest, masked
 from srfoundry.training.loop import fit
 from srfoundry.training.schedules import cosine
 

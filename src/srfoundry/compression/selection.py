@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.errors import Diverged
 from srfoundry.core.state import Log, Resumption
-from srfoundry.networks.sr.units import Unit, consumer_columns, end_of, masked, width_of
+from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, masked, width_of
 from srfoundry.training.loop import fit
 
 Batch = Mapping[int, Tensor]

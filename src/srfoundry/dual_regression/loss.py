@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.compute import Compute
 from srfoundry.dual_regression.batches import Batch, targets
-from srfoundry.networks.sr.restorer import Restorer
+from srfoundry.networks.sr.network import Restorer
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 

@@ -20,8 +20,8 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.sr.swinir import SwinIR
-from srfoundry.networks.sr.units import channels_last
 from srfoundry.networks.zoo.cards import Card, load
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation

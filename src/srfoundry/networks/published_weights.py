@@ -21,8 +21,8 @@ from srfoundry.core.errors import DAMAGE, FoundryError
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.edsr import EDSR
+from srfoundry.networks.sr.prunable import widths_of
 from srfoundry.networks.sr.swinir import SwinIR
-from srfoundry.networks.sr.units import widths_of
 
 Rules = Sequence[tuple[str, str]]  # a pattern at the start of their name, and ours; braces as `_places` fills them
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tests.networks.sr.test_restorer import SWINIR_CASE
 
 from srfoundry.core.seeds import generator
+from srfoundry.networks.sr.prunable import multiplications
 from srfoundry.networks.sr.swinir import SwinIR, mirrored, start_at_bicubic
-from srfoundry.networks.sr.units import multiplications
 from tests.closed import count
-from tests.networks.sr.test_restorer import SWINIR_CASE
 
 
 @pytest.mark.parametrize(("scale", "parameters"), [(2, 910_152), (3, 918_267), (4, 929_628)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.prunable import Unit
 
 
 @dataclass(frozen=True)

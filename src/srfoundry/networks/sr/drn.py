@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.networks.sr.gate import gated
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.prunable import Unit
 
 MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.networks.sr.drn import MeanShift, steps_of
-from srfoundry.networks.sr.restorer import FAINT, carry_colours
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.network import FAINT, carry_colours
+from srfoundry.networks.sr.prunable import Unit
 
 
 class ResidualBlock(nn.Module):

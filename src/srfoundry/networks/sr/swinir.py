@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.networks.sr.drn import MEAN, steps_of
-from srfoundry.networks.sr.restorer import FAINT, carry_colours
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.network import FAINT, carry_colours
+from srfoundry.networks.sr.prunable import Unit
 
 CLASSICAL = 64  # channels of the classical net's upsampler
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.seeds import generator
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.units import (
+from srfoundry.networks.sr.prunable import (
     Unit,
     consumer_columns,
     end_of,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.networks.sr.units import Unit
+from srfoundry.networks.sr.prunable import Unit
 
 FAINT = 0.03  # of 0.1, 0.03 and 0.01 the one after which short trainings of EDSR and SwinIR both end high
 
