@@ -19,7 +19,7 @@ from srfoundry.compression.msgc.cost import Count, count_of
 from srfoundry.compression.msgc.mask_search import search_masks, target
 from srfoundry.compression.msgc.masked_conv import sampling, wrap
 from srfoundry.core.seeds import generator
-from srfoundry.networks.sr.prunable import multiplications
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.training.schedules import cosine
 
 BATCH, RATE, TUNE_RATE, HINGE = 64, 3e-3, 1e-3, 30.0  # HINGE: the release's weight of the budget

@@ -27,7 +27,7 @@ from srfoundry.compression.relaxation import Relaxation
 from srfoundry.compression.search import search
 from srfoundry.compression.selection import select
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import Batches, draw
@@ -38,7 +38,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr import drn, edsr, swinir
 from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.prunable import channels_last, thin, widths_of
+from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import Descent, PatchDraw
 

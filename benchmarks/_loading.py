@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.config.params import Params, load
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.parallel import threads
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Log, Resumption
@@ -34,7 +34,6 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.zero_shot import meta_training
 
 CPU = torch.device("cpu")

@@ -28,7 +28,7 @@ from srfoundry.compression.msgc.mask_search import search_masks
 from srfoundry.compression.msgc.masked_conv import START, layer_of, wrap
 from srfoundry.compression.search import search
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import Batches, draw
@@ -37,7 +37,8 @@ from srfoundry.dual_regression.training import train
 from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
-from srfoundry.networks.sr.prunable import channels_last, multiplications, thin
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import thin
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import grouped_layers
 from srfoundry.training.settings import Descent, PatchDraw

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 
 from benchmarks import table
 from srfoundry.core import parallel
-from srfoundry.core.compute import fast_bfloat16
+from srfoundry.core.compute import channels_last, fast_bfloat16
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.linear_enlargement import How
 from srfoundry.imaging import images, metrics
 from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting import pictures
 from srfoundry.zero_shot import adaptation

@@ -32,6 +32,7 @@ from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.blind.motion_deblur import freeform
 from srfoundry.blind.nonblind_restoration import VARIANCES, restore_by_usrnet, trained_size
 from srfoundry.config.params import load
+from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
@@ -42,7 +43,6 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"

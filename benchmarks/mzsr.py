@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from benchmarks import _exactness, table
 from srfoundry.cli import blind_restoration
 from srfoundry.config import params
+from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
 from srfoundry.degradation import back_projection, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import metrics, resize
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 from srfoundry.zero_shot import adaptation, zssr
 from srfoundry.zero_shot.trials import FINE_TUNING

@@ -23,14 +23,13 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import table
-from srfoundry.core.compute import Compute, fast_bfloat16
+from srfoundry.core.compute import Compute, channels_last, fast_bfloat16
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.dual_regression.batches import Batch, windows
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
 from srfoundry.networks.sr.duals import DualNet, DualNets
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.settings import Descent
 

@@ -9,13 +9,13 @@ def dual(stage: Stage) -> None:
     from functools import partial
     from typing import Any
 
+    from srfoundry.core.compute import channels_last
     from srfoundry.core.seeds import generator, redraw
     from srfoundry.dual_regression.batches import Batches, read_unpaired
     from srfoundry.dual_regression.loss import loss_of
     from srfoundry.dual_regression.training import train, validate
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.sr import drn, edsr, swinir
-    from srfoundry.networks.sr.prunable import channels_last
     from srfoundry.networks.zoo import cards
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device

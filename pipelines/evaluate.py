@@ -18,9 +18,10 @@ def evaluate(stage: Stage) -> None:
 
     from torch import zeros
 
+    from srfoundry.core.compute import channels_last
     from srfoundry.core.progress import track
     from srfoundry.imaging import images
-    from srfoundry.networks.sr.prunable import channels_last, multiplications
+    from srfoundry.networks.sr.multiplications import multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures

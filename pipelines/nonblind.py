@@ -11,11 +11,11 @@ def nonblind(stage: Stage) -> None:
     from srfoundry.blind.corrector import training
     from srfoundry.blind.nonblind_restoration import VARIANCES
     from srfoundry.blind.nonblind_training import train, validate
+    from srfoundry.core.compute import channels_last
     from srfoundry.core.seeds import generator, redraw
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.nonblind.corrector import Corrector
     from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
-    from srfoundry.networks.sr.prunable import channels_last
     from srfoundry.networks.zoo import cards
 
     chosen = stage.params.nonblind

@@ -19,7 +19,7 @@ def synthesize(stage: Stage) -> None:
     """Split the photographs and degrade them: bicubic pairs, a kernel bank, fixed test sets (MZSR eq. 1)."""
     from pipelines.support.fan_out import mapped
     from srfoundry.data import prepare, sources, test_sets
-    from srfoundry.networks.sr.drn import reductions
+    from srfoundry.imaging.scales import reductions
 
     chosen, folder = stage.params.synthesize, stage.output("data/synthesize/x").parent
     tests = _kernels(stage, folder / "kernels")

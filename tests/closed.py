@@ -12,8 +12,9 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.data import prepare, sources
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.drn import DRN, MeanShift, start_at_bicubic
+from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
+from srfoundry.networks.sr.fixed_layers import MeanShift
 from tests.conftest import golden
 
 CPU = torch.device("cpu")

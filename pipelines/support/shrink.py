@@ -24,7 +24,8 @@ from srfoundry.dual_regression.batches import Batches, draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train, validate
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.prunable import Unit, multiplications, thin
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import Unit, thin
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting.compression import widths_picture
 

@@ -15,7 +15,8 @@ from srfoundry.compression.latency import ascending, onnx_runner, proved
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.prunable import largest, multiplications, thin
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import largest, thin
 from tests.closed import count
 from tests.stub import Attentive, attentive
 

@@ -20,7 +20,8 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
-from srfoundry.networks.sr.prunable import end_of, largest, multiplications, thin
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import end_of, largest, thin
 from tests.closed import CPU, count, fill, nets, photographs, reference
 from tests.stub import attentive
 

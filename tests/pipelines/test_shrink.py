@@ -15,7 +15,7 @@ from pipelines.support import shrink
 from pipelines.support.stage import Stage
 from srfoundry.compression.budget import Budget, ladders_of
 from srfoundry.config import params
-from srfoundry.networks.sr.prunable import multiplications
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo.cards import read_card
 from tests.closed import nets, photographs
 from tests.conftest import REPO

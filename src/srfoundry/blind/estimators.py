@@ -14,13 +14,13 @@ from srfoundry.blind.dkp import blocks, dkp, mlmc, released
 from srfoundry.blind.dkp.blocks import Estimate, Log
 from srfoundry.blind.motion_deblur import freeform
 from srfoundry.blind.nonblind_restoration import trained_size
+from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.operator import Decimation
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 METHODS = ("fast", "free", "dkp", "mlmc", "released")

@@ -18,11 +18,11 @@ from torch import Tensor
 from srfoundry.blind.nonblind_restoration import restore_by_usrnet
 from srfoundry.config.params import Params
 from srfoundry.core import seeds
+from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import operator
 from srfoundry.imaging.tiling import Progress
 from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.zoo import cards
 
 DIP = "dip"

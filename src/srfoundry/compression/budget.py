@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from srfoundry.compression.latency import Clock, Runner, seconds, tables_of
 from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import (
     Unit,
     end_of,
-    multiplications,
     parameters_at,
     parameters_per_channel,
     thin,

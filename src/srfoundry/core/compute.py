@@ -1,9 +1,13 @@
-"""Where and how exactly a network computes: its device, and float32 or bfloat16 where there are fast units for it."""
+"""Where and how exactly a network computes: its device and memory layout, and float32 or bfloat16."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+from torch import nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,8 @@ def settle(threads: int, precision: str) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     torch.backends.cudnn.deterministic = True
+
+
+def channels_last(net: Net, device: torch.device) -> Net:
+    """The net on a device with its weights in channels-last order, the convolutions' quick layout; in place."""
+    return net.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -17,7 +17,7 @@ from srfoundry.core.seeds import Stream
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.drn import reductions
+from srfoundry.imaging.scales import reductions
 from srfoundry.training.settings import PatchDraw
 
 Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]

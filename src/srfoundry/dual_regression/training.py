@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import Batch, Batches, targets
@@ -20,7 +21,6 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.prunable import channels_last
 from srfoundry.networks.sr.swinir import SwinIR
 from srfoundry.networks.zoo.cards import Card, load
 from srfoundry.training.loop import fit

@@ -37,7 +37,7 @@ from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.edsr import EDSR
-from srfoundry.networks.sr.prunable import multiplications
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import GatherConv2d, grouped_layers
 from srfoundry.reporting.compression import methods_picture

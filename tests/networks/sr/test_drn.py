@@ -6,9 +6,12 @@ from torch.nn import functional
 
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.dual_regression.loss import closed_loop
-from srfoundry.networks.sr.drn import DRN, Enlarge, inner_widths, reductions, start_at_bicubic
+from srfoundry.imaging.scales import reductions
+from srfoundry.networks.sr.drn import DRN, inner_widths, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets, StraightDual
-from srfoundry.networks.sr.prunable import end_of, multiplications, parameters_at, widths_of
+from srfoundry.networks.sr.fixed_layers import Enlarge
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import end_of, parameters_at, widths_of
 from tests.closed import count, fill, reference
 
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.deployment import export
 from srfoundry.networks.sr import edsr, swinir
+from srfoundry.networks.sr.bicubic_start import interpolation_taps
 from srfoundry.networks.sr.edsr import EDSR
-from srfoundry.networks.sr.network import Restorer, interpolation_taps
-from srfoundry.networks.sr.prunable import channels_last, largest, masked, parameters_at, thin, widths_of
+from srfoundry.networks.sr.network import Restorer
+from srfoundry.networks.sr.prunable import largest, masked, parameters_at, thin, widths_of
 from srfoundry.networks.sr.swinir import Attention, SwinIR
 from srfoundry.networks.zoo import cards
 from tests.closed import count

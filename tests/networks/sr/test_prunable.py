@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.seeds import generator
 from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import (
     Unit,
     consumer_columns,
@@ -13,7 +14,6 @@ from srfoundry.networks.sr.prunable import (
     importance_order,
     largest,
     masked,
-    multiplications,
     parameters_at,
     producer_rows,
     thin,

@@ -5,7 +5,7 @@ import torch
 from tests.networks.sr.test_restorer import SWINIR_CASE
 
 from srfoundry.core.seeds import generator
-from srfoundry.networks.sr.prunable import multiplications
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.swinir import SwinIR, mirrored, start_at_bicubic
 from tests.closed import count
 

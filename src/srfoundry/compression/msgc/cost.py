@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from srfoundry.compression.msgc.chains import Chain, conv_of, depthwise
 from srfoundry.compression.msgc.masked_conv import groups_of
-from srfoundry.networks.sr.prunable import multiplications
+from srfoundry.networks.sr.multiplications import multiplications
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,15 @@ and the mean shift after a tail is folded into the tail's weights. Inner widths 
 The paper's scales are powers of two, a phase for each factor of two; x3, which it has not, is one phase of three.
 """
 
-from itertools import accumulate
-from operator import mul
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.imaging.scales import steps_of
+from srfoundry.networks.sr.fixed_layers import Enlarge, MeanShift
 from srfoundry.networks.sr.gate import gated
 from srfoundry.networks.sr.prunable import Unit
-
-MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
-
-
-def steps_of(scale: int) -> list[int]:
-    """The factor of each of the P phases: twos for a power of two, or [3]; ValueError for any other scale."""
-    if scale == 3:
-        return [3]
-    if scale < 2 or scale & (scale - 1):
-        raise ValueError(f"a scale must be a power of two from 2 up, or 3, got {scale}; use 2, 3, 4 or 8")
-    return [2] * (scale.bit_length() - 1)
-
-
-def reductions(scale: int) -> list[int]:
-    """By how much the photograph is reduced at the sizes that a DRN meets, largest size first: 1, ..., scale."""
-    return list(accumulate(steps_of(scale), mul, initial=1))
 
 
 def inner_widths(scale: int, blocks: int, width: int) -> list[int]:
@@ -46,51 +29,6 @@ def inner_widths(scale: int, blocks: int, width: int) -> list[int]:
 def up_width(width: int, phases: int, phase: int) -> int:
     """Channels that enter up phase `phase`: f 2^P, then f 2^(P-i+1), the first half of which is the copied features."""
     return width * 2 ** (phases if phase == 0 else phases - phase + 1)
-
-
-def bicubic_taps(scale: int, coefficient: float = -0.75) -> Float[Tensor, "s 5"]:
-    """One row of five cubic-convolution weights (Keys) for each output phase, for inputs -2..2 around the pixel."""
-    centre = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    distance = (centre[:, None] - torch.arange(-2, 3, dtype=torch.float64)[None]).abs()
-    a = coefficient
-    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
-
-
-class Enlarge(nn.Module):
-    """Bicubic interpolation by an integer scale, equal to torch's (a = -0.75, edges repeated), as conv and shuffle."""
-
-    def __init__(self, scale: int) -> None:
-        super().__init__()
-        taps = bicubic_taps(scale)
-        kernel = torch.einsum("ik,jl->ijkl", taps, taps).reshape(scale**2, 1, 5, 5).repeat(3, 1, 1, 1)
-        self.scale = scale
-        self.register_buffer("kernel", kernel, persistent=False)  # float64, so that a net in double is exact
-
-    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
-        padded = functional.pad(low, (2, 2, 2, 2), mode="replicate")
-        kernel = self.get_buffer("kernel").to(low.dtype)
-        return functional.pixel_shuffle(functional.conv2d(padded, kernel, groups=3), self.scale)
-
-
-class MeanShift(nn.Module):
-    """A frozen 1x1 convolution that adds `sign` times the mean colour; 12 parameters, counted by the paper."""
-
-    def __init__(self, peak: float, sign: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.eye(3).reshape(3, 3, 1, 1), requires_grad=False)
-        self.bias = nn.Parameter(sign * peak * torch.tensor(MEAN), requires_grad=False)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        return functional.conv2d(image, self.weight, self.bias)
-
-    def after(self, tail: nn.Conv2d, features: Tensor) -> Float[Tensor, "b 3 h w"]:
-        """What the shift makes of the image that `tail` paints, folded into the tail's weights: exact, and one conv."""
-        assert tail.bias is not None
-        mix = self.weight[:, :, 0, 0]
-        weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
-        return functional.conv2d(features, weight, mix @ tail.bias + self.bias, padding=1)
 
 
 def reducing(channels: int, out: int, step: int) -> nn.Conv2d:

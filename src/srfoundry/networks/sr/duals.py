@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.sr.drn import reducing, steps_of
+from srfoundry.imaging.scales import steps_of
+from srfoundry.networks.sr.drn import reducing
 
 
 class DualNet(nn.Module):

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.sr.drn import MeanShift, steps_of
-from srfoundry.networks.sr.network import FAINT, carry_colours
+from srfoundry.imaging.scales import steps_of
+from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
+from srfoundry.networks.sr.fixed_layers import MeanShift
 from srfoundry.networks.sr.prunable import Unit
 
 

@@ -16,8 +16,6 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 Net = TypeVar("Net", bound=nn.Module)
 End = nn.Conv2d | nn.Linear
@@ -169,30 +167,3 @@ def largest(
     told = [None] * len(units) if activities is None else activities
     orders = [importance_order(read(net, *each), each[0].spans) for each in zip(units, told, strict=True)]
     return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]
-
-
-def channels_last(net: Net, device: torch.device) -> Net:
-    """The net on a device with its weights in channels-last order, the convolutions' quick layout; in place."""
-    return net.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def multiplications(net: nn.Module, low: Float[Tensor, "b c h w"]) -> int:
-    """Multiply-adds of one pass over `low`, counted as the papers do: products, and one addition a bias.
-
-    Half of the operations that PyTorch counts (an attention as its two matrix products), plus the outputs of the layers
-    with a bias. Nets on the meta device are counted without computing.
-    """
-    biases = 0
-
-    def hook(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal biases
-        biases += 0 if module.bias is None else output.numel()
-
-    handles = [part.register_forward_hook(hook) for part in net.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            net(low)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return counter.get_total_flops() // 2 + biases

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.networks.sr.drn import MEAN, steps_of
-from srfoundry.networks.sr.network import FAINT, carry_colours
+from srfoundry.imaging.scales import steps_of
+from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
+from srfoundry.networks.sr.fixed_layers import MEAN
 from srfoundry.networks.sr.prunable import Unit
 
 CLASSICAL = 64  # channels of the classical net's upsampler
