@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.support.graph import folder_of
+from pipelines.support.graph import Graph, folder_of
 from srfoundry.imaging import images
 from tests.conftest import REPO
+from tests.inputs import is_input, unlisted
 
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
@@ -95,11 +96,12 @@ def _md5(path: Path) -> str:
 
 def repro(root: Path, environment: dict[str, str]) -> str:
     """Run `dvc repro` and return what it said."""
-    paths = os.pathsep.join([str(root / "src"), str(root)])
+    paths = os.pathsep.join([str(root / "src"), str(root), str(REPO / "tests/pipelines/loaded")])
+    (root / "loaded").mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=root,
-        env=environment | {"PYTHONPATH": paths},
+        env=environment | {"PYTHONPATH": paths, "SRFOUNDRY_LOADED": str(root / "loaded")},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -151,6 +153,19 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
 
     again = repro(factory, environment)
     assert [line for line in again.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
+
+
+def test_stages_load_what_they_list(factory: Path) -> None:
+    """What Python really loaded, networks by name included, lies in dvc.yaml's inputs, and each input was needed."""
+    graph = Graph(factory)
+    for stage in STAGES:
+        notes = (factory / "loaded").glob(f"{stage}-*.json")
+        loaded = {Path(file) for note in notes for file in json.loads(note.read_text())}
+        names = {file.relative_to(factory).as_posix() for file in loaded if factory in file.parents}
+        listed = [path for path in graph.inputs(stage) if is_input(path)]
+        assert not unlisted(names, listed), f"{stage} loads what dvc.yaml does not list"
+        idle = [path for path in listed if not any(name == path or name.startswith(f"{path}/") for name in names)]
+        assert not idle, f"{stage}: remove {idle} from dvc.yaml"
 
 
 def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path, environment: dict[str, str]) -> None:
