@@ -23,10 +23,9 @@ from srfoundry.core import parallel
 from srfoundry.core.compute import channels_last, fast_bfloat16
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.linear_enlargement import How
-from srfoundry.imaging import images, metrics
+from srfoundry.imaging import images, metrics, windows
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.zoo import cards
-from srfoundry.reporting import pictures
 from srfoundry.zero_shot import adaptation
 
 SCALE = 2
@@ -37,8 +36,7 @@ def photograph(size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The busiest part of a photograph, blurred and reduced to size x size, and the kernel."""
     whole = images.read(next(path for path in images.bundled() if path.stem == "coffee"))
     whole = whole.repeat(1, 1, 1 + SCALE * size // whole.shape[-2], 1 + SCALE * size // whole.shape[-1])
-    top, left, height, width = pictures.busiest(whole, SCALE * size)
-    high = whole[..., top : top + height, left : left + width]
+    high = windows.crop(whole, windows.busiest(whole, SCALE * size, energy="edges"))
     kernel = kernels.gaussian(21, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
     return high, images.from_uint8(images.to_uint8(operator.degrade(high, kernel, SCALE))), kernel
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srfoundry.core.seeds import generator
-from srfoundry.degradation.borders import Fade, join_ends, mirrored
+from srfoundry.degradation.borders import Fade, join_ends
 
 
 @pytest.mark.parametrize("fade", ["linear", "cosine"])
@@ -16,7 +16,3 @@ def test_joined_ends_leave_the_image_alone_and_meet(fade: Fade) -> None:
     assert max(float(step.max()) for step in steps) < 0.2  # the first added pixel is nearly the mirrored last one
     assert float((join_ends(torch.ones(1, 1, 3, 3), (8, 8), fade=fade) - 1).abs().max()) < 1e-6
     assert join_ends(low, (0, 0), fade=fade) is low
-
-
-def test_mirrors_repeat() -> None:
-    assert mirrored(torch.arange(-4, 8), 2).tolist() == [0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0]

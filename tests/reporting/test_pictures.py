@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from srfoundry.core import seeds
 from srfoundry.degradation import kernels
@@ -42,11 +41,3 @@ def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     with Image.open(first) as picture:
         picture.load()
         assert min(picture.size) > 60
-
-
-def test_the_busiest_window_is_found_inside_the_image() -> None:
-    image: Tensor = torch.zeros(1, 3, 200, 300)
-    image[..., 100:150, 200:250] = HIGH[..., :50, :50]
-    top, left, height, width = pictures.busiest(image, 100)
-    assert (top, left, height, width) == (100, 200, 100, 100) or (top <= 100 and left <= 200 and top + height >= 150)
-    assert pictures.busiest(image[..., :40, :60], 100) == (0, 0, 40, 60)

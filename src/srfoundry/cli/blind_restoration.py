@@ -26,6 +26,7 @@ from srfoundry.degradation import back_projection, conventions, kernel_files, op
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize, tiling, user_image
+from srfoundry.imaging import windows as busy
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting import pictures
 from srfoundry.zero_shot import adaptation
@@ -254,14 +255,13 @@ def windows(low: Float[Tensor, "1 3 h w"], crops: int) -> Float[Tensor, "b 3 p q
     """The windows that adaptation sees: the whole of a small image, up to `crops` busy ones of a large one."""
     if max(low.shape[-2:]) <= ADAPT:
         return low
-    boxes = pictures.busy(low, ADAPT // math.isqrt(crops), crops)
-    return torch.cat([low[..., top : top + tall, left : left + wide] for top, left, tall, wide in boxes])
+    boxes = busy.by_edges(low, ADAPT // math.isqrt(crops), crops)
+    return torch.cat([busy.crop(low, box) for box in boxes])
 
 
 def window(low: Float[Tensor, "1 3 h w"], side: int) -> Float[Tensor, "1 3 p q"]:
     """The busiest `side` x `side` pixels of an image, or all of a smaller one."""
-    top, left, height, width = pictures.busiest(low, side)
-    return low[..., top : top + height, left : left + width]
+    return busy.crop(low, busy.busiest(low, side, energy="edges"))
 
 
 def _restorer(settings: Settings, chosen: params.Params, name: str) -> restorers.Restorer | None:

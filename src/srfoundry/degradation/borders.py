@@ -1,4 +1,4 @@
-"""What lies outside of an image: mirrored pixels, and ends that are joined so that the image can repeat.
+"""Ends of an image joined so that it can repeat.
 
 Methods that work on spectra take an image for periodic. A photograph is not: between its end and its beginning there is
 a step, which would ring through the image. Made-up pixels that lead from one to the other take the step away.
@@ -8,20 +8,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.imaging.mirror import mirror_indices
+
 Fade = Literal["linear", "cosine"]
-
-
-def mirrored(positions: Int[Tensor, " n"], extent: int) -> Int[Tensor, " n"]:
-    """The pixels that stand at any positions when an axis of `extent` pixels is mirrored without end, edges twice.
-
-    >>> mirrored(torch.arange(-2, 5), 3).tolist()
-    [1, 0, 0, 1, 2, 2, 1]
-    """
-    index = torch.remainder(positions, 2 * extent)
-    return torch.where(index < extent, index, 2 * extent - 1 - index)
 
 
 def join_ends(image: Float[Tensor, "b c h w"], room: Sequence[int], *, fade: Fade) -> Float[Tensor, "b c h2 w2"]:
@@ -42,7 +34,7 @@ def join_ends(image: Float[Tensor, "b c h w"], room: Sequence[int], *, fade: Fad
         middles = torch.arange(added, device=image.device, dtype=image.dtype) + 0.5
         share = middles / added if fade == "linear" else 0.5 - 0.5 * torch.cos(torch.pi * middles / added)
         share = share.view(-1, 1) if axis == -2 else share
-        index = mirrored(torch.arange(added, device=image.device), extent)
+        index = mirror_indices(torch.arange(added, device=image.device), extent)
         end = image.index_select(axis, extent - 1 - index)
         beginning = image.index_select(axis, index.flip(0))
         image = torch.cat([image, end * (1 - share) + beginning * share], dim=axis)

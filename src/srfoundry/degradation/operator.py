@@ -19,6 +19,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.conventions import Border, Convention
 from srfoundry.imaging import images, resize
+from srfoundry.imaging.mirror import mirror_indices
 
 Decimation = Literal["direct", "bicubic"]
 
@@ -207,7 +208,6 @@ def _pad(image: Tensor, before: int, after: int, border: Border) -> Tensor:
         if border == "replicate":
             index = index.clamp(0, extent - 1)
         else:
-            index = torch.remainder(index, 2 * extent)
-            index = torch.where(index < extent, index, 2 * extent - 1 - index)
+            index = mirror_indices(index, extent)
         image = image.index_select(dim, index)
     return image

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.imaging.mirror import mirror_indices
 
 Border = Literal["symmetric", "replicate"]
 Scale = int | float | tuple[int | float, int | float]
@@ -135,8 +136,7 @@ def _inside(first: int, last: int, extent: int, border: Border) -> Int[Tensor, "
     index = torch.arange(first, last + 1)
     if border == "replicate":
         return index.clamp(0, extent - 1)
-    index = torch.remainder(index, 2 * extent)
-    return torch.where(index < extent, index, 2 * extent - 1 - index)
+    return mirror_indices(index, extent)
 
 
 @lru_cache(maxsize=256)

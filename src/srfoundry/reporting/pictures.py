@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging import images, metrics, resize, windows
+from srfoundry.imaging.windows import Box
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Box = tuple[int, int, int, int]  # top, left, height, width in high-resolution pixels
 INK, PAPER = "#202020", "#ffffff"
 MARGIN, LINE = 8, 18  # pixels
 
@@ -51,34 +50,10 @@ def pairs(path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor]]], zoom:
     """Write, for each photograph, its busiest crop and the same crop of each low-resolution image made of it."""
     drawn = []
     for high, lows in rows:
-        box = busiest(high, 144)
+        box = windows.busiest(high, 144, energy="edges")
         panels = {name: _crop(_repeat(low, high), box, zoom) for name, low in lows.items()}
         drawn.append(_strip({"original": _crop(high, box, zoom), **panels}))
     _save(_stack(drawn), path)
-
-
-def busiest(image: Float[Tensor, "1 3 h w"], size: int) -> Box:
-    """The window of `size` pixels a side (or less) with the strongest edges, on a grid of half windows."""
-    return busy(image, size, 1)[0]
-
-
-def busy(image: Float[Tensor, "1 3 h w"], size: int, count: int) -> list[Box]:
-    """Up to `count` windows that do not overlap, the strongest edges first; one at least."""
-    height, width = image.shape[-2:]
-    tall, wide = min(size, height), min(size, width)
-    grey = image.mean(dim=1, keepdim=True)
-    edges = torch.zeros_like(grey)
-    edges[..., 1:, :] += grey.diff(dim=-2).abs()
-    edges[..., :, 1:] += grey.diff(dim=-1).abs()
-    steps = (max(tall // 2, 1), max(wide // 2, 1))
-    energy = torch.nn.functional.avg_pool2d(edges, (tall, wide), stride=steps)[0, 0]
-    found: list[Box] = []
-    for index in energy.flatten().argsort(descending=True, stable=True).tolist():
-        row, column = divmod(index, energy.shape[1])
-        top, left = row * steps[0], column * steps[1]
-        if len(found) < count and all(abs(top - box[0]) >= tall or abs(left - box[1]) >= wide for box in found):
-            found.append((top, left, tall, wide))
-    return found
 
 
 def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
@@ -138,7 +113,7 @@ def blind(
     The last of them decides which crop is the busiest.
     """
     large = list(shown.values())[-1]
-    box = busiest(large, 128)
+    box = windows.busiest(large, 128, energy="edges")
     shade = kernel.detach().cpu()[None] / kernel.max().cpu()
     panels = {
         "low resolution": _crop(_repeat(low, large), box, 3),
@@ -196,7 +171,7 @@ def _row(
     low: Tensor, restored: Mapping[str, Tensor], high: Tensor | None, box: Box | None, zoom: int, window: int = 96
 ) -> Image.Image:
     first = next(iter(restored.values()))
-    box = box or busiest(first if high is None else high, window)
+    box = box or windows.busiest(first if high is None else high, window, energy="edges")
     scale = first.shape[-1] // low.shape[-1]
     shown = {"bicubic": resize.cubic(low, scale), **restored}
     panels = {"low resolution": _crop(_repeat(low, first), box, zoom)}
@@ -214,8 +189,7 @@ def _repeat(low: Tensor, like: Tensor) -> Tensor:
 
 
 def _crop(image: Tensor, box: Box, zoom: int) -> Image.Image:
-    top, left, height, width = box
-    pixels = images.to_uint8(image[..., top : top + height, left : left + width])
+    pixels = images.to_uint8(windows.crop(image, box))
     picture = Image.fromarray(pixels[0].cpu().numpy())
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
 

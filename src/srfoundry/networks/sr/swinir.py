@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.imaging.mirror import mirror_indices
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MEAN
@@ -46,8 +47,8 @@ def mirrored(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b
     for axis in (2, 3):
         size = image.shape[axis]
         if -size % multiple:
-            at = torch.arange(size + -size % multiple, device=image.device) % (2 * size)
-            image = image.index_select(axis, torch.minimum(at, 2 * size - 1 - at))
+            places = torch.arange(size + -size % multiple, device=image.device)
+            image = image.index_select(axis, mirror_indices(places, size))
     return image
 
 
