@@ -1,4 +1,4 @@
-"""How good is blind restoration? FKP's and DKP's test: Gaussian kernels that nobody is told, Set5 and others.
+"""How good is blind restoration? FKP's and DKP's test: unknown Gaussian kernels, Set5 and others.
 
 python -m benchmarks.blind --data ../shared/data --restorer ../shared/data/weights/usrnet_tiny.pth
 python -m benchmarks.blind --restorer models/nonblind.safetensors --name own --sets Set5
@@ -7,7 +7,7 @@ Set5 is the stored one (low-resolution images and kernels made by the authors' p
 the same recipe. PSNR on Y with s pixels cropped, kernel PSNR without alignment, images of 8 bits, periodic borders.
 `true` is the non-blind network with the true kernel, `fast` with the one that `blind.correct` finds, `dkp` with that of
 `blind.dkp`; `mean` is the kernel PSNR of the test distribution's mean kernel, which is no estimate at all. `fast` needs
-a corrector that knows the restorer: without --corrector it is taught once (minutes), on the training photographs of
+a corrector that knows the restorer: without --corrector it is trained once (minutes), on the training photographs of
 --patches, and kept. Results are added to those of earlier runs: keys SET_xS[_nSIGMA].METHOD.FIGURE.
 """
 
@@ -26,17 +26,23 @@ from torch import Tensor
 
 from benchmarks import table
 from srfoundry.blind import estimators
-from srfoundry.blind.corrector import correction, training
+from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
+from srfoundry.blind.corrector.samples import collect_samples
+from srfoundry.blind.corrector.training import train_corrector
 from srfoundry.blind.dkp import released
 from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.blind.motion_deblur import freeform
+from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES, restore_by_usrnet, trained_size
+from srfoundry.blind.nonblind_settings import CorrectorDescent
 from srfoundry.config.params import load
-from srfoundry.core.compute import channels_last
+from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.progress import track
-from srfoundry.core.seeds import generator
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images, metrics, resize
 from srfoundry.imaging.patches import Patches
@@ -44,6 +50,7 @@ from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
 from srfoundry.networks.zoo import cards
+from srfoundry.training.settings import PatchDraw
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
 SAMPLES = 12000  # restorations that a corrector learns from
@@ -114,9 +121,9 @@ def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Correc
 
     def fast(case: Case) -> Tensor:
         assert corrector is not None
-        settings = correction.Settings(prior(case.scale).size, VARIANCES, offset=prior(case.scale).offset)
-        return correction.estimate(
-            case.low, scale=case.scale, settings=settings, restorer=restorer, corrector=corrector, border="circular"
+        search = CorrectionSearch(prior(case.scale).size, VARIANCES, offset=prior(case.scale).offset)
+        return estimate_kernel_by_corrections(
+            case.low, Sampling(case.scale, border="circular"), search, restorer=restorer, corrector=corrector
         ).kernel
 
     def dkp(case: Case) -> Tensor:
@@ -150,29 +157,32 @@ def scored(case: Case, method: Method, restorer: USRNet) -> tuple[float, float, 
 
 
 def key_of(patches: Patches, softness: float) -> str:
-    """Of what a corrector is taught with: other photographs or values begin anew."""
+    """Of what a corrector is trained on: other photographs or values begin anew."""
     names = hashlib.md5("".join(patches.photographs()).encode(), usedforsecurity=False).hexdigest()
     return f"{softness}-{SAMPLES}-{names}"
 
 
-def taught(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
-    """The corrector of a restorer: from its file, or taught now and written there."""
+def trained_corrector(options: argparse.Namespace, restorer: USRNet) -> Corrector | None:
+    """The corrector of a restorer: from its file, or trained now and written there."""
     if "fast" not in options.methods:
         return None
     file = options.corrector or Path("runs/blind") / f"corrector_{options.name or 'published'}.safetensors"
     if not file.exists():
-        patches, softness = Patches.open(options.patches), load(options.params).nonblind.softness
+        patches, softness = Patches.open(options.patches), load(options.params).nonblind.collection.photograph_softness
         key = key_of(patches, softness)
-        memory = training.collect(
-            restorer, patches, scales=(2, 3, 4), samples=SAMPLES, batch=8, patch=96, octave=0.5, noise=0.04,
-            softness=softness, variances=VARIANCES, seed=1, stage="blind", device=CPU, precision="auto",
-            checkpoint=file.with_suffix(".samples.pt"), key=key,
-        )  # fmt: skip
-        corrector = Corrector()
-        training.train(
-            corrector, memory, steps=4000, learning_rate=2e-3, seed=1, stage="blind",
-            checkpoint=file.with_suffix(".pt"), key=key, log=lambda step, values: None,
-        )  # fmt: skip
+        stream, drawn = Stream(1, "blind"), SharpPatches(patches, PatchDraw(patch=96, octave=0.5, batch=8))
+        samples = collect_samples(
+            restorer,
+            PairDraw(drawn, noise=0.04, softness=softness),
+            samples=SAMPLES,
+            scales=(2, 3, 4),
+            variances=VARIANCES,
+            compute=Compute(CPU, "auto"),
+            stream=stream,
+            resumption=Resumption(file.with_suffix(".samples.pt"), key),
+        )
+        corrector, along = Corrector(), CorrectorDescent(steps=4000, rate=2e-3)
+        train_corrector(corrector, samples, along, stream=stream, resumption=Resumption(file.with_suffix(".pt"), key))
         cards.save(file, corrector, arch={"name": "corrector"}, scale=2, made_by="benchmark", params_hash="0" * 16)
     corrector = cards.load(file)[0]
     assert isinstance(corrector, Corrector)
@@ -201,7 +211,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     restorer = _restorer(options.restorer)
-    runs = contestants(options, restorer, taught(options, restorer))
+    runs = contestants(options, restorer, trained_corrector(options, restorer))
     path = table.RESULTS / "blind.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     rows = {(row["set"], row["method"]): row for row in kept.pop("rows", [])}
@@ -255,7 +265,11 @@ def borders(data: Path, restorer: USRNet) -> dict[str, float]:
                 top, left = (low.shape[-2] - tall) // 2, (low.shape[-1] - wide) // 2
                 seen = low[..., top : top + tall, left : left + wide]
                 true = high[..., scale * top : scale * (top + tall), scale * left : scale * (left + wide)]
-                error = (restore_by_usrnet(restorer, seen, kernel, scale) - true).square().mean(dim=1)[0]
+                error = (
+                    (restore_by_usrnet(restorer, Observation(seen, kernel, Sampling(scale))) - true)
+                    .square()
+                    .mean(dim=1)[0]
+                )
                 inside = torch.zeros_like(error, dtype=torch.bool)
                 rim = 4 * scale
                 inside[rim:-rim, rim:-rim] = True

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from srfoundry.blind.dkp.blocks import Estimate
 
-SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
+SETS = ("gauss20", "aniso")  # the test sets whose kernel is to be estimated
 
 
 def diffuse(stage: Stage) -> None:
@@ -19,45 +19,46 @@ def diffuse(stage: Stage) -> None:
     import numpy as np
     import torch
 
-    from srfoundry.blind.diffusion import diff_dkp, diffpir, diffusion_model
+    from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
+    from srfoundry.blind.diffusion.training import train_denoiser, validate_denoiser
+    from srfoundry.blind.diffusion.unet import load_denoiser, make_unet, save_unet
     from srfoundry.blind.dkp import blocks
+    from srfoundry.blind.nonblind_pairs import SharpPatches
     from srfoundry.core.progress import track
-    from srfoundry.core.seeds import generator
+    from srfoundry.degradation.observation import Sampling
     from srfoundry.imaging import images
     from srfoundry.imaging.patches import Patches
 
     chosen, bank = stage.params.diffuse, None
     if stage.params.estimate.family == "bank":  # those of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
-    rng = generator(stage.seed, stage.name, "net")
-    net = diffusion_model.make(patch=chosen.draw.patch, widths=chosen.widths, rng=rng, device=stage.device)
-    history = diffusion_model.train(
+    rng = stage.stream.rng("net")
+    net = make_unet(patch=chosen.draw.patch, widths=chosen.widths, rng=rng, device=stage.device)
+    history = train_denoiser(
         net,
-        Patches.open(stage.input("data/synthesize/train")),
-        chosen.draw,
+        SharpPatches(Patches.open(stage.input("data/synthesize/train")), chosen.draw),
         chosen.descent,
         compute=stage.compute,
         stream=stage.stream,
         resumption=stage.resumption,
     )
-    diffusion_model.save(stage.output("models/diffuse"), net)
-    denoiser = diffusion_model.load(stage.output("models/diffuse"), device=stage.device)  # as any other model would be
+    save_unet(stage.output("models/diffuse"), net)
+    denoiser = load_denoiser(stage.output("models/diffuse"), device=stage.device)  # as any other model would be
     judges = Patches.open(stage.input("data/synthesize/validation"))
-    scores = diffusion_model.validate(
-        denoiser, judges, levels=[0.02, 0.05, 0.1, 0.2], seed=stage.seed, device=stage.device
-    )
+    levels = [0.02, 0.05, 0.1, 0.2]
+    scores = validate_denoiser(denoiser, judges, levels=levels, seed=stage.seed, device=stage.device)
     estimate = partial(
-        diff_dkp.estimate,
-        scale=stage.scale,
+        estimate_kernel_by_diffusion,
+        sampling=Sampling(stage.scale),
         settings=blocks.settings(stage.params.estimate.model_dump()),
-        sampler=diffpir.Sampler(**chosen.sampler.model_dump()),
+        sampler=chosen.sampler,
         denoiser=denoiser,
         bank=bank,
     )
     figures = {}
     for name in SETS:
         found = {
-            path: estimate(images.read(path).to(stage.device), rng=generator(stage.seed, stage.name, name, path.stem))
+            path: estimate(images.read(path).to(stage.device), rng=stage.stream.rng(name, path.stem))
             for path in track(images.find(stage.input(f"data/synthesize/held_out/{name}")), f"diffuse {name}")
         }
         figures[name] = _judge(stage, name, found)  # only now is the truth read

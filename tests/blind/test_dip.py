@@ -11,6 +11,7 @@ from srfoundry.blind.dkp import stop
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.metrics import psnr_y
 from tests.blind.dkp.test_dkp import TINY
@@ -23,11 +24,9 @@ LOW = degrade(HIGH, BLUR, 2)
 
 def run(steps: int, **changes: object) -> tuple[Tensor, list[tuple[int, int]]]:
     ticks: list[tuple[int, int]] = []
-    image = dip.restore(
-        LOW,
-        BLUR,
-        scale=2,
-        settings=dataclasses.replace(TINY, **changes),
+    image = dip.restore_by_dip(
+        Observation(LOW, BLUR, Sampling(2)),
+        dataclasses.replace(TINY, **changes),
         steps=steps,
         rng=generator(1, "dip"),
         progress=lambda done, total: ticks.append((done, total)),
@@ -74,5 +73,6 @@ def test_stopping_keeps_the_best_look(monkeypatch: pytest.MonkeyPatch, rule: sto
 
 def test_refuses_what_would_fill_the_memory() -> None:
     with pytest.raises(FoundryError, match="got 257x256 to enlarge by 2; crop the image, or choose another --model"):
-        dip.restore(torch.zeros(1, 3, 257, 256), BLUR, scale=2, settings=TINY, steps=1, rng=torch.Generator())
+        large = Observation(torch.zeros(1, 3, 257, 256), BLUR, Sampling(2))
+        dip.restore_by_dip(large, TINY, steps=1, rng=torch.Generator())
     assert dip.LARGEST == (2 * 256) ** 2

@@ -4,7 +4,9 @@ import torch
 
 from srfoundry.blind.nonblind_restoration import make_periodic, restore_by_usrnet
 from srfoundry.core.seeds import generator
+from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from tests.nonblind import tiny_usrnet
 
@@ -16,8 +18,8 @@ def test_a_photograph_rings_no_more_at_its_border_than_inside() -> None:
     blur = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)))
     low = degrade(high, blur, 2, border="replicate")
 
-    def error(border: str) -> tuple[float, float]:
-        found = restore_by_usrnet(tiny_usrnet().eval(), low, blur, 2, border=border)  # pyright: ignore[reportArgumentType]
+    def error(border: Border) -> tuple[float, float]:
+        found = restore_by_usrnet(tiny_usrnet().eval(), Observation(low, blur, Sampling(2, border=border)))
         wrong = (found - high).square().mean(dim=1)[0]
         band = torch.ones_like(wrong, dtype=torch.bool)
         band[8:-8, 8:-8] = False
@@ -35,6 +37,6 @@ def test_room_for_the_kernel_but_no_more_than_the_image() -> None:
 def test_tiles_agree_with_the_whole() -> None:
     net, low = tiny_usrnet().eval(), torch.rand(1, 3, 70, 40, generator=generator(1, "low"))
     blur = gaussian(7, *(torch.tensor([value]) for value in (1.0, 1.0, 0.0)))
-    whole = restore_by_usrnet(net, low, blur, 2)
-    parts = restore_by_usrnet(net, low, blur, 2, tile=48)
+    observation = Observation(low, blur, Sampling(2))
+    whole, parts = restore_by_usrnet(net, observation), restore_by_usrnet(net, observation, tile=48)
     assert float((whole - parts).abs().max()) < 0.2 and float((whole - parts).abs().mean()) < 0.01

@@ -1,12 +1,13 @@
 """One call for all that restores a known blur: scales, seeds, what hears of noise, and what is refused."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from srfoundry.blind.diffusion import diffusion_model
+from srfoundry.blind.diffusion.unet import make_unet, save_unet
 from srfoundry.cli import restorers
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError
@@ -26,7 +27,7 @@ def params() -> Params:
     """The house's, with a small image network and few evaluations."""
     chosen = load(REPO / "params.yaml")
     estimate = chosen.estimate.model_copy(update={"width": 4, "levels": 2})
-    sampler = chosen.diffuse.sampler.model_copy(update={"evaluations": 3})
+    sampler = dataclasses.replace(chosen.diffuse.sampler, evaluations=3)
     diffuse = chosen.diffuse.model_copy(update={"sampler": sampler})
     return chosen.model_copy(update={"estimate": estimate, "diffuse": diffuse})
 
@@ -37,9 +38,9 @@ def restorer(model: Path | str, name: str = "photo", **changes: object) -> resto
 
 
 def diffusion(folder: Path) -> Path:
-    net = diffusion_model.make(patch=16, widths=[8, 16], rng=generator(1, "net"))
+    net = make_unet(patch=16, widths=[8, 16], rng=generator(1, "net"))
     torch.nn.init.normal_(net.conv_out.weight, std=0.05, generator=generator(1, "out"))
-    diffusion_model.save(folder / "prior", net)
+    save_unet(folder / "prior", net)
     return folder / "prior"
 
 

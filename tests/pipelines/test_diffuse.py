@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from pipelines.diffuse import SETS, diffuse
 from pipelines.support.stage import Stage
-from srfoundry.blind.diffusion import diffusion_model
+from srfoundry.blind.diffusion import training
+from srfoundry.blind.diffusion.unet import load_denoiser
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.kernels import gaussian
@@ -70,13 +71,13 @@ def test_model_estimates_and_figures(tmp_path: Path) -> None:
     assert {"kernel_psnr", "psnr_y"} == set(found["aniso"]["one"]) and found["parameters"] > 0
     listed = {next(iter(path)) for kind in ("metrics", "plots") for path in stages()["diffuse"][kind]}
     assert {path for path in outs[0] if path.startswith("results/")} == listed
-    assert diffusion_model.load(tmp_path / "one/models/diffuse").tile == 16
+    assert load_denoiser(tmp_path / "one/models/diffuse").tile == 16
 
 
 def test_a_bank_is_handed_over_and_missed_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = factory(tmp_path, family="bank")
     with monkeypatch.context() as patched:
-        patched.setattr(diffusion_model, "train", lambda *_, **__: pytest.fail("it trained first"))
+        patched.setattr(training, "train_denoiser", lambda *_, **__: pytest.fail("it trained first"))
         with pytest.raises(FoundryError, match="bank"):
             diffuse(stage)
     values = [torch.tensor(value) for value in ((1.0, 2.0), (1.0, 0.5), (0.0, 0.3))]

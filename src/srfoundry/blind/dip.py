@@ -10,50 +10,52 @@ from srfoundry.blind.dkp import stop
 from srfoundry.blind.dkp.blocks import ImageNet, Settings
 from srfoundry.blind.dkp.losses import ssim_loss
 from srfoundry.core.errors import FoundryError
-from srfoundry.degradation.conventions import Border
-from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
 
 LOOK = 20  # steps between two looks at the stopping rule
 LARGEST = 512 * 512  # pixels of the result: its network's feature maps, all kept for gradients, fill about 1 GB there
 
 
-def restore(
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"],
-    *,
-    scale: int,
+def restore_by_dip(
+    observation: Observation,
     settings: Settings,
+    *,
     steps: int,
     rng: torch.Generator,
-    decimation: Decimation = "direct",
-    border: Border = "reflect",
     progress: Progress | None = None,
 ) -> Float[Tensor, "1 3 H W"]:
-    """Fit the image network to `low`, first by structure (SSIM, two fifths of the steps), then by squared error.
+    """Fit the image network to an image, first by structure (SSIM, two fifths of the steps), then by squared error.
 
     Args:
+        observation: one image and its kernel.
         settings: of the image network, its rate and how it stops (`stop`, `patience`, in looks of `LOOK` steps); the
             kernel's are not used.
         steps: at most; 1,000 in DKP.
-        progress: hears of (steps done, steps in all), last of (all, all).
+        rng: a CPU generator.
+        progress: is called with (steps done, steps in all), last with (all, all).
+
+    Returns:
+        the image in [0, 1], where the observed one is.
 
     Raises:
         FoundryError: the result would have more pixels than `LARGEST`.
     """
-    height, width = low.shape[-2:]
+    scale, (height, width) = observation.scale, observation.low.shape[-2:]
     if scale**2 * height * width > LARGEST:
         raise FoundryError(
             f"a deep image prior trains on results of {LARGEST} pixels at most (512x512), got {height}x{width} to "
             f"enlarge by {scale}; crop the image, or choose another --model"
         )
-    low, kernel = low.float(), kernel.to(low.device, torch.float32)
+    assert observation.kernel is not None
+    low, degrade = observation.low.float(), observation.sampling.degrade
+    kernel = observation.kernel.to(low.device, torch.float32)
     visible = stop.mask(low, settings.stop, rng)
     seen = 1.0 if visible is None else visible
     structure = True
 
     def data(blur: Tensor, image: Tensor) -> Tensor:
-        made = degrade(image, blur, scale, decimation=decimation, border=border)
+        made = degrade(image, blur)
         return ssim_loss(made * seen, low * seen) if structure else ((made - low) * seen).square().mean()
 
     with torch.inference_mode(False), torch.enable_grad():
@@ -65,8 +67,8 @@ def restore(
             stopped = False
             if settings.stop != "none":
                 image = net.image()
-                made = degrade(image, kernel, scale, decimation=decimation, border=border)
-                stopped, _ = watch.hear(done // LOOK, kernel, image, stop.held_error(made, low, visible))
+                error = stop.held_error(degrade(image, kernel), low, visible)
+                stopped, _ = watch.hear(done // LOOK, kernel, image, error)
             if progress is not None:
                 progress(steps if stopped else min(done + LOOK, steps), steps)
             if stopped:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.corrector import correction
+from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
 from srfoundry.blind.dkp import blocks, dkp, mlmc, released
 from srfoundry.blind.dkp.blocks import Estimate, Log
 from srfoundry.blind.motion_deblur import freeform
@@ -18,6 +18,7 @@ from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import Decimation
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet
@@ -103,15 +104,12 @@ def estimate(
         return _free(low, section, scale, rng, border, trained.restorer, noise, log)
     if method == "fast":
         assert trained is not None
-        return correction.estimate(
+        return estimate_kernel_by_corrections(
             low,
-            scale=scale,
-            settings=correction.Settings(
-                size_of(section, scale), tuple(section["variances"]), section["passes"], section["look"]
-            ),
+            Sampling(scale, border=border),
+            CorrectionSearch(size_of(section, scale), tuple(section["variances"]), section["passes"], section["look"]),
             restorer=trained.restorer,
             corrector=trained.corrector,
-            border=border,
             noise=noise,
             precision=precision,
             log=log,

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.degradation.borders import join_ends
-from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress, tiled
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -19,15 +19,7 @@ def trained_size(scale: int) -> int:
 
 
 def restore_by_usrnet(
-    net: USRNet,
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"],
-    scale: int,
-    *,
-    noise: float = 0.0,
-    border: Border = "reflect",
-    tile: int = TILE,
-    progress: Progress | None = None,
+    net: USRNet, observation: Observation, *, tile: int = TILE, progress: Progress | None = None
 ) -> Float[Tensor, "1 3 H W"]:
     """Restore an image of any size with bounded memory.
 
@@ -35,30 +27,28 @@ def restore_by_usrnet(
 
     Args:
         net: on any device, in evaluation mode.
-        low: observed image, range [0, 1].
-        kernel: of its blur, a correlation about the middle tap, summing to 1.
-        scale: of the enlargement.
-        noise: standard deviation of the noise of `low`.
-        border: `circular` for images that were blurred periodically, as the test sets of blind super-resolution are;
-            they are restored in one piece. Anything else is a photograph.
+        observation: one image and its kernel. Images with `circular` borders, as in the test sets of blind
+            super-resolution, are restored in one piece; anything else is a photograph.
         tile: low-resolution pixels a side that are restored at once.
         progress: is called with (tiles done, tiles in all).
 
     Returns:
         the image, clipped to [0, 1], on the CPU.
     """
-    device = next(net.parameters()).device
+    device, scale, kernel = next(net.parameters()).device, observation.scale, observation.kernel
+    assert kernel is not None
+    blur, periodic = kernel.to(device), observation.border == "circular"
 
     def upscale(part: Tensor) -> Tensor:
         height, width = (scale * extent for extent in part.shape[-2:])
-        seen = part if border == "circular" else make_periodic(part, kernel.shape[-1], scale)
+        seen = part if periodic else make_periodic(part, blur.shape[-1], scale)
         with torch.inference_mode():
-            image = net(seen.to(device), kernel.to(device), scale, noise)
+            image = net(seen.to(device), blur, scale, observation.noise)
         return image[..., :height, :width].clamp(0, 1).cpu()
 
-    if border == "circular":
-        return upscale(low)
-    return tiled(upscale, low, scale, tile=tile, overlap=min(OVERLAP, tile // 4), progress=progress)
+    if periodic:
+        return upscale(observation.low)
+    return tiled(upscale, observation.low, scale, tile=tile, overlap=min(OVERLAP, tile // 4), progress=progress)
 
 
 def make_periodic(low: Float[Tensor, "b c h w"], size: int, scale: int) -> Float[Tensor, "b c h2 w2"]:

@@ -21,6 +21,7 @@ from srfoundry.core import seeds
 from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import operator
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging.tiling import Progress
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
@@ -89,7 +90,7 @@ def _usrnet(net: USRNet, scale: int, device: torch.device) -> Run:
     net = channels_last(net, device)
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        return restore_by_usrnet(net, low, kernel, scale, noise=noise, progress=progress)
+        return restore_by_usrnet(net, Observation(low, kernel, Sampling(scale), noise), progress=progress)
 
     return run
 
@@ -103,37 +104,21 @@ def _dip(
     settings = blocks.settings(chosen.estimate.model_dump())
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        return dip.restore(
-            low.to(device),
-            kernel.to(device),
-            scale=scale,
-            settings=settings,
-            steps=STEPS,
-            rng=rng,
-            decimation=decimation,
-            progress=progress,
-        ).cpu()
+        observation = Observation(low.to(device), kernel.to(device), Sampling(scale, decimation))
+        return dip.restore_by_dip(observation, settings, steps=STEPS, rng=rng, progress=progress).cpu()
 
     return run
 
 
 def _diffusion(folder: Path, chosen: Params, scale: int, device: torch.device, rng: torch.Generator) -> Run:
-    from srfoundry.blind.diffusion import diffpir, diffusion_model
+    from srfoundry.blind.diffusion.diffpir import restore_by_diffpir
+    from srfoundry.blind.diffusion.unet import load_denoiser
 
-    denoiser = diffusion_model.load(folder, device=device)
-    sampler = diffpir.Sampler(**chosen.diffuse.sampler.model_dump())
+    denoiser, sampler = load_denoiser(folder, device=device), chosen.diffuse.sampler
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
-        restored = diffpir.restore(
-            low.to(device),
-            kernel,
-            scale=scale,
-            sampler=sampler,
-            denoiser=denoiser,
-            rng=rng,
-            noise=noise,
-            progress=progress,
-        )
+        observation = Observation(low.to(device), kernel, Sampling(scale), noise)
+        restored = restore_by_diffpir(observation, sampler, denoiser, rng=rng, progress=progress)
         return restored.clamp(0, 1).cpu()
 
     return run

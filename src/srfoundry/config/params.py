@@ -146,7 +146,7 @@ def _problem(item: Any) -> str:
             parts[1:3] = [key for key, field in keys.items() if parts[2:3] == [field]]
     # Members of a union are named after the key ("list[...]", "constrained-float"): noise for a person.
     where = ".".join(part for part in parts if part.replace("_", "").isalnum())
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a section, of an object in it
         return f"{where}: unknown key; correct its spelling or remove it"
     if item["type"] == "missing":
         return f"{where}: missing; add it (see params.yaml in git)"

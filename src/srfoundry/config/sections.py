@@ -4,11 +4,14 @@ Fields have no defaults: a default would be a second params file. Units and sour
 The file grows with the stages: it is the one list of all that can be set.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from srfoundry.blind.diffusion.settings import DiffusionSampler
+from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
 from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
 from srfoundry.training.settings import Descent, PatchDraw
 
@@ -22,9 +25,15 @@ class Inline:
 
     Args:
         prefix: of the values' names there: `warmup_` makes steps warmup_steps.
+        names: of the values that have another name there, by the object's.
     """
 
     prefix: str = ""
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def key(self, name: str) -> str:
+        """The name in params.yaml of a value of the object."""
+        return self.names.get(name, self.prefix + name)
 
 
 class Section(BaseModel):
@@ -36,7 +45,7 @@ class Section(BaseModel):
     def inlined(cls) -> dict[str, dict[str, str]]:
         """For each field marked Inline: its object's fields by their names in params.yaml."""
         return {
-            name: {mark.prefix + field.name: field.name for field in fields(info.annotation)}  # pyright: ignore[reportArgumentType]
+            name: {mark.key(each.name): each.name for each in fields(info.annotation)}  # pyright: ignore[reportArgumentType]
             for name, info in cls.model_fields.items()
             for mark in info.metadata
             if isinstance(mark, Inline)
@@ -238,20 +247,16 @@ class Compress(Section):
 
 
 class Nonblind(Section):
-    """The non-blind network that restores any blur that it is told (USRNet)."""
+    """The non-blind network that is conditioned on the blur (USRNet), and the corrector."""
 
     widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
     blocks: Count
     iterations: Count
     draw: Annotated[PatchDraw, Inline()]
-    noise: Annotated[float, Field(ge=0, le=0.2)]
-    motion: Annotated[float, Field(ge=0, le=1)]
+    degradations: Annotated[TrainingDegradations, Inline()]
     descent: Annotated[Descent, Inline()]
-    samples: Annotated[int, Field(ge=40)]
-    sample_patch: Annotated[int, Field(ge=32)]
-    softness: Annotated[float, Field(ge=0, le=2)]
-    corrector_steps: Steps
-    corrector_rate: Rate
+    collection: Annotated[SampleCollection, Inline(names={"photograph_softness": "softness"})]
+    corrector: Annotated[CorrectorDescent, Inline("corrector_")]
 
     @model_validator(mode="after")
     def _possible(self) -> "Nonblind":
@@ -312,24 +317,13 @@ class Estimate(Section):
         return self
 
 
-class Sampler(Section):
-    """How a diffusion model is sampled (DiffPIR)."""
-
-    evaluations: Annotated[int, Field(ge=2, le=1000)]
-    start: Annotated[float, Field(gt=0.01, le=50)]
-    guidance: Annotated[float, Field(gt=0)]
-    renoise: Annotated[float, Field(ge=0, le=1)]
-    floor: Annotated[float, Field(ge=0, le=0.5)]
-    learn: Rate
-
-
 class Diffuse(Section):
     """A small diffusion model of the photographs (DDPM), and kernels that are estimated under it (Diff-DKP)."""
 
     widths: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=2, max_length=6)]
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
-    sampler: Sampler
+    sampler: DiffusionSampler
 
     @model_validator(mode="after")
     def _possible(self) -> "Diffuse":

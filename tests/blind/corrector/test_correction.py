@@ -1,4 +1,4 @@
-"""Kernels corrected by what a wrong one does to the restored image: symmetries, teaching, and what it comes to."""
+"""Kernels corrected by what a wrong one does to the restored image: symmetries, training, and what it comes to."""
 
 from pathlib import Path
 from typing import Any
@@ -7,57 +7,72 @@ import pytest
 import torch
 
 from srfoundry.blind import estimators
-from srfoundry.blind.corrector import correction, training
+from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
+from srfoundry.blind.corrector.samples import Samples, collect_samples
+from srfoundry.blind.corrector.training import train_corrector
 from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
+from srfoundry.blind.nonblind_settings import CorrectorDescent
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Log, Resumption
 from srfoundry.degradation.noise_level import estimate_noise
+from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.metrics import kernel_psnr
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind import corrector
-from srfoundry.networks.nonblind.corrector import Corrector, hear
-from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.nonblind.corrector import Corrector, features_of
+from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
+from srfoundry.training.settings import PatchDraw
 from tests.blind.dkp.test_prior import power_law
 from tests.closed import CPU, photographs, prepared
+from tests.nonblind import ARCH, tiny_usrnet
 
-SETTINGS = correction.Settings(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
+SEARCH = CorrectionSearch(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
 
 
 def restorer() -> USRNet:
-    """Data steps alone: restores, if roughly, without having been trained."""
-    net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
-    redraw(net, generator(1, "tiny"))
-    start_plain(net, alphas=(3e-3, 3e-3))
-    return net.eval()
+    return tiny_usrnet(alphas=(3e-3, 3e-3)).eval()
 
 
-def memory(patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16) -> training.Memory:
-    return training.collect(
-        restorer(), patches, scales=(2,), samples=samples, batch=8, patch=patch, octave=0.0, noise=0.04, softness=0.5,
-        variances=SETTINGS.variances, seed=1, stage="nonblind", device=CPU, precision="float32",
-        checkpoint=folder / "samples.pt", key="k",
-    )  # fmt: skip
+def collected(
+    patches: Patches, folder: Path, *, samples: int = 16, patch: int = 16, stop: int | None = None
+) -> Samples:
+    return collect_samples(
+        restorer(),
+        PairDraw(SharpPatches(patches, PatchDraw(patch=patch, octave=0.0, batch=8)), noise=0.04, softness=0.5),
+        samples=samples,
+        scales=(2,),
+        variances=SEARCH.variances,
+        compute=Compute(CPU),
+        stream=Stream(1, "nonblind"),
+        resumption=Resumption(folder / "samples.pt", "k", stopping(stop)),
+    )
 
 
-def taught(found: training.Memory, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
+def trained(found: Samples, folder: Path, *, steps: int, stop: int | None = None) -> Corrector:
     net = Corrector(width=64)
-
-    def log(step: int, _values: dict[str, float]) -> None:
-        if step == stop:
-            raise KeyboardInterrupt
-
-    training.train(
-        net, found, steps=steps, learning_rate=2e-3, seed=1, stage="nonblind", checkpoint=folder / "corrector.pt",
-        key="k", log=log,
-    )  # fmt: skip
+    kept = Resumption(folder / "corrector.pt", "k", stopping(stop))
+    train_corrector(net, found, CorrectorDescent(steps=steps, rate=2e-3), stream=Stream(1, "nonblind"), resumption=kept)
     return net
 
 
+def stopping(at: int | None) -> Log:
+    """A log that ends the work, as a kill would, before the state of this step is saved."""
+
+    def log(step: int, _values: dict[str, float]) -> None:
+        if step == at:
+            raise KeyboardInterrupt
+
+    return log
+
+
 @pytest.mark.parametrize(("transposed", "flipped"), [(True, False), (False, True), (True, True)])
-def test_a_mirrored_image_sounds_mirrored(transposed: bool, flipped: bool) -> None:
+def test_features_of_a_mirrored_image_are_mirrored(transposed: bool, flipped: bool) -> None:
     rng = generator(1, "image")
     image, residual = (torch.rand(2, 3, size, size, generator=rng) for size in (64, 32))
     shape, noise = torch.tensor([[0.5, 0.2, -0.1], [0.0, -0.4, 0.9]]), torch.tensor([0.0, 0.02])
@@ -66,16 +81,18 @@ def test_a_mirrored_image_sounds_mirrored(transposed: bool, flipped: bool) -> No
         values = values.transpose(-1, -2) if transposed else values
         return values.flip(-1) if flipped else values
 
-    heard, signs, order = corrector.mirrored(
-        hear(image, residual, shape, noise, 2), transposed=transposed, flipped=flipped
+    features, signs, order = corrector.mirrored(
+        features_of(image, residual, shape, noise, 2), transposed=transposed, flipped=flipped
     )
-    assert torch.allclose(hear(turn(image), turn(residual), shape[:, order] * signs, noise, 2), heard, atol=2e-3)
+    assert torch.allclose(
+        features_of(turn(image), turn(residual), shape[:, order] * signs, noise, 2), features, atol=2e-3
+    )
 
 
-def test_a_wave_is_heard_in_its_direction() -> None:
+def test_a_wave_lies_in_the_band_of_its_direction() -> None:
     down = torch.sin(torch.arange(64.0) * 1.5).view(1, 1, -1, 1).expand(1, 3, 64, 64)  # rows change: angle pi / 2
-    heard = corrector.features(down, torch.zeros(1, 3, 32, 32), 2)[0]
-    energy = heard[: corrector.BANDS * corrector.DIRECTIONS].view(corrector.BANDS, corrector.DIRECTIONS)
+    features = corrector.spectral_features(down, torch.zeros(1, 3, 32, 32), 2)[0]
+    energy = features[: corrector.BANDS * corrector.DIRECTIONS].view(corrector.BANDS, corrector.DIRECTIONS)
     band, direction = divmod(int(energy.argmax()), corrector.DIRECTIONS)
     assert direction == corrector.DIRECTIONS // 2
     assert corrector.LOWEST < 1.5 / torch.pi < corrector.HIGHEST and 0 < band < corrector.BANDS - 1
@@ -84,17 +101,17 @@ def test_a_wave_is_heard_in_its_direction() -> None:
 def test_it_finds_kernels_of_images_that_it_never_saw(tmp_path: Path) -> None:
     true = GaussianPrior(11, 0.6, 5.0)
     shapes = true.sample(4, rng=generator(3, "true"))
-    found = memory(random_photographs(tmp_path), tmp_path, samples=800, patch=64)
-    net = taught(found, tmp_path, steps=400).eval()
+    found = collected(random_photographs(tmp_path), tmp_path, samples=800, patch=64)
+    net = trained(found, tmp_path, steps=400).eval()
     gains = []
     for number, kernel in enumerate(true.kernels(shapes).float()):
         low = degrade(power_law(144, 50 + number), kernel[None], 2, border="circular")
         low = from_uint8(to_uint8(low.clamp(0, 1)))
-        estimate = correction.estimate(low, scale=2, settings=SETTINGS, restorer=restorer(), corrector=net)
-        guess = SETTINGS.prior(2).mean().float()
+        estimate = estimate_kernel_by_corrections(low, Sampling(2), SEARCH, restorer=restorer(), corrector=net)
+        guess = SEARCH.prior(2).mean().float()
         gains.append(kernel_psnr(estimate.kernel, kernel[None]) - kernel_psnr(guess, kernel[None]))
         assert float(estimate.kernel.min()) >= 0 and float(estimate.kernel.sum()) == pytest.approx(1, abs=1e-5)
-        assert len(estimate.history) == SETTINGS.passes
+        assert len(estimate.history) == SEARCH.passes
     assert sum(gains) / len(gains) > 5
 
 
@@ -103,52 +120,42 @@ def random_photographs(folder: Path) -> Patches:
     return prepared(folder, {f"image{seed}": power_law(144, seed).clamp(0, 1) for seed in range(8)}, [1, 2])
 
 
-def test_samples_and_teaching_resume_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_and_training_resume_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srfoundry.training.loop.SAVE_SECONDS", 0.0)
     patches = photographs(tmp_path)
-    whole = memory(patches, tmp_path / "whole")
-    real = training.generator
-    monkeypatch.setattr(training, "generator", lambda seed, *names: broken() if names[-1] == 1 else real(seed, *names))
-
-    def broken() -> torch.Generator:
-        raise KeyboardInterrupt
-
+    whole = collected(patches, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        memory(patches, tmp_path / "cut")
-    monkeypatch.setattr(training, "generator", real)
-    resumed = memory(patches, tmp_path / "cut")
+        collected(patches, tmp_path / "cut", stop=2)
+    resumed = collected(patches, tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(whole.all(), resumed.all(), strict=True))
-    first = taught(whole, tmp_path / "whole", steps=6)
+    first = trained(whole, tmp_path / "whole", steps=6)
     with pytest.raises(KeyboardInterrupt):
-        taught(whole, tmp_path / "cut", steps=6, stop=3)
-    second = taught(whole, tmp_path / "cut", steps=6)
+        trained(whole, tmp_path / "cut", steps=6, stop=3)
+    second = trained(whole, tmp_path / "cut", steps=6)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="too small"):
-        correction.estimate(
-            torch.rand(1, 3, 6, 40, generator=generator(1, "low")), scale=2, settings=SETTINGS, restorer=restorer(),
-            corrector=Corrector(),
-        )  # fmt: skip
+        low = torch.rand(1, 3, 6, 40, generator=generator(1, "low"))
+        estimate_kernel_by_corrections(low, Sampling(2), SEARCH, restorer=restorer(), corrector=Corrector())
 
 
 @pytest.mark.parametrize("level", [0.0, 2.0, 8.0])
 def test_noise_is_known_from_the_image(level: float) -> None:
     rng = generator(1, "noise")
-    low = degrade(power_law(192, 3), SETTINGS.prior(2).mean().float(), 2)
+    low = degrade(power_law(192, 3), SEARCH.prior(2).mean().float(), 2)
     low = from_uint8(to_uint8(low + level / 255 * torch.randn(low.shape, generator=rng)))
     assert estimate_noise(low.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)) > 0.4 * level / 255  # grey files too
     assert 255 * estimate_noise(low) == pytest.approx(level, abs=0.12 * level + (0.3 if level else 1))
 
 
 def test_methods_that_take_the_trained_networks(tmp_path: Path) -> None:
-    arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
-    cards.save(tmp_path / "nonblind.safetensors", restorer(), arch=arch, **common)
+    cards.save(tmp_path / "nonblind.safetensors", restorer(), arch={"name": "usrnet", **ARCH}, **common)
     cards.save(tmp_path / "corrector.safetensors", Corrector(), arch={"name": "corrector"}, **common)
     nets = estimators.nets(tmp_path, 2, CPU)
-    low = degrade(power_law(80, 3), SETTINGS.prior(2).mean().float(), 2).clamp(0, 1)
+    low = degrade(power_law(80, 3), SEARCH.prior(2).mean().float(), 2).clamp(0, 1)
     section = {"kernel_size": 9, "variances": [0.175, 2.5], "passes": 2, "look": 32, "noise": 0.0}
     for method in estimators.TRAINED:
         chosen = {**section, "method": method}

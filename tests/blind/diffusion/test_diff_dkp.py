@@ -7,20 +7,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.blind.diffusion import diff_dkp, diffpir
-from srfoundry.blind.diffusion.diffusion_model import Denoiser, deviations
+from srfoundry.blind.diffusion import diffpir
+from srfoundry.blind.diffusion.denoiser import Denoiser, deviations
+from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
+from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.dkp.blocks import Estimate, Settings
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import Border, centre_of_mass
 from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.metrics import kernel_psnr, psnr_y
 
 SIDE = 96  # high-resolution pixels
 SIGNAL = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)  # DDPM's
-SAMPLER = diffpir.Sampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
+PERIODIC = Sampling(2, border="circular")
+SAMPLER = DiffusionSampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
 SETTINGS = Settings(
     kernel_size=11,
     variances=[0.175, 2.5],
@@ -81,15 +85,14 @@ def low_of(high: Tensor, true: Tensor, border: Border = "circular") -> Tensor:
     return from_uint8(to_uint8(degrade(high, true, 2, border=border)))
 
 
-def run(low: Tensor, seed: int = 1, sampler: diffpir.Sampler = SAMPLER, **changes: object) -> Estimate:
-    return diff_dkp.estimate(
+def run(low: Tensor, seed: int = 1, sampler: DiffusionSampler = SAMPLER, **changes: object) -> Estimate:
+    return estimate_kernel_by_diffusion(
         low,
-        scale=2,
-        settings=dataclasses.replace(SETTINGS, **changes),
+        PERIODIC,
+        dataclasses.replace(SETTINGS, **changes),
         sampler=sampler,
         denoiser=denoiser(),
         rng=generator(seed, "diffusion"),
-        border="circular",
     )
 
 
@@ -103,9 +106,7 @@ def test_finds_kernel_and_image_from_the_low_resolution_image_alone() -> None:
     torch.testing.assert_close(centre_of_mass(found.kernel), torch.full((1, 2), 5.0), atol=0.02, rtol=0)
     assert found.restored is not None
     known, wrong = (
-        diffpir.restore(
-            low, each, scale=2, sampler=SAMPLER, denoiser=denoiser(), rng=generator(1, "d"), border="circular"
-        )
+        diffpir.restore_by_diffpir(Observation(low, each, PERIODIC), SAMPLER, denoiser(), rng=generator(1, "d"))
         for each in (true, guess)
     )
     best, worst, ours = (psnr_y(image, high.clamp(0, 1), 2) for image in (known, wrong, found.restored))
@@ -135,14 +136,8 @@ def test_the_data_term_alone_moves_the_kernel() -> None:
     settings = dataclasses.replace(SETTINGS, prior_strength=[1e-9, 1e-9], kernel_steps=20)
     fixed = _Still(told.net, told.signal, told.target, told.tile)
     low = low_of(high.clamp(0, 1), true)
-    found = diff_dkp.estimate(
-        low,
-        scale=2,
-        settings=settings,
-        sampler=SAMPLER,
-        denoiser=fixed,
-        rng=generator(1, "x"),
-        border="circular",
+    found = estimate_kernel_by_diffusion(
+        low, PERIODIC, settings, sampler=SAMPLER, denoiser=fixed, rng=generator(1, "x")
     )
     assert kernel_psnr(found.kernel, true) > kernel_psnr(settings.prior(2).mean().float(), true) + 5
 
@@ -191,7 +186,9 @@ def test_borders_of_a_photograph_that_is_not_periodic() -> None:
     high, true = photograph(5, 2 * SIDE)[..., :SIDE, :SIDE].clamp(0, 1), kernel()
     low = low_of(high, true, "reflect")
     side = 2 * diffpir.Canvas(low, 2, 11, periodic=False).whole.shape[-1]
-    image = diffpir.restore(low, true, scale=2, sampler=SAMPLER, denoiser=denoiser(side), rng=generator(1, "border"))
+    image = diffpir.restore_by_diffpir(
+        Observation(low, true, Sampling(2)), SAMPLER, denoiser(side), rng=generator(1, "border")
+    )
     assert image.shape == high.shape
     error = (image - high).square()
     inner = error[..., 12:-12, 12:-12]
@@ -203,10 +200,10 @@ def test_odd_sizes_and_windows() -> None:
     low = torch.rand(1, 3, 31, 29)
     few = dataclasses.replace(SAMPLER, evaluations=2)
     small = Denoiser(Wiener(32), SIGNAL, "sample", 32)
-    found = diff_dkp.estimate(
+    found = estimate_kernel_by_diffusion(
         low,
-        scale=3,
-        settings=dataclasses.replace(SETTINGS, window=24, kernel_size=15, draws=8),
+        Sampling(3),
+        dataclasses.replace(SETTINGS, window=24, kernel_size=15, draws=8),
         sampler=few,
         denoiser=small,
         rng=generator(1, "odd"),
@@ -227,14 +224,13 @@ def test_the_kernel_is_held_at_the_end_though_it_learns_throughout(evaluations: 
     """Many evaluations share steps of the model, so that there are fewer than asked for; the last holds the kernel."""
     sampler = dataclasses.replace(SAMPLER, evaluations=evaluations, learn=1.0)
     count = len(diffpir.schedule(denoiser(), sampler))
-    found = diff_dkp.estimate(
+    found = estimate_kernel_by_diffusion(
         low_of(photograph(6, 32), kernel()),
-        scale=2,
-        settings=dataclasses.replace(SETTINGS, iterations=1, draws=8, kernel_steps=1, tile=16),
+        PERIODIC,
+        dataclasses.replace(SETTINGS, iterations=1, draws=8, kernel_steps=1, tile=16),
         sampler=sampler,
         denoiser=denoiser(32),
         rng=generator(1, "held"),
-        border="circular",
     )
     assert count < 200 and len(found.history) == max(1, count - 1)
     torch.testing.assert_close(centre_of_mass(found.kernel), torch.full((1, 2), 5.0), atol=0.02, rtol=0)
@@ -245,12 +241,10 @@ def test_large_images_are_restored_in_tiles() -> None:
     high = photograph(7, 2 * SIDE)[..., :160, :96].clamp(0, 1)
     low, ticks = low_of(high, kernel(), "reflect"), []
     whole, parts = (
-        diffpir.restore(
-            low,
-            kernel(),
-            scale=2,
-            sampler=SAMPLER,
-            denoiser=denoiser(64),
+        diffpir.restore_by_diffpir(
+            Observation(low, kernel(), Sampling(2)),
+            SAMPLER,
+            denoiser(64),
             rng=generator(1, "tiles"),
             tile=tile,
             progress=lambda done, total: ticks.append((done, total)),
@@ -266,10 +260,10 @@ def test_large_images_are_restored_in_tiles() -> None:
 
 def test_kernels_of_a_bank_have_their_own_size() -> None:
     bank = torch.cat([kernel(first, 1.0) for first in (1.0, 2.0, 3.0)])[:, 1:-1, 1:-1]
-    found = diff_dkp.estimate(
+    found = estimate_kernel_by_diffusion(
         low_of(photograph(8, 24), kernel()),
-        scale=2,
-        settings=dataclasses.replace(SETTINGS, family="bank", kernel_size=31, draws=8, tile=12, iterations=1),
+        Sampling(2),
+        dataclasses.replace(SETTINGS, family="bank", kernel_size=31, draws=8, tile=12, iterations=1),
         sampler=dataclasses.replace(SAMPLER, evaluations=3),
         denoiser=denoiser(24),
         rng=generator(1, "bank"),
@@ -280,8 +274,8 @@ def test_kernels_of_a_bank_have_their_own_size() -> None:
 
 def test_what_it_cannot_do_is_refused() -> None:
     low, rng = torch.rand(1, 3, 24, 24), generator(1, "no")
-    common = {"scale": 2, "settings": SETTINGS, "sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}
+    common = {"sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}
     with pytest.raises(FoundryError, match="direct decimation"):
-        diff_dkp.estimate(low, decimation="bicubic", **common)
+        estimate_kernel_by_diffusion(low, Sampling(2, decimation="bicubic"), SETTINGS, **common)
     with pytest.raises(FoundryError, match="5x5 at scale 2"):
-        diff_dkp.estimate(low[..., :5, :5], **common)
+        estimate_kernel_by_diffusion(low[..., :5, :5], Sampling(2), SETTINGS, **common)

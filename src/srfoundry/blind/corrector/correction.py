@@ -1,8 +1,8 @@
-"""Kernels from the mistakes that they cause: restore, hear how the image sounds, correct the kernel, and again.
+"""Kernels corrected by the artefacts that they cause: restore, estimate the kernel's error, correct it, and again.
 
-One image is restored a few times by a non-blind network, each time with a better Gaussian kernel. What to correct tells
-a small network (networks/corrector.py) that has heard thousands of photographs, restored with kernels that were wrong
-in known ways. Nothing is learned at test time, and no image is ever compared with its original.
+One image is restored a few times by a non-blind network, each time with a better Gaussian kernel. The error of each is
+estimated by a small network (networks/nonblind/corrector.py), trained on photographs that were restored with kernels
+that were wrong in known ways. Nothing is learned at test time, and no image is ever compared with its original.
 """
 
 import math
@@ -17,9 +17,9 @@ from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.blind.nonblind_restoration import make_periodic
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
-from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.noise_level import known_noise
-from srfoundry.networks.nonblind.corrector import Corrector, hear, mirrored
+from srfoundry.degradation.observation import Sampling
+from srfoundry.networks.nonblind.corrector import Corrector, features_of, mirrored
 from srfoundry.networks.nonblind.usrnet import Observation, USRNet
 
 MARGIN = 1.5  # guesses may be so many times narrower or wider than the prior's kernels
@@ -27,12 +27,15 @@ AVERAGED = 3  # last corrections whose mean is the estimate
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How kernels are looked for.
+class CorrectionSearch:
+    """Which kernels are looked for, and how long.
 
-    kernel_size: taps a side, odd. variances: least and largest of the kernels, in multiples of the scale (px^2).
-    passes: corrections, each a run of the restorer. look: low-resolution pixels a side that are restored.
-    offset: pixels from the middle tap to the kernel's centre, a convention that no image can tell.
+    Attributes:
+        kernel_size: taps a side, odd.
+        variances: least and largest of the kernels, in multiples of the scale (px^2).
+        passes: corrections, each a run of the restorer.
+        look: low-resolution pixels a side that are restored.
+        offset: pixels from the middle tap to the kernel's centre, a convention that no image can tell.
     """
 
     kernel_size: int
@@ -41,96 +44,112 @@ class Settings:
     look: int = 128
     offset: float = 0.0
 
-    def prior(self, scale: int, margin: float = 1.0) -> GaussianPrior:
-        """The kernels that may be found, or, with a margin, that may be tried."""
+    def prior(self, scale: int) -> GaussianPrior:
+        """The kernels that may be found."""
         low, high = (value * scale for value in self.variances)
-        return GaussianPrior(self.kernel_size, low / margin, high * margin, self.offset)
+        return GaussianPrior(self.kernel_size, low, high, self.offset)
 
 
-def estimate(
+def widened(prior: GaussianPrior) -> GaussianPrior:
+    """The kernels that may be tried: somewhat narrower and wider ones than may be found."""
+    return GaussianPrior(prior.size, prior.low / MARGIN, prior.high * MARGIN, prior.offset)
+
+
+def estimate_kernel_by_corrections(
     low: Float[Tensor, "1 3 h w"],
+    sampling: Sampling,
+    search: CorrectionSearch,
     *,
-    scale: int,
-    settings: Settings,
     restorer: USRNet,
     corrector: Corrector,
-    border: Border = "reflect",
     noise: float | None = None,
     precision: str = "auto",
     log: Log = lambda step, values: None,
 ) -> Estimate:
-    """Estimate the Gaussian blur kernel of `low` (range [0, 1]) from `low` alone; nothing in it is random.
+    """Estimate the Gaussian blur kernel of `low` from `low` alone; nothing in it is random.
 
     Args:
+        low: observed image, range [0, 1].
+        sampling: its scale and border; `circular` only for images that were blurred periodically and are seen whole.
         restorer, corrector: that have been trained together, on one device.
-        border: `circular` only for images that were blurred periodically and are seen whole.
         noise: standard deviation of the noise of `low`; estimated if not given.
-        log: hears, after each pass, of the size of the correction and of how sure it is.
+        precision: of the restorer's convolutions.
+        log: takes, after each pass, the length of the correction and its standard deviation.
+
+    Returns:
+        the kernel, the window that was looked at, and a row for each pass; no image.
 
     Raises:
         FoundryError: the image is too small.
     """
-    device = next(restorer.parameters()).device
+    device, scale = next(restorer.parameters()).device, sampling.scale
     if min(low.shape[-2:]) < 8:
         got = f"{low.shape[-2]}x{low.shape[-1]}"
         raise FoundryError(f"image of {got} is too small to estimate a kernel from; give 8x8 pixels or more")
     level = known_noise(low) if noise is None else noise
-    box = busiest(low, settings.look)
+    box = busiest(low, search.look)
     seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]].float().to(device)
-    whole = seen.shape == low.shape and border == "circular"
-    prior, wider = settings.prior(scale), settings.prior(scale, MARGIN)
+    whole = seen.shape == low.shape and sampling.border == "circular"
+    prior = search.prior(scale)
     middle = math.log(math.sqrt(prior.low * prior.high))
     shape = torch.tensor([[middle, 0.0, middle]], dtype=torch.float64)
-    told = torch.tensor([level], device=device)
-    trail: list[Tensor] = []
+    levels = torch.tensor([level], device=device)
+    shapes: list[Tensor] = []
     history: list[dict[str, float]] = []
-    for number in range(settings.passes):
-        heard = try_kernels(restorer, seen, shape, told, scale, wider, periodic=whole, precision=precision)
-        mean, certainty = posterior(corrector, heard)
-        shape = prior.clip(shape + mean.double().cpu())
-        trail.append(shape)
-        history.append(
-            {
-                "step": float(number + 1),
-                "correction": float(mean.norm()),
-                "deviation": float((-certainty / 2).exp().norm()),
-            }
+    for number in range(1, search.passes + 1):
+        kernel = trial_kernels(shape, prior).to(device)
+        features = trial_features(
+            restorer, seen, kernel, shape, levels, scale=scale, periodic=whole, precision=precision
         )
-        log(number + 1, {key: value for key, value in history[-1].items() if key != "step"})
-    kernel = prior.kernels(torch.stack(trail[-AVERAGED:]).mean(dim=0)).float()
+        mean, certainty = posterior(corrector, features)
+        shape = prior.clip(shape + mean.double().cpu())
+        shapes.append(shape)
+        row = {"correction": float(mean.norm()), "deviation": float((-certainty / 2).exp().norm())}
+        history.append({"step": float(number), **row})
+        log(number, row)
+    kernel = prior.kernels(torch.stack(shapes[-AVERAGED:]).mean(dim=0)).float()
     return Estimate(kernel.to(low.device), None, box, history)
 
 
 @torch.inference_mode()
-def posterior(corrector: Corrector, heard: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
-    """Mean and log precision of the kernel's error, over the mirror images of what was heard."""
+def posterior(
+    corrector: Corrector, features: Float[Tensor, "b n"]
+) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
+    """Mean and log precision of the kernel's error, over the mirror images of a restored image."""
     means, certainties = [], []
     for transposed in (False, True):
         for flipped in (False, True):
-            turned, signs, order = mirrored(heard, transposed=transposed, flipped=flipped)
+            turned, signs, order = mirrored(features, transposed=transposed, flipped=flipped)
             mean, certainty = corrector(turned)
             means.append((mean * signs)[:, order])
             certainties.append(certainty[:, order])
     return torch.stack(means).mean(dim=0), torch.stack(certainties).mean(dim=0)
 
 
+def trial_kernels(shape: Float[Tensor, "b 3"], prior: GaussianPrior) -> Float[Tensor, "b k k"]:
+    """Kernels of these shapes, brought into the range that may be tried."""
+    wider = widened(prior)
+    return wider.kernels(wider.clip(shape)).float()
+
+
 @torch.inference_mode()
-def try_kernels(
+def trial_features(
     restorer: USRNet,
     low: Float[Tensor, "b 3 h w"],
+    kernel: Float[Tensor, "b k k"],
     shape: Float[Tensor, "b 3"],
     noise: Float[Tensor, " b"],
-    scale: int,
-    prior: GaussianPrior,
     *,
+    scale: int,
     periodic: bool,
     precision: str,
 ) -> Float[Tensor, "b n"]:
-    """Restore images with kernels of these shapes, and return what the corrector hears of that."""
-    kernel = prior.kernels(prior.clip(shape)).float().to(low.device)
+    """Restore images with trial kernels of these shapes, and return the corrector's input."""
     height, width = low.shape[-2:]
     seen = low if periodic else make_periodic(low, kernel.shape[-1], scale)
     with autocast(low.device, precision):
         restored = restorer(seen, kernel, scale, noise).float()
     again = Observation(seen, kernel, scale).reduce(restored.clamp(0, 1))[..., :height, :width]
-    return hear(restored[..., : scale * height, : scale * width], again - low, shape.to(low.device), noise, scale)
+    return features_of(
+        restored[..., : scale * height, : scale * width], again - low, shape.to(low.device), noise, scale
+    )

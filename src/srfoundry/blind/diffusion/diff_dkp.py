@@ -16,86 +16,76 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.diffusion.diffpir import Canvas, Sampler, reverse, schedule
-from srfoundry.blind.diffusion.diffusion_model import Denoiser
+from srfoundry.blind.diffusion.denoiser import Denoiser
+from srfoundry.blind.diffusion.diffpir import Canvas, reverse, schedule
+from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.dkp import blocks
 from srfoundry.blind.dkp.blocks import Estimate, Log, Row, Settings
 from srfoundry.blind.dkp.likelihood import ROUNDING
 from srfoundry.blind.dkp.prior import Family
 from srfoundry.core.errors import FoundryError
-from srfoundry.degradation.conventions import Border, centre_of_mass, move
-from srfoundry.degradation.operator import Decimation
+from srfoundry.degradation.conventions import centre_of_mass, move
+from srfoundry.degradation.observation import Sampling
 
 
-def estimate(
+def estimate_kernel_by_diffusion(
     low: Float[Tensor, "1 3 h w"],
-    *,
-    scale: int,
+    sampling: Sampling,
     settings: Settings,
-    sampler: Sampler,
+    *,
+    sampler: DiffusionSampler,
     denoiser: Denoiser,
     rng: torch.Generator,
-    decimation: Decimation = "direct",
-    border: Border = "reflect",
     log: Log = lambda step, values: None,
     bank: Float[Tensor, "n k k"] | None = None,
 ) -> Estimate:
-    """Estimate the blur kernel of `low` (range [0, 1], any device) from `low` alone, and its image with it.
+    """Estimate the blur kernel of `low` from `low` alone, and its image with it.
 
     Args:
+        low: range [0, 1], on any device.
+        sampling: its scale and border; direct decimation only.
         settings: those of random kernels and kernel steps count. Draws are made in the first `iterations` evaluations;
             a `window` of 0 is the whole image.
         rng: a CPU generator; the same state gives the same bytes.
-        log: hears of each evaluation that teaches: losses, length of the data term's gradient, draws that count.
-        bank: kernels that `settings.family` bank draws from, centred on the middle tap.
+        log: takes each evaluation in which the kernel learns: losses, length of the data term's gradient, draws that
+            carry the weight.
+        bank: kernels that the family `bank` draws from, centred on the middle tap.
 
     Raises:
-        FoundryError: the image is too small, or its decimation bicubic. Diverged: a loss is not finite.
+        FoundryError: the image is too small, or its decimation bicubic.
+        Diverged: a loss is not finite.
     """
-    if decimation != "direct":
-        raise FoundryError(f"diffusion undoes direct decimation only, got {decimation}; choose another method")
-    prior = settings.prior(scale, bank)
-    blocks.check(low, scale, prior.size)
+    if sampling.decimation != "direct":
+        raise FoundryError(f"diffusion undoes direct decimation only, got {sampling.decimation}; choose another method")
+    prior = settings.prior(sampling.scale, bank)
+    blocks.check(low, sampling.scale, prior.size)
     with torch.inference_mode(False), torch.enable_grad():  # whoever calls may have switched gradients off
-        return _estimate(low.float().clone(), scale, settings, prior, sampler, denoiser, rng, border, log)
-
-
-def _estimate(
-    low: Tensor,
-    scale: int,
-    settings: Settings,
-    prior: Family,
-    sampler: Sampler,
-    denoiser: Denoiser,
-    rng: torch.Generator,
-    border: Border,
-    log: Log,
-) -> Estimate:
-    box = blocks.busiest(low, settings.window or max(low.shape[-2:]))
-    seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
-    periodic = border == "circular" and seen.shape == low.shape
-    canvas = Canvas(seen, scale, prior.size, periodic=periodic)
-    evaluations = len(schedule(denoiser, sampler))
-    teachable = max(1, min(round(sampler.learn * evaluations), evaluations - 1))  # the image follows the held kernel
-    learner = _Learner(low, canvas, settings, teachable, prior, rng, log)
-    image = reverse(canvas, learner, learner.kernel(), denoiser, sampler, settings.noise, rng)
-    return Estimate(learner.hold(), image, box, learner.history)
+        low = low.float().clone()
+        box = blocks.busiest(low, settings.window or max(low.shape[-2:]))
+        seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+        periodic = sampling.border == "circular" and seen.shape == low.shape
+        canvas = Canvas(seen, sampling.scale, prior.size, periodic=periodic)
+        evaluations = len(schedule(denoiser, sampler))
+        learning = max(1, min(round(sampler.learn * evaluations), evaluations - 1))  # the image follows the held kernel
+        learner = _Learner(low, canvas, settings, learning, prior, rng, log)
+        image = reverse(canvas, learner, learner.kernel(), denoiser, sampler, settings.noise, rng)
+        return Estimate(learner.hold(), image, box, learner.history)
 
 
 class _Learner:
-    """RKS and PKE: called at each evaluation with x_0, it learns from it and says the kernel."""
+    """RKS and PKE: called at each evaluation with x_0, it learns from it and returns the kernel."""
 
     def __init__(
         self,
         low: Tensor,
         canvas: Canvas,
         settings: Settings,
-        teachable: int,
+        learning: int,
         prior: Family,
         rng: torch.Generator,
         log: Log,
     ) -> None:
-        self.canvas, self.settings, self.teachable, self.log = canvas, settings, teachable, log
+        self.canvas, self.settings, self.learning, self.log = canvas, settings, learning, log
         self.sampling = blocks.Sampling(low, canvas.scale, prior, settings, rng)
         self.net = blocks.KernelNet(prior, settings, rng, low.device)
         self.k_hat: Tensor | None = None
@@ -108,7 +98,7 @@ class _Learner:
         return self.net.kernel().detach() if self.held is None else self.held
 
     def __call__(self, index: int, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 k k"]:
-        if index < self.teachable:
+        if index < self.learning:
             self._learn(index, image)
         else:
             self.hold()
@@ -128,7 +118,7 @@ class _Learner:
         kernel = self.net.kernel()
         slopes = torch.autograd.grad(self._data(kernel, image), self.net.weights)
         slope = torch.stack([part.norm() for part in slopes]).norm()
-        losses = self.net.improve(self.k_hat, image, self._data, index / max(1, self.teachable - 1))
+        losses = self.net.improve(self.k_hat, image, self._data, index / max(1, self.learning - 1))
         row = blocks.numbers({**self.drawn, **losses, "slope": slope}, index)
         self.history.append({"step": float(index + 1), **row})
         self.log(index + 1, row)

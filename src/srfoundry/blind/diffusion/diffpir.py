@@ -1,26 +1,26 @@
 """DiffPIR (Zhu et al., CVPRW 2023): an image restored in the reverse steps of an unconditional diffusion model.
 
 After each evaluation of the denoiser, the photograph x_0 that it expects is brought to agree with y in closed form,
-and the next x_t is made from it with a share of the noise drawn anew (eq. 12 to 14). The kernel is known (`restore`),
-or found on the way (`diffusion`).
+and the next x_t is made from it with a share of the noise drawn anew (eq. 12 to 14). The kernel is known
+(`restore_by_diffpir`), or found on the way (`diff_dkp`).
 """
 
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.diffusion.diffusion_model import Denoiser, deviations, nearest
+from srfoundry.blind.diffusion.denoiser import Denoiser, deviations, nearest
+from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.dkp.likelihood import ROUNDING
 from srfoundry.degradation.borders import join_ends
-from srfoundry.degradation.conventions import Border
+from srfoundry.degradation.observation import Observation
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.tiling import Progress, count, tiled
-from srfoundry.networks.nonblind.usrnet import Observation
+from srfoundry.networks.nonblind.usrnet import Observation as Spectra
 
 LOWEST = 0.006  # noise of the last evaluation, range [0, 1]
 TILE, OVERLAP = 192, 16  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
@@ -29,47 +29,31 @@ FIRST_ALPHA = 1e-2  # of the data step from plain colour that sampling starts fr
 KernelAt = Callable[[int, Float[Tensor, "1 3 H W"]], Float[Tensor, "1 k k"]]
 
 
-@dataclass(frozen=True)
-class Sampler:
-    """How the image is sampled.
-
-    evaluations: of the denoiser (NFE). start: noise of the first, standard deviation in [0, 1]; 1 hides nearly all.
-    guidance: lambda of DiffPIR, how little the data step trusts y. renoise: zeta, the share of noise drawn anew.
-    floor: the least deviation of y that the data step believes in, since no kernel is exact. learn: share of the
-    evaluations in which the kernel learns; in the others, the last at least, it is held.
-    """
-
-    evaluations: int
-    start: float
-    guidance: float
-    renoise: float
-    floor: float
-    learn: float
-
-
-def restore(
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"],
-    *,
-    scale: int,
-    sampler: Sampler,
+def restore_by_diffpir(
+    observation: Observation,
+    sampler: DiffusionSampler,
     denoiser: Denoiser,
+    *,
     rng: torch.Generator,
-    noise: float = 0.0,
-    border: Border = "reflect",
     tile: int = TILE,
     progress: Progress | None = None,
 ) -> Float[Tensor, "1 3 H W"]:
     """Enlarge an image of any size whose kernel is known, with bounded memory: DiffPIR with the exact data step.
 
     Args:
-        border: `circular` images are restored in one piece; anything else is a photograph, and so is each of its tiles,
-            which are sampled one after another and cross-faded.
-        tile: low-resolution pixels a side that are restored at once; more where the kernel asks for a wide overlap.
-        progress: hears of (evaluations done, evaluations in all), over all tiles.
+        observation: one image and its kernel. With `circular` borders it is restored in one piece; anything else is a
+            photograph, and so is each of its tiles, which are sampled one after another and cross-faded.
+        rng: a CPU generator.
+        tile: low-resolution pixels a side that are restored at once; more where the kernel needs a wide overlap.
+        progress: is called with (evaluations done, evaluations in all), over all tiles.
+
+    Returns:
+        the image in [0, 1], where the observed one is.
     """
-    low, known = low.float(), kernel.to(low.device, torch.float32)
-    periodic, reach = border == "circular", -(-(known.shape[-1] // 2) // scale)
+    assert observation.kernel is not None
+    low, scale, periodic = observation.low.float(), observation.scale, observation.border == "circular"
+    known = observation.kernel.to(low.device, torch.float32)
+    reach = -(-(known.shape[-1] // 2) // scale)
     # half of the overlap is mere context, where what the tile's made-up surroundings spoil has no weight
     overlap = max(OVERLAP, 2 * reach)
     tile = max(tile, 4 * overlap)
@@ -83,7 +67,7 @@ def restore(
 
     def upscale(part: Tensor) -> Tensor:
         canvas = Canvas(part, scale, known.shape[-1], periodic=periodic)
-        return reverse(canvas, kernel_at, known, denoiser, sampler, noise, rng)
+        return reverse(canvas, kernel_at, known, denoiser, sampler, observation.noise, rng)
 
     return upscale(low) if periodic else tiled(upscale, low, scale, tile=tile, overlap=overlap)
 
@@ -105,7 +89,7 @@ class Canvas:
             self.inner = (slice(None), slice(None))
 
     def misfit(self, image: Float[Tensor, "1 3 H W"], kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 3 h w"]:
-        """(x * k) down_s - y where no border has a say."""
+        """(x * k) down_s - y where it does not depend on borders."""
         low = degrade(image, kernel, self.scale, border="circular")
         return (low - self.whole)[..., : self.low.shape[-2], : self.low.shape[-1]][..., self.inner[0], self.inner[1]]
 
@@ -114,7 +98,7 @@ class Canvas:
     ) -> Float[Tensor, "1 3 H W"]:
         """argmin over x of |(x * k) down_s - y|^2 + alpha |x - image|^2; in doubles, for it is divided by alpha."""
         strength = torch.full((1, 1, 1, 1), alpha, dtype=torch.float64, device=image.device)
-        seen = Observation(self.whole.double(), kernel.double(), self.scale)
+        seen = Spectra(self.whole.double(), kernel.double(), self.scale)
         return seen.data_step(image.double(), strength).float()
 
     def cut(self, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 3 y x"]:
@@ -128,11 +112,17 @@ def reverse(
     kernel_at: KernelAt,
     first: Float[Tensor, "1 k k"],
     denoiser: Denoiser,
-    sampler: Sampler,
+    sampler: DiffusionSampler,
     noise: float,
     rng: torch.Generator,
 ) -> Float[Tensor, "1 3 H W"]:
-    """The reverse process; `kernel_at(i, x_0)` says by which kernel evaluation i is brought to agree with y."""
+    """The reverse process; `kernel_at(i, x_0)` gives the kernel by which evaluation i is brought to agree with y.
+
+    Args:
+        first: the kernel of the estimate that sampling starts from.
+        noise: standard deviation of the canvas's image, range [0, 1].
+        rng: a CPU generator.
+    """
     signal = denoiser.signal
     believed = max(math.hypot(noise, ROUNDING), sampler.floor)
     height, width = (canvas.scale * extent for extent in canvas.whole.shape[-2:])
@@ -153,7 +143,7 @@ def reverse(
     return canvas.cut(image)
 
 
-def schedule(denoiser: Denoiser, sampler: Sampler) -> list[int]:
+def schedule(denoiser: Denoiser, sampler: DiffusionSampler) -> list[int]:
     """The steps t that are evaluated: evenly spread over the logarithm of the noise, from `start` to almost none."""
     levels = torch.linspace(math.log(sampler.start), math.log(LOWEST), sampler.evaluations).exp()
     return sorted({nearest(denoiser, level) for level in levels.tolist()}, reverse=True)

@@ -1,9 +1,9 @@
-"""Tells from a restored image how wrong the kernel was that it was restored with (after IKC, Gu et al., CVPR 2019).
+"""Estimates a kernel's error from the spectrum of an image that was restored with it (after IKC, Gu et al., CVPR 2019).
 
-Restored with a kernel that is too narrow, an image lacks the fine waves; with one too wide they explode, most of all
-in the direction in which it is too wide. Whoever knows how strong such waves are in photographs can read the error of
-the kernel off the spectrum. Here a small network does, and says how sure it is. It hears of an image only its energies
-in bands of frequency and direction, so that a few thousand examples suffice and any image size will do.
+Restored with a kernel that is too narrow, an image lacks high frequencies; with one too wide they are amplified, most
+of all in the direction in which it is too wide. A network that has learned how strong these frequencies are in
+photographs estimates the kernel's error, with its precision. Its input are energies in bands of frequency and direction
+alone, so that a few thousand examples suffice and any image size will do.
 """
 
 import math
@@ -18,15 +18,17 @@ BANDS, DIRECTIONS = 8, 8
 LOWEST, HIGHEST = 0.06, 1.05  # radii of the bands, in units of half the sampling rate
 BUSY = 4  # one in so many tiles counts as busy
 FEATURES = 4 * BANDS * DIRECTIONS + 2
-TOLD = 5  # the kernel's shape, the noise, the scale
-LOUD = 50.0  # the noise is told in units of 1 / LOUD
+KNOWN = 5  # the kernel's shape, the noise, the scale
+NOISE_GAIN = 50.0  # the noise is given in units of 1 / NOISE_GAIN
 
 
 class Corrector(nn.Module):
-    """Features of a restored image (`features`) and what was known (`told`) in, a Gaussian over the kernel's error out.
+    """Features of a trial restoration (`features_of`) in, a Gaussian over the error of its kernel out.
 
-    The error is that of the kernel's shape, (xx, xy, yy) of the logarithm of its covariance; three means and three log
-    precisions.
+    The error is that of the kernel's shape, (xx, xy, yy) of the logarithm of its covariance.
+
+    Args:
+        width: of the two hidden layers.
     """
 
     centre: Tensor
@@ -34,44 +36,47 @@ class Corrector(nn.Module):
 
     def __init__(self, *, width: int = 192) -> None:
         super().__init__()
-        entering = FEATURES + TOLD
+        entering = FEATURES + KNOWN
         self.register_buffer("centre", torch.zeros(entering))
         self.register_buffer("spread", torch.ones(entering))
         self.body = nn.Sequential(
             *(nn.Linear(entering, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
         )
 
-    def forward(self, heard: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
-        mean, precision = self.body((heard - self.centre) / self.spread).split(3, dim=1)
+    def forward(self, features: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
+        """Means and log precisions of the error."""
+        mean, precision = self.body((features - self.centre) / self.spread).split(3, dim=1)
         return mean, precision.clamp(-4, 7)
 
 
-def hear(
+def features_of(
     restored: Float[Tensor, "b 3 H W"],
     residual: Float[Tensor, "b 3 h w"],
     shape: Float[Tensor, "b 3"],
     noise: Float[Tensor, " b"],
     scale: int,
 ) -> Float[Tensor, "b n"]:
-    """What the corrector hears of images that were restored with kernels of these shapes.
+    """The corrector's input: features of images that were restored with kernels of these shapes, and what was known.
 
     Args:
-        restored: not clipped: what lies outside of [0, 1] is telling.
+        restored: not clipped: what lies outside of [0, 1] carries information.
         residual: the restored images, degraded again, minus the observed ones.
-        noise: standard deviation, range [0, 1], as the restorer was told.
+        shape: of the kernels, (xx, xy, yy) of the logarithm of their covariance in px^2.
+        noise: standard deviation that the restorer was given, range [0, 1].
+        scale: of the enlargement.
     """
-    told = torch.cat(
+    known = torch.cat(
         [
             shape.float() - math.log(scale) * shape.new_tensor([1.0, 0.0, 1.0]).float(),
-            LOUD * noise.float().view(-1, 1),
+            NOISE_GAIN * noise.float().view(-1, 1),
             torch.full((len(shape), 1), math.log(scale), device=shape.device),
         ],
         dim=1,
     )
-    return torch.cat([features(restored, residual, scale), told.to(restored.device)], dim=1)
+    return torch.cat([spectral_features(restored, residual, scale), known.to(restored.device)], dim=1)
 
 
-def features(
+def spectral_features(
     restored: Float[Tensor, "b 3 H W"], residual: Float[Tensor, "b 3 h w"], scale: int
 ) -> Float[Tensor, "b n"]:
     """Log energies in bands and directions: of all tiles, of the typical tile, of the busy ones, of the residual.
@@ -83,13 +88,13 @@ def features(
     again = functional.interpolate(residual, scale_factor=scale, mode="nearest").mean(dim=1)
     count = max(1, energy.shape[1] // BUSY)
     busy = energy[..., :DIRECTIONS].mean(dim=-1).topk(count, dim=1).indices
-    loud = energy.gather(1, busy[..., None].expand(-1, -1, energy.shape[-1]))
+    busiest = energy.gather(1, busy[..., None].expand(-1, -1, energy.shape[-1]))
     over = (functional.relu(restored - 1) + functional.relu(-restored)).mean(dim=(1, 2, 3))
     return torch.cat(
         [
             energy.mean(dim=1).log(),
             energy.log().mean(dim=1),
-            loud.log().mean(dim=1),
+            busiest.log().mean(dim=1),
             _energies(again, bands).mean(dim=1).log(),
             (over + 1e-7).log()[:, None],
             (residual.square().mean(dim=(1, 2, 3)) + 1e-8).log()[:, None],
@@ -99,24 +104,25 @@ def features(
 
 
 def mirrored(
-    heard: Float[Tensor, "b n"], *, transposed: bool, flipped: bool
+    features: Float[Tensor, "b n"], *, transposed: bool, flipped: bool
 ) -> tuple[Float[Tensor, "b n"], Float[Tensor, " 3"], list[int]]:
-    """What would be heard of the transposed or flipped images: only directions change places.
+    """The features of the transposed or flipped images: only directions change places.
 
     Returns:
         the features, and of the error that belongs to them, signs and order: `error[:, order] * signs`.
     """
-    directions = torch.arange(DIRECTIONS, device=heard.device)
+    directions = torch.arange(DIRECTIONS, device=features.device)
     if transposed:
         directions = (DIRECTIONS // 2 - directions) % DIRECTIONS
     if flipped:
         directions = -directions % DIRECTIONS
-    bins = (torch.arange(4 * BANDS, device=heard.device)[:, None] * DIRECTIONS + directions).flatten()
+    bins = (torch.arange(4 * BANDS, device=features.device)[:, None] * DIRECTIONS + directions).flatten()
     order = [2, 1, 0] if transposed else [0, 1, 2]
-    signs = torch.tensor([1.0, -1.0 if flipped else 1.0, 1.0], device=heard.device)
+    signs = torch.tensor([1.0, -1.0 if flipped else 1.0, 1.0], device=features.device)
     at = 4 * BANDS * DIRECTIONS
-    shape = heard[:, FEATURES : FEATURES + 3][:, order] * signs
-    return torch.cat([heard[:, bins], heard[:, at:FEATURES], shape, heard[:, FEATURES + 3 :]], dim=1), signs, order
+    shape = features[:, FEATURES : FEATURES + 3][:, order] * signs
+    moved = [features[:, bins], features[:, at:FEATURES], shape, features[:, FEATURES + 3 :]]
+    return torch.cat(moved, dim=1), signs, order
 
 
 def polar(size: int, device: torch.device | str = "cpu") -> Float[Tensor, "n m"]:

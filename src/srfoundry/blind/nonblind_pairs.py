@@ -1,0 +1,114 @@
+"""Training pairs of the non-blind network and the corrector: photographs, and what blur and noise make of them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
+from srfoundry.degradation import kernels, operator
+from srfoundry.imaging import images
+from srfoundry.imaging.patches import Patches
+from srfoundry.training.settings import PatchDraw
+
+SOFT = 0.3  # share of soft photographs where there are any
+SHAKEN = 25  # taps a side, at least, where motion blurs are among the kernels
+LINES = 0.3  # share of straight lines among the motion blurs
+
+
+class SharpPatches:
+    """Random patches of photographs, a share of them of photographs at half size.
+
+    Args:
+        patches: the photographs. Half size is the first reduction that they were prepared with.
+        draws: size and number of the patches, and the share at half size; where no photograph is large enough for a
+            patch at half size, all are cut at full size.
+    """
+
+    def __init__(self, patches: Patches, draws: PatchDraw) -> None:
+        self.patches, self.draws = patches, draws
+        least = patches.factors[1] * draws.patch
+        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= least]
+        self.large = patches.only(large) if large else None
+
+    def draw(self, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
+        """The patches of one step, range [0, 1]."""
+        draws, large = self.draws, self.large
+        halved = round(draws.batch * draws.octave) if large is not None else 0
+        parts = []
+        if halved < draws.batch:
+            parts.append(self.patches.batch(draws.batch - halved, draws.patch, rng=rng, factors=[1])[1])
+        if large is not None and halved:
+            step = large.factors[1]
+            parts.append(large.batch(halved, step * draws.patch, rng=rng, factors=[step])[step])
+        return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Low-resolution images, the kernel and noise that made each, and the images to restore."""
+
+    low: Float[Tensor, "b 3 h w"]
+    kernel: Float[Tensor, "b k k"]
+    noise: Float[Tensor, " b"]
+    high: Float[Tensor, "b 3 H W"]
+    scale: int
+
+
+@dataclass(frozen=True)
+class PairDraw:
+    """How photographs are degraded to pairs.
+
+    Attributes:
+        sharp: the photographs' patches.
+        noise: largest standard deviation, range [0, 1]; half of the images have none.
+        softness: see `soften`; 0 leaves the photographs as they are.
+    """
+
+    sharp: SharpPatches
+    noise: float
+    softness: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Pairs of one draw."""
+        return self.sharp.draws.batch
+
+    def draw(self, kernel: Float[Tensor, "b k k"], scale: int, *, rng: torch.Generator) -> Pairs:
+        """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits."""
+        high = self.sharp.draw(rng=rng)
+        if self.softness:
+            high = soften(high, self.softness, rng=rng)
+        level = torch.rand(len(high), 2, generator=rng)
+        level = torch.where(level[:, 0] < 0.5, 0.0, self.noise * level[:, 1])
+        low = operator.degrade(high, kernel, scale, border="circular")
+        low = low + level.view(-1, 1, 1, 1) * torch.randn(low.shape, generator=rng)
+        return Pairs(images.from_uint8(images.to_uint8(low)), kernel, level, high, scale)
+
+
+def soften(high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
+    """Blur a share of SOFT of the images as a lens, a demosaicing or an earlier enlargement may have; to 8 bits.
+
+    Args:
+        softness: largest variance of these blurs, px^2; they are round Gaussians.
+    """
+    draws = torch.rand(len(high), 2, generator=rng, dtype=torch.float64)
+    variance = draws[:, 1] * softness + 1e-3  # a Gaussian of no width is none
+    blur = kernels.gaussian(7, variance, variance, torch.zeros_like(variance)).float()
+    blurred = images.from_uint8(images.to_uint8(operator.degrade(high, blur, 1, border="circular")))
+    return torch.where((draws[:, 0] < SOFT).view(-1, 1, 1, 1), blurred, high)
+
+
+def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator) -> Float[Tensor, "n k k"]:
+    """Gaussians of FKP's range and, in a share of about `motion`, lines and trajectories, in random order."""
+    size = trained_size(scale) if motion == 0 else max(trained_size(scale), SHAKEN)
+    narrowest, widest = VARIANCES
+    draws = torch.rand(count, 4, generator=rng, dtype=torch.float64)
+    first, second = ((narrowest + draws[:, axis] * (widest - narrowest)) * scale for axis in (0, 1))
+    found = kernels.gaussian(size, first, second, draws[:, 2] * torch.pi).float()
+    for index, chance in enumerate((draws[:, 3] / motion).tolist() if motion else ()):
+        if chance < 1:
+            draw = kernels.draw_line if chance < LINES else kernels.draw_trajectory
+            found[index] = draw(1, size=size, scale=scale, rng=rng)[0][0]
+    return found
