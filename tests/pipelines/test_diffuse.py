@@ -42,6 +42,8 @@ def factory(root: Path, **estimate: Any) -> Stage:
         (root / name).symlink_to(REPO / name)
     shutil.copytree(REPO / "graphs/diffuse", root / "graphs/diffuse")
     shutil.copy(REPO / "dvc.yaml", root)
+    (root / "results/environment").mkdir(parents=True)
+    (root / "results/environment/versions.json").write_text("{}")
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     for section, changes in TINY.items():
         values[section] |= changes
@@ -95,7 +97,7 @@ def test_the_default_patch_suits_every_scale() -> None:
 def written(root: Path) -> list[str]:
     return [
         path.relative_to(root).as_posix()
-        for folder in ("models/diffuse", "results")
+        for folder in ("models/diffuse", "results/diffuse")
         for path in sorted((root / folder).rglob("*"))
         if path.is_file()
     ]
