@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.support import server
+from pipelines.support.processes import identity
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
@@ -115,7 +116,7 @@ class Toy:
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as reply:
             runs = json.loads(reply.read())
-        mark = f"process:{platform.node()}/{server.identity(os.getpid()).split('/')[0]}/{pid}/"
+        mark = f"process:{platform.node()}/{identity(os.getpid()).split('/')[0]}/{pid}/"
         return [run["state_type"] for run in runs if any(tag.startswith(mark) for tag in run["tags"])]
 
 

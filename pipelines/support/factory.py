@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BARS = 30.0  # seconds between two logged states of a progress bar
 DVC = (  # DVC, in a process that ends with this one
-    "from pipelines.support.server import die_with_parent; die_with_parent(); "
+    "from pipelines.support.processes import die_with_parent; die_with_parent(); "
     "from dvc.cli import main; raise SystemExit(main())"
 )
 

@@ -1,31 +1,29 @@
 """Local servers, one of a kind a repository, on demand: nine temporary Prefect servers cost a minute and outlive kills.
 
+Prefect's own background server takes one fixed port, does not wait until it answers and is not told from a dead one.
+
 python -m pipelines.support.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
 python -m pipelines.support.server stop    ends them
 """
 
 import argparse
-import ctypes
-import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.support.locks import locked
+from pipelines.support.processes import alive, identity
 from srfoundry.core.errors import FoundryError
 
-PR_SET_PDEATHSIG = 1
-SHELLS = ("sh", "dash", "bash", "zsh", "fish")
 QUIET = {  # nothing leaves this machine
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -41,76 +39,11 @@ QUIET = {  # nothing leaves this machine
 
 
 def prepare_environment(root: Path) -> None:
-    """Set what Prefect and MLflow read at their first import; values that the user has set stay."""
+    """Set what Prefect and MLflow read at their first import; what the user has set stays, but PREFECT_HOME is ours."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ["PREFECT_HOME"] = str(root / ".prefect")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
-
-
-@contextmanager
-def locked(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; with `busy` a second holder gets that one-line error instead of waiting."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError:
-            raise FoundryError(str(busy)) from None
-        yield
-
-
-def identity(pid: int) -> str:
-    """boot/pid/start of a live process, empty for a dead one: a pid alone is used again after a while."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    if fields[0] == "Z":
-        return ""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    return f"{boot}/{pid}/{fields[19]}"
-
-
-def alive(who: str) -> bool:
-    """Whether the process that `identity` named still runs."""
-    return bool(who) and identity(int(who.split("/")[1])) == who
-
-
-def die_with_parent(patience: float = 2.0) -> None:
-    """End this process when its starter ends, however it ends: an orphan would write beside its successor.
-
-    The starter is the parent, or whoever started the shell that DVC puts in between (bash makes way for its command,
-    dash stays and outlives DVC). The kernel sends SIGTERM where the parent ends, a thread where the shell's does; the
-    thread ends the process after `patience` seconds if SIGTERM was not enough."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    orphan = parent == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
-    if orphan or os.getppid() != parent:
-        raise SystemExit(143)
-    shell = parent if "DVC_STAGE" in os.environ and _name(parent) in SHELLS else 0
-    above = _parent(shell)
-
-    def watch() -> None:
-        while os.getppid() == parent and _parent(shell) == above:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(patience)
-        os._exit(143)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
-
-
-def _parent(pid: int) -> int:
-    """Who started a process; 0 where there is none."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
 from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
+from pipelines.support.locks import locked
+from pipelines.support.processes import die_with_parent
 from pipelines.support.telemetry import mark_dead_runs, process_tag, shown, tracked
 from pipelines.support.versions import versions
 from srfoundry.config import params as params_file
@@ -162,11 +164,11 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     name = "@".join([function.__name__, *(["-".join(items)] if items else [])])
     server.prepare_environment(root)
     if "DVC_STAGE" in os.environ:
-        server.die_with_parent()
+        die_with_parent()
     busy = f"stage {name} is already running in {root}; wait for it, or stop it first"
     try:
         params = params_file.load(options.params)
-        with server.locked(root / ".ckpt" / f"{name}.lock", busy):
+        with locked(root / ".ckpt" / f"{name}.lock", busy):
             began = time.monotonic()
             _run(function, Stage(name, root, params))
             _say(f"{name}: done in {time.monotonic() - began:.0f} s")

@@ -10,8 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.support import server
 from pipelines.support.graph import Graph, folder_of, section_of
+from pipelines.support.locks import locked
+from pipelines.support.processes import alive, identity
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 
@@ -38,7 +39,7 @@ def tracked(
     whole = (root / "params.yaml").read_bytes() if (root / "params.yaml").exists() else b""
     pipeline = blake2b(whole + tags["git.commit"].encode(), digest_size=8).hexdigest()
     common = {name: tags[name] for name in ("git.commit", "git.dirty")}
-    with server.locked(root / ".ckpt" / "mlflow.lock"):
+    with locked(root / ".ckpt" / "mlflow.lock"):
         tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], "srfoundry", root / "mlartifacts")
         parent = tracker.parent(pipeline, common)
         run = tracker.stage(name, parent=parent, key=key, params=shown(params, name), tags=tags)
@@ -66,7 +67,7 @@ def shown(params: Params, name: str) -> dict[str, Any]:
 
 def process_tag() -> str:
     """The Prefect tag by which `mark_dead_runs` finds this process: on this host, in this boot."""
-    return f"process:{platform.node()}/{server.identity(os.getpid())}"
+    return f"process:{platform.node()}/{identity(os.getpid())}"
 
 
 def mark_dead_runs() -> int:
@@ -84,7 +85,7 @@ def mark_dead_runs() -> int:
         with get_client(sync_client=True) as client:
             for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=running))):
                 marks = [tag.removeprefix(here) for tag in run.tags if tag.startswith(here)]
-                if marks and not server.alive(marks[0]):
+                if marks and not alive(marks[0]):
                     client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)
                     count += 1
     except (HTTPError, RuntimeError, ValueError, OSError) as error:

@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines.support import server
 from pipelines.support.factory import lines, verdict
+from pipelines.support.processes import alive, identity
 from tests.conftest import Toy, wait_until
 
 WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
@@ -78,10 +78,10 @@ def test_lines_come_as_they_are_said_and_bars_do_not_flood(tmp_path: Path) -> No
     sleeper = lines(
         [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], tmp_path, {}
     )
-    who = server.identity(int(next(sleeper)[0]))
+    who = identity(int(next(sleeper)[0]))
     began = time.monotonic()
     sleeper.close()
-    assert not server.alive(who) and time.monotonic() - began < 10
+    assert not alive(who) and time.monotonic() - began < 10
 
 
 def test_verdict_reads_what_dvc_says() -> None:

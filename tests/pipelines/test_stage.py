@@ -8,6 +8,8 @@ import pytest
 
 from pipelines.support import server
 from pipelines.support.graph import Graph
+from pipelines.support.locks import locked
+from pipelines.support.processes import alive, identity
 from pipelines.support.stage import Stage
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
@@ -138,7 +140,7 @@ def test_help_teaches(toy: Toy) -> None:
 def test_second_writer_is_told(toy: Toy) -> None:
     """One writer a stage: the second says why not and harms nothing."""
     toy.stage("pretrain", "pass")
-    with server.locked(toy.root / ".ckpt" / "pretrain.lock"):
+    with locked(toy.root / ".ckpt" / "pretrain.lock"):
         code, said = toy.run("pretrain")
     assert code == 1
     assert said.strip() == f"error: stage pretrain is already running in {toy.root}; wait for it, or stop it first"
@@ -156,11 +158,11 @@ def test_identity_outlives_a_used_again_pid() -> None:
     """A process is its boot, its pid and its start together."""
     import os
 
-    who = server.identity(os.getpid())
-    assert server.alive(who)
+    who = identity(os.getpid())
+    assert alive(who)
     boot, pid, start = who.split("/")
-    assert not server.alive(f"{boot}/{pid}/{int(start) + 1}")
-    assert not server.alive("") and not server.identity(2**22 + 1)
+    assert not alive(f"{boot}/{pid}/{int(start) + 1}")
+    assert not alive("") and not identity(2**22 + 1)
 
 
 def test_taken_port_is_not_used(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.support import server
+from pipelines.support.processes import alive, identity
 from tests.conftest import Toy, wait_until
 
 # A tiny training through the real loop: 60 slow steps, a state saved every few of them. While a file `hold` is there it
@@ -82,9 +82,9 @@ def test_killed_run_resumes_to_the_same_bytes(toy: Toy, undisturbed: dict[str, b
     process = toy.start("dvc", "repro", SHELL=f"/bin/{shell}")
     wait_until(lambda: len(_steps(toy)) > 20, process=process)
     [worker] = _children(process.pid)
-    who = server.identity(worker)
+    who = identity(worker)
     os.kill(worker if victim == "stage" else process.pid, signal.SIGKILL)
-    wait_until(lambda: not server.alive(who), seconds=15.0)
+    wait_until(lambda: not alive(who), seconds=15.0)
     process.communicate(timeout=30)
     assert process.returncode != 0
     before = len(_steps(toy))
@@ -142,16 +142,16 @@ def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: 
     """The last line of defence: a thread ends the process when its parent is gone."""
     worker = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "from pipelines.support.server import die_with_parent; die_with_parent(0.5); "
+        "from pipelines.support.processes import die_with_parent; die_with_parent(0.5); "
         f"open({str(tmp_path / 'ready')!r}, 'w').close(); time.sleep(60)"
     )
     parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"
     process = subprocess.Popen([str(Path(environment["PATH"].split(":")[0]) / "python"), "-c", parent], env=environment)
     wait_until((tmp_path / "ready").exists, 20.0)
     [child] = _children(process.pid)
-    who = server.identity(child)
+    who = identity(child)
     process.kill()
     process.wait()
     began = time.monotonic()
-    wait_until(lambda: not server.alive(who), seconds=5.0)
+    wait_until(lambda: not alive(who), seconds=5.0)
     assert time.monotonic() - began < 5.0

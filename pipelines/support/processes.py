@@ -1,0 +1,65 @@
+"""Processes that must end with others, and names for them that are never given twice."""
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+SHELLS = ("sh", "dash", "bash", "zsh", "fish")
+
+
+def identity(pid: int) -> str:
+    """boot/pid/start of a live process, empty for a dead one: a pid alone is used again after a while.
+
+    The kernel's own ticks: psutil's start times move when the clock is set.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    if fields[0] == "Z":
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return f"{boot}/{pid}/{fields[19]}"
+
+
+def alive(who: str) -> bool:
+    """Whether the process that `identity` named still runs."""
+    return bool(who) and identity(int(who.split("/")[1])) == who
+
+
+def die_with_parent(patience: float = 2.0) -> None:
+    """End this process when its starter ends, however it ends: an orphan would write beside its successor.
+
+    The starter is the parent, or whoever started the shell that DVC puts in between (bash makes way for its command,
+    dash stays and outlives DVC). The kernel sends SIGTERM where the parent ends, a thread where the shell's does; the
+    thread ends the process after `patience` seconds if SIGTERM was not enough."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    orphan = parent == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
+    if orphan or os.getppid() != parent:
+        raise SystemExit(143)
+    shell = psutil.Process(parent) if "DVC_STAGE" in os.environ and psutil.Process(parent).name() in SHELLS else None
+    above = _above(shell)
+
+    def watch() -> None:
+        while os.getppid() == parent and _above(shell) == above:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
+        os._exit(143)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _above(shell: psutil.Process | None) -> int:
+    """Who started the shell; 0 where there is none, or none any more."""
+    try:
+        return shell.ppid() if shell else 0
+    except psutil.NoSuchProcess:
+        return 0
