@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.support.graph import Graph, counts
+from pipelines.support.graph import ALWAYS, Graph, counts
 from srfoundry.core.errors import FoundryError
 
 CODE = ("src", "pipelines")
-ENVIRONMENT = "environment"  # its file is written anew each time; a changed version is a changed input of the others
 LOOKED = 400  # commits of a path that are looked through
 
 Files = dict[str, bytes]  # by path below the input; an input that is a file has the one path ""
@@ -33,7 +32,7 @@ def accept(root: Path) -> list[str]:
         FoundryError: a stage's parameters, data, outputs or program are others; nothing is written then.
     """
     lock = Graph(root).lock
-    changed = {name: entries for name, entries in _status(root).items() if name != ENVIRONMENT}
+    changed = {name: entries for name, entries in _status(root).items() if name != ALWAYS}
     refused: list[str] = []
     for name, entries in changed.items():
         for path, state in _changes(entries):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
-from pipelines.support.graph import Graph
+from pipelines.support.graph import ALWAYS, Graph
 from srfoundry.config import params as params_file
 from srfoundry.core.errors import FoundryError
 
@@ -34,13 +34,13 @@ DVC = (  # DVC, in a process that ends with this one
 
 
 def stale(root: Path) -> list[str]:
-    """Stages that `dvc status` finds changed; empty means that nothing needs to run."""
+    """Stages that `dvc status` finds changed, but for the one that always runs; empty means that nothing needs to."""
     done = subprocess.run(
         [sys.executable, "-c", DVC, "status", "--json"], cwd=root, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise FoundryError(f"dvc status failed: {_last(done.stderr.splitlines())}")
-    return list(json.loads(done.stdout.strip().splitlines()[-1]))
+    return [stage for stage in json.loads(done.stdout.strip().splitlines()[-1]) if stage != ALWAYS]
 
 
 def lines(command: list[str], root: Path, environment: dict[str, str]) -> Generator[tuple[str, int | None]]:
@@ -110,8 +110,10 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
         params_file.load(root / "params.yaml")
         graph = Graph(root)
         what = dict.fromkeys(graph.order(), "unchanged")
+        if ALWAYS in what:  # it says what is installed, so that DVC knows what is stale
+            what[ALWAYS] = reproduce(ALWAYS)
         if stale(root):
-            for stage in what:
+            for stage in [each for each in what if each != ALWAYS]:
                 what[stage] = reproduce(stage)
         rows = [{"stage": stage, "what": done} for stage, done in what.items()]
         create_table_artifact(key="factory", table=rows, description="What the last run did to each stage")

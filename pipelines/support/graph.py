@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from srfoundry.core.errors import FoundryError
 
+ALWAYS = "environment"  # the stage that runs each time, in a moment: what is installed
 ASIDE = "graphs"  # the folder of the stages beside the graph, NAME/dvc.yaml each
 
 
