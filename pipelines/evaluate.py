@@ -20,31 +20,29 @@ def evaluate(stage: Stage) -> None:
 
     from srfoundry.core.compute import channels_last
     from srfoundry.core.progress import track
+    from srfoundry.degradation.observation import Observation, Sampling
     from srfoundry.imaging import images
     from srfoundry.networks.sr.multiplications import multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures
-    from srfoundry.zero_shot import adaptation
+    from srfoundry.zero_shot.recipe import Recipe
     from srfoundry.zero_shot.result_tables import ResultTable, scored
     from srfoundry.zero_shot.trials import trials
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
-    recipe = adaptation.recipe(cards.read_card(paths["metatrain"]).metrics)
+    recipe = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics)
     folder = stage.input("data/synthesize/held_out")
     table = ResultTable(SETS)
     for test in SETS:
         for path in track(images.find(folder / "high"), f"evaluate {test}"):
             high, low = images.read(path), images.read(folder / test / path.name)
-            tried = trials(
-                nets,
-                low.to(stage.device),
-                _kernels(stage, test, path.stem),
-                stage.scale,
-                recipe=recipe,
-                tile=stage.params.evaluate.tile,
-            )
+            known = _kernels(stage, test, path.stem)
+            observed = {
+                name: Observation(low.to(stage.device), kernel, Sampling(stage.scale)) for name, kernel in known.items()
+            }
+            tried = trials(nets, observed, recipe=recipe, tile=stage.params.evaluate.tile)
             restored = {name: image.cpu() for name, image in tried}
             table.add(test, path.stem, scored(restored, high, stage.scale))
             picture = stage.output(f"results/evaluate/pictures/{test}_{path.stem}.png")

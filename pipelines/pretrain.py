@@ -7,40 +7,34 @@ def pretrain(stage: Stage) -> None:
     """Train the eight-layer network on bicubic pairs with L1 (MZSR, first phase)."""
     from functools import partial
 
-    from srfoundry.core.seeds import generator, redraw
+    from srfoundry.core.compute import Compute
+    from srfoundry.core.seeds import redraw
+    from srfoundry.degradation.observation import Sampling
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.adaptive.mzsr import MZSR
     from srfoundry.networks.zoo import cards
-    from srfoundry.zero_shot import meta_training, validation
+    from srfoundry.zero_shot import plain_training
+    from srfoundry.zero_shot.validation import validate
 
     chosen = stage.params.pretrain
     net = MZSR(width=chosen.width, depth=chosen.depth)
-    redraw(net, generator(stage.seed, stage.name, "net"))
+    redraw(net, stage.stream.rng("net"))
+    patches = Patches.open(stage.input("data/synthesize/train"))
     pairs = partial(
-        meta_training.bicubic_pairs,
-        Patches.open(stage.input("data/synthesize/train")),
-        patch=chosen.patch,
-        batch=chosen.batch,
-        scale=stage.scale,
-        device=stage.device,
+        plain_training.bicubic_pairs, patches, chosen.training, scale=stage.scale, device=stage.device
     )
-    history = meta_training.train(
+    history = plain_training.train(
         net,
         pairs,
-        steps=chosen.steps,
-        learning_rate=chosen.learning_rate,
+        chosen.training,
         schedule=chosen.schedule,
-        seed=stage.seed,
-        title=stage.name,
-        device=stage.device,
-        precision=stage.precision,
-        checkpoint=stage.checkpoint,
-        key=stage.key,
-        log=stage.log,
+        compute=stage.compute,
+        stream=stage.stream,
+        resumption=stage.resumption,
     )
     judges = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
-        "validation": validation.validate(net, judges, stage.scale, device=stage.device),
+        "validation": validate(net, judges, Sampling(stage.scale), compute=Compute(stage.device)),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
     cards.save(

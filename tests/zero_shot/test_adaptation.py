@@ -8,9 +8,13 @@ import torch
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
 from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.zero_shot import adaptation, self_pairs
+from srfoundry.zero_shot import adaptation, restoration, self_pairs
+from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore
 
 RATES = [0.01] * 5
 
@@ -30,30 +34,36 @@ def blur() -> torch.Tensor:
     return kernels.draw_gaussian(1, size=7, scale=1, rng=generator(3))[0]
 
 
-def same(first: adaptation.Weights, second: adaptation.Weights, within: float = 0.0) -> bool:
+def observed(
+    low: torch.Tensor, kernel: torch.Tensor | None, scale: int = 2, *, decimation: operator.Decimation = "direct"
+) -> Observation:
+    return Observation(low, kernel, Sampling(scale, decimation))
+
+
+def same(first: restoration.Weights, second: restoration.Weights, within: float = 0.0) -> bool:
     return all(float((first[name] - second[name]).detach().abs().max()) <= within for name in first)
 
 
 def test_no_step_is_plain_evaluation() -> None:
     net, low = small(), picture(20, 24)
-    found = adaptation.adapt(net, low, None, 2, rates=[])
+    found = adapt(net, observed(low, None), Recipe([]))
     assert found.losses == [] and found.step == 0 and not found.diverged
-    assert adaptation.restore(net, low, None, 2, weights=found.weights).equal(adaptation.restore(net, low, None, 2))
+    assert restore(net, observed(low, None), weights=found.weights).equal(restore(net, observed(low, None)))
     plain = net(resize.cubic(low, 2)).clamp(0, 1).detach()
     # another memory order, other last digits
-    assert float((adaptation.restore(net, low, None, 2) - plain).abs().max()) < 1e-6
+    assert float((restore(net, observed(low, None)) - plain).abs().max()) < 1e-6
 
 
-def test_adaptation_lowers_the_sons_loss_and_leaves_the_net_alone() -> None:
-    net, low = small(), picture(33, 29)  # odd sizes are cropped to have a son
+def test_adaptation_lowers_the_loss_and_leaves_the_net_alone() -> None:
+    net, low = small(), picture(33, 29)  # odd sizes are cropped to be reduced
     before = [weight.clone() for weight in net.parameters()]
-    found = adaptation.adapt(net, low, blur(), 2, rates=RATES)
+    found = adapt(net, observed(low, blur()), Recipe(RATES))
     assert found.losses == sorted(found.losses, reverse=True) and len(found.losses) == 6 and found.step == 5
     assert all(a.equal(b) for a, b in zip(before, net.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("how", ["bicubic", "linear"])
-def test_a_step_is_plain_gradient_descent_on_the_enlarged_son(how: linear_enlargement.How) -> None:
+def test_a_step_is_plain_gradient_descent_on_the_enlarged_copy(how: linear_enlargement.How) -> None:
     net, low, kernel = small(enlargement=how), picture(), blur()
     son = operator.degrade(low, kernel, 2).clamp(0, 1)
     enlarged = linear_enlargement.enlarge(son, kernel, 2, how=how)
@@ -61,42 +71,42 @@ def test_a_step_is_plain_gradient_descent_on_the_enlarged_son(how: linear_enlarg
     wanted = {
         name: value.detach() - 0.1 * each for (name, value), each in zip(net.named_parameters(), slope, strict=True)
     }
-    assert same(adaptation.adapt(net, low, kernel, 2, rates=[0.1]).weights, wanted, 1e-6)
+    assert same(adapt(net, observed(low, kernel), Recipe([0.1])).weights, wanted, 1e-6)
     plain = net(linear_enlargement.enlarge(low, kernel, 2, how=how)).clamp(0, 1).detach()
-    assert float((adaptation.restore(net, low, kernel, 2) - plain).abs().max()) < 1e-5
+    assert float((restore(net, observed(low, kernel)) - plain).abs().max()) < 1e-5
 
 
 def test_rates_may_be_one_for_each_layer() -> None:
     net, low = small(), picture()
     count = len(list(net.parameters()))
     each = [[0.01 * (step + 1)] * count for step in range(3)]
-    plain = adaptation.adapt(net, low, None, 2, rates=[0.01, 0.02, 0.03])
-    assert same(adaptation.adapt(net, low, None, 2, rates=each).weights, plain.weights)
-    frozen = adaptation.adapt(net, low, None, 2, rates=[[0.01, *[0.0] * (count - 1)]])
+    plain = adapt(net, observed(low, None), Recipe([0.01, 0.02, 0.03]))
+    assert same(adapt(net, observed(low, None), Recipe(each)).weights, plain.weights)
+    frozen = adapt(net, observed(low, None), Recipe([[0.01, *[0.0] * (count - 1)]]))
     moved = [name for name, value in net.named_parameters() if not value.equal(frozen.weights[name])]
     assert moved == ["body.0.weight"]
     with pytest.raises(FoundryError, match="one for each of the network's 8 weight tensors, got 2"):
-        adaptation.adapt(net, low, None, 2, rates=[[0.01, 0.01]])
+        adapt(net, observed(low, None), Recipe([[0.01, 0.01]]))
 
 
-def test_sons_are_the_reductions_from_other_pixels() -> None:
-    """The loss of several sons is the mean of that of each shifted image; all of one size."""
+def test_self_pairs_are_the_reductions_from_other_pixels() -> None:
+    """The loss of several self-pairs is the mean of that of each shifted image; all of one size."""
     net, low, kernel = small(), picture(25, 27), blur()
-    both = adaptation.adapt(net, low, kernel, 2, rates=[0.01], sons=2)
+    both = adapt(net, observed(low, kernel), Recipe([0.01], self_pairs=2))
     shifted = [
-        adaptation.adapt(net, low[..., at : at + 24, at : at + 26], kernel, 2, rates=[0.01]).losses[0] for at in (0, 1)
+        adapt(net, observed(low[..., at : at + 24, at : at + 26], kernel), Recipe([0.01])).losses[0] for at in (0, 1)
     ]
     assert both.losses[0] == pytest.approx(sum(shifted) / 2, rel=1e-5)
-    assert adaptation.adapt(net, low, kernel, 2, rates=[0.01], sons=4).losses[0] != both.losses[0]
-    with pytest.raises(FoundryError, match="sons must be 1 to 4 at scale 2, got 5"):
-        adaptation.adapt(net, low, kernel, 2, rates=[0.01], sons=5)
+    assert adapt(net, observed(low, kernel), Recipe([0.01], self_pairs=4)).losses[0] != both.losses[0]
+    with pytest.raises(FoundryError, match=r"self-pairs \(sons in params.yaml\) must be 1 to 4 at scale 2, got 5"):
+        adapt(net, observed(low, kernel), Recipe([0.01], self_pairs=5))
 
 
 def test_windows_train_together_and_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     net, low, kernel = small(), torch.cat([picture(), 1 - picture()]), blur()
-    whole = adaptation.adapt(net, low, kernel, 2, rates=RATES)
-    monkeypatch.setattr(adaptation, "PIXELS", 24 * 24)
-    pieces = adaptation.adapt(net, low, kernel, 2, rates=RATES)
+    whole = adapt(net, observed(low, kernel), Recipe(RATES))
+    monkeypatch.setattr(self_pairs, "PIXELS", 24 * 24)
+    pieces = adapt(net, observed(low, kernel), Recipe(RATES))
     assert same(whole.weights, pieces.weights, 1e-6) and whole.losses == pytest.approx(pieces.losses, rel=1e-5)
 
 
@@ -105,19 +115,19 @@ def test_the_held_out_part_does_not_train_and_decides() -> None:
     share = 0.2
     held = self_pairs.lattice(48, 64, share)
     assert 0.1 < float(held.float().mean()) < 0.3 and bool(held.any(dim=1).all()) and bool(held.any(dim=0).all())
-    found = adaptation.adapt(net, low, kernel, 2, rates=[0.01, 0.05, 0.5, 0.5], held_out=share)
+    found = adapt(net, observed(low, kernel), Recipe([0.01, 0.05, 0.5, 0.5], held_out=share))
     assert found.step == found.held_out.index(min(found.held_out))
     spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same son
     son = operator.son(low, kernel, 2)
     enlarged = resize.cubic(son, 2)
     slopes = [
-        adaptation._descent(net, dict(net.named_parameters()), enlarged, target, held, slope=True)
+        self_pairs.SelfPairs(enlarged, target, held).loss(net, dict(net.named_parameters()), slope=True)
         for target in (low, spoilt)
     ]
     assert slopes[0][1] != slopes[1][1] and slopes[0][0] == slopes[1][0]
     assert all(a.equal(b) for a, b in zip(slopes[0][2], slopes[1][2], strict=True))
     with pytest.raises(FoundryError, match="held_out must be a share of 0 to 0.5, got 0.9"):
-        adaptation.adapt(net, low, kernel, 2, rates=RATES, held_out=0.9)
+        adapt(net, observed(low, kernel), Recipe(RATES, held_out=0.9))
 
 
 def test_the_smallest_image_trains_and_is_held_out_too() -> None:
@@ -128,9 +138,9 @@ def test_the_smallest_image_trains_and_is_held_out_too() -> None:
 @pytest.mark.parametrize("held_out", [0.0, 0.2])
 def test_a_diverging_adaptation_falls_back_to_its_best_step(rates: list[float], held_out: float) -> None:
     net, low = small(), picture()
-    found = adaptation.adapt(net, low, None, 2, rates=rates, held_out=held_out)
+    found = adapt(net, observed(low, None), Recipe(rates, held_out=held_out))
     assert found.diverged and found.step == 1 and not found.losses[-1] < 2 * found.losses[0]
-    once = adaptation.adapt(net, low, None, 2, rates=[0.01], held_out=held_out)
+    once = adapt(net, observed(low, None), Recipe([0.01], held_out=held_out))
     assert once.step != 1 or same(found.weights, once.weights)
     assert all(bool(torch.isfinite(value).all()) for value in found.weights.values())
 
@@ -142,21 +152,21 @@ def test_son_is_the_degradation_of_the_image_itself() -> None:
     assert operator.son(low, None, 2).shape == (1, 3, 12, 12)
 
 
-def test_the_sons_decimation_is_the_images() -> None:
-    """An image that was reduced bicubically after its blur has a son made likewise (MZSR's g^b)."""
+def test_the_reduced_copys_decimation_is_the_images() -> None:
+    """An image that was reduced bicubically after its blur is reduced likewise (MZSR's g^b)."""
     net, low, kernel = small(), picture(32, 32), blur()
     ways: list[operator.Decimation] = ["direct", "bicubic"]
-    first = {way: adaptation.adapt(net, low, kernel, 2, rates=[0.01], decimation=way).losses for way in ways}
+    first = {way: adapt(net, observed(low, kernel, decimation=way), Recipe([0.01])).losses for way in ways}
     assert first["direct"] != first["bicubic"]
 
 
 @pytest.mark.parametrize("how", ["bicubic", "linear"])
 def test_a_constant_image_gives_what_plain_evaluation_gives(how: linear_enlargement.How) -> None:
     net, low = small(enlargement=how), torch.tensor([0.5, 0.2, 0.9]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
-    found = adaptation.adapt(net, low, blur(), 2, rates=RATES, held_out=0.1)
+    found = adapt(net, observed(low, blur()), Recipe(RATES, held_out=0.1))
     assert same(found.weights, dict(net.named_parameters())) and not found.diverged and found.step == 0
-    restored = adaptation.restore(net, low, blur(), 2, weights=found.weights)
-    assert restored.equal(adaptation.restore(net, low, blur(), 2)) and bool(torch.isfinite(restored).all())
+    restored = restore(net, observed(low, blur()), weights=found.weights)
+    assert restored.equal(restore(net, observed(low, blur()))) and bool(torch.isfinite(restored).all())
 
 
 def test_what_cannot_be_adapted_to_is_said() -> None:
@@ -164,10 +174,9 @@ def test_what_cannot_be_adapted_to_is_said() -> None:
     torn = torch.full((1, 3, 32, 32), math.nan)
     negative = torch.tensor([[[0.0, -0.5, 0.0], [-0.5, 3.0, -0.5], [0.0, -0.5, 0.0]]])
     cases: list[tuple[torch.Tensor, torch.Tensor | None, int, str]] = [
-        (picture(12, 40), None, 2, "12x40 is too small to adapt on: a son to learn from needs 16 pixels"),
+        (picture(12, 40), None, 2, "12x40 is too small to adapt on: a reduced copy to learn from needs 16 pixels"),
         (picture(24, 40), wide, 2, "the kernel of 31x31 needs 32 pixels"),
         (picture(), torch.full((1, 4, 4), 1 / 16), 2, "odd"),
-        (picture(), torch.full((1, 3, 5), 1 / 15), 2, "square"),
         (picture(), torch.ones(1, 3, 3), 2, "sum to 1"),
         (picture(), torch.full((1, 3, 3), math.nan), 2, "NaN"),
         (picture(), negative, 2, "negative taps"),
@@ -179,13 +188,4 @@ def test_what_cannot_be_adapted_to_is_said() -> None:
     ]
     for low, kernel, scale, said in cases:
         with pytest.raises(FoundryError, match=said):
-            adaptation.adapt(small(), low, kernel, scale, rates=[0.01])
-
-
-def test_a_card_says_how_to_adapt() -> None:
-    assert adaptation.recipe({"rates": [0.02, 0.01], "sons": 2}) == {"rates": [0.02, 0.01], "sons": 2, "held_out": 0.0}
-    assert adaptation.recipe({"rates": [0.02, 0.01]}, steps=4)["rates"] == [0.02, 0.01, 0.01, 0.01]
-    assert adaptation.recipe({"rates": [0.02, 0.01]}, steps=1)["rates"] == [0.02]
-    assert adaptation.recipe({}, steps=2, otherwise=[0.03])["rates"] == [0.03, 0.03]
-    with pytest.raises(FoundryError, match="names no rates"):
-        adaptation.recipe({}, steps=2)
+            adapt(small(), observed(low, kernel, scale), Recipe([0.01]))

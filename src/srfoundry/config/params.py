@@ -59,7 +59,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _bank_first(self) -> "Params":
-        scales = self.metatrain.scales
+        scales = self.metatrain.degradations.scales
         if scales and scales[0] != self.shared.scale:
             raise ValueError(
                 f"metatrain.scales must begin with shared.scale {self.shared.scale}, which the kernels are drawn for, "

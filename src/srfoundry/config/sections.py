@@ -14,6 +14,14 @@ from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
 from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
 from srfoundry.training.settings import Descent, PatchDraw
+from srfoundry.zero_shot.settings import (
+    AdaptationSteps,
+    InnerLoop,
+    OuterDescent,
+    PlainTraining,
+    TaskDegradations,
+    TaskDraw,
+)
 
 
 @dataclass(frozen=True)
@@ -126,50 +134,30 @@ class Pretrain(Section):
 
     width: Count
     depth: Annotated[int, Field(ge=3)]
-    patch: Annotated[int, Field(ge=16)]
-    batch: Count
-    steps: Steps
-    learning_rate: Rate
+    training: Annotated[PlainTraining, Inline()]
     schedule: Literal["cosine", "staircase"]
 
 
 class Metatrain(Section):
     """MAML over kernel tasks (MZSR phase 2)."""
 
-    warmup_steps: Steps
-    warmup_patch: Annotated[int, Field(ge=16)]
-    warmup_batch: Count
-    warmup_learning_rate: Rate
-    steps: Steps
-    tasks: Count
-    shots: Count
-    patch: Annotated[int, Field(ge=16)]
-    inner_steps: Count
-    inner_rate: Rate
-    learning_rate: Rate
-    support: Literal["patches", "son"]
-    order: Literal["first", "second"]
-    loss_weights: Literal["uniform", "annealed", "last"]
-    schedule: Literal["cosine", "constant"]
-    clip: Annotated[float, Field(gt=0)]
-    enlargement: Literal["bicubic", "linear"]
-    decimation: Literal["direct", "bicubic", "both"]
-    scales: list[Annotated[float, Field(gt=1, le=8)]]
-    mismatch: Annotated[float, Field(ge=0, le=1.5)]
-    learn_rates: bool
-    rates: Annotated[list[Rate], Field(min_length=10, max_length=10)]
-    sons: Count
-    held_out: Annotated[float, Field(ge=0, le=0.5)]
+    warmup: Annotated[PlainTraining, Inline("warmup_")]
+    draw: Annotated[TaskDraw, Inline()]
+    inner: Annotated[InnerLoop, Inline(names={"steps": "inner_steps", "rate": "inner_rate"})]
+    outer: Annotated[OuterDescent, Inline()]
+    degradations: Annotated[TaskDegradations, Inline()]
+    adaptation: Annotated[AdaptationSteps, Inline(names={"self_pairs": "sons"})]
 
     @model_validator(mode="after")
     def _possible(self) -> "Metatrain":
-        broken = [scale for scale in self.scales if scale != int(scale)]
-        if broken and self.enlargement == "linear":
+        scales = self.degradations.scales
+        broken = [scale for scale in scales if scale != int(scale)]
+        if broken and self.degradations.enlargement == "linear":
             raise ValueError(
                 f"enlargement linear has no filters for scales between whole numbers, got {broken}; set it to bicubic"
             )
-        if len(self.scales) > 1 and self.support == "son":
-            raise ValueError(f"support son takes one scale, got {self.scales}; set it to patches")
+        if len(scales) > 1 and self.draw.support == "son":
+            raise ValueError(f"support son takes one scale, got {scales}; set it to patches")
         return self
 
 

@@ -1,4 +1,9 @@
-"""The blurs that training pairs are made with, and how wrongly the network is told of them."""
+"""Kernel tasks: each is super-resolution under one kernel, which the network may be given a little wrong.
+
+Soh et al., "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, section 3.2. The network adapts and
+enlarges with the *assumed* kernel of a task, while its images are reduced with the *true* one: where the two differ, it
+learns to adapt in spite of an estimate's error.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,84 +16,93 @@ from torch.nn import functional as F
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels, linear_enlargement, operator
 from srfoundry.imaging import images, resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.zero_shot import maml
+from srfoundry.zero_shot.plain_training import Pair
+from srfoundry.zero_shot.settings import PlainTraining, TaskDegradations, TaskDraw
+
+DECIMATIONS: dict[str, list[operator.Decimation]] = {
+    "direct": ["direct"],
+    "bicubic": ["bicubic"],
+    "both": ["direct", "bicubic"],
+}
 
 
 @dataclass(frozen=True)
-class Blurs:
-    """Kernels with one way of reducing: the true ones, and what the network is told instead."""
+class KernelGroup:
+    """Kernels with one scale and decimation."""
 
     true: Float[Tensor, "m k k"]
-    told: Float[Tensor, "m k k"]
+    assumed: Float[Tensor, "m k k"]
     scale: int | float
     decimation: operator.Decimation
-    filters: Float[Tensor, "m p t t"] | None  # of the linear enlargement, for the told kernels; None means bicubic
+    filters: Float[Tensor, "m p t t"] | None
+    """Of the linear enlargement, for the assumed kernels; None means bicubic."""
 
     def reduce(
-        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, told: bool = False
+        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, assumed: bool = False
     ) -> Float[Tensor, "b 3 q q"]:
         """Reduce with a kernel for all (n = 1) or for each, to 8 bits.
 
         Args:
-            told: with the kernels that the network is told, not with the true ones.
+            which: the kernels' numbers.
+            assumed: with the assumed kernels, not with the true ones.
         """
-        kernel = (self.told if told else self.true)[which].to(high.device)
+        kernel = (self.assumed if assumed else self.true)[which].to(high.device)
         low = operator.degrade(high, kernel, self.scale, decimation=self.decimation)
         return images.from_uint8(images.to_uint8(low))
 
     def enlarge(
         self, low: Float[Tensor, "b 3 q q"], which: Int[Tensor, " n"], size: tuple[int, int]
     ) -> Float[Tensor, "b 3 p p"]:
-        """Enlarge to a size, as the told kernels ask for."""
+        """Enlarge to a size, for the assumed kernels."""
         if self.filters is None:
             return resize.cubic(low, self.scale, size=size)
         return linear_enlargement.linear(low, self.filters[which].to(low.device))
 
-    def pairs(
-        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, told: bool = False
+    def network_input(
+        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, assumed: bool = False
     ) -> Float[Tensor, "b 3 p p"]:
-        """Reduce and enlarge to the same size: the network's input for a target (MZSR sec. 3.2)."""
-        return self.enlarge(self.reduce(high, which, told=told), which, (high.shape[-2], high.shape[-1]))
+        """Reduce and enlarge to the same size: the input for this target (MZSR sec. 3.2)."""
+        return self.enlarge(self.reduce(high, which, assumed=assumed), which, (high.shape[-2], high.shape[-1]))
 
 
-def make(
-    bank: Float[Tensor, "m k k"],
-    *,
-    scales: Sequence[int | float],
-    decimations: Sequence[operator.Decimation],
-    enlargement: linear_enlargement.How,
-    mismatch: float,
-    rng: torch.Generator,
-) -> list[Blurs]:
+def kernel_groups(
+    bank: Float[Tensor, "m k k"], chosen: TaskDegradations, *, scale: int, rng: torch.Generator
+) -> list[KernelGroup]:
     """One group for each scale and decimation.
 
     Args:
         bank: the kernels of the first scale; those of others are Gaussians drawn anew, for their widths go with it.
-        mismatch: variance in px^2, at most, of an extra Gaussian blur that either the true or the told kernel has.
+        scale: the only one, where none are chosen.
 
     Raises:
         FoundryError: a linear enlargement by a fraction.
     """
-    if enlargement == "linear" and any(scale != int(scale) for scale in scales):
+    scales, linear = chosen.scales or [scale], chosen.enlargement == "linear"
+    if linear and any(one != int(one) for one in scales):
         raise FoundryError(f"linear enlargement takes whole scales, got {list(scales)}; use bicubic for these")
     groups = []
-    for scale in scales:
-        whole = int(scale) if scale == int(scale) else scale
+    for one in scales:
+        whole = int(one) if one == int(one) else one
         own = bank
-        if scale != scales[0]:
-            own, _ = kernels.draw_gaussian(len(bank), size=bank.shape[-1], scale=scale, rng=rng)
-        for decimation in decimations:
-            true, told = mismatched(own, mismatch, rng)
-            filters = (
-                linear_enlargement.filters(told, int(scale), decimation=decimation) if enlargement == "linear" else None
-            )
-            groups.append(Blurs(true, told, whole, decimation, filters))
+        if one != scales[0]:
+            own, _ = kernels.draw_gaussian(len(bank), size=bank.shape[-1], scale=one, rng=rng)
+        for decimation in DECIMATIONS[chosen.decimation]:
+            true, assumed = mismatched(own, chosen.mismatch, rng)
+            filters = linear_enlargement.filters(assumed, int(one), decimation=decimation) if linear else None
+            groups.append(KernelGroup(true, assumed, whole, decimation, filters))
     return groups
 
 
 def mismatched(
     bank: Float[Tensor, "m k k"], variance: float, rng: torch.Generator
 ) -> tuple[Float[Tensor, "m k k"], Float[Tensor, "m k k"]]:
-    """Blur every kernel once more, by a random Gaussian of at most this variance, either as it is or as it is told."""
+    """Kernels as they are and as they are assumed to be: one of the two is blurred once more, by a random Gaussian.
+
+    Args:
+        variance: of that blur at most, px^2; 0 leaves both equal.
+    """
     if variance == 0:
         return bank, bank
     draws = torch.rand(len(bank), 4, generator=rng, dtype=torch.float64)
@@ -98,3 +112,54 @@ def mismatched(
     wider = kernels.normalise(wider).to(bank)
     really = (draws[:, 3] < 0.5)[:, None, None]
     return torch.where(really, wider, bank), torch.where(really, bank, wider)
+
+
+def draw_tasks(
+    patches: Patches,
+    groups: Sequence[KernelGroup],
+    chosen: TaskDraw,
+    *,
+    device: torch.device,
+    rng: torch.Generator,
+) -> maml.Tasks:
+    """Draw one meta-batch, in which each task is one kernel.
+
+    Support pairs are made with the assumed kernel, query pairs with the true one. Support `patches` are other patches
+    than the query's (MZSR): the kernel is all that they have in common. With `son` they are the query's reduced patches
+    as targets of their own reductions, as at test time (where these are not rounded to 8 bits): image and scale too are
+    what adaptation may learn from. A patch then is a multiple of the scale's square.
+    """
+    sets = 2 if chosen.support == "patches" else 1
+    high = patches.batch(chosen.tasks * sets * chosen.shots, chosen.patch, rng=rng, factors=[1])[1].to(device)
+    made = []
+    for images_ in high.reshape(chosen.tasks, sets, chosen.shots, *high.shape[1:]):
+        group, which = _pick(groups, 1, rng)
+        query = images_[-1]
+        if chosen.support == "patches":
+            support = images_[0]
+            enlarged = group.network_input(query, which)
+        else:
+            support = group.reduce(query, which)
+            enlarged = group.enlarge(support, which, (chosen.patch, chosen.patch))
+        made.append((group.network_input(support, which, assumed=True), support, enlarged, query))
+    return maml.Tasks(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+
+
+def blurred_pairs(
+    patches: Patches,
+    groups: Sequence[KernelGroup],
+    chosen: PlainTraining,
+    *,
+    device: torch.device,
+    rng: torch.Generator,
+) -> Pair:
+    """Draw patches and their reductions, each under a kernel of its own, enlarged."""
+    group, which = _pick(groups, chosen.batch, rng)
+    high = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1])[1].to(device)
+    return group.network_input(high, which), high
+
+
+def _pick(groups: Sequence[KernelGroup], count: int, rng: torch.Generator) -> tuple[KernelGroup, Tensor]:
+    """Draw one group, and `count` of its kernels."""
+    chosen = groups[int(torch.randint(len(groups), (), generator=rng))]
+    return chosen, torch.randint(len(chosen.true), (count,), generator=rng)

@@ -5,7 +5,7 @@ Super-Resolution", CVPR 2020, eq. 6 and 7. Losses are mean absolute errors over 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+
 
 import torch
 from jaxtyping import Float
@@ -14,9 +14,10 @@ from torch.func import functional_call
 
 from srfoundry.core.compute import fast_bfloat16
 from srfoundry.zero_shot.double_backward import quick
+from srfoundry.zero_shot.settings import Order
 
 Weights = dict[str, Tensor]
-Order = Literal["second", "first"]
+
 
 
 @dataclass(frozen=True)

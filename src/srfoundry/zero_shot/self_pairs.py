@@ -1,30 +1,101 @@
-"""What one image teaches: pairs of itself and its reduced copies, its sons, and the part of it that only judges."""
+"""What one image teaches: pairs of itself and its reduced copies, and the part of it that only judges."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels
+from srfoundry.degradation.observation import Observation
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import Weights, network_input
 
 RINGING = 0.1  # sum of negative taps that a kernel moved by part of a pixel may have
 BLOCK = 8  # pixels a side of the blocks that are held out: as wide as the network's sight, narrower than a tiny image
+PIXELS = 2**18  # of enlarged copies that go through the network at once: their feature maps take about a gigabyte
 
 
-def phases(low: Float[Tensor, "b c h w"], scale: int, sons: int) -> Float[Tensor, "_ c p q"]:
-    """The image from `sons` starting pixels of its first block, diagonal neighbours first, all of one size.
+class Found(NamedTuple):
+    """The loss on what trains and on what is held out, and the first one's slope in each weight tensor."""
+
+    loss: float
+    held_out: float
+    slope: list[Tensor]
+
+
+@dataclass(frozen=True)
+class SelfPairs:
+    """Enlarged reduced copies of an image as inputs, the image as their target."""
+
+    enlarged: Float[Tensor, "b c h w"]
+    target: Float[Tensor, "b c h w"]
+    held_out: Bool[Tensor, "h w"]
+    """The pixels that do not train."""
+
+    @classmethod
+    def of(
+        cls, net: nn.Module, observation: Observation, recipe: Recipe, *, rng: torch.Generator | None = None
+    ) -> Self:
+        """Degrade the image once more, as it was itself (MZSR alg. 2, line 1)."""
+        low = observation.low.to(next(net.parameters()).dtype)
+        target = phases(low, observation.scale, recipe.self_pairs)
+        reduced = replace(observation, low=replace(observation, low=target).reduced(rng=rng))
+        held_out = lattice(target.shape[-2], target.shape[-1], recipe.held_out).to(low.device)
+        return cls(network_input(net, reduced), target, held_out)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every target is of one colour."""
+        return bool((self.target.amax(dim=(-2, -1)) == self.target.amin(dim=(-2, -1))).all())
+
+    def loss(self, net: nn.Module, weights: Weights, precision: str = "float32", *, slope: bool) -> Found:
+        """Mean absolute error with these weights, a few images at a time."""
+        leaves = {name: value.detach().requires_grad_(slope) for name, value in weights.items()}
+        total = [torch.zeros_like(value) for value in weights.values()]
+        trains, judges = (
+            (part / (part.sum().clamp(min=1) * self.target[:, :, 0, 0].numel())) for part in (~self.held_out, self.held_out)
+        )
+        train, other = 0.0, 0.0
+        for inputs, wanted in self._parts():
+            with torch.set_grad_enabled(slope):
+                error = _errors(net, leaves, inputs, wanted, precision)
+                loss = (error * trains).sum()
+            if slope:
+                for sum_, each in zip(total, torch.autograd.grad(loss, list(leaves.values())), strict=True):
+                    sum_ += each
+            train, other = train + float(loss.detach()), other + float((error.detach() * judges).sum())
+        return Found(train, other, total)
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        most = max(1, PIXELS // (self.target.shape[-2] * self.target.shape[-1]))
+        yield from zip(self.enlarged.split(most), self.target.split(most), strict=True)
+
+
+def _errors(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str) -> Tensor:
+    with autocast(enlarged.device, precision):
+        restored = functional_call(net, weights, (enlarged,))
+    return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs()
+
+
+def phases(low: Float[Tensor, "b c h w"], scale: int, count: int) -> Float[Tensor, "_ c p q"]:
+    """The image from `count` starting pixels of its first block, diagonal neighbours first, all of one size.
 
     Each is cut to a multiple of the scale; direct decimation then keeps other pixels of each.
 
     Raises:
-        FoundryError: fewer than one son, or more than the block has pixels.
+        FoundryError: fewer than one, or more than the block has pixels.
     """
-    if not 1 <= sons <= scale**2:
-        raise FoundryError(f"sons must be 1 to {scale**2} at scale {scale}, got {sons}")
+    if not 1 <= count <= scale**2:
+        raise FoundryError(f"self-pairs (sons in params.yaml) must be 1 to {scale**2} at scale {scale}, got {count}")
     starts = [divmod(index, scale) for index in range(scale**2)]
-    order = sorted(starts, key=lambda at: ((at[0] + at[1]) % 2, at[0], at[1]))[:sons]
+    order = sorted(starts, key=lambda at: ((at[0] + at[1]) % 2, at[0], at[1]))[:count]
     rim = [max(at[axis] for at in order) for axis in (0, 1)]
     height, width = ((low.shape[axis - 2] - rim[axis]) // scale * scale for axis in (0, 1))
     return torch.cat([low[..., top : top + height, left : left + width] for top, left in order])
@@ -49,12 +120,13 @@ def lattice(height: int, width: int, share: float) -> Bool[Tensor, "h w"]:
     return (rows[:, None] * skew + columns[None, :]) % period == 0
 
 
-def check(net: nn.Module, low: Float[Tensor, "b c h w"], kernel: Tensor | None, scale: int) -> None:
-    """Refuse what has no son to learn from.
+def check(net: nn.Module, observation: Observation) -> None:
+    """Refuse what has no reduced copy to learn from.
 
     Raises:
         FoundryError: no RGB image, no kernel, no scale, or an image smaller than the kernel or the net's sight.
     """
+    low, kernel, scale = observation.low, observation.kernel, observation.scale
     check_image(low)
     if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
         raise FoundryError(f"scale must be a whole number of at least 1, got {scale}; 2 doubles the image")
@@ -71,7 +143,7 @@ def check(net: nn.Module, low: Float[Tensor, "b c h w"], kernel: Tensor | None, 
     sees = 2 * int(getattr(net, "reach", 0)) + 1
     least = max(8 * scale, sees, size)
     if min(height, width) // scale * scale < least:
-        why = f"the kernel of {size}x{size}" if size == least else "a son to learn from"
+        why = f"the kernel of {size}x{size}" if size == least else "a reduced copy to learn from"
         raise FoundryError(
             f"image of {height}x{width} is too small to adapt on: {why} needs {-(-least // scale) * scale} pixels a "
             "side at least; take a larger image, or 0 steps"
@@ -85,4 +157,4 @@ def check_image(low: Float[Tensor, "b c h w"]) -> None:
             f"the network takes RGB images of 3 channels, got {low.shape[1]}; repeat grey three times, drop alpha"
         )
     if not bool(torch.isfinite(low).all()):
-        raise FoundryError("the image holds NaN or infinity; mend these pixels first")
+        raise FoundryError("the image holds NaN or infinity; replace these pixels first")

@@ -1,57 +1,58 @@
 """Every way to restore one test image, by the name that the result tables give it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import resize
 from srfoundry.imaging.tiling import overlap_for, tiled
 from srfoundry.networks.zoo.family import FIXED, ZERO_SHOT
-from srfoundry.zero_shot import adaptation
+from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore_tiled
 
-Image = Float[Tensor, "1 3 h w"]
 # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
 FINE_TUNING = 0.01
 
 
 def trials(
-    nets: Mapping[str, nn.Module],
-    low: Image,
-    kernels: Mapping[str, Float[Tensor, "1 k k"] | None],
-    scale: int,
-    *,
-    recipe: Mapping[str, Any],
-    tile: int,
+    nets: Mapping[str, nn.Module], observations: Mapping[str, Observation], *, recipe: Recipe, tile: int
 ) -> Iterator[tuple[str, Float[Tensor, "1 3 H W"]]]:
     """Yield (name, restored image in [0, 1]) for every method.
 
-    `mzsr10_true` is the meta-trained net after ten steps with the kernel called `true`, `mzsr0_true` the net itself
-    told this kernel; `finetune10_true` are ten steps of the pretrained one.
+    `mzsr10_true` is the meta-trained net after ten steps with the kernel of the observation called `true`,
+    `mzsr0_true` the net itself given this kernel; `finetune10_true` are ten steps of the pretrained one.
 
     Args:
         nets: by the stage that made them, on the image's device.
-        kernels: what adaptation is told, `true` among them; None stands for MATLAB's bicubic.
-        recipe: how the meta-trained net is adapted (adaptation.recipe).
+        observations: one image with each kernel that adaptation is given, `true` among them.
+        recipe: how the meta-trained net is adapted.
         tile: low-resolution pixels a side that are restored, and adapted on, at once.
     """
-    part = low[..., :tile, :tile]  # adaptation holds every feature map at once
-    count = len(recipe["rates"])
+    low, scale = observations["true"].low, observations["true"].scale
+    count = len(recipe.rates)
 
-    def zero_shot(net: nn.Module, kernel: Tensor | None, rates: Sequence[Any]) -> Tensor:
-        taken = {**recipe, "rates": rates}
-        weights = adaptation.adapt(net, part, kernel, scale, **taken).weights
-        return adaptation.restore_tiled(net, low, kernel, scale, weights=weights, tile=tile, device=low.device)
+    def zero_shot(net: nn.Module, observation: Observation, recipe: Recipe) -> Tensor:
+        part = replace(observation, low=low[..., :tile, :tile])  # adaptation holds every feature map at once
+        weights = adapt(net, part, recipe).weights
+        return restore_tiled(net, observation, weights=weights, tile=tile, device=low.device)
 
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
+    bicubic = replace(observations["true"], kernel=None)
     for name, net in FIXED.items():
-        yield name, zero_shot(nets[net], None, []) if net in ZERO_SHOT else _whole(nets[net], low, scale, tile)
-    for name, kernel in kernels.items():
+        if net in ZERO_SHOT:
+            yield name, zero_shot(nets[net], bicubic, recipe.with_steps(0))
+        else:
+            yield name, _whole(nets[net], low, scale, tile)
+    for name, observation in observations.items():
         for steps in dict.fromkeys((0, 1, count)):
-            yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], kernel, recipe["rates"][:steps])
-    yield f"finetune{count}_true", zero_shot(nets["pretrain"], kernels["true"], [FINE_TUNING] * count)
+            yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], observation, recipe.with_steps(steps))
+    fine_tuning = replace(recipe, rates=[FINE_TUNING] * count)
+    yield f"finetune{count}_true", zero_shot(nets["pretrain"], observations["true"], fine_tuning)
 
 
 def _whole(net: nn.Module, low: Tensor, scale: int, tile: int) -> Tensor:

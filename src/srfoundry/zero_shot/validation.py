@@ -1,60 +1,76 @@
 """How well a zero-shot net restores whole photographs that it has not seen, adapted to each or not."""
 
-import torch
+from collections.abc import Mapping
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.degradation import operator
+from srfoundry.core.compute import Compute
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, metrics, resize
 from srfoundry.imaging.patches import Patches
-from srfoundry.zero_shot.adaptation import Rates, adapt, restore
+from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore
+
+Kernel = Float[Tensor, "1 k k"]
+Scores = dict[str, float]
 
 
 def validate(
     net: nn.Module,
     patches: Patches,
-    scale: int,
+    sampling: Sampling,
     *,
-    device: torch.device,
-    kernel: Float[Tensor, "1 k k"] | None = None,
-    told: Float[Tensor, "1 k k"] | None = None,
-    rates: Rates = (),
-    decimation: operator.Decimation = "direct",
-    sons: int = 1,
-    held_out: float = 0.0,
-    precision: str = "float32",
-) -> dict[str, float]:
+    compute: Compute,
+    kernel: Kernel | None = None,
+    assumed: Kernel | None = None,
+    recipe: Recipe | None = None,
+) -> Scores:
     """PSNR-Y in dB on whole photographs after adaptation to each, and its gain over MATLAB's bicubic.
 
     Args:
+        sampling: how the photographs are reduced after the blur.
+        compute: where, and the precision of the adaptation's convolutions.
         kernel: photographs are degraded with it, to 8 bits; None means the set's own bicubic reduction.
-        told: what the network is told instead of `kernel`, as an estimate would be.
-        rates: step sizes of the adaptation; none means none.
-        decimation: how they are reduced after the blur.
-        precision: of the adaptation's convolutions.
+        assumed: what the network is given instead of `kernel`, as an estimate would be.
+        recipe: of the adaptation; None restores without.
     """
-    restored, enlarged = 0.0, 0.0
+    restored, enlarged, scale = 0.0, 0.0, sampling.scale
+    given = kernel if assumed is None or kernel is None else assumed
     names = patches.photographs()
     for name in names:
         high = patches.image(name)
         if kernel is None:
             low = patches.image(name, scale)
         else:
-            low = operator.degrade(high, kernel, scale, decimation=decimation)
-            low = images.from_uint8(images.to_uint8(low))
-        low, blur = low.to(device), None if kernel is None else (kernel if told is None else told).to(device)
-        found = adapt(
-            net,
-            low,
-            blur,
-            scale,
-            rates=rates,
-            decimation=decimation,
-            sons=sons,
-            held_out=held_out,
-            precision=precision,
-        )
-        image = restore(net, low, blur, scale, weights=found.weights, decimation=decimation)
+            low = images.from_uint8(images.to_uint8(sampling.degrade(high, kernel)))
+        low, blur = low.to(compute.device), None if given is None else given.to(compute.device)
+        observation = Observation(low, blur, sampling)
+        found = adapt(net, observation, recipe or Recipe([]), precision=compute.precision)
+        image = restore(net, observation, weights=found.weights)
         restored += metrics.psnr_y(image.cpu(), high, scale) / len(names)
         enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)
     return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
+
+
+def validate_steps(
+    net: nn.Module,
+    patches: Patches,
+    sampling: Sampling,
+    kernels: Mapping[str, Kernel],
+    recipe: Recipe,
+    *,
+    compute: Compute,
+) -> dict[str, dict[str, Scores]]:
+    """`validate` for each kernel without adaptation, after one step and after all, as {kernel: {steps_N: scores}}."""
+    counts = (0, 1, len(recipe.rates))
+    return {
+        name: {
+            f"steps_{count}": validate(
+                net, patches, sampling, compute=compute, kernel=kernel, recipe=recipe.with_steps(count)
+            )
+            for count in counts
+        }
+        for name, kernel in kernels.items()
+    }

@@ -7,6 +7,7 @@ and at the end the mean of several turned copies and back-projection. What MZSR'
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core import seeds
-from srfoundry.degradation import back_projection, operator
-from srfoundry.degradation.observation import Observation, Sampling
-from srfoundry.zero_shot import adaptation, self_pairs
+from srfoundry.degradation import back_projection
+from srfoundry.degradation.observation import Observation
+from srfoundry.zero_shot import self_pairs
+from srfoundry.zero_shot.adaptation import Adaptation
+from srfoundry.zero_shot.restoration import Weights, network_input, restore
 
 RATE, LEAST = 1e-3, 9e-6  # Adam's, at the start and where training ends
 LOOK_EVERY, LOOK_BACK = 60, 256  # steps between two looks at the loss's slope, and the steps that it is fitted to
@@ -31,40 +34,36 @@ SYMMETRIES: list[Symmetry] = [
 
 def train(
     net: nn.Module,
-    low: Float[Tensor, "1 c h w"],
-    kernel: Float[Tensor, "1 k1 k2"] | None,
-    scale: int,
+    observation: Observation,
     *,
     steps: int = 3000,
     seed: int = 0,
-    decimation: operator.Decimation = "direct",
-    noise: float = 0.0,
     crop: int = 128,
     log: Callable[[int, float], None] = lambda step, loss: None,
-) -> adaptation.Adaptation:
+) -> Adaptation:
     """Train a network of the architecture of `net`, from random weights, on one image.
 
     Args:
         net: gives the architecture and the enlargement of its input; its weights are neither used nor changed.
-        kernel: the blur; None means MATLAB's bicubic.
+        observation: one image; its reduced copies are degraded as it was, noise included.
         steps: at most; training ends sooner when the rate has fallen below 9e-6.
         seed: of the weights, the crops and the noise; the same seed gives the same weights.
-        noise: standard deviation of noise put on the sons.
         crop: pixels a side of the image that train at once, or all of a smaller image.
-        log: hears of each step and its loss.
+        log: takes each step and its loss.
 
     Raises:
         FoundryError: as adaptation.adapt.
     """
-    self_pairs.check(net, low, kernel, scale)
+    self_pairs.check(net, observation)
+    low, scale = observation.low, observation.scale
     fresh = _fresh(net, seed)
     target = low[..., : low.shape[-2] // scale * scale, : low.shape[-1] // scale * scale].float()
     rng = seeds.generator(seed, "zssr", "steps")
     pairs = []
     for symmetry in SYMMETRIES:  # the blur and the decimation stay as they are: each copy is one more photograph
-        father = turn(target, symmetry)
-        son = operator.son(father, kernel, scale, decimation=decimation, noise=noise, rng=rng)
-        pairs.append((adaptation.network_input(net, son, kernel, scale, decimation), father))
+        father = replace(observation, low=turn(target, symmetry))
+        reduced = replace(observation, low=father.reduced(rng=rng))
+        pairs.append((network_input(net, reduced), father.low))
     adam = torch.optim.Adam(fresh.parameters(), lr=RATE)
     losses: list[float] = []
     changed = 0
@@ -84,32 +83,25 @@ def train(
                 break
     weights = {name: value.detach() for name, value in fresh.named_parameters()}
     finite = all(bool(torch.isfinite(value).all()) for value in weights.values())
-    return adaptation.Adaptation(weights, losses, [], len(losses), diverged=not finite)
+    return Adaptation(weights, losses, [], len(losses), diverged=not finite)
 
 
 def ensemble(
-    net: nn.Module,
-    low: Float[Tensor, "1 3 h w"],
-    kernel: Float[Tensor, "1 k k"] | None,
-    scale: int,
-    *,
-    weights: adaptation.Weights | None = None,
-    decimation: operator.Decimation = "direct",
-    close: int = 0,
+    net: nn.Module, observation: Observation, *, weights: Weights | None = None, close: int = 0
 ) -> Float[Tensor, "1 3 H W"]:
     """The median of restored turned copies, turned back; each, and it, after `close` back-projections (ZSSR sec. 3.2).
 
     Only those of the eight symmetries take part which leave the kernel as it is: of an oblique Gaussian, two.
     """
-    plain = adaptation.restore(net, low, kernel, scale, weights=weights, decimation=decimation)
-    shift = scale - 1 if kernel is not None and decimation == "direct" else 0  # the kept pixel is another one then
+    kernel, scale = observation.kernel, observation.scale
+    plain = restore(net, observation, weights=weights)
+    shift = scale - 1 if kernel is not None and observation.decimation == "direct" else 0  # another pixel is kept then
     found = []
     for symmetry in SYMMETRIES:
         if kernel is not None and not _alike(kernel, turn(kernel[:, None], symmetry)[:, 0]):
             continue
-        turned = adaptation.restore(net, turn(low, symmetry), kernel, scale, weights=weights, decimation=decimation)
-        found.append(_back(turned, symmetry, shift, plain))
-    observation = Observation(low, kernel, Sampling(scale, decimation))
+        turned = replace(observation, low=turn(observation.low, symmetry))
+        found.append(_back(restore(net, turned, weights=weights), symmetry, shift, plain))
     closed = [back_projection.close(image, observation, steps=close) for image in found]
     middle = torch.stack(closed).quantile(0.5, dim=0)  # of an even number the mean of the two in the middle
     return back_projection.close(middle, observation, steps=close)

@@ -1,0 +1,76 @@
+"""Training of MZSR's network on pairs, without inner steps.
+
+Soh et al., "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, phase 1. The network's inputs are
+enlarged low-resolution images, not clipped; the loss is the mean absolute error over all elements.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream
+from srfoundry.core.state import Resumption
+from srfoundry.imaging import resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.training.loop import fit
+from srfoundry.training.prefetch import ahead
+from srfoundry.training.schedules import Schedule, rate
+from srfoundry.zero_shot.settings import PlainTraining
+
+WARMUP = 20  # steps in which the learning rate climbs; a tenth of a shorter training
+
+Pair = tuple[Float[Tensor, "b 3 p p"], Float[Tensor, "b 3 p p"]]  # enlarged inputs and their targets
+
+
+def bicubic_pairs(
+    patches: Patches, chosen: PlainTraining, *, scale: int, device: torch.device, rng: torch.Generator
+) -> Pair:
+    """Draw patches and their enlarged bicubic reductions."""
+    drawn = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale])
+    return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
+
+
+def train(
+    net: nn.Module,
+    pairs: Callable[..., Pair],
+    chosen: PlainTraining,
+    *,
+    schedule: Schedule,
+    compute: Compute,
+    stream: Stream,
+    resumption: Resumption,
+) -> list[dict[str, float]]:
+    """Train on pairs with L1 (MZSR eq. 4; Adam), in place.
+
+    Args:
+        pairs: draws inputs and targets with a generator `rng`: `bicubic_pairs` (phase 1), or
+            `kernel_tasks.blurred_pairs`, which MZSR has not: much of MAML's gain at a part of its cost.
+        schedule: of the learning rate.
+        stream: its name is the training's title, too.
+
+    Returns:
+        The curve.
+    """
+    net.to(compute.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimiser = torch.optim.Adam(net.parameters(), lr=chosen.learning_rate)
+    depth = 2 if compute.device.type == "cuda" else 0
+    drawn = ahead(lambda index: pairs(rng=stream.rng(index)), depth=depth)
+    warmup = min(WARMUP, chosen.steps // 10)
+
+    def step(index: int) -> Mapping[str, Tensor]:
+        enlarged, high = drawn(index)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(schedule, index, chosen.steps, chosen.learning_rate, warmup=warmup)
+        with compute.autocast():
+            restored = net(enlarged.contiguous(memory_format=torch.channels_last))
+        loss = (restored.float() - high).abs().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return {"loss": loss.detach()}
+
+    state = {"net": net, "optimiser": optimiser}
+    return fit(step, steps=chosen.steps, state=state, resumption=resumption, title=stream.name)
