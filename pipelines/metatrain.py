@@ -33,7 +33,9 @@ def metatrain(stage: Stage) -> None:
     def taps(name: str) -> torch.Tensor:
         return torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))
 
-    groups = kernel_tasks.kernel_groups(taps("bank"), chosen.degradations, scale=stage.scale, rng=stage.stream.rng("blurs"))
+    groups = kernel_tasks.kernel_groups(
+        taps("bank"), chosen.degradations, scale=stage.scale, rng=stage.stream.rng("blurs")
+    )
     patches = Patches.open(stage.input("data/synthesize/train"))
     warm = plain_training.train(
         net,

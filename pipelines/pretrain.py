@@ -20,9 +20,7 @@ def pretrain(stage: Stage) -> None:
     net = MZSR(width=chosen.width, depth=chosen.depth)
     redraw(net, stage.stream.rng("net"))
     patches = Patches.open(stage.input("data/synthesize/train"))
-    pairs = partial(
-        plain_training.bicubic_pairs, patches, chosen.training, scale=stage.scale, device=stage.device
-    )
+    pairs = partial(plain_training.bicubic_pairs, patches, chosen.training, scale=stage.scale, device=stage.device)
     history = plain_training.train(
         net,
         pairs,

@@ -76,7 +76,7 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="support son takes one scale"):
         params.load(changed(tmp_path, **several))
     many = params.load(changed(tmp_path, metatrain__support="patches", **several))
-    assert many.metatrain.scales == [2.0, 2.2]
+    assert many.metatrain.degradations.scales == [2.0, 2.2]
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "YAML"), ("", "params"), ("- 1", "params")])

@@ -66,16 +66,16 @@ def test_the_paper_is_the_papers(root: Path) -> None:
     said = preset.apply(["paper"], root)
     assert "metatrain.inner_rate: 0.01  (paper)" in said
     made = params.load(root / "params.yaml")
-    assert (made.metatrain.tasks, made.metatrain.shots, made.metatrain.inner_steps) == (5, 8, 5)
-    assert made.pretrain.schedule == "staircase" and made.metatrain.loss_weights == "uniform"
+    assert (made.metatrain.draw.tasks, made.metatrain.draw.shots, made.metatrain.inner.steps) == (5, 8, 5)
+    assert made.pretrain.schedule == "staircase" and made.metatrain.inner.loss_weights == "uniform"
     assert made.synthesize.bank.noisy == 0, "what another preset wrote is gone"
 
 
 def test_later_presets_win(root: Path) -> None:
     preset.apply(["paper", "direct_x4"], root)
-    assert params.load(root / "params.yaml").metatrain.rates[:2] == [0.01, 0.005]
+    assert params.load(root / "params.yaml").metatrain.adaptation.rates[:2] == [0.01, 0.005]
     preset.apply(["direct_x4", "paper"], root)
-    assert params.load(root / "params.yaml").metatrain.rates[:2] == [0.02, 0.01]
+    assert params.load(root / "params.yaml").metatrain.adaptation.rates[:2] == [0.02, 0.01]
 
 
 @pytest.mark.parametrize(

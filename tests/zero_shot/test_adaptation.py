@@ -11,7 +11,7 @@ from srfoundry.degradation import kernels, linear_enlargement, operator
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
 from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.zero_shot import adaptation, restoration, self_pairs
+from srfoundry.zero_shot import restoration, self_pairs
 from srfoundry.zero_shot.adaptation import adapt
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import restore
@@ -65,8 +65,8 @@ def test_adaptation_lowers_the_loss_and_leaves_the_net_alone() -> None:
 @pytest.mark.parametrize("how", ["bicubic", "linear"])
 def test_a_step_is_plain_gradient_descent_on_the_enlarged_copy(how: linear_enlargement.How) -> None:
     net, low, kernel = small(enlargement=how), picture(), blur()
-    son = operator.degrade(low, kernel, 2).clamp(0, 1)
-    enlarged = linear_enlargement.enlarge(son, kernel, 2, how=how)
+    reduced = operator.degrade(low, kernel, 2).clamp(0, 1)
+    enlarged = linear_enlargement.enlarge(reduced, kernel, 2, how=how)
     slope = torch.autograd.grad((net(enlarged) - low).abs().mean(), list(net.parameters()))
     wanted = {
         name: value.detach() - 0.1 * each for (name, value), each in zip(net.named_parameters(), slope, strict=True)
@@ -118,8 +118,7 @@ def test_the_held_out_part_does_not_train_and_decides() -> None:
     found = adapt(net, observed(low, kernel), Recipe([0.01, 0.05, 0.5, 0.5], held_out=share))
     assert found.step == found.held_out.index(min(found.held_out))
     spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same son
-    son = operator.son(low, kernel, 2)
-    enlarged = resize.cubic(son, 2)
+    enlarged = resize.cubic(observed(low, kernel).reduced(), 2)
     slopes = [
         self_pairs.SelfPairs(enlarged, target, held).loss(net, dict(net.named_parameters()), slope=True)
         for target in (low, spoilt)
@@ -143,13 +142,6 @@ def test_a_diverging_adaptation_falls_back_to_its_best_step(rates: list[float], 
     once = adapt(net, observed(low, None), Recipe([0.01], held_out=held_out))
     assert once.step != 1 or same(found.weights, once.weights)
     assert all(bool(torch.isfinite(value).all()) for value in found.weights.values())
-
-
-def test_son_is_the_degradation_of_the_image_itself() -> None:
-    low = picture()
-    kernel = blur()
-    assert operator.son(low, kernel, 2).equal(operator.degrade(low, kernel, 2).clamp(0, 1))
-    assert operator.son(low, None, 2).shape == (1, 3, 12, 12)
 
 
 def test_the_reduced_copys_decimation_is_the_images() -> None:

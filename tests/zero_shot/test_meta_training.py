@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels
+from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.training import loop
-from srfoundry.zero_shot import kernel_tasks, maml, meta_training
+from srfoundry.zero_shot import kernel_tasks, maml, meta_training, plain_training
+from srfoundry.zero_shot.settings import InnerLoop, OuterDescent, PlainTraining, TaskDegradations, TaskDraw
+from srfoundry.zero_shot.step_sizes import StepSizeFactors, step_sizes
 from tests.closed import CPU, prepared
 from tests.conftest import golden
 
@@ -25,9 +30,9 @@ def small(width: int = 8) -> MZSR:
     return net
 
 
-def groups(**more: Any) -> list[kernel_tasks.Blurs]:
-    chosen: dict[str, Any] = {"scales": [2], "decimations": ["direct"], "enlargement": "bicubic", "mismatch": 0.0}
-    return kernel_tasks.make(BANK, rng=generator(1, "blurs"), **{**chosen, **more})
+def groups(mismatch: float = 0.0) -> list[kernel_tasks.KernelGroup]:
+    chosen = TaskDegradations(enlargement="bicubic", decimation="direct", scales=[], mismatch=mismatch)
+    return kernel_tasks.kernel_groups(BANK, chosen, scale=2, rng=generator(1, "blurs"))
 
 
 def edges() -> torch.Tensor:
@@ -43,62 +48,75 @@ def test_step_weights_equal_the_reference() -> None:
         assert np.abs(made.numpy() - expected).max() < 1e-6
 
 
-def test_support_knows_the_told_kernel_and_query_has_the_true_one(tmp_path: Path) -> None:
+def test_support_has_the_assumed_kernel_and_query_the_true_one(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
-    draw = partial(meta_training.draw_tasks, patches, support="patches", tasks=2, shots=3, patch=16, device=CPU)
-    exact, off = draw(groups(), rng=generator(7)), draw(groups(mismatch=1.0), rng=generator(7))
+    chosen = TaskDraw(tasks=2, shots=3, patch=16, support="patches")
+    exact, off = (
+        kernel_tasks.draw_tasks(patches, made, chosen, device=CPU, rng=generator(7))
+        for made in (groups(), groups(mismatch=1.0))
+    )
     assert exact.support.shape == (2, 3, 3, 16, 16) == exact.query_high.shape
     assert exact.support_high.equal(off.support_high) and exact.query_high.equal(off.query_high)
     changed = [not (a[0].equal(b[0])) for a, b in ((exact.support, off.support), (exact.query, off.query))]
     assert sum(changed) == 1, "one of the two kernels is another, the other is the bank's"
 
 
-def test_a_son_is_the_reduced_query_reduced_again(tmp_path: Path) -> None:
+def test_support_may_be_the_reduced_query_reduced_again(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
     [group] = groups()
-    drawn = meta_training.draw_tasks(
-        patches, [group], support="son", tasks=1, shots=2, patch=32, device=CPU, rng=generator(7)
-    )
+    chosen = TaskDraw(tasks=1, shots=2, patch=32, support="son")
+    drawn = kernel_tasks.draw_tasks(patches, [group], chosen, device=CPU, rng=generator(7))
     low = drawn.support_high[0]
     reduced = [group.reduce(drawn.query_high[0], torch.tensor([which])) for which in range(4)]
     [which] = [which for which in range(4) if reduced[which].equal(low)]
     assert drawn.query[0].equal(group.enlarge(low, torch.tensor([which]), (32, 32)))
-    assert drawn.support[0].equal(group.pairs(low, torch.tensor([which])))
+    assert drawn.support[0].equal(group.network_input(low, torch.tensor([which])))
 
 
 def test_factors_are_learned_along_their_gradient() -> None:
-    """The gradient that Rates takes over is that of the objective in the logarithm of each factor."""
+    """The gradient of a factor is that of the objective in the logarithm of each factor."""
     net, steps = small().double(), 2
     drawn = maml.Tasks(*(torch.rand(1, 2, 3, 8, 8, generator=generator(2, i), dtype=torch.float64) for i in range(4)))
-    rates, last = meta_training.Rates(net).double(), meta_training.step_weights(steps, 0, how="last")
+    learned, last = StepSizeFactors(net).double(), meta_training.step_weights(steps, 0, how="last")
 
     def loss(moved: torch.Tensor) -> float:
         sizes = 0.05 * moved.exp().expand(steps, -1)
         weights: maml.Weights = dict(net.named_parameters())
         return float(maml.objective(net, weights, drawn, rates=sizes, step_weights=last)[0].detach())
 
-    sizes = 0.05 * rates.factors().expand(steps, -1)
-    rates.learn(maml.gradient(net, drawn, rates=sizes, step_weights=last)[1], sizes)
+    sizes = 0.05 * learned.factors().expand(steps, -1)
+    learned.descend(maml.gradient(net, drawn, rates=sizes, step_weights=last)[1], sizes)
     way = torch.rand(8, generator=generator(3), dtype=torch.float64)
     slope = (loss(1e-5 * way) - loss(-1e-5 * way)) / 2e-5
-    assert rates.logarithm.grad is not None
-    assert slope == pytest.approx(float((rates.logarithm.grad * way).sum()), rel=1e-3)
+    assert learned.logarithm.grad is not None
+    assert slope == pytest.approx(float((learned.logarithm.grad * way).sum()), rel=1e-3)
 
 
-def run(patches: Any, folder: Path, **more: Any) -> tuple[MZSR, list[dict[str, float]], torch.Tensor]:
+def run(
+    patches: Patches, folder: Path, *, steps: int = 3, learn_rates: bool = True
+) -> tuple[MZSR, list[dict[str, float]], torch.Tensor]:
     """Pretrain and meta-train a tiny net."""
     net = small(16)
-    common = {"seed": 1, "device": CPU, "log": lambda step, values: None, "precision": "float32", "key": "k"}
-    curve = meta_training.train(
-        net, partial(meta_training.bicubic_pairs, patches, patch=32, batch=1, scale=2, device=CPU), schedule="cosine",
-        steps=150, learning_rate=3e-3, title="pretrain", checkpoint=folder / "p", **common,
-    )  # fmt: skip
-    draw = partial(meta_training.draw_tasks, patches, groups(), support="son", tasks=2, shots=1, patch=16, device=CPU)
-    chosen = {"learn_rates": True, "steps": 3, **more}
+    plain = PlainTraining(patch=32, batch=1, steps=150, learning_rate=3e-3)
+    curve = plain_training.train(
+        net,
+        partial(plain_training.bicubic_pairs, patches, plain, scale=2, device=CPU),
+        plain,
+        schedule="cosine",
+        compute=Compute(CPU),
+        stream=Stream(1, "pretrain"),
+        resumption=Resumption(folder / "p", "k"),
+    )
+    chosen = TaskDraw(tasks=2, shots=1, patch=16, support="son")
     _, factors = meta_training.metatrain(
-        net, draw, inner_steps=2, inner_rate=0.01, learning_rate=1e-3, schedule="constant", clip=0.5, order="second",
-        loss_weights="annealed", checkpoint=folder / "m", **chosen, **common,
-    )  # fmt: skip
+        net,
+        partial(kernel_tasks.draw_tasks, patches, groups(), chosen, device=CPU),
+        InnerLoop(steps=2, rate=0.01, order="second", loss_weights="annealed", learn_rates=learn_rates),
+        OuterDescent(steps=steps, learning_rate=1e-3, schedule="constant", clip=0.5),
+        compute=Compute(CPU),
+        stream=Stream(1, "metatrain"),
+        resumption=Resumption(folder / "m", "k"),
+    )
     return net, curve, factors
 
 
@@ -134,6 +152,8 @@ def test_a_killed_meta_training_resumes_to_the_same_bytes(tmp_path: Path, monkey
     assert whole[2].equal(again[2])
 
 
-def test_step_sizes_are_learned_only_where_asked(tmp_path: Path) -> None:
+def test_step_sizes_are_learned_only_where_chosen(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()[..., :32, :32]}, [1, 2])
     assert run(patches, tmp_path, learn_rates=False)[2].equal(torch.ones(8))
+    assert step_sizes([0.1, 0.2], torch.ones(2)) == [0.1, 0.2]
+    assert step_sizes([1.0, 2.0], torch.tensor([1.0, 0.5])) == [[1.0, 0.5], [2.0, 1.0]]

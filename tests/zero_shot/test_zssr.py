@@ -8,9 +8,11 @@ import torch
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
 from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.zero_shot import adaptation, zssr
+from srfoundry.zero_shot import zssr
+from srfoundry.zero_shot.restoration import restore
 
 
 def photograph(size: int = 64) -> torch.Tensor:
@@ -23,11 +25,17 @@ def gaussian(first: float = 2.0, second: float = 2.0, theta: float = 0.0) -> tor
     return kernels.gaussian(9, torch.tensor([first]), torch.tensor([second]), torch.tensor([theta]))
 
 
+def observed(
+    low: torch.Tensor, kernel: torch.Tensor | None = None, decimation: operator.Decimation = "direct"
+) -> Observation:
+    return Observation(low, gaussian() if kernel is None else kernel, Sampling(2, decimation))
+
+
 def test_training_lowers_the_loss_repeats_and_leaves_the_net_alone() -> None:
     net = MZSR(width=8, depth=3)
     before = copy.deepcopy(net.state_dict())
     low = operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
-    runs = [zssr.train(net, low, gaussian(), 2, steps=120, seed=seed, crop=24) for seed in (1, 1, 2)]
+    runs = [zssr.train(net, observed(low), steps=120, seed=seed, crop=24) for seed in (1, 1, 2)]
     assert runs[0].step == len(runs[0].losses) == 120 and not runs[0].diverged
     assert sum(runs[0].losses[-5:]) < 0.7 * sum(runs[0].losses[:5])
     assert runs[0].losses == runs[1].losses != runs[2].losses
@@ -37,8 +45,8 @@ def test_training_lowers_the_loss_repeats_and_leaves_the_net_alone() -> None:
 
 def test_untrained_it_is_its_input() -> None:
     net, low = MZSR(width=8, depth=3), operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
-    weights = zssr.train(net, low, gaussian(), 2, steps=0).weights
-    restored = adaptation.restore(net, low, gaussian(), 2, weights=weights)
+    weights = zssr.train(net, observed(low), steps=0).weights
+    restored = restore(net, observed(low), weights=weights)
     torch.testing.assert_close(restored, resize.cubic(low, 2).clamp(0, 1))
 
 
@@ -64,7 +72,7 @@ def test_turned_copies_lie_where_the_image_lies(
     seen: list[torch.Tensor] = []
     back = zssr._back
     monkeypatch.setattr(zssr, "_back", lambda *given: seen.append(back(*given)) or seen[-1])
-    together = zssr.ensemble(net, low, kernel, 2, decimation=decimation)
+    together = zssr.ensemble(net, observed(low, kernel, decimation))
     plain = linear_enlargement.enlarge(low, kernel, 2, how="linear", decimation=decimation).clamp(0, 1)
     assert len(seen) == alike
     inside = (..., slice(16, -16), slice(16, -16))  # the borders' mirrors differ
@@ -74,14 +82,14 @@ def test_turned_copies_lie_where_the_image_lies(
 
 def test_the_ensemble_closes_what_it_gives() -> None:
     net, low = MZSR(width=4, depth=3), operator.degrade(photograph(), gaussian(), 2).clamp(0, 1)
-    weights = zssr.train(net, low, gaussian(), 2, steps=0).weights
+    weights = zssr.train(net, observed(low), steps=0).weights
     errors = []
     for close in (0, 4):
-        image = zssr.ensemble(net, low, gaussian(), 2, weights=weights, close=close)
+        image = zssr.ensemble(net, observed(low), weights=weights, close=close)
         errors.append(float((operator.degrade(image, gaussian(), 2) - low).abs().mean()))
     assert errors[1] < errors[0] / 2
 
 
 def test_a_tiny_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="too small"):
-        zssr.train(MZSR(width=4, depth=3), torch.rand(1, 3, 12, 40), gaussian(), 2, steps=1)
+        zssr.train(MZSR(width=4, depth=3), observed(torch.rand(1, 3, 12, 40)), steps=1)

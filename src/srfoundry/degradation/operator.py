@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation import conventions
 from srfoundry.degradation.conventions import Border, Convention
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.mirror import mirror_indices
@@ -112,22 +112,6 @@ def add_noise(
 def jpeg(low: Float[Tensor, "b c h w"], quality: int) -> Float[Tensor, "b c h w"]:
     """Compress and read again, `quality` 1 to 95; the gradient is passed straight through."""
     return images.jpeg(low.detach(), quality) + (low - low.detach())  # the bracket is 0, and has the gradient
-
-
-def son(
-    low: Float[Tensor, "b c h w"],
-    kernel: Float[Tensor, "1 k k"] | None,
-    scale: int | float,
-    *,
-    decimation: Decimation = "direct",
-    noise: float = 0.0,
-    rng: torch.Generator | None = None,
-) -> Float[Tensor, "b c h2 w2"]:
-    """Degrade a low-resolution image once more, clipped to [0, 1] (MZSR alg. 2); no kernel means MATLAB's bicubic."""
-    if kernel is None:
-        kernel, decimation = torch.ones(1, 1, 1), "bicubic"
-    kernels.check(kernel)
-    return add_noise(degrade(low, kernel, scale, decimation=decimation), noise, rng=rng).clamp(0, 1)
 
 
 def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:

@@ -6,7 +6,6 @@ Super-Resolution", CVPR 2020, eq. 6 and 7. Losses are mean absolute errors over 
 
 from dataclasses import dataclass
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from srfoundry.zero_shot.double_backward import quick
 from srfoundry.zero_shot.settings import Order
 
 Weights = dict[str, Tensor]
-
 
 
 @dataclass(frozen=True)

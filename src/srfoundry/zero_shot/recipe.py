@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
@@ -28,7 +28,7 @@ class Recipe:
     held_out: float = 0.0
 
     @classmethod
-    def from_card(cls, metrics: Mapping[str, Any], otherwise: Rates = ()) -> Self:
+    def from_card(cls, metrics: Mapping[str, Any], otherwise: Rates = ()) -> "Recipe":
         """What a card's metrics say.
 
         Args:
@@ -41,7 +41,7 @@ class Recipe:
         """For a card's metrics; MZSR calls the reduced copies sons."""
         return {"rates": self.rates, "sons": self.self_pairs, "held_out": self.held_out}
 
-    def with_steps(self, count: int) -> Self:
+    def with_steps(self, count: int) -> "Recipe":
         """The same with so many of the rates, the last one repeated.
 
         Raises:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,7 +42,7 @@ class SelfPairs:
     @classmethod
     def of(
         cls, net: nn.Module, observation: Observation, recipe: Recipe, *, rng: torch.Generator | None = None
-    ) -> Self:
+    ) -> "SelfPairs":
         """Degrade the image once more, as it was itself (MZSR alg. 2, line 1)."""
         low = observation.low.to(next(net.parameters()).dtype)
         target = phases(low, observation.scale, recipe.self_pairs)
@@ -60,7 +60,8 @@ class SelfPairs:
         leaves = {name: value.detach().requires_grad_(slope) for name, value in weights.items()}
         total = [torch.zeros_like(value) for value in weights.values()]
         trains, judges = (
-            (part / (part.sum().clamp(min=1) * self.target[:, :, 0, 0].numel())) for part in (~self.held_out, self.held_out)
+            (part / (part.sum().clamp(min=1) * self.target[:, :, 0, 0].numel()))
+            for part in (~self.held_out, self.held_out)
         )
         train, other = 0.0, 0.0
         for inputs, wanted in self._parts():
