@@ -34,7 +34,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
-from srfoundry.zero_shot import meta_training
+from srfoundry.zero_shot import plain_training
 
 CPU = torch.device("cpu")
 THREADS = 2  # of a training step
@@ -105,26 +105,7 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
     patches = _Still.open(folder / "set")
     net = MZSR(width=params.pretrain.width, depth=params.pretrain.depth)
     redraw(net, generator(1, "net"))
-    common = {"steps": STEPS, "seed": 1, "key": ""}
-    pairs = partial(
-        meta_training.bicubic_pairs,
-        patches,
-        patch=params.pretrain.patch,
-        batch=params.pretrain.batch,
-        scale=params.shared.scale,
-        device=CPU,
-    )
-    first = partial(
-        meta_training.train,
-        net,
-        pairs,
-        learning_rate=params.pretrain.learning_rate,
-        title="pretrain",
-        device=CPU,
-        precision=params.shared.precision,
-        checkpoint=folder / "mzsr.pt",
-        **common,
-    )
+    first = partial(_pretrain, net, params, patches, folder)
     chosen, scale = params.dual, params.shared.scale
     primal, duals = (
         DRN(scale=scale, blocks=chosen.blocks, width=chosen.width),
@@ -145,6 +126,20 @@ def _steps(folder: Path, params: Params) -> dict[str, float]:
         folder,
     )
     return {"mzsr": _median_step(first), "dual": _median_step(second)}
+
+
+def _pretrain(net: MZSR, params: Params, patches: Patches, folder: Path, *, log: Log) -> None:
+    """A training as stage `pretrain` has it, of STEPS steps."""
+    chosen = replace(params.pretrain.training, steps=STEPS)
+    plain_training.train(
+        net,
+        partial(plain_training.bicubic_pairs, patches, chosen, scale=params.shared.scale, device=CPU),
+        chosen,
+        schedule=params.pretrain.schedule,
+        compute=Compute(CPU, params.shared.precision),
+        stream=Stream(1, "pretrain"),
+        resumption=Resumption(folder / "mzsr.pt", "", log),
+    )
 
 
 def _dual(net: DRN, duals: DualNets, params: Params, batches: Batches, folder: Path, *, log: Log) -> None:
@@ -169,9 +164,9 @@ def _rate(folder: Path, kind: str) -> dict[str, float]:
     """Median seconds of a batch, in this process and on one thread."""
     torch.set_num_threads(1)
     params, patches = load(Path("params.yaml")), Patches.open(folder)
-    chosen, scale = params.dual, params.shared.scale
+    chosen, plain, scale = params.dual, params.pretrain.training, params.shared.scale
     calls: dict[str, Callable[[torch.Generator], object]] = {
-        "mzsr": lambda rng: patches.batch(params.pretrain.batch, params.pretrain.patch, rng=rng, factors=[1, scale]),
+        "mzsr": lambda rng: patches.batch(plain.batch, plain.patch, rng=rng, factors=[1, scale]),
         "dual": lambda rng: patches.batch(chosen.draw.batch, chosen.draw.patch, rng=rng, factors=[1, scale]),
         "dual_draw": lambda rng: draw(patches, chosen.draw, scale=scale, rng=rng),
     }

@@ -23,10 +23,13 @@ from srfoundry.core import parallel
 from srfoundry.core.compute import channels_last, fast_bfloat16
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.linear_enlargement import How
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, metrics, windows
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot import adaptation
+from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore
 
 SCALE = 2
 WAYS: list[How] = ["bicubic", "linear"]
@@ -41,12 +44,15 @@ def photograph(size: int) -> tuple[Tensor, Tensor, Tensor]:
     return high, images.from_uint8(images.to_uint8(operator.degrade(high, kernel, SCALE))), kernel
 
 
-def alone(net: nn.Module, low: Tensor, kernel: Tensor, **how: Any) -> tuple[Tensor, dict[str, float]]:
+def alone(
+    net: nn.Module, low: Tensor, kernel: Tensor, recipe: Recipe, precision: str = "float32"
+) -> tuple[Tensor, dict[str, float]]:
     """The restored image, and the seconds that it took."""
     began, busy = time.perf_counter(), time.process_time()
-    weights = adaptation.adapt(net, low, kernel, SCALE, **how).weights
+    observation = Observation(low, kernel, Sampling(SCALE))
+    weights = adapt(net, observation, recipe, precision=precision).weights
     between = time.perf_counter()
-    image = adaptation.restore(net, low, kernel, SCALE, weights=weights)
+    image = restore(net, observation, weights=weights)
     now, spent = time.perf_counter(), time.process_time() - busy
     return image, {"total_s": now - began, "adapt_s": between - began, "restore_s": now - between, "cpu_s": spent}
 
@@ -69,15 +75,15 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/metatrain.safetensors"))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default: 1 2)")
     options = parser.parse_args()
-    recipe = adaptation.recipe(cards.read_card(options.model).metrics, 10)
+    recipe = Recipe.from_card(cards.read_card(options.model).metrics).with_steps(10)
     high, low, kernel = photograph(options.size)
     nets = {how: trained(options.model, how) for how in WAYS}
     precisions = ["float32", "bfloat16"] if fast_bfloat16(torch.device("cpu")) else ["float32"]
     rows: list[dict[str, Any]] = []
     for threads, precision, how in itertools.product(options.threads, precisions, WAYS):
         torch.set_num_threads(threads)
-        alone(nets[how], low[..., :64, :64], kernel, precision=precision, **recipe)  # warm
-        runs = [alone(nets[how], low, kernel, precision=precision, **recipe) for _ in range(options.rounds)]
+        alone(nets[how], low[..., :64, :64], kernel, recipe, precision)  # warm
+        runs = [alone(nets[how], low, kernel, recipe, precision) for _ in range(options.rounds)]
         image, seconds = sorted(runs, key=lambda run: run[1]["total_s"])[len(runs) // 2]
         row = {"input": how, "precision": precision, "threads": threads}
         rows.append(row | {key: round(value, 3) for key, value in seconds.items()})
@@ -90,13 +96,11 @@ def main() -> None:
     table.report("adapt", rows, threads=options.threads[-1], size=options.size, steps=10)
 
 
-def many(
-    net: nn.Module, low: Tensor, kernel: Tensor, recipe: dict[str, Any], options: argparse.Namespace
-) -> dict[str, float]:
+def many(net: nn.Module, low: Tensor, kernel: Tensor, recipe: Recipe, options: argparse.Namespace) -> dict[str, float]:
     """Seconds of several images, one after another on all threads and one a thread."""
 
     def work(index: int) -> float:
-        return float(alone(copy.deepcopy(net), low.roll(index, -1), kernel, **recipe)[0].mean())
+        return float(alone(copy.deepcopy(net), low.roll(index, -1), kernel, recipe)[0].mean())
 
     mapped = parallel.threads(options.threads[-1])
     ways: dict[str, Callable[[], list[float]]] = {

@@ -7,9 +7,9 @@ python -m benchmarks.mzsr --kernels b13 --bicubic-models FOLDER         of prese
 PSNR and SSIM on whole Y, border of 2 cropped, low-resolution images of 8 bits, means over a set: the paper's protocol.
 What is slow (SSIM, finetune, estimated, zssr) is only measured on sets of at most 20 images.
 g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells. `linear` is the filter
-of the true kernel without any network (enlarge.py), mzsrN are N steps from the meta-trained net, finetuneN from the
-pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated is told the kernel
-that is estimated from the image. Seconds are those of one image, adaptation and
+of the true kernel without any network (linear_enlargement.py), mzsrN are N steps from the meta-trained net, finetuneN
+from the pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated has the
+kernel that is estimated from the image. Seconds are those of one image, adaptation and
 restoration; of mzsr10_closed those of the back-projection alone. Results are added to those of earlier
 runs, unless --images leaves some out.
 """
@@ -20,7 +20,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,10 @@ from srfoundry.degradation import back_projection, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import metrics, resize
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot import adaptation, zssr
+from srfoundry.zero_shot import zssr
+from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore
 from srfoundry.zero_shot.trials import FINE_TUNING
 
 SCALE = 2
@@ -68,37 +71,39 @@ class Case:
     decimation: Any
     name: str
 
+    @property
+    def observation(self) -> Observation:
+        """With the true kernel."""
+        return Observation(self.low, self.kernel, Sampling(SCALE, self.decimation))
 
-def methods(nets: dict[str, nn.Module], recipe: dict[str, Any], options: Any) -> dict[str, Callable[[Case], Tensor]]:
+
+def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[str, Callable[[Case], Tensor]]:
     """Every method of the table by its name."""
-    steps, last = len(recipe["rates"]), {}
+    steps, last = len(recipe.rates), {}
 
-    def adapted(net: nn.Module, count: int, case: Case, kernel: Tensor) -> Tensor:
-        rates = recipe["rates"][:count] if net is nets["mzsr"] else [FINE_TUNING] * count
-        taken = {**recipe, "rates": rates, "decimation": case.decimation, "precision": options.precision}
-        weights = adaptation.adapt(net, case.low, kernel, SCALE, **taken).weights
-        return adaptation.restore(net, case.low, kernel, SCALE, weights=weights, decimation=case.decimation)
+    def adapted(net: nn.Module, count: int, observation: Observation) -> Tensor:
+        tuned = net is not nets["mzsr"]
+        taken = replace(recipe, rates=[FINE_TUNING] * count) if tuned else recipe.with_steps(count)
+        weights = adapt(net, observation, taken, precision=options.precision).weights
+        return restore(net, observation, weights=weights)
 
     def true(net: nn.Module, count: int, case: Case) -> Tensor:
-        last["image"] = adapted(net, count, case, case.kernel)
+        last["image"] = adapted(net, count, case.observation)
         return last["image"]
 
     def closed(case: Case) -> Tensor:  # comes after mzsr10_true of the same image
-        observation = Observation(case.low, case.kernel, Sampling(SCALE, case.decimation))
-        return back_projection.close(last["image"], observation, steps=1, how="linear")
+        return back_projection.close(last["image"], case.observation, steps=1, how="linear")
 
     def estimated(case: Case) -> Tensor:
         chosen = params.load(options.params)
         common: dict[str, Any] = {"decimation": case.decimation, "models": options.models}
         kernel = blind_restoration.estimate(case.low, SCALE, chosen, case.name, **common)
-        return adapted(nets["mzsr"], steps, case, kernel.to(case.low))
+        return adapted(nets["mzsr"], steps, replace(case.observation, kernel=kernel.to(case.low)))
 
     def from_nothing(case: Case) -> Tensor:
-        common: dict[str, Any] = {"decimation": case.decimation}
-        found = zssr.train(nets["finetune"], case.low, case.kernel, SCALE, steps=options.zssr_steps, **common)
-        return zssr.ensemble(
-            nets["finetune"], case.low, case.kernel, SCALE, weights=found.weights, close=back_projection.STEPS, **common
-        )
+        net, observation = nets["finetune"], case.observation
+        found = zssr.train(net, observation, steps=options.zssr_steps)
+        return zssr.ensemble(net, observation, weights=found.weights, close=back_projection.STEPS)
 
     table_: dict[str, Callable[[Case], Tensor]] = {"bicubic": lambda case: resize.cubic(case.low, SCALE)}
     if "linear" in options.methods:
@@ -135,11 +140,11 @@ def mean_over_finetune(figures: dict[str, float], steps: int) -> dict[str, float
 
 def contestants(
     models: Path, options: argparse.Namespace, device: torch.device
-) -> tuple[dict[str, Any], dict[str, Callable[[Case], Tensor]]]:
+) -> tuple[Recipe, dict[str, Callable[[Case], Tensor]]]:
     """How the nets of a folder want to be adapted, and every method with them."""
     files = {"mzsr": models / "metatrain.safetensors", "finetune": models / "pretrain.safetensors"}
     nets = {name: channels_last(cards.load(path)[0], device) for name, path in files.items()}
-    recipe = adaptation.recipe(cards.read_card(files["mzsr"]).metrics)
+    recipe = Recipe.from_card(cards.read_card(files["mzsr"]).metrics)
     return recipe, methods(nets, recipe, options)
 
 
@@ -204,8 +209,8 @@ def main() -> None:
                 found += 1
     if found:
         figures = {".".join(key): row["psnr_y"] for key, row in rows.items()}
-        gain = mean_over_finetune(figures, len(recipe["rates"]))
-        table.report("mzsr", list(rows.values()), threads=options.threads, **recipe, **gain, **figures)
+        gain = mean_over_finetune(figures, len(recipe.rates))
+        table.report("mzsr", list(rows.values()), threads=options.threads, **recipe.to_card(), **gain, **figures)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ python -m benchmarks.recipes --tflop 5 20     needs `dvc repro synthesize` befor
 
 Every recipe starts from the same random weights and may spend the same floating-point operations (counted by PyTorch on
 one step; a multiply-add is two). Plain training over kernels comes first; recipes with MAML spend its share at the end.
-Scored on the validation photographs, mean over two blurs, the true kernel told, before adaptation and after ten steps;
-and after ten steps with a kernel told that is 0.2 px^2 of variance too wide or too narrow, the mean of both (`off`).
+Scored on the validation photographs, mean over two blurs, with the true kernel, before adaptation and after ten steps;
+and after ten steps with an assumed kernel, 0.2 px^2 of variance too wide or too narrow, the mean of both (`off`).
 """
 
 import argparse
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,16 +23,32 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import table
 from srfoundry.core import seeds
+from srfoundry.core.compute import Compute
+from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, linear_enlargement
+from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.reporting import pictures
-from srfoundry.zero_shot import kernel_tasks, maml, meta_training, validation
+from srfoundry.zero_shot import kernel_tasks, maml, meta_training, plain_training
+from srfoundry.zero_shot.recipe import Recipe as Adapting
+from srfoundry.zero_shot.settings import (
+    InnerLoop,
+    Order,
+    OuterDescent,
+    PlainTraining,
+    Support,
+    TaskDegradations,
+    TaskDraw,
+)
+from srfoundry.zero_shot.step_sizes import step_sizes
+from srfoundry.zero_shot.validation import validate
 
 CPU = torch.device("cpu")
+COMPUTE = Compute(CPU, "auto")
 SCALE, PATCH, BATCH = 2, 64, 8
 RATE, STEPS = 0.02, 10
-OFF = 0.2  # px^2 that a told kernel is off by: 10 % of the blur gauss20
+OFF = 0.2  # px^2 that an assumed kernel is off by: 10 % of the blur gauss20
 
 
 @dataclass(frozen=True)
@@ -41,13 +57,13 @@ class Recipe:
 
     enlargement: linear_enlargement.How
     share: float = 0.0
-    support: meta_training.Support = "son"
-    order: maml.Order = "second"
+    support: Support = "son"
+    order: Order = "second"
     learn_rates: bool = True
     mismatch: float = 0.0
     inner: int = 3  # steps of MAML's tasks
     tasks: int = 4
-    patch: int = 96  # of tasks on sons
+    patch: int = 96  # of tasks on self-pairs
 
 
 RECIPES = {
@@ -55,7 +71,7 @@ RECIPES = {
     "bicubic input, MAML on patches": Recipe("bicubic", 0.25, "patches", learn_rates=False),
     "linear input": Recipe("linear"),
     "linear input, MAML on patches": Recipe("linear", 0.25, "patches"),
-    "linear input, MAML on sons": Recipe("linear", 0.25),
+    "linear input, MAML on self-pairs": Recipe("linear", 0.25),
     "the same, first order": Recipe("linear", 0.25, order="first"),
     "the same, fixed step sizes": Recipe("linear", 0.25, learn_rates=False),
     "the same, one inner step": Recipe("linear", 0.25, inner=1),
@@ -70,44 +86,49 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     recipe = RECIPES[name]
     patches, bank = Patches.open(data / "train"), torch.from_numpy(np.load(data / "kernels" / "bank.npy"))
     rng = seeds.generator(1, "recipes")
-    ways: dict[str, Any] = {"scales": [SCALE], "decimations": ["direct"]}
-    groups = kernel_tasks.make(bank, enlargement=recipe.enlargement, mismatch=recipe.mismatch, rng=rng, **ways)
+    degradations = TaskDegradations(
+        enlargement=recipe.enlargement, decimation="direct", scales=[], mismatch=recipe.mismatch
+    )
+    groups = kernel_tasks.kernel_groups(bank, degradations, scale=SCALE, rng=rng)
     net = MZSR(enlargement=recipe.enlargement)
     seeds.redraw(net, seeds.generator(1, "net"))
-    common: dict[str, Any] = {"seed": 1, "device": CPU, "precision": "auto", "key": "k", "log": lambda step, row: None}
-    pairs = partial(meta_training.blurred_pairs, patches, groups, patch=PATCH, batch=BATCH, device=CPU)
+    plain = PlainTraining(patch=PATCH, batch=BATCH, steps=0, learning_rate=1e-3)
+    pairs = partial(kernel_tasks.blurred_pairs, patches, groups, plain, device=CPU)
     enlarged, high = pairs(rng=rng)
     with FlopCounterMode(display=False) as counter:
         net(enlarged).sub(high).abs().mean().backward()
-    steps = round(budget * (1 - recipe.share) / counter.get_total_flops())
-    meta_training.train(
+    plain = replace(plain, steps=round(budget * (1 - recipe.share) / counter.get_total_flops()))
+    path = folder / f"plain-{recipe.enlargement}-{recipe.mismatch}-{plain.steps}"
+    plain_training.train(
         net,
         pairs,
-        steps=steps,
-        learning_rate=1e-3,
+        plain,
         schedule="cosine",
-        title="plain",
-        checkpoint=folder / f"plain-{recipe.enlargement}-{recipe.mismatch}-{steps}",
-        **common,
+        compute=COMPUTE,
+        stream=seeds.Stream(1, "plain"),
+        resumption=Resumption(path, "k"),
     )
     factors = torch.ones(len(list(net.parameters())))
     if recipe.share:
-        draw = partial(
-            meta_training.draw_tasks, patches, groups, support=recipe.support, tasks=recipe.tasks, device=CPU
-        )
-        draw = partial(
-            draw, **({"shots": 1, "patch": recipe.patch} if recipe.support == "son" else {"shots": 4, "patch": 48})
-        )
+        shots, patch = (1, recipe.patch) if recipe.support == "son" else (4, 48)
+        tasks = TaskDraw(tasks=recipe.tasks, shots=shots, patch=patch, support=recipe.support)
+        draw = partial(kernel_tasks.draw_tasks, patches, groups, tasks, device=CPU)
         sizes, last = RATE * factors.expand(recipe.inner, -1), meta_training.step_weights(recipe.inner, 0, how="last")
         with FlopCounterMode(display=False) as counter:
             maml.gradient(net, draw(rng=rng), rates=sizes, step_weights=last, order=recipe.order)
         steps = round(budget * recipe.share / counter.get_total_flops())
         _, factors = meta_training.metatrain(
-            net, draw, inner_steps=recipe.inner, inner_rate=RATE, learn_rates=recipe.learn_rates, steps=steps,
-            learning_rate=3e-4, schedule="cosine", clip=0.5, order=recipe.order, loss_weights="last",
-            checkpoint=folder / f"meta-{name}-{budget:g}", **common,
-        )  # fmt: skip
-    return net, meta_training.step_sizes([RATE] * STEPS, factors)
+            net,
+            draw,
+            InnerLoop(
+                steps=recipe.inner, rate=RATE, order=recipe.order, loss_weights="last", learn_rates=recipe.learn_rates
+            ),
+            OuterDescent(steps=steps, learning_rate=3e-4, schedule="cosine", clip=0.5),
+            compute=COMPUTE,
+            stream=seeds.Stream(1, "metatrain"),
+            resumption=Resumption(folder / f"meta-{name}-{budget:g}", "k"),
+        )
+    return net, step_sizes([RATE] * STEPS, factors)
 
 
 def score(net: MZSR, rates: Any, data: Path) -> dict[str, float]:
@@ -119,9 +140,11 @@ def score(net: MZSR, rates: Any, data: Path) -> dict[str, float]:
     wide = wider(blur["gauss20"])
 
     def mean(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], taken: Any) -> float:
-        common: dict[str, Any] = {"device": CPU, "rates": taken, "precision": "auto"}
         scores = [
-            validation.validate(net, patches, SCALE, kernel=true, told=told, **common)["psnr_y"] for true, told in pairs
+            validate(
+                net, patches, Sampling(SCALE), compute=COMPUTE, kernel=true, assumed=assumed, recipe=Adapting(taken)
+            )["psnr_y"]
+            for true, assumed in pairs
         ]
         return round(float(np.mean(scores)), 3)
 

@@ -27,7 +27,8 @@ from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot import adaptation
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import overlap
 from tests import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -375,7 +376,7 @@ def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enla
     net = MZSR(width=8, depth=3, enlargement=enlargement)
     low = torch.rand(1, 3, 70, 130, generator=seeds.generator(0, "blind"))
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
-    common: dict[str, Any] = {"kernel": kernel, "rates": [0.01], "device": torch.device("cpu")}
+    common: dict[str, Any] = {"kernel": kernel, "recipe": Recipe([0.01]), "device": torch.device("cpu")}
     tiled, whole = (
         blind_restoration.blind(low, net, 2, tile=66, **common),
         blind_restoration.blind(low, net, 2, **common),
@@ -383,7 +384,7 @@ def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enla
     # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
     assert float((tiled.restored - whole.restored).abs().max()) < 2e-4
     assert tiled.consistency == pytest.approx(whole.consistency, abs=0.01)
-    assert tiling.count(70, 130, 66, adaptation.overlap(net, 66)) > 1
+    assert tiling.count(70, 130, 66, overlap(net, 66)) > 1
 
 
 def test_a_large_image_adapts_on_its_busiest_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from torch.func import functional_call
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.zero_shot import double_backward, maml, meta_training
+from srfoundry.zero_shot.settings import LossWeights, Order
 from tests.closed import reference
 
 STEPS = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -51,7 +52,7 @@ def rates_of(net: nn.Module, steps: int = 2) -> Tensor:
 
 
 def plain(
-    net: nn.Module, tasks: maml.Tasks, rates: Tensor, order: maml.Order = "second"
+    net: nn.Module, tasks: maml.Tasks, rates: Tensor, order: Order = "second"
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """What anybody would write: a loop over tasks, create_graph=True."""
     rates = rates.detach().requires_grad_()
@@ -80,7 +81,7 @@ def off(made: list[Tensor], right: list[Tensor]) -> float:
 @pytest.mark.parametrize(
     ("order", "name", "how"), [("second", "so", "uniform"), ("first", "fo", "uniform"), ("second", "sol", "last")]
 )
-def test_meta_gradients_equal_the_reference(order: maml.Order, name: str, how: str) -> None:
+def test_meta_gradients_equal_the_reference(order: Order, name: str, how: LossWeights) -> None:
     stored = reference("mzsr_meta_grad")
 
     def torch_layout(key: str) -> Tensor:
@@ -108,7 +109,7 @@ def test_meta_gradients_equal_the_reference(order: maml.Order, name: str, how: s
 @pytest.mark.parametrize(("shots", "count"), [((2, 2), 3), ((1, 3), 2), ((2, 1), 1)])
 @pytest.mark.parametrize("together", [None, 2, 5])
 def test_all_at_once_is_a_loop_with_plain_autograd(
-    order: maml.Order, shots: tuple[int, int], count: int, together: int | None
+    order: Order, shots: tuple[int, int], count: int, together: int | None
 ) -> None:
     net, tasks = small(), draw(count, *shots)
     rates = rates_of(net)

@@ -29,7 +29,9 @@ from srfoundry.imaging import images, resize, tiling, user_image
 from srfoundry.imaging import windows as busy
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting import pictures
-from srfoundry.zero_shot import adaptation
+from srfoundry.zero_shot.adaptation import Adaptation, adapt
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.restoration import restore_tiled
 
 LOOK = 768  # low-resolution pixels a side that the kernel is estimated from, at most
 ADAPT = 384  # and that the network adapts on: its gradients hold every feature map
@@ -46,7 +48,7 @@ class Restoration:
     restored: Float[Tensor, "1 3 H W"]
     bicubic: Float[Tensor, "1 3 H W"]
     kernel: Float[Tensor, "1 k k"]
-    adapted: adaptation.Adaptation | None
+    adapted: Adaptation | None
     """How the network adapted, if it is of the kind that does."""
     consistency: float
     """PSNR between the input and the restored image, blurred and decimated again."""
@@ -78,9 +80,7 @@ def blind(
     scale: int,
     *,
     kernel: Float[Tensor, "1 k k"],
-    rates: adaptation.Rates,
-    sons: int = 1,
-    held_out: float = 0.0,
+    recipe: Recipe,
     decimation: operator.Decimation = "direct",
     close: int = 0,
     crops: int = CROPS,
@@ -102,22 +102,11 @@ def blind(
         FoundryError: the image is too small to adapt on.
     """
     net, kernel = net.to(device), kernel.detach().float().cpu()
-    found = adaptation.adapt(
-        net,
-        windows(low, crops).to(device),
-        kernel.to(device),
-        scale,
-        rates=rates,
-        sons=sons,
-        held_out=held_out,
-        decimation=decimation,
-        progress=ticker("adapt"),
-    )
-    common: dict[str, Any] = {"decimation": decimation}
-    image = adaptation.restore_tiled(
-        net, low, kernel, scale, weights=found.weights, tile=tile, device=device, progress=ticker("restore"), **common
-    )
-    return _checked(image, low, kernel, scale, close=close, adapted=found, **common)
+    observation = Observation(low, kernel, Sampling(scale, decimation))
+    seen = Observation(windows(low, crops).to(device), kernel.to(device), observation.sampling)
+    found = adapt(net, seen, recipe, progress=ticker("adapt"))
+    image = restore_tiled(net, observation, weights=found.weights, tile=tile, device=device, progress=ticker("restore"))
+    return _checked(image, low, kernel, scale, close=close, adapted=found, decimation=decimation)
 
 
 def told(
@@ -143,7 +132,7 @@ def _checked(
     scale: int,
     *,
     close: int,
-    adapted: adaptation.Adaptation | None,
+    adapted: Adaptation | None,
     decimation: operator.Decimation,
 ) -> Restoration:
     """Close the loop: back-project if asked to, and see how well the image explains its input."""
@@ -195,8 +184,8 @@ def restore_file(job: Job, settings: Settings, ticker: Ticker = lambda title: la
     common: dict[str, Any] = {"kernel": kernel, "decimation": settings.decimation, "close": settings.close}
     if restorer is None:
         net, card = cards.load(settings.model)  # one for each image: threads must not share one
-        recipe = adaptation.recipe(card.metrics, settings.steps, chosen.metatrain.rates)
-        found = blind(low, net, scale, device=settings.device, ticker=ticker, **common, **recipe)
+        recipe = Recipe.from_card(card.metrics, chosen.metatrain.adaptation.rates).with_steps(settings.steps)
+        found = blind(low, net, scale, recipe=recipe, device=settings.device, ticker=ticker, **common)
         how = f"{found.adapted.step} steps" if found.adapted else ""
     else:
         noise = known_noise(low) if settings.noise is None else settings.noise

@@ -34,7 +34,7 @@ class Recipe:
         Args:
             otherwise: the rates of a card without any.
         """
-        rates = list(metrics.get("rates") or otherwise)
+        rates: list[Any] = list(metrics.get("rates") or otherwise)
         return cls(rates, int(metrics.get("sons", 1)), float(metrics.get("held_out", 0.0)))
 
     def to_card(self) -> dict[str, Any]:
