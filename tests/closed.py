@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,15 +14,8 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.fixed_layers import MeanShift
-from tests.conftest import golden
 
 CPU = torch.device("cpu")
-
-
-def reference(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a golden file of the authors' code."""
-    with np.load(golden(f"golden/reference/{name}.npz")) as arrays:
-        return dict(arrays)
 
 
 def count(net: nn.Module) -> int:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.support import server
@@ -22,8 +23,17 @@ REPO = Path(__file__).resolve().parent.parent
 SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
 
 
+def reference(name: str) -> dict[str, np.ndarray]:
+    """The arrays of tests/golden/NAME.npz, from the authors' programs; its README says what each proves."""
+    with np.load(REPO / "tests" / "golden" / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
 def golden(name: str) -> Path:
-    """A file or folder of the golden data: $SRFOUNDRY_GOLDEN/name or ../shared/data/name; skips the test without it."""
+    """Data for research only: $SRFOUNDRY_GOLDEN/name or ../shared/data/name; without it the test is skipped.
+
+    What may be given away stands in tests/golden (`reference`).
+    """
     given = os.environ.get("SRFOUNDRY_GOLDEN")
     folder = Path(given) if given else REPO.parent / "shared" / "data"
     if not (folder / name).exists():

@@ -22,7 +22,8 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import end_of, largest, thin
-from tests.closed import CPU, count, fill, nets, photographs, reference
+from tests.closed import CPU, count, fill, nets, photographs
+from tests.conftest import reference
 from tests.stub import attentive
 
 
@@ -50,11 +51,12 @@ def test_mixing_loss_and_architecture_gradient_as_released() -> None:
     shares = [torch.softmax(row, dim=0) for row in logits]
     for i, (unit, share) in enumerate(zip(units, shares, strict=True)):
         weight = end_of(net, unit.consumer).weight
-        torch.testing.assert_close(weight.detach(), torch.from_numpy(data[f"layerw{i}"]), atol=1e-12, rtol=0)
+        corner = torch.from_numpy(data[f"layerw{i}"])
+        torch.testing.assert_close(weight.detach()[:4, :4], corner, atol=1e-12, rtol=0)
         factors = mixing(share, weight, ladders[i]).detach()
         torch.testing.assert_close(factors, torch.from_numpy(data[f"mix{i}"]), atol=1e-12, rtol=0)
     batch = {4: data["val_lr4"], 2: data["val_lr2"], 1: data["val_hr"]}
-    batch = {factor: torch.from_numpy(image) for factor, image in batch.items()}
+    batch = {factor: torch.from_numpy(image).double() for factor, image in batch.items()}
     loss = loss_of(duals, scale=4, weight=0.1, compute=Compute(CPU))
     with mixed(net, units, ladders, shares):
         value = outer_loss(net, loss, batch, batch, order="first", inner_rate=0.0)

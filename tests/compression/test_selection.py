@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,39 +17,40 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.prunable import largest, masked, thin, widths_of
 from srfoundry.reporting.compression import family_picture, widths_picture
-from tests.closed import CPU, nets, photographs, reference
+from tests.closed import CPU, nets, photographs
+from tests.conftest import reference
 from tests.stub import Attentive, attentive
 
-AUTHORS = {  # their module names, as in the golden file, and ours
-    "sub_mean": "subtract",
-    "add_mean": "add",
-    "head": "head",
-    **{f"down.{i}.dual_module.0.0": f"downs.{i}.reduce" for i in range(2)},
-    **{f"down.{i}.dual_module.1": f"downs.{i}.expand" for i in range(2)},
-    **{f"up_blocks.{i}.0.body.0": f"ups.{i}.blocks.0.first" for i in range(2)},
-    **{f"up_blocks.{i}.0.body.2": f"ups.{i}.blocks.0.second" for i in range(2)},
-    **{f"up_blocks.{i}.0.body.3.conv_du.0": f"ups.{i}.blocks.0.squeeze" for i in range(2)},
-    **{f"up_blocks.{i}.0.body.3.conv_du.2": f"ups.{i}.blocks.0.excite" for i in range(2)},
-    **{f"up_blocks.{i}.1.0": f"ups.{i}.spread" for i in range(2)},
-    **{f"up_blocks.{i}.2": f"ups.{i}.merge" for i in range(2)},
-    **{f"tail.{i}": f"tails.{i}" for i in range(3)},
-}
+ORDER = [  # of the authors' modules, under our names
+    "head",
+    *(f"downs.{i}.{part}" for i in range(2) for part in ("reduce", "expand")),
+    *(f"ups.{i}.{part}" for i in range(2) for part in (
+        "blocks.0.first", "blocks.0.second", "blocks.0.squeeze", "blocks.0.excite", "spread", "merge",
+    )),
+    *(f"tails.{i}" for i in range(3)),
+]  # fmt: skip
+
+
+def draw_as_authors(net: DRN, duals: DualNets) -> None:
+    """The weights of the stored run: He's normal from numpy's RandomState(21), in the order of the modules."""
+    stream = np.random.RandomState(21)
+    parameters = dict(net.named_parameters())
+    names = [f"{name}.{part}" for name in ORDER for part in ("weight", "bias")]
+    drawn = [parameters[name] for name in names if name in parameters]
+    drawn += [duals.get_parameter(f"{k}.{name}.weight") for k in range(2) for name in ("reduce", "paint")]
+    for weight in drawn:
+        deviation = (2 / weight[0].numel()) ** 0.5 if weight.ndim == 4 else 0.05
+        weight.data.copy_(torch.from_numpy((stream.randn(*weight.shape) * deviation).astype(np.float32)))
 
 
 def test_greedy_selection_as_released() -> None:
     """One channel a round: all sixty choices in order, their scores, the masks, and the pruned net's outputs."""
     data = reference("drc_greedy_selection")
     net, duals = DRN(scale=4, blocks=1, width=16, peak=255.0).double(), DualNets(scale=4, width=16).double()
-    for theirs, ours in AUTHORS.items():
-        for part in ("weight", "bias"):
-            if f"init.{theirs}.{part}" in data:
-                net.get_parameter(f"{ours}.{part}").data.copy_(torch.from_numpy(data[f"init.{theirs}.{part}"]))
-    for k in range(2):
-        for theirs, ours in (("0.0", "reduce"), ("1", "paint")):
-            value = torch.from_numpy(data[f"init.dual{k}.dual_module.{theirs}.weight"])
-            duals.get_parameter(f"{k}.{ours}.weight").data.copy_(value)
+    draw_as_authors(net, duals)
     batches = [
-        {f: torch.from_numpy(data[f"b{b}_{name}"]) for f, name in ((4, "lr4"), (2, "lr2"), (1, "hr"))} for b in range(2)
+        {f: torch.from_numpy(data[f"b{b}_{name}"]).double() for f, name in ((4, "lr4"), (2, "lr2"), (1, "hr"))}
+        for b in range(2)
     ]
     dense = thin(net, [], [])
     loss = loss_of(duals, scale=4, weight=0.1, compute=Compute(CPU))
@@ -63,7 +65,7 @@ def test_greedy_selection_as_released() -> None:
         order += chosen
         kept.append(torch.tensor(sorted(chosen)))
     assert order == data["order"].tolist()
-    torch.testing.assert_close(seen[0], torch.from_numpy(data["score0"]), rtol=1e-3, atol=0)
+    torch.testing.assert_close(seen[0], torch.from_numpy(data["score0"]).double(), rtol=1e-3, atol=0)
     with torch.no_grad():
         masked = net.images(batches[0][4])
         thinned = thin(net, net.units(), kept).images(batches[0][4])

@@ -8,11 +8,11 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation import back_projection, kernels, linear_enlargement, operator
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, metrics, resize
-from tests.conftest import golden
+from tests.conftest import golden, reference
 
 
 def test_each_iteration_equals_the_reference() -> None:
-    stored = np.load(golden("golden/reference/mzsr_imresize.npz"))
+    stored = reference("mzsr_imresize")
     low, start = (torch.from_numpy(stored[name]).double().permute(2, 0, 1)[None] for name in ("bp_lr", "bp_in"))
     kernel = torch.from_numpy(stored["K"])[None]
     for steps in range(1, 5):

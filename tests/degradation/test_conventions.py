@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
@@ -74,6 +75,37 @@ def test_a_low_pixel_looks_where_the_convention_says(name: conventions.Name, sca
     low = operator.degrade(spot, kernel, scale, convention=name)
     found = conventions.centre_of_mass(low[:, 0])[0] * scale + convention.phase(scale)
     assert found.tolist() == pytest.approx([61.0, 58.0], abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_dkp_reduces_as_its_program_does(scale: int) -> None:
+    """Written out pixel by pixel from the program: correlation, borders that wrap, pixels 0, s, 2s, 8 bits cut off."""
+    size, high = 4 * scale + 3, rand(1, 3, 13 * scale, 11 * scale)
+    values = (torch.tensor([value], dtype=torch.float64) for value in (0.9 * scale, 0.3 * scale, 0.7))
+    kernel = kernels.gaussian(size, *values, offset=-(scale - 1) / 2)
+    x, k = high[0].numpy(), kernel[0].numpy()
+    wanted = np.zeros((3, 13, 11))
+    for row, column in itertools.product(range(13), range(11)):
+        for i, j in itertools.product(range(size), range(size)):
+            pixel = x[:, (scale * row + i - size // 2) % x.shape[1], (scale * column + j - size // 2) % x.shape[2]]
+            wanted[:, row, column] += k[i, j] * pixel
+    made = operator.degrade(high, kernel, scale, convention="dkp")
+    assert float((made[0] - torch.from_numpy(wanted)).abs().max()) < 1e-12
+    levels = images.to_uint8(made, truncate=conventions.CONVENTIONS["dkp"].truncates)[0].numpy()
+    assert np.array_equal(levels, (wanted * 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_dkps_recipe_puts_kernels_there(scale: int) -> None:
+    """A Gaussian about K // 2 + (s - K mod 2) / 2, moved by a cubic spline until its centre of mass is (K - s) / 2."""
+    size = min(4 * scale + 3, 21)
+    axis = np.arange(size) - (size // 2 + (scale - size % 2) / 2)
+    drawn = np.exp(-(axis[:, None] ** 2) / (2 * 0.3 * scale) - axis[None] ** 2 / (2 * 0.6 * scale))
+    wanted = (size - scale) / 2
+    drawn = ndimage.shift(drawn, wanted - np.array(ndimage.center_of_mass(drawn)))
+    found = conventions.centre_of_mass(torch.from_numpy(drawn))
+    assert found.tolist() == pytest.approx([conventions.CONVENTIONS["dkp"].centre(size, scale)] * 2, abs=0.06)
+    assert wanted == conventions.CONVENTIONS["dkp"].centre(size, scale)
 
 
 def test_the_published_kernels_are_where_dkp_puts_them() -> None:

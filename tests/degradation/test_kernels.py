@@ -9,7 +9,7 @@ import torch
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
-from tests.conftest import golden
+from tests.conftest import reference
 
 
 def one(size: int, first: float, second: float, theta: float) -> torch.Tensor:
@@ -18,7 +18,7 @@ def one(size: int, first: float, second: float, theta: float) -> torch.Tensor:
 
 
 def test_formula_equals_the_reference() -> None:
-    stored = np.load(golden("golden/reference/mzsr_kernels.npz"))
+    stored = reference("mzsr_kernels")
     for index, (size, theta, first, second) in enumerate(stored["specs"]):
         made = one(int(size), first, second, theta)[0].numpy()
         assert np.abs(made - stored[f"k{index}"]).max() < 1e-12

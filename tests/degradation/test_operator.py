@@ -8,7 +8,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels, operator
 from srfoundry.imaging import images, resize
-from tests.conftest import golden
+from tests.conftest import golden, reference
 
 
 def rand(*shape: int) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_adjoint(
 @pytest.mark.parametrize("image", ["even", "odd", "p64"])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_equals_the_reference(image: str, scale: int) -> None:
-    stored = np.load(golden("golden/reference/mzsr_imresize.npz"))
+    stored = reference("mzsr_imresize")
     source = torch.from_numpy(stored[f"img_{image}"]).double().permute(2, 0, 1)[None]
     kernel = torch.from_numpy(stored["K"]).double()[None]
     pairs: list[tuple[str, operator.Decimation]] = [("direct", "direct"), ("bic", "bicubic")]
@@ -68,7 +68,7 @@ def test_sampling_is_numpys_at_every_size(scale: float) -> None:
 @pytest.mark.parametrize("scale", [2.2, 2.6, 3, 3.4, 3.8])
 def test_scales_between_whole_numbers_equal_the_reference(scale: float) -> None:
     """Reduced and enlarged again, as in the training of MZSR's multi-scale model."""
-    stored = np.load(golden("golden/reference/mzsr_imresize.npz"))
+    stored = reference("mzsr_imresize")
     assert operator.sample_indices(64, scale).tolist() == stored[f"idx_{scale}"].tolist()
     source = torch.from_numpy(stored["img_p64"]).double().permute(2, 0, 1)[None]
     low = operator.degrade(source, torch.from_numpy(stored["K"])[None], scale)

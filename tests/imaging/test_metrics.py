@@ -8,7 +8,7 @@ import torch
 
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import images, metrics, resize
-from tests.conftest import golden
+from tests.conftest import golden, reference
 
 PUBLISHED = {"baby": 32.0030, "bird": 30.2477, "butterfly": 22.6653, "head": 31.9076, "woman": 26.8247}
 
@@ -37,15 +37,22 @@ def test_bicubic_row_of_the_published_table() -> None:
 
 
 def test_psnr_equals_the_reference() -> None:
-    stored = np.load(golden("golden/reference/mzsr_metrics.npz"))
+    stored = reference("mzsr_metrics")
     a, b = (images.from_uint8(torch.from_numpy(stored[name])[None]) for name in ("a", "b"))
     for border in (2, 4):
         assert metrics.psnr_y(a, b, border, whole=True) == pytest.approx(float(stored[f"psnr_crop{border}"]), abs=1e-5)
     assert metrics.psnr_y(a, b, 2) == pytest.approx(float(stored["psnr_crop2_unroundedY"]), abs=1e-5)
 
 
+def test_psnr_equals_drns() -> None:
+    """Whose difference is taken before the weights of the colours, in 256ths: the same to 2e-6 dB."""
+    stored = reference("drn_psnr")
+    high, restored = (torch.from_numpy(stored[name]).float() / 255 for name in ("hr", "sr"))
+    assert metrics.psnr_y(restored, high, 4) == pytest.approx(float(stored["bench4"]), abs=1e-5)
+
+
 def test_luma_equals_the_reference() -> None:
-    stored = np.load(golden("golden/reference/mzsr_metrics.npz"))
+    stored = reference("mzsr_metrics")
     pixels = torch.from_numpy(stored["a"])[None]
     rounded = images.luma(images.from_uint8(pixels).double()).round()
     assert np.array_equal(rounded[0, 0].numpy(), stored["ya"].astype(np.float64))

@@ -1,5 +1,9 @@
 """Resizing is MATLAB's, to the bit where there are stored values and in its properties elsewhere."""
 
+import math
+from fractions import Fraction
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +12,7 @@ from PIL import Image
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import resize
-from tests.conftest import golden
+from tests.conftest import golden, reference
 
 
 def test_eight_bit_reduction_equals_matlabs() -> None:
@@ -23,10 +27,67 @@ def test_eight_bit_reduction_equals_matlabs() -> None:
     assert different == 0
 
 
-@pytest.mark.parametrize("image", ["even", "odd", "p64"])
-@pytest.mark.parametrize(("kind", "scale"), [("down2", 0.5), ("down4", 0.25), ("up2", 2), ("up4", 4)])
-def test_float_resizing_equals_the_reference(image: str, kind: str, scale: float) -> None:
-    stored = np.load(golden("golden/reference/mzsr_imresize.npz"))
+def by_fractions(levels: list[list[int]], scale: Fraction) -> list[list[int]]:
+    """MATLAB's imresize of 8 bits said once more, from Keys' formula and in exact numbers: no rounding but its own."""
+
+    def keys(distance: Fraction) -> Fraction:
+        d = abs(distance)
+        if d <= 1:
+            return Fraction(3, 2) * d**3 - Fraction(5, 2) * d**2 + 1
+        return -Fraction(1, 2) * d**3 + Fraction(5, 2) * d**2 - 4 * d + 2 if d <= 2 else Fraction(0)
+
+    def line(row: list[int]) -> list[int]:
+        found = []
+        for place in range(1, math.ceil(len(row) * scale) + 1):
+            centre = place / scale + (1 - 1 / scale) / 2
+            near = min(scale, Fraction(1))
+            reach = range(math.floor(centre - 2 / near), math.ceil(centre + 2 / near) + 1)
+            weights = {source: keys(near * (centre - source)) for source in reach}
+            value = sum(weight * row[min(max(source, 1), len(row)) - 1] for source, weight in weights.items())
+            found.append(min(max(math.floor(value / sum(weights.values()) + Fraction(1, 2)), 0), 255))
+        return found
+
+    columns = [line(list(column)) for column in zip(*levels, strict=True)]
+    return [line(list(row)) for row in zip(*columns, strict=True)]
+
+
+@pytest.mark.parametrize("scale", [Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), Fraction(2), Fraction(3)], ids=str)
+def test_eight_bits_equal_the_formula_in_exact_numbers(scale: Fraction) -> None:
+    levels = torch.randint(0, 256, (1, 1, 24, 36), dtype=torch.uint8, generator=generator(2))
+    made = resize.cubic_uint8(levels, int(scale) if scale > 1 else float(scale))
+    assert made[0, 0].tolist() == by_fractions(levels[0, 0].tolist(), scale)
+
+
+QUARTER = [987, 745, 399, 93, -49, -75, -45, -7]
+
+
+@pytest.mark.parametrize(
+    ("scale", "parts", "of", "first"),
+    [
+        (0.5, [-3, -9, 29, 111, 111, 29, -9, -3], 256, 13),
+        (0.25, [*reversed(QUARTER), *QUARTER], 4096, 26),
+        (2, [-3, 29, 111, -9], 128, 2),
+    ],
+)
+def test_weights_are_matlabs(scale: float, parts: list[int], of: int, first: int) -> None:
+    """Keys' cubic with a = -1/2, stretched by 1 / scale when it shrinks: output pixel 8 in whole numbers."""
+    pixels = torch.eye(64, dtype=torch.float64)[None, None]
+    made = resize.cubic(pixels, (1, scale))[0, 0, :, 8]
+    wanted = torch.zeros(64, dtype=torch.float64)
+    wanted[first : first + len(parts)] = torch.tensor(parts, dtype=torch.float64) / of
+    assert float((made - wanted).abs().max()) < 1e-15
+
+
+@pytest.mark.parametrize(
+    ("image", "way"),
+    [
+        *product(("even", "odd", "p64"), (("down2", 0.5), ("down4", 0.25))),
+        *product(("even", "odd"), (("up2", 2), ("up4", 4))),
+    ],
+)
+def test_float_resizing_equals_the_reference(image: str, way: tuple[str, float]) -> None:
+    kind, scale = way
+    stored = reference("mzsr_imresize")
     source = torch.from_numpy(stored[f"img_{image}"]).double().permute(2, 0, 1)[None]
     expected = torch.from_numpy(stored[f"{image}_cubic_{kind}"]).permute(2, 0, 1)[None]
     assert float((resize.cubic(source, scale) - expected).abs().max()) < 1e-12

@@ -19,7 +19,7 @@ from srfoundry.zero_shot import kernel_tasks, maml, meta_training, plain_trainin
 from srfoundry.zero_shot.settings import InnerLoop, OuterDescent, PlainTraining, TaskDegradations, TaskDraw
 from srfoundry.zero_shot.step_sizes import StepSizeFactors, step_sizes
 from tests.closed import CPU, prepared
-from tests.conftest import golden
+from tests.conftest import reference
 
 BANK = kernels.draw_gaussian(4, size=7, scale=1, rng=generator(3))[0]
 
@@ -42,7 +42,7 @@ def edges() -> torch.Tensor:
 
 
 def test_step_weights_equal_the_reference() -> None:
-    stored = np.load(golden("golden/reference/mzsr_meta_grad.npz"))
+    stored = reference("mzsr_meta_grad")
     for iteration, expected in zip(stored["lw_steps"], stored["lw"], strict=True):
         made = meta_training.step_weights(5, int(iteration), how="annealed")
         assert np.abs(made.numpy() - expected).max() < 1e-6

@@ -14,7 +14,7 @@ from srfoundry.solver.batched_networks import Dense
 from srfoundry.solver.beamforming import lagd, precoders
 from srfoundry.solver.beamforming.precoders import Task, rate, task
 from srfoundry.solver.problem import Settings
-from tests.conftest import REPO, golden
+from tests.conftest import REPO, reference
 
 
 def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Task:
@@ -25,8 +25,7 @@ def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.
 
 def stored(name: str, ratio: int, count: int = 60) -> tuple[dict[str, np.ndarray], Task]:
     """The stored channels as a task at one SNR."""
-    with np.load(golden("golden/beamforming") / f"{name}.npz", allow_pickle=False) as file:
-        data = dict(file)
+    data = reference(name)
     return data, task(torch.from_numpy(data["H"][:count]), power=float(data[f"P_{ratio}"]), noise=0.1)
 
 
