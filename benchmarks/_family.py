@@ -35,11 +35,10 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train
 from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr import drn, edsr, swinir
-from srfoundry.networks.sr.duals import DualNets, StraightDual
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.training.settings import Descent, PatchDraw
 
 CPU = torch.device("cpu")
@@ -79,17 +78,19 @@ class Plan:
             return {"name": "swinir", "scale": self.scale, "width": self.width, "depths": depths, "heads": 4}
         return {"name": self.network, "scale": self.scale, "blocks": self.blocks, "width": self.width}
 
+    @property
+    def dual_arch(self) -> dict[str, Any]:
+        """Of its dual nets, likewise."""
+        return {"name": ARCHITECTURES[self.network].dual, "scale": self.scale, "width": 16}
+
     def nets(self, seed: int) -> tuple[Any, Any]:
         """The untrained primal net, near bicubic, and its dual nets."""
-        keywords = {key: value for key, value in self.arch.items() if key != "name"}
-        kind, module = {"drn": (drn.DRN, drn), "edsr": (edsr.EDSR, edsr), "swinir": (swinir.SwinIR, swinir)}[
-            self.network
-        ]
-        net: Any = kind(**keywords)
-        duals = (DualNets if self.network == "drn" else StraightDual)(scale=self.scale, width=16)
+        record = ARCHITECTURES[self.network]
+        net: Any = build(self.arch)
+        duals = build(self.dual_arch)
         redraw(net, generator(seed, "net"))
         redraw(duals, generator(seed, "duals"))
-        module.start_at_bicubic(net)
+        record.start_at_bicubic(net)
         return channels_last(net, CPU), duals
 
 
@@ -230,8 +231,7 @@ class Runs:
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
         if not isinstance(duals, KernelDual):
-            arch = {"name": "drn_duals" if plan.network == "drn" else "straight_dual", "scale": plan.scale, "width": 16}
-            cards.save(self.work / f"{name}.duals.safetensors", duals, arch=arch, **common)
+            cards.save(self.work / f"{name}.duals.safetensors", duals, arch=plan.dual_arch, **common)
         for state in (f"{name}.state", f"{name}.search.state", f"{name}.select.state"):
             (self.work / state).unlink(missing_ok=True)
         parameters = sum(weight.numel() for weight in net.parameters())

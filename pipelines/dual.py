@@ -5,9 +5,7 @@ from pipelines.support.stage import Stage, main
 
 def dual(stage: Stage) -> None:
     """Train the dual-regression network on bicubic pairs (DRN): primal and dual nets, the closed-loop loss."""
-    from collections.abc import Callable
     from functools import partial
-    from typing import Any
 
     from srfoundry.core.compute import channels_last
     from srfoundry.core.seeds import generator, redraw
@@ -15,26 +13,18 @@ def dual(stage: Stage) -> None:
     from srfoundry.dual_regression.loss import loss_of
     from srfoundry.dual_regression.training import train, validate
     from srfoundry.imaging.patches import Patches
-    from srfoundry.networks.sr import drn, edsr, swinir
     from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
-    size = {"depths": [6] * chosen.blocks} if chosen.network == "swinir" else {"blocks": chosen.blocks}
-    arch = {"name": chosen.network, "scale": scale, "width": chosen.width, **size}
-    dual_kind = "drn_duals" if chosen.network == "drn" else "straight_dual"
-    dual_arch = {"name": dual_kind, "scale": scale, "width": chosen.dual_width}
-    net, duals = (
-        cards.ARCHITECTURES[each["name"]](**{key: value for key, value in each.items() if key != "name"})
-        for each in (arch, dual_arch)
-    )
+    kind = ARCHITECTURES[chosen.network]
+    assert kind.dual is not None
+    arch = {"name": chosen.network, "scale": scale, "width": chosen.width, **kind.depth(chosen.blocks)}
+    dual_arch = {"name": kind.dual, "scale": scale, "width": chosen.dual_width}
+    net, duals = build(arch), build(dual_arch)
     redraw(net, generator(stage.seed, "dual", "net"))
     redraw(duals, generator(stage.seed, "dual", "duals"))
-    starts: dict[str, Callable[[Any], None]] = {
-        "drn": drn.start_at_bicubic,
-        "edsr": edsr.start_at_bicubic,
-        "swinir": swinir.start_at_bicubic,
-    }
-    starts[chosen.network](net)
+    kind.start_at_bicubic(net)
     net, duals = channels_last(net, device), duals.to(device)
     folder, size = stage.root / chosen.unpaired, chosen.draw.patch // scale
     batches = Batches(

@@ -5,14 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.core.seeds import generator, redraw
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import Unit
 
 
-class Attentive(nn.Module):
+class Attentive(SRNetwork):
     """Conv, self-attention over all pixels, perceptron, conv, pixel shuffle, conv; x2."""
 
     scale = 2
-    multiple_of = 1
 
     def __init__(self, dim: int = 8, heads: int = 2, depth: int = 4, hidden: int = 12) -> None:
         super().__init__()
@@ -45,14 +45,6 @@ class Attentive(nn.Module):
     def paint(self, features: Tensor, index: int) -> Tensor:
         """The restored image: what the tail paints onto the enlarged one is not needed here."""
         return self.tail(features)
-
-    def images(self, low: Tensor) -> list[Tensor]:
-        """The only image."""
-        return [self.paint(features, index) for index, features in enumerate(self.trunk(self.prepare(low)))]
-
-    def forward(self, low: Tensor) -> Tensor:
-        """Twice the size."""
-        return self.images(low)[-1]
 
     def units(self) -> list[Unit]:
         """An attention's head width, a perceptron's width, and the channels before a tail."""

@@ -111,8 +111,7 @@ def test_a_learned_kernel_finds_the_true_one() -> None:
     assert float(made.kernel.detach().min()) > 0
 
 
-def test_a_kernels_file_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cards.ARCHITECTURES, "kernel_dual", KernelDual)
+def test_a_kernels_file_holds_it(tmp_path: Path) -> None:
     arch = {"name": "kernel_dual", "scale": 2, "size": 7, "decimation": "direct", "learn": False}
     made = KernelDual.of(BLUR, scale=2)
     cards.save(tmp_path / "k", made, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)

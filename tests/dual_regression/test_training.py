@@ -169,5 +169,5 @@ def test_reopening_checks_the_kind_of_network(tmp_path: Path) -> None:
     save(tmp_path / "duals", duals, arch={"name": "drn_duals", "scale": 2, "width": 8})
     loaded, _, card = reopen(tmp_path / "primal", tmp_path / "duals", CPU)
     assert isinstance(loaded, DRN) and same(loaded, net) and card.multiple_of == 1
-    with pytest.raises(FoundryError, match="must hold a DualNets or .*, got DRN"):
+    with pytest.raises(FoundryError, match="must hold a dual network .*drn_duals.*, got drn"):
         reopen(tmp_path / "primal", tmp_path / "primal", CPU)

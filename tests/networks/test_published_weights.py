@@ -10,11 +10,12 @@ from torch import nn
 from srfoundry.cli import files, program
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
-from srfoundry.networks.published_weights import from_authors, known
+from srfoundry.networks.published_weights import from_authors
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.network import Restorer
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import largest, thin, widths_of
 from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.architectures import published
 from tests import authors
 from tests.closed import count
 
@@ -83,7 +84,7 @@ def test_swinir(scale: int, direct: bool) -> None:
     ],
 )
 def test_published_sizes(name: str, parameters: int) -> None:
-    arch = known()[name]
+    arch = published()[name]
     if arch["name"] == "drn":
         weights: Any = authors.drn_layout(arch["scale"], arch["blocks"], arch["width"])
     elif arch["name"] == "edsr":
@@ -102,7 +103,7 @@ def test_pruned_nets_are_known_by_their_shapes() -> None:
     """What `thin` makes of ours is what their surgery makes of theirs: rows and columns of the same tensors."""
     state = authors.drawn(authors.swinir_layout(2, [2, 2], 12, 3, window=4, size=8))
     dense, _ = converted(state, name="swinir", **SWINIR)
-    assert isinstance(dense, Restorer)
+    assert isinstance(dense, SRNetwork)
     widths = [3, 20, 2, 24, 4, 8, 1, 16]
     wanted = thin(dense, dense.units(), largest(dense, dense.units(), widths))
     ours = wanted.state_dict()
@@ -112,7 +113,7 @@ def test_pruned_nets_are_known_by_their_shapes() -> None:
             state[name] = ours[stem]
             assert len(shape) == state[name].ndim
     net, arch = converted(state, name="swinir", **SWINIR)
-    assert arch["inner"] == widths and isinstance(net, Restorer) and widths_of(net, net.units()) == widths
+    assert arch["inner"] == widths and isinstance(net, SRNetwork) and widths_of(net, net.units()) == widths
     low = torch.rand(1, 3, 8, 8, generator=generator(0, "low"))
     assert net(low).equal(wanted(low))
 
@@ -154,7 +155,7 @@ def test_the_program_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert program.PUBLISHED and set(program.PUBLISHED) == set(known())
+    assert program.PUBLISHED and set(program.PUBLISHED) == set(published())
     state = authors.drawn(authors.edsr_layout(2, 16, 64))
     torch.save(state, "theirs.pt")
     assert program.main(["import", "theirs.pt", "--as", "edsr-baseline-x2", "--out", "ours.safetensors"]) == 0

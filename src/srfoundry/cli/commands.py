@@ -177,7 +177,7 @@ def bring(options: argparse.Namespace) -> int:
     import hashlib
 
     from srfoundry.networks import published_weights
-    from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo import architectures, cards
 
     target = options.out or Path(f"{options.known}.safetensors")
     if target.suffix != ".safetensors":
@@ -185,7 +185,7 @@ def bring(options: argparse.Namespace) -> int:
     if target.resolve() == options.file.resolve():
         raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
     net, arch = published_weights.from_authors(
-        published_weights.read_foreign(options.file), published_weights.known()[options.known]
+        published_weights.read_foreign(options.file), architectures.published()[options.known]
     )
     digest = hashlib.sha256(options.file.read_bytes()).hexdigest()[:16]  # in the place of a stage's parameters
     made_by = f"import {options.known}"

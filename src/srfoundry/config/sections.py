@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
 from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
     AdaptationSteps,
@@ -161,10 +162,19 @@ class Metatrain(Section):
         return self
 
 
+def _primal(name: str) -> str:
+    if name not in (known := names("primal")):
+        raise ValueError(f"must be one of {', '.join(known)}, got {name!r}")
+    return name
+
+
+Primal = Annotated[str, AfterValidator(_primal)]
+
+
 class Dual(Section):
     """The dual-regression network on bicubic pairs (DRN)."""
 
-    network: Literal["drn", "edsr", "swinir"]
+    network: Primal
     width: Annotated[int, Field(ge=3)]
     blocks: Count
     dual_width: Count
@@ -178,8 +188,8 @@ class Dual(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Dual":
-        if self.network == "swinir" and self.width % 6:
-            raise ValueError(f"width must be a multiple of swinir's 6 heads, got {self.width}; 60 is SwinIR-light's")
+        if self.width % (multiple := ARCHITECTURES[self.network].width_multiple):
+            raise ValueError(f"width must be a multiple of {multiple} for {self.network}, got {self.width}")
         if self.unpaired_share > 0 and self.dual_weight == 0:
             raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
         if self.unpaired_share > 0 and not 1 <= round(self.draw.batch * self.unpaired_share) < self.draw.batch:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.compute import Compute
 from srfoundry.dual_regression.batches import Batch, targets
-from srfoundry.networks.sr.network import Restorer
+from srfoundry.networks.sr.network import sr_network
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -90,15 +90,15 @@ def loss_of(
     """
 
     def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        net = sr_network(net)
         wanted = [image.to(compute.device) for image in targets(batch, scale)]
-        assert isinstance(net, Restorer)
         prepared = net.prepare(wanted[0]).contiguous(memory_format=torch.channels_last)
         with compute.autocast():
             features = net.trunk(prepared)
             images = [net.paint(feature, index) for index, feature in enumerate(features)]
             mapped = duals(images) if weight else []
             with torch.no_grad():
-                taught = None if teacher is None else _trunk(teacher, prepared)[-1]
+                taught = None if teacher is None else sr_network(teacher).trunk(prepared)[-1]
         exact = [[_at_least_float(image) for image in group] for group in (images, mapped)]
         terms = closed_loop(exact[0], exact[1], wanted, weight)
         if taught is not None:
@@ -107,11 +107,6 @@ def loss_of(
         return terms
 
     return loss
-
-
-def _trunk(net: nn.Module, prepared: Tensor) -> list[Tensor]:
-    assert isinstance(net, Restorer)
-    return net.trunk(prepared)
 
 
 def _at_least_float(image: Tensor) -> Tensor:

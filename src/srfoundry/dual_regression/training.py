@@ -1,7 +1,7 @@
 """Dual regression: train P (low -> high) so that a learned D brings its result back (DRN, Guo et al., CVPR 2020).
 
-P is any network with the members of `networks.sr.restorer.Restorer`, D any module from the list of its images to the
-list of smaller ones (networks.sr.duals, networks.sr.kernel_dual).
+P is any SRNetwork, D any module from the list of its images to the list of smaller ones (networks.sr.duals,
+networks.sr.kernel_dual).
 """
 
 from collections.abc import Callable
@@ -17,19 +17,14 @@ from srfoundry.dual_regression.batches import Batch, Batches, targets
 from srfoundry.dual_regression.loss import Loss, closed_loop
 from srfoundry.imaging import metrics, resize
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.duals import DualNets, StraightDual
-from srfoundry.networks.sr.edsr import EDSR
-from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.networks.sr.network import SRNetwork, sr_network
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, Role, names
 from srfoundry.networks.zoo.cards import Card, load
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.prefetch import ahead
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent
-
-PRIMALS, DUALS = (DRN, EDSR, SwinIR), (DualNets, StraightDual, KernelDual)
 
 
 def train(
@@ -93,20 +88,23 @@ def acquaint(
     return loss
 
 
-def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[DRN | EDSR | SwinIR, nn.Module, Card]:
+def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[SRNetwork, nn.Module, Card]:
     """Load a primal, its dual nets and the primal's card from their files onto a device.
 
     Raises:
-        FoundryError: a file is missing or damaged, or holds another kind of network.
+        FoundryError: a file is missing or damaged, or holds a network of another role.
     """
-    net, card = load(primal)
-    mapping, _ = load(duals)
-    for path, found, kinds in ((primal, net, PRIMALS), (duals, mapping, DUALS)):
-        if not isinstance(found, kinds):
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise FoundryError(f"{path} must hold a {names}, got {type(found).__name__}; make it again")
-    assert isinstance(net, PRIMALS)
-    return channels_last(net, device), mapping.to(device), card
+    net, card = _load(primal, "primal")
+    mapping, _ = _load(duals, "dual")
+    return channels_last(sr_network(net), device), mapping.to(device), card
+
+
+def _load(path: Path, role: Role) -> tuple[nn.Module, Card]:
+    net, card = load(path)
+    found = card.arch["name"]
+    if ARCHITECTURES[found].role != role:
+        raise FoundryError(f"{path} must hold a {role} network ({', '.join(names(role))}), got {found}; make it again")
+    return net, card
 
 
 def validate(net: nn.Module, patches: Patches, *, scale: int, device: torch.device) -> dict[str, float]:

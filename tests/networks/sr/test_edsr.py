@@ -1,4 +1,4 @@
-"""EDSR: published sizes. What it shares with SwinIR is in test_restorer."""
+"""EDSR: published sizes. What it shares with SwinIR is in test_network."""
 
 import pytest
 import torch

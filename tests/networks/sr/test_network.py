@@ -1,76 +1,29 @@
-"""What EDSR and SwinIR share: a restorer in parts, pruned nets, the start near bicubic, and life outside of PyTorch."""
+"""What EDSR and SwinIR share: parts, pruned nets, the start near bicubic, and life outside of PyTorch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
 from srfoundry.core.compute import channels_last
-from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.seeds import generator
 from srfoundry.deployment import export
-from srfoundry.networks.sr import edsr, swinir
 from srfoundry.networks.sr.bicubic_start import interpolation_taps
-from srfoundry.networks.sr.edsr import EDSR
-from srfoundry.networks.sr.network import Restorer
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import largest, masked, parameters_at, thin, widths_of
-from srfoundry.networks.sr.swinir import Attention, SwinIR
 from srfoundry.networks.zoo import cards
 from tests.closed import count
+from tests.sr_cases import EDSR_CASE, SWINIR_CASE, Case
 
-
-@dataclass(frozen=True)
-class Case:
-    """A kind of network, made tiny, and what is expected of it."""
-
-    name: str
-    make: Callable[..., EDSR | SwinIR]
-    start_at_bicubic: Callable[[Any], None]
-    keywords: dict[str, Any]
-    frozen: int  # parameters of the mean shifts
-    multiple_of: int
-    size: tuple[int, int]  # an image that needs no padding
-    dense: list[int]
-    widths: list[int]  # after pruning
-    near: float  # mean distance from bicubic at the start
-    rough: float  # largest error of half precision
-    paints: torch.dtype  # in half precision
-
-    def net(self, scale: int = 2) -> EDSR | SwinIR:
-        """The tiny net with random weights, the same each time."""
-        net = self.make(scale=scale, **self.keywords)
-        redraw(net, generator(1, self.name))
-        with torch.no_grad():
-            for module in net.modules():
-                if isinstance(module, Attention):  # position tables start at zero
-                    module.table.copy_(torch.randn(module.table.shape, generator=generator(1, "table")))
-        return net
-
-    def low(self, batch: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """A random image."""
-        return torch.rand(batch, 3, *self.size, dtype=dtype, generator=generator(0, "low"))
-
-
-EDSR_CASE = Case(
-    "edsr", EDSR, edsr.start_at_bicubic, {"blocks": 2, "width": 8},
-    frozen=24, multiple_of=1, size=(9, 8), dense=[8, 8], widths=[3, 6], near=0.02, rough=0.02, paints=torch.bfloat16,
-)  # fmt: skip
-SWINIR_CASE = Case(
-    "swinir", SwinIR, swinir.start_at_bicubic, {"depths": [2, 1], "width": 12, "heads": 3, "window": 4},
-    frozen=0, multiple_of=4, size=(8, 12), dense=[4, 24] * 3, widths=[2, 9, 1, 24, 4, 5], near=0.04, rough=0.05,
-    paints=torch.float32,
-)  # fmt: skip
 both = pytest.mark.parametrize("case", [EDSR_CASE, SWINIR_CASE], ids=["edsr", "swinir"])
 
 
 @both
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_it_is_a_restorer(case: Case, scale: int) -> None:
+def test_it_gives_one_image_in_parts(case: Case, scale: int) -> None:
     net, low = case.net(scale), case.low(2)
-    assert isinstance(net, Restorer) and net.multiple_of == case.multiple_of
+    assert isinstance(net, SRNetwork) and net.multiple_of == case.multiple_of
     (image,) = net.images(low)
     assert tuple(image.shape) == (2, 3, *(side * scale for side in case.size))
     assert image.equal(net(low)) and image.equal(net.paint(net.trunk(net.prepare(low))[-1], 0))

@@ -1,13 +1,14 @@
-"""SwinIR: published sizes, any size of image, two derivatives. What it shares with EDSR is in test_restorer."""
+"""SwinIR: published sizes, any size of image, two derivatives. What it shares with EDSR is in test_network."""
 
 import pytest
 import torch
-from tests.networks.sr.test_restorer import SWINIR_CASE
 
 from srfoundry.core.seeds import generator
 from srfoundry.networks.sr.multiplications import multiplications
-from srfoundry.networks.sr.swinir import SwinIR, mirrored, start_at_bicubic
+from srfoundry.networks.sr.swinir import SwinIR, start_at_bicubic
+from srfoundry.networks.sr.window_attention import mirrored
 from tests.closed import count
+from tests.sr_cases import SWINIR_CASE
 
 
 @pytest.mark.parametrize(("scale", "parameters"), [(2, 910_152), (3, 918_267), (4, 929_628)])

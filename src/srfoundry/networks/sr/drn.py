@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.imaging.scales import steps_of
-from srfoundry.networks.sr.fixed_layers import Enlarge, MeanShift
+from srfoundry.networks.sr.fixed_layers import Enlarge, MeanShift, rescale_to_one
 from srfoundry.networks.sr.gate import gated
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import Unit
+from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 
 def inner_widths(scale: int, blocks: int, width: int) -> list[int]:
@@ -84,14 +86,12 @@ class Up(nn.Module):
         return self.merge(functional.pixel_shuffle(self.spread(features), self.step))
 
 
-class DRN(nn.Module):
+class DRN(SRNetwork):
     """The primal network. `DRN(scale=4, blocks=30, width=16)` is DRN-S, `DRN(scale=4, blocks=40, width=20)` DRN-L.
 
     `inner` lists the inner widths of a pruned net in the order of `inner_widths`; None is the dense net. `peak` is the
     value of white: 1 in this house, 255 in the paper; it moves the mean shift and nothing else.
     """
-
-    multiple_of = 1
 
     def __init__(
         self, *, scale: int, blocks: int, width: int, inner: list[int] | None = None, peak: float = 1.0
@@ -124,9 +124,9 @@ class DRN(nn.Module):
         """The trunk's input: mean removed, then enlarged (the two commute; the small image is the cheaper one)."""
         return self.enlarge(self.subtract(low))
 
-    def trunk(self, enlarged: Float[Tensor, "b 3 H W"]) -> list[Tensor]:
+    def trunk(self, prepared: Float[Tensor, "b 3 H W"]) -> list[Tensor]:
         """Features before each tail, smallest first: index k has the size of the k-th image."""
-        features = self.head(enlarged)
+        features = self.head(prepared)
         copies = []
         for down in self.downs:
             copies.append(features)
@@ -143,16 +143,8 @@ class DRN(nn.Module):
         assert isinstance(tail, nn.Conv2d)
         return self.add.after(tail, features)
 
-    def images(self, low: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """All P + 1 images y_0 (the input's size) .. y_P (the output's size), for the multi-scale loss."""
-        return [self.paint(features, index) for index, features in enumerate(self.trunk(self.prepare(low)))]
-
-    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
-        """The restored image alone, `scale` times the input's size, range as the input's, unclipped."""
-        return self.paint(self.trunk(self.prepare(low))[-1], self.phases)
-
     def units(self) -> list[Unit]:
-        """The prunable inner widths in the paper's order (DRC, section C2 of our notes): downs, then each up phase."""
+        """The prunable inner widths in the paper's order (DRC): downs, then each up phase."""
         found = [Unit(f"downs.{i}", f"downs.{i}.reduce", f"downs.{i}.expand") for i in range(self.phases)]
         for i, up in enumerate(self.ups):
             assert isinstance(up, Up)
@@ -183,3 +175,23 @@ def start_at_bicubic(net: DRN) -> None:
             head.weight[colour, colour, 1, 1] = 1.0
             tail.weight[colour, copied : copied + 3].zero_()
             tail.weight[colour, copied + colour, 1, 1] = 1.0
+
+
+PUBLISHED = PublishedLayout(  # guoyongcs/DRN and DRC
+    rules=[
+        (r"sub_mean\.", r"subtract."),
+        (r"add_mean\.", r"add."),
+        (r"head\.", r"head."),
+        (r"down\.(\d+)\.dual_module\.0\.0\.", r"downs.\1.reduce."),
+        (r"down\.(\d+)\.dual_module\.1\.", r"downs.\1.expand."),
+        (r"up_blocks\.(\d+)\.(\d+)\.body\.0\.", r"ups.\1.blocks.\2.first."),
+        (r"up_blocks\.(\d+)\.(\d+)\.body\.2\.", r"ups.\1.blocks.\2.second."),
+        (r"up_blocks\.(\d+)\.(\d+)\.body\.3\.conv_du\.0\.", r"ups.\1.blocks.\2.squeeze."),
+        (r"up_blocks\.(\d+)\.(\d+)\.body\.3\.conv_du\.2\.", r"ups.\1.blocks.\2.excite."),
+        (r"up_blocks\.(\d+)\.{blocks}\.0\.", r"ups.\1.spread."),
+        (r"up_blocks\.(\d+)\.{merge}\.", r"ups.\1.merge."),
+        (r"tail\.(\d+)\.", r"tails.\1."),
+    ],
+    places=lambda keywords: {"{blocks}": str(keywords["blocks"]), "{merge}": str(keywords["blocks"] + 1)},
+    rescale=lambda net: rescale_to_one(net.head, net.tails, [net.subtract, net.add]),
+)

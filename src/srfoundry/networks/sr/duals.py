@@ -1,7 +1,7 @@
 """Dual nets D (high -> low): what must bring a restored image back to its input; used in training only.
 
 Each maps the list of a net's images, smallest first, to a list that is compared with the smallest targets. They live
-beside the net that they watch, not inside it.
+beside the net that they bring back, not inside it.
 """
 
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.drn import reducing
+from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 
 class DualNet(nn.Module):
@@ -54,3 +55,11 @@ class StraightDual(nn.Module):
         for conv in self.reduce:
             features = functional.leaky_relu(conv(features), 0.2, inplace=True)
         return [self.paint(features)]
+
+
+PUBLISHED = PublishedLayout(  # a list of DRN's; without biases they need no other range
+    rules=[
+        (r"(\d+)\.dual_module\.0\.0\.", r"\1.reduce."),
+        (r"(\d+)\.dual_module\.1\.", r"\1.paint."),
+    ]
+)

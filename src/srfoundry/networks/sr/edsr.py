@@ -7,8 +7,10 @@ from torch.nn import functional
 
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
-from srfoundry.networks.sr.fixed_layers import MeanShift
+from srfoundry.networks.sr.fixed_layers import MeanShift, rescale_to_one
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import Unit
+from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 
 class ResidualBlock(nn.Module):
@@ -24,14 +26,12 @@ class ResidualBlock(nn.Module):
         return features + self.strength * self.second(functional.relu(self.first(features), inplace=True))
 
 
-class EDSR(nn.Module):
+class EDSR(SRNetwork):
     """`EDSR(scale=2)` is the paper's baseline, `EDSR(scale=2, blocks=32, width=256, strength=0.1)` its large net.
 
     `inner` lists the blocks' inner widths of a pruned net; None is the dense one. `strength` is the paper's residual
     scaling. `peak` is the value of white: 1 in this house, 255 in the paper; it moves the mean shift and nothing else.
     """
-
-    multiple_of = 1
 
     def __init__(
         self,
@@ -74,14 +74,6 @@ class EDSR(nn.Module):
         assert index == 0
         return self.add.after(self.tail, features)
 
-    def images(self, low: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """The restored image, alone in a list."""
-        return [self(low)]
-
-    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
-        """The restored image, `scale` times the input's size, range as the input's, unclipped."""
-        return self.paint(self.trunk(self.prepare(low))[0])
-
     def units(self) -> list[Unit]:
         """The inner width of each block; the features that run along the skips are nobody's own."""
         return [Unit(f"blocks.{i}", f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(self.blocks))]
@@ -102,3 +94,21 @@ def start_at_bicubic(net: EDSR) -> None:
         assert isinstance(up, nn.Conv2d)
         carry_colours(up, step)
     carry_colours(net.tail)
+
+
+PUBLISHED = PublishedLayout(  # sanghyun-son/EDSR-PyTorch; pixel shuffles take the odd places of its upsampler
+    rules=[
+        (r"sub_mean\.", r"subtract."),
+        (r"add_mean\.", r"add."),
+        (r"head\.0\.", r"head."),
+        (r"body\.(\d+)\.body\.0\.", r"blocks.\1.first."),
+        (r"body\.(\d+)\.body\.2\.", r"blocks.\1.second."),
+        (r"body\.{blocks}\.", r"fuse."),
+        (r"tail\.0\.0\.", r"ups.0."),
+        (r"tail\.0\.2\.", r"ups.1."),
+        (r"tail\.0\.4\.", r"ups.2."),
+        (r"tail\.1\.", r"tail."),
+    ],
+    places=lambda keywords: {"{blocks}": str(keywords["blocks"])},
+    rescale=lambda net: rescale_to_one(net.head, [net.tail], [net.subtract, net.add]),
+)

@@ -1,10 +1,13 @@
 """Layers that do not learn: enlargement, and the shift by the mean colour of the training images."""
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+WHITE = 255.0  # of the images that the authors of DRN and EDSR train on
 MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
 
 
@@ -51,3 +54,18 @@ class MeanShift(nn.Module):
         mix = self.weight[:, :, 0, 0]
         weight = torch.einsum("ij,jckl->ickl", mix, tail.weight)
         return functional.conv2d(features, weight, mix @ tail.bias + self.bias, padding=1)
+
+
+def rescale_to_one(head: nn.Conv2d, tails: Iterable[nn.Module], shifts: Iterable[MeanShift]) -> None:
+    """Let a net for images in [0, 255] take and give images in [0, 1], in place.
+
+    With its first weights times 255 and its last over 255 it gives just its images over 255.
+    """
+    with torch.no_grad():
+        head.weight.mul_(WHITE)
+        for tail in tails:
+            assert isinstance(tail, nn.Conv2d) and tail.bias is not None
+            tail.weight.div_(WHITE)
+            tail.bias.div_(WHITE)
+        for shift in shifts:
+            shift.bias.div_(WHITE)

@@ -1,10 +1,4 @@
-"""SwinIR (Liang et al., ICCVW 2021): self-attention within windows that shift by half from block to block.
-
-Features lie as (b, h, w, c), which is how a channels-last convolution leaves them, so that attention, MLP and norms
-need no transposition. The windows are cut once for query, key and value together. Attention is written out: at
-this net's ten channels a head PyTorch's fused kernel saves a twentieth of a CPU's time forwards and costs an eighth
-more with gradients (the position table wants one), and search differentiates twice.
-"""
+"""SwinIR (Liang et al., ICCVW 2021): convolutions around groups of transformer blocks (window_attention)."""
 
 from collections.abc import Sequence
 
@@ -13,134 +7,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.imaging.mirror import mirror_indices
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MEAN
+from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import Unit
+from srfoundry.networks.sr.window_attention import Block, Group, mirrored, shift_mask
+from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 CLASSICAL = 64  # channels of the classical net's upsampler
 
 
-def positions(window: int) -> Tensor:
-    """For each (query, key) of a window the row of the position table: their offset, down and across."""
-    at = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
-    offset = at[:, :, None] - at[:, None, :] + window - 1
-    return offset[0] * (2 * window - 1) + offset[1]
-
-
-def strangers(image: Float[Tensor, "b c h w"], window: int) -> Float[Tensor, "windows n n"]:
-    """-100 for each pair of a window, shifted by half, that the roll brought together from opposite borders, else 0."""
-    height, width = image.shape[-2:]
-    bands = []
-    for size in (height, width):  # 0 away from the far border, 1 and 2 on the two sides of the cut
-        at = torch.arange(size, device=image.device)
-        bands.append((at >= size - window).long() + (at >= size - window // 2).long())
-    region = 3 * bands[0][:, None] + bands[1][None, :]
-    cut = region.reshape(height // window, window, width // window, window).permute(0, 2, 1, 3)
-    cut = cut.reshape(-1, window**2)
-    return (cut[:, :, None] != cut[:, None, :]).float() * -100.0
-
-
-def mirrored(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c H W"]:
-    """The image continued below and to the right by its mirror image up to a multiple of `multiple`; any size."""
-    for axis in (2, 3):
-        size = image.shape[axis]
-        if -size % multiple:
-            places = torch.arange(size + -size % multiple, device=image.device)
-            image = image.index_select(axis, mirror_indices(places, size))
-    return image
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention within windows: softmax(q k / sqrt(d) + position + mask) v, and a last linear map.
-
-    `inner` is d, channels a head. The root is the dense net's d, so that a pruned net is the masked one.
-    """
-
-    def __init__(self, width: int, heads: int, window: int, inner: int) -> None:
-        super().__init__()
-        self.heads, self.window = heads, window
-        self.factor = (width // heads) ** -0.5
-        self.qkv = nn.Linear(width, 3 * heads * inner)  # rows lie as (3, heads, d)
-        self.query = nn.Identity()  # the queries pass here (b, heads, n, d): whoever masks channels masks them too
-        self.proj = nn.Linear(heads * inner, width)
-        self.table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.register_buffer("rows", positions(window).flatten(), persistent=False)
-
-    def forward(self, features: Float[Tensor, "b h w c"], mask: Float[Tensor, "windows n n"] | None) -> Tensor:
-        batch, height, width, _ = features.shape
-        down, across, side = height // self.window, width // self.window, self.window
-        qkv = self.qkv(features)
-        inner = qkv.shape[-1] // (3 * self.heads)
-        cut = qkv.reshape(batch, down, side, across, side, 3, self.heads, inner).permute(5, 0, 1, 3, 6, 2, 4, 7)
-        query, key, value = cut.reshape(3, batch * down * across, self.heads, side**2, inner).unbind()
-        nearness = self.query(query * self.factor) @ key.transpose(-2, -1)
-        position = self.table[self.get_buffer("rows")].reshape(side**2, side**2, self.heads).permute(2, 0, 1)
-        nearness = nearness + position
-        if mask is not None:
-            shape = nearness.shape
-            nearness = (nearness.reshape(batch, down * across, *shape[1:]) + mask[:, None]).reshape(shape)
-        found = nearness.softmax(dim=-1) @ value
-        found = found.reshape(batch, down, across, self.heads, side, side, inner).permute(0, 1, 4, 2, 5, 3, 6)
-        return self.proj(found.reshape(batch, height, width, self.heads * inner))
-
-
-class Mlp(nn.Module):
-    """Linear, GELU, linear."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, inner)
-        self.fc2 = nn.Linear(inner, width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(features)))
-
-
-class Block(nn.Module):
-    """x + attention(norm x), then x + MLP(norm x); the windows lie `shift` pixels further down and right."""
-
-    def __init__(self, width: int, heads: int, window: int, shift: int, inner: Sequence[int]) -> None:
-        super().__init__()
-        self.shift = shift
-        self.norm1 = nn.LayerNorm(width)
-        self.attn = Attention(width, heads, window, inner[0])
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width, inner[1])
-
-    def forward(self, features: Float[Tensor, "b h w c"], mask: Float[Tensor, "windows n n"]) -> Tensor:
-        seen = self.norm1(features)
-        if self.shift:
-            seen = torch.roll(seen, (-self.shift, -self.shift), dims=(1, 2))
-        found = self.attn(seen, mask if self.shift else None)
-        if self.shift:
-            found = torch.roll(found, (self.shift, self.shift), dims=(1, 2))
-        features = features + found
-        return features + self.mlp(self.norm2(features))
-
-
-class Group(nn.Module):
-    """Some blocks and a convolution, with a skip around them (the paper's RSTB)."""
-
-    def __init__(self, blocks: list[Block], width: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.fuse = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, features: Float[Tensor, "b h w c"], mask: Float[Tensor, "windows n n"]) -> Tensor:
-        found = features
-        for block in self.blocks:
-            found = block(found, mask)
-        return features + self.fuse(found.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class SwinIR(nn.Module):
+class SwinIR(SRNetwork):
     """`SwinIR(scale=4)` is SwinIR-light; `SwinIR(scale=4, depths=[6] * 6, width=180, direct=False)` the classical net.
 
     `inner` lists the inner widths of a pruned net, for each block the channels of an attention head and of the MLP;
     None is the dense net. `direct` paints by one convolution and a pixel shuffle, else there is an upsampler as
-    EDSR's. `mlp` is the MLP's width over the features'. `peak` is the value of white.
+    EDSR's. `mlp` is the MLP's width over the features'.
     """
 
     def __init__(
@@ -154,7 +37,6 @@ class SwinIR(nn.Module):
         mlp: float = 2,
         direct: bool = True,
         inner: list[int] | None = None,
-        peak: float = 1.0,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -164,7 +46,7 @@ class SwinIR(nn.Module):
             raise ValueError(f"inner must list {2 * sum(depths)} widths for depths={list(depths)}, got {len(widths)}")
         self.scale, self.steps, self.direct = scale, steps_of(scale), direct
         self.window = self.multiple_of = window
-        mean = peak * torch.tensor(MEAN, dtype=torch.float64)  # float64, so that a net in double is exact
+        mean = torch.tensor(MEAN, dtype=torch.float64)  # float64, so that a net in double is exact
         self.register_buffer("mean", mean.reshape(3, 1, 1), persistent=False)
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.enter = nn.LayerNorm(width)
@@ -196,7 +78,7 @@ class SwinIR(nn.Module):
         """
         height, width = prepared.shape[-2:]
         start = self.head(mirrored(prepared, self.window))
-        mask = strangers(start, self.window)
+        mask = shift_mask(start, self.window)
         features = self.enter(start.permute(0, 2, 3, 1))
         for group in self.groups:
             features = group(features, mask)
@@ -215,14 +97,6 @@ class SwinIR(nn.Module):
         if self.direct:
             image = functional.pixel_shuffle(image, self.scale)
         return image + self.get_buffer("mean").to(torch.promote_types(image.dtype, torch.float32))
-
-    def images(self, low: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """The restored image, alone in a list."""
-        return [self(low)]
-
-    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
-        """The restored image, `scale` times the input's size, range as the input's, unclipped."""
-        return self.paint(self.trunk(self.prepare(low))[0])
 
     def units(self) -> list[Unit]:
         """Of each block the channels of an attention head, the heads tied, and the MLP's inner width."""
@@ -257,3 +131,24 @@ def start_at_bicubic(net: SwinIR) -> None:
                 module.attn.proj.weight.mul_(0.1)
                 module.mlp.fc2.weight.mul_(0.1)
     carry_colours(net.tail, net.scale)
+
+
+_BLOCK = r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\."
+PUBLISHED = PublishedLayout(  # JingyunLiang/SwinIR, trained on images in [0, 1]
+    rules=[
+        (r"conv_first\.", r"head."),
+        (r"patch_embed\.norm\.", r"enter."),
+        (_BLOCK + r"attn\.relative_position_bias_table$", r"groups.\1.blocks.\2.attn.table"),
+        (_BLOCK + r"(attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2|norm1|norm2)\.", r"groups.\1.blocks.\2.\3."),
+        (r"layers\.(\d+)\.conv\.", r"groups.\1.fuse."),
+        (r"norm\.", r"leave."),
+        (r"conv_after_body\.", r"fuse."),
+        (r"conv_before_upsample\.0\.", r"before."),
+        (r"upsample\.0\.", r"{upsample}."),
+        (r"upsample\.2\.", r"ups.1."),
+        (r"upsample\.4\.", r"ups.2."),
+        (r"conv_last\.", r"tail."),
+    ],
+    places=lambda keywords: {"{upsample}": "tail" if keywords.get("direct", True) else "ups.0"},
+    derived=_BLOCK + r"(attn\.relative_position_index|attn_mask)$",
+)

@@ -11,28 +11,8 @@ from torch import nn
 
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
-from srfoundry.networks.adaptive.mzsr import MZSR
-from srfoundry.networks.nonblind.corrector import Corrector
-from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.duals import DualNets, StraightDual
-from srfoundry.networks.sr.edsr import EDSR
-from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.swinir import SwinIR
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.networks.zoo.gather_conv import regroup
-
-# The one place where a name becomes a class.
-ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "mzsr": MZSR,
-    "drn": DRN,
-    "drn_duals": DualNets,
-    "edsr": EDSR,
-    "swinir": SwinIR,
-    "straight_dual": StraightDual,
-    "kernel_dual": KernelDual,
-    "usrnet": USRNet,
-    "corrector": Corrector,
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +20,7 @@ class Card:
     """What a model's file says of it.
 
     `arch` holds `name` and the network's keywords, and under `grouped` the layers of a net whose filter groups choose
-    what they read (networks.grouped); `multiple_of` is what input sizes must divide by.
+    what they read (zoo.gather_conv); `multiple_of` is what input sizes must divide by.
     """
 
     arch: dict[str, Any]
@@ -77,12 +57,12 @@ def load(path: Path) -> tuple[nn.Module, Card]:
         FoundryError: the file is missing, damaged, of an unknown architecture, or its weights do not fit its card.
     """
     card = read_card(path)
-    keywords = {key: value for key, value in card.arch.items() if key not in ("name", "grouped")}
+    plain = {key: value for key, value in card.arch.items() if key != "grouped"}
     name = card.arch.get("name")
     if name not in ARCHITECTURES:
         raise FoundryError(f"{path}: architecture {name!r} is unknown; known are {', '.join(sorted(ARCHITECTURES))}")
     try:
-        net = regroup(ARCHITECTURES[name](**keywords), card.arch.get("grouped", {}))
+        net = regroup(build(plain), card.arch.get("grouped", {}))
         net.load_state_dict(safetensors.torch.load_file(path))
     except (SafetensorError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
