@@ -9,92 +9,48 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from srfoundry.data.sources import Gathered
+    from srfoundry.data.splits import Collection
 
-TESTS = {"gauss20": (2.0, 2.0, 0.0), "aniso": (4.0, 1.0, -0.5)}  # variances in px^2 and angle: MZSR's g_2.0 and g_ani
 SHOWN = 3  # photographs in the picture of pairs
 
 
 def synthesize(stage: Stage) -> None:
     """Split the photographs and degrade them: bicubic pairs, a kernel bank, fixed test sets (MZSR eq. 1)."""
     from pipelines.support.fan_out import mapped
-    from srfoundry.data import prepare, sources, test_sets
+    from srfoundry.data import prepare, splits, test_sets
+    from srfoundry.degradation import kernel_bank, kernel_files
     from srfoundry.imaging.scales import reductions
 
     chosen, folder = stage.params.synthesize, stage.output("data/synthesize/x").parent
-    tests = _kernels(stage, folder / "kernels")
-    archives = [(archive.url, archive.checksum) for archive in chosen.archives]
-    paths = sources.listed(chosen.source, stage.root / chosen.folder, archives, stage.root / "downloads")
-    sources.check_names(paths, held_out=chosen.held_out, validation=chosen.validation)
-    gathered = sources.gather(paths, smallest=chosen.smallest, on_bad_image=chosen.on_bad_image, mapped=mapped())
-    scenes = sources.scenes(gathered.photographs)
-    parts = sources.split(
-        list(scenes), held_out=chosen.held_out, validation=chosen.validation, seed=stage.seed, scenes=scenes
-    )
+    bank = kernel_bank.draw(chosen.blur, stage.root, scale=stage.scale, stream=stage.stream)
+    tests = test_sets.kernels_of_tests(chosen.blur.kernel_size)
+    kernel_bank.write(bank, folder / "kernels")
+    for name, kernel in tests.items():
+        kernel_files.save(kernel[0], folder / "kernels" / f"{name}.npy")
+
+    found = splits.collect(chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=mapped())
     for part in ("train", "validation"):
-        photographs = {name: gathered.photographs[name] for name in parts[part]}
-        prepare.prepare(folder / part, photographs, reductions(stage.scale), mapped=mapped())
-    recipe = test_sets.Recipe(stage.scale, tests, chosen.noise, chosen.jpeg or None, stage.seed)
-    held_out = {name: gathered.photographs[name].path for name in parts["held_out"]}
+        prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
+    recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed)
+    held_out = {name: photograph.path for name, photograph in found.part("held_out").items()}
     test_sets.write(folder / "held_out", held_out, recipe, mapped=mapped())
-    _pairs(stage, folder / "held_out", parts["held_out"][:SHOWN], [test_sets.BICUBIC, *recipe.kernels])
-    _skipped(stage, gathered, scenes)
-    stage.metrics(
-        {
-            "photographs": parts,
-            "counts": {part: len(names) for part, names in parts.items()},
-            "skipped": gathered.skipped,
-            "one_scene": sources.together(scenes),
-        }
-    )
+
+    _pictures(stage, {**tests, **kernel_bank.samples(bank)}, found, folder / "held_out")
+    stage.metrics(found.figures())
 
 
-def _kernels(stage: Stage, folder: "Path") -> "dict[str, Tensor]":
-    """Write the bank, its manifest and the test kernels; return the latter."""
-    import numpy as np
-    import torch
-
-    from srfoundry.degradation import kernel_files, kernels
+def _pictures(stage: Stage, kernels: "dict[str, Tensor]", found: "Collection", held_out: "Path") -> None:
+    """Draw the kernels, some photographs with their test images, and what was left out."""
+    from srfoundry.data import test_sets
     from srfoundry.reporting import pictures
 
-    chosen = stage.params.synthesize
-    files = kernel_files.find(stage.root / chosen.kernels)
-    bank = kernel_files.draw(
-        chosen.bank.model_dump(), files, size=chosen.kernel_size, scale=stage.scale, seed=stage.seed, name=stage.name
-    )
-    kernel_files.write(bank, folder)
-    tests = {}
-    for name, values in TESTS.items():
-        first, second, theta = (torch.tensor([value], dtype=torch.float64) for value in values)
-        tests[name] = kernels.gaussian(chosen.kernel_size, first, second, theta)
-        np.save(folder / f"{name}.npy", tests[name][0].float().numpy())
-    picture = stage.output(f"results/{stage.name}/kernels.png")
-    pictures.kernels(picture, {**tests, **kernel_files.samples(bank)})
-    stage.picture("kernels", picture)
-    return tests
-
-
-def _pairs(stage: Stage, folder: "Path", names: list[str], tests: list[str]) -> None:
-    from srfoundry.imaging import images
-    from srfoundry.reporting import pictures
-
-    rows = []
-    for name in names:
-        high = images.read(folder / "high" / f"{name}.png")
-        rows.append((high, {test: images.read(folder / test / f"{name}.png") for test in tests}))
-    picture = stage.output(f"results/{stage.name}/pairs.png")
-    pictures.pairs(picture, rows)
-    stage.picture("pairs", picture)
-
-
-def _skipped(stage: Stage, gathered: "Gathered", scenes: dict[str, str]) -> None:
-    from srfoundry.data import sources
-    from srfoundry.reporting import pictures
-
-    picture = stage.output(f"results/{stage.name}/skipped.png")
-    alike = [[(name, gathered.photographs[name].path) for name in names] for names in sources.together(scenes)]
-    pictures.skipped(picture, len(gathered.photographs), gathered.skipped, alike)
-    stage.picture("skipped", picture)
+    target = {name: stage.output(f"results/{stage.name}/{name}.png") for name in ("kernels", "pairs", "skipped")}
+    pictures.kernels(target["kernels"], kernels)
+    pairs = [test_sets.read(held_out, name) for name in found.parts["held_out"][:SHOWN]]
+    pictures.pairs(target["pairs"], pairs)
+    pictures.skipped(target["skipped"], len(found.gathered.photographs), found.gathered.skipped, found.alike())
+    for name, path in target.items():
+        stage.picture(name, path)
 
 
 if __name__ == "__main__":

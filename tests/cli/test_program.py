@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from srfoundry.cli import blind_restoration, program
-from srfoundry.config import sections
 from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
@@ -234,7 +233,7 @@ def test_degrade_writes_the_kernel_that_it_used(folder: Path, convention: str) -
 
 
 def test_lists_of_the_help_are_the_librarys() -> None:
-    assert set(program.FAMILIES) == set(kernels.FAMILIES) == set(sections.Bank.model_fields)
+    assert program.FAMILIES == list(kernels.FAMILIES)
     assert set(program.CONVENTIONS) == set(conventions.CONVENTIONS)
 
 

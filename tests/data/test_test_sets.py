@@ -10,6 +10,7 @@ from srfoundry.core.parallel import threads
 from srfoundry.core.seeds import generator
 from srfoundry.data import test_sets
 from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import images, resize
 
 
@@ -22,9 +23,9 @@ def photographs(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def recipe(**more: object) -> test_sets.Recipe:
+def recipe(noise: float = 0.0, jpeg: int = 0) -> test_sets.Recipe:
     bank, _ = kernels.draw_gaussian(2, size=9, scale=2, rng=generator(1))
-    return test_sets.Recipe(2, {"one": bank[:1], "two": bank[1:]}, **more)  # pyright: ignore[reportArgumentType]
+    return test_sets.Recipe(2, {"one": bank[:1], "two": bank[1:]}, Corruption(noise=noise, jpeg=jpeg), 0)
 
 
 def test_images_are_the_degradation_of_the_cropped_photographs(tmp_path: Path, photographs: dict[str, Path]) -> None:

@@ -1,6 +1,5 @@
-"""Kernels come from a user's files whatever program wrote them, and from banks that say where each came from."""
+"""Kernels come from a user's files whatever program wrote them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -118,28 +117,3 @@ def test_nothing_is_unpickled_and_misfits_are_said(tmp_path: Path) -> None:
     for name, why in (said | {"black.png": "black", "kernel.txt": "use .npy"}).items():
         with pytest.raises(FoundryError, match=why):
             kernel_files.read(tmp_path / name)
-
-
-def test_a_bank_says_where_every_kernel_comes_from(tmp_path: Path) -> None:
-    np.save(tmp_path / "mine.npy", one().numpy())
-    counts = {"gaussian": 3, "noisy": 0, "line": 2, "trajectory": 1}
-    bank = kernel_files.draw(counts, [tmp_path / "mine.npy"], size=15, scale=2, seed=1)
-    assert bank.kernels.shape == (7, 15, 15) and len(bank.manifest) == 7
-    kernels.check(bank.kernels)
-    assert bank.kernels[-1, 5:10, 5:10].equal(one())
-    kernel_files.write(bank, tmp_path / "bank")
-    rows = json.loads((tmp_path / "bank" / "bank.json").read_text())
-    assert [row["family"] for row in rows] == ["gaussian"] * 3 + ["line"] * 2 + ["trajectory", "file"]
-    row = (torch.tensor([rows[1][key]], dtype=torch.float64) for key in ("variance1", "variance2", "theta"))
-    remade = kernels.gaussian(15, *row)[0]  # the manifest is enough to make the kernel again
-    assert float((remade - bank.kernels[1]).abs().max()) < 1e-6
-    more = kernel_files.draw(counts | {"gaussian": 5}, size=15, scale=2, seed=1)
-    assert more.kernels[5:].equal(bank.kernels[3:6]), "one family's count changes another's kernels"
-
-
-def test_impossible_banks_are_said(tmp_path: Path) -> None:
-    np.save(tmp_path / "large.npy", one(9).numpy())
-    with pytest.raises(FoundryError, match="raise synthesize.kernel_size"):
-        kernel_files.draw({}, [tmp_path / "large.npy"], size=5, scale=2, seed=1)
-    with pytest.raises(FoundryError, match="empty"):
-        kernel_files.draw({"gaussian": 0}, size=5, scale=2, seed=1)

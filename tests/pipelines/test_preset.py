@@ -68,7 +68,7 @@ def test_the_paper_is_the_papers(root: Path) -> None:
     made = params.load(root / "params.yaml")
     assert (made.metatrain.draw.tasks, made.metatrain.draw.shots, made.metatrain.inner.steps) == (5, 8, 5)
     assert made.pretrain.schedule == "staircase" and made.metatrain.inner.loss_weights == "uniform"
-    assert made.synthesize.bank.noisy == 0, "what another preset wrote is gone"
+    assert made.synthesize.blur.bank.noisy == 0, "what another preset wrote is gone"
 
 
 def test_later_presets_win(root: Path) -> None:

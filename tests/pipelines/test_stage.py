@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_key_follows_params_code_and_inputs(toy: Toy) -> None:
     (toy.root / "input.txt").write_text("one")
     shared = given.shared.model_copy(update={"seed": given.shared.seed + 1})
     assert key(given.model_copy(update={"shared": shared})) != first
-    synthesize = given.synthesize.model_copy(update={"smallest": given.synthesize.smallest + 1})
+    source = replace(given.synthesize.photographs, smallest=given.synthesize.photographs.smallest + 1)
+    synthesize = given.synthesize.model_copy(update={"photographs": source})
     assert key(given.model_copy(update={"synthesize": synthesize})) == first
     (toy.root / "pretrain.py").write_text("# changed\n")
     assert key() != first

@@ -93,6 +93,7 @@ def degrade(options: argparse.Namespace) -> int:
     from srfoundry.data import test_sets
     from srfoundry.degradation import conventions, kernel_files
     from srfoundry.degradation import operator as physics
+    from srfoundry.degradation.settings import Corruption
     from srfoundry.imaging import images
     from srfoundry.reporting import pictures
 
@@ -105,8 +106,8 @@ def degrade(options: argparse.Namespace) -> int:
     high = test_sets.exact(options.image, options.scale)
     border = options.border or convention.border
     low = physics.degrade(high, kernel, options.scale, decimation=options.decimation, border=border)
-    low = physics.add_noise(low, options.noise / 255, rng=seeds.generator(options.seed, "degrade", "noise"))
-    low = (low if options.jpeg is None else physics.jpeg(low, options.jpeg)).float()
+    corruption = Corruption(noise=options.noise / 255, jpeg=options.jpeg or 0)
+    low = physics.corrupt(low, corruption, rng=seeds.generator(options.seed, "degrade", "noise")).float()
     images.write(low, target, truncate=convention.truncates)
     kernel_files.save(kernel[0], stem.with_suffix(".npy"))
     pictures.blind(stem.with_suffix(".png"), low, {"original": high.float()}, kernel.float(), "kernel")

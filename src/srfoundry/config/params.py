@@ -50,10 +50,10 @@ class Params(Section):
     @model_validator(mode="after")
     def _wide_enough(self) -> "Params":
         least = 2 * self.shared.scale + 5
-        if self.synthesize.kernel_size < least:
+        if self.synthesize.blur.kernel_size < least:
             raise ValueError(
                 f"synthesize.kernel_size must be {least} or more at scale {self.shared.scale}, so that kernels fit in, "
-                f"got {self.synthesize.kernel_size}"
+                f"got {self.synthesize.blur.kernel_size}"
             )
         return self
 

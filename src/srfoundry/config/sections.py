@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
-from srfoundry.core.ranges import Count, Names, OddSize, Rate, Share, Steps, Weight
+from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
+from srfoundry.data.settings import Source, Split
+from srfoundry.degradation.settings import BankDraw, Corruption
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
@@ -91,41 +93,17 @@ class Shared(Section):
     precision: Literal["auto", "float32", "bfloat16"]
 
 
-class Archive(Section):
-    """A zip or tar of photographs to download."""
-
-    url: Annotated[str, Field(pattern=r"^(https?|file)://\S+$")]
-    checksum: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
-
-
-class Bank(Section):
-    """How many kernels of each family (kernels.FAMILIES)."""
-
-    gaussian: Steps
-    noisy: Steps
-    line: Steps
-    trajectory: Steps
-
-
 class Synthesize(Section):
     """Where the photographs come from and how they are degraded."""
 
-    source: Literal["bundled", "folder", "archives"]
-    folder: Annotated[str, Field(min_length=1)]
-    archives: list[Archive]
-    on_bad_image: Literal["stop", "skip"]
-    held_out: Names | Share
-    validation: Names | Share
-    smallest: Annotated[int, Field(ge=32)]
-    kernel_size: OddSize
-    bank: Bank
-    kernels: Annotated[str, Field(min_length=1)]
-    noise: Annotated[float, Field(ge=0, le=0.5)]
-    jpeg: Annotated[int, Field(ge=0, le=95)]
+    photographs: Annotated[Source, Inline()]
+    split: Annotated[Split, Inline()]
+    blur: Annotated[BankDraw, Inline()]
+    corruption: Annotated[Corruption, Inline()]
 
     @model_validator(mode="after")
     def _possible(self) -> "Synthesize":
-        if self.source == "archives" and not self.archives:
+        if self.photographs.source == "archives" and not self.photographs.archives:
             raise ValueError("source is archives, got an empty list of archives; name one with its checksum")
         return self
 

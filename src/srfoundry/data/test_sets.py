@@ -12,10 +12,12 @@ from torch import Tensor
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.core.seeds import generator
-from srfoundry.degradation import operator
+from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import images, resize
 
 BICUBIC = "bicubic"
+TESTS = {"gauss20": (2.0, 2.0, 0.0), "aniso": (4.0, 1.0, -0.5)}  # variances in px^2 and angle: MZSR's g_2.0 and g_ani
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,20 @@ class Recipe:
 
     Attributes:
         kernels: by the name of their test set.
-        noise: standard deviation of white noise, image range [0, 1].
-        jpeg: quality of a compression at the end, or None.
+        corruption: noise and compression.
         seed: of the noise, with the names of the test set and of the photograph.
     """
 
     scale: int
     kernels: Mapping[str, Float[Tensor, "1 k k"]]
-    noise: float = 0.0
-    jpeg: int | None = None
-    seed: int = 0
+    corruption: Corruption
+    seed: int
+
+
+def kernels_of_tests(size: int) -> dict[str, Float[Tensor, "1 k k"]]:
+    """The test kernels by the name of their set, `size` taps a side, in double precision."""
+    values = {name: (torch.tensor([value], dtype=torch.float64) for value in row) for name, row in TESTS.items()}
+    return {name: kernels.gaussian(size, *row) for name, row in values.items()}
 
 
 def write(folder: Path, photographs: Mapping[str, Path], recipe: Recipe, *, mapped: Map) -> None:
@@ -44,6 +50,12 @@ def write(folder: Path, photographs: Mapping[str, Path], recipe: Recipe, *, mapp
     """
     for _ in mapped(partial(_write, folder.absolute(), recipe), list(photographs.items()), f"degrading {folder.name}"):
         pass
+
+
+def read(folder: Path, name: str) -> tuple[Float[Tensor, "1 3 H W"], dict[str, Float[Tensor, "1 3 h w"]]]:
+    """A photograph of a test set and the images that were made of it, by the name of their set."""
+    high = images.read(folder / "high" / f"{name}.png")
+    return high, {test: images.read(folder / test / f"{name}.png") for test in (BICUBIC, *TESTS)}
 
 
 def exact(path: Path, scale: int) -> Float[Tensor, "1 3 H W"]:
@@ -69,7 +81,6 @@ def _write(folder: Path, recipe: Recipe, photograph: tuple[str, Path]) -> None:
     made = {"high": high, BICUBIC: images.from_uint8(reduced)}
     for test, kernel in recipe.kernels.items():
         rng = generator(recipe.seed, test, name)
-        low = operator.add_noise(operator.degrade(high, kernel, recipe.scale), recipe.noise, rng=rng)
-        made[test] = low if recipe.jpeg is None else operator.jpeg(low, recipe.jpeg)
+        made[test] = operator.corrupt(operator.degrade(high, kernel, recipe.scale), recipe.corruption, rng=rng)
     for kind, image in made.items():
         images.write(image.float(), folder / kind / f"{name}.png")

@@ -1,8 +1,5 @@
-"""Kernels in files: a user's own (.npy, .npz, .mat, .png), and banks drawn from families with a manifest."""
+"""Kernels in files: .npy, .npz, .mat and .png, whatever program wrote them."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.seeds import derive, generator
 from srfoundry.degradation import conventions, kernels, matlab
 from srfoundry.imaging import images
 
 SUFFIXES = (".npy", ".npz", ".mat", ".png")
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Kernels of one size and, for each, where it comes from: its family and parameters, or its file."""
-
-    kernels: Float[Tensor, "n k k"]
-    manifest: list[dict[str, Any]]
-
-
-def draw(
-    counts: Mapping[str, int], files: Sequence[Path] = (), *, size: int, scale: int, seed: int, name: str = "bank"
-) -> Bank:
-    """Draw so many kernels of each family (kernels.FAMILIES), each family from a seed of its own, and add a user's.
-
-    Raises:
-        FoundryError: nothing is asked for, a file cannot be used, or its kernel is larger than `size`.
-    """
-    found: list[Tensor] = []
-    manifest: list[dict[str, Any]] = []
-    for family, count in counts.items():
-        if count:
-            drawn, values = kernels.FAMILIES[family](count, size=size, scale=scale, rng=generator(seed, name, family))
-            found.append(drawn)
-            start = {"family": family, "seed": derive(seed, name, family), "of": count}
-            for index in range(count):
-                row = {key: round(float(column[index]), 6) for key, column in values.items()}
-                manifest.append({**start, "index": index, **row})
-    for path in files:
-        for entry, kernel in read_all(path).items():
-            kernel = _checked(kernel, f"{path} {entry}", "mzsr")
-            room = size - kernel.shape[-1]
-            if room < 0:
-                raise FoundryError(
-                    f"{path} {entry} has {kernel.shape[-1]} taps a side, the bank {size}; raise synthesize.kernel_size"
-                )
-            found.append(F.pad(kernel, (room // 2,) * 4)[None])
-            manifest.append({"family": "file", "file": f"{path.name} {entry}"})
-    if not found:
-        raise FoundryError("the kernel bank is empty; ask for at least one kernel in synthesize.bank")
-    return Bank(torch.cat(found), manifest)
 
 
 def find(folder: Path) -> list[Path]:
@@ -72,30 +26,10 @@ def find(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
 
 
-def write(bank: Bank, folder: Path) -> None:
-    """Write bank.npy (n k k, float32) and bank.json (the manifest, one row a kernel)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "bank.npy", bank.kernels.numpy())
-    lines = ",\n ".join(json.dumps(row) for row in bank.manifest)
-    (folder / "bank.json").write_text(f"[{lines}]\n")
-
-
 def save(kernel: Float[Tensor, "k k"], path: Path) -> None:
     """Write one kernel as .npy, float32, as `read` takes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, kernel.detach().cpu().float().numpy())
-
-
-def samples(bank: Bank, count: int = 6) -> dict[str, Float[Tensor, "k k"]]:
-    """Return the first kernels of each family, named, for a picture."""
-    found: dict[str, Tensor] = {}
-    families: dict[str, int] = {}
-    for kernel, row in zip(bank.kernels, bank.manifest, strict=True):
-        index = families.get(row["family"], 0)
-        families[row["family"]] = index + 1
-        if index < count:
-            found[row.get("file", f"{row['family']} {index}")] = kernel
-    return found
 
 
 def read(path: Path, convention: conventions.Name = "mzsr") -> Float[Tensor, "1 k k"]:
@@ -112,7 +46,7 @@ def read(path: Path, convention: conventions.Name = "mzsr") -> Float[Tensor, "1 
         names = ", ".join(list(found)[:5])
         raise FoundryError(f"{path} holds {len(found)} kernels ({names}, ...); save the one that you mean alone")
     kernel = found["kernel"] if "kernel" in found else next(iter(found.values()))
-    return _checked(kernel, str(path), convention).unsqueeze(0)
+    return checked(kernel, str(path), convention).unsqueeze(0)
 
 
 def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
@@ -156,7 +90,17 @@ def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
     return good
 
 
-def _checked(kernel: Tensor, name: str, convention: conventions.Name) -> Tensor:
+def checked(kernel: Tensor, name: str, convention: conventions.Name) -> Float[Tensor, "k k"]:
+    """The kernel as a correlation of odd size.
+
+    Args:
+        kernel: as it was read.
+        name: of it, for the error.
+        convention: whose kernel it is.
+
+    Raises:
+        FoundryError: it is no blur kernel.
+    """
     if kernel.shape[0] == kernel.shape[1]:
         kernel = conventions.correlation(kernel, convention)
     kernels.check(kernel, name)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions
 from srfoundry.degradation.conventions import Border, Convention
+from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.mirror import mirror_indices
 
@@ -112,6 +113,23 @@ def add_noise(
 def jpeg(low: Float[Tensor, "b c h w"], quality: int) -> Float[Tensor, "b c h w"]:
     """Compress and read again, `quality` 1 to 95; the gradient is passed straight through."""
     return images.jpeg(low.detach(), quality) + (low - low.detach())  # the bracket is 0, and has the gradient
+
+
+def corrupt(
+    low: Float[Tensor, "b c h w"], corruption: Corruption, *, rng: torch.Generator | None = None
+) -> Float[Tensor, "b c h w"]:
+    """What comes after the linear degradation: + n (MZSR eq. 1), then compression.
+
+    Args:
+        low: A x, range [0, 1].
+        corruption: noise and JPEG quality.
+        rng: needed when there is noise.
+
+    Raises:
+        FoundryError: noise without a generator.
+    """
+    low = add_noise(low, corruption.noise, rng=rng)
+    return jpeg(low, corruption.jpeg) if corruption.jpeg else low
 
 
 def sample_indices(extent: int, scale: int | float) -> Int[Tensor, " n"]:
