@@ -9,43 +9,28 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from srfoundry.config.sections import (
-    Beamform,
-    Compress,
-    Diffuse,
-    Dual,
-    Estimate,
-    Evaluate,
-    Export,
-    Metatrain,
-    Nonblind,
-    Pretrain,
-    Prune,
-    Search,
-    Section,
-    Shared,
-    Synthesize,
-)
+from srfoundry.config import sections
+from srfoundry.config.sections import Section
 from srfoundry.core.errors import FoundryError
 
 
 class Params(Section):
     """The whole of params.yaml."""
 
-    shared: Shared
-    synthesize: Synthesize
-    pretrain: Pretrain
-    metatrain: Metatrain
-    dual: Dual
-    search: Search
-    prune: Prune
-    compress: Compress
-    nonblind: Nonblind
-    estimate: Estimate
-    diffuse: Diffuse
-    beamform: Beamform
-    evaluate: Evaluate
-    export: Export
+    shared: sections.Shared
+    synthesize: sections.Synthesize
+    pretrain: sections.Pretrain
+    metatrain: sections.Metatrain
+    dual: sections.Dual
+    search: sections.Search
+    prune: sections.Prune
+    compress: sections.Compress
+    nonblind: sections.Nonblind
+    estimate: sections.Estimate
+    diffuse: sections.Diffuse
+    beamform: sections.Beamform
+    evaluate: sections.Evaluate
+    export: sections.Export
 
     @model_validator(mode="after")
     def _wide_enough(self) -> "Params":
