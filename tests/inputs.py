@@ -1,6 +1,7 @@
 """Which code a stage's results depend on: what imports say, and what is exempt."""
 
 import ast
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,11 @@ EXEMPT = (
 
 @cache
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, inside functions too; `from a import b` gives a and a.b."""
+    """Dotted names that a file imports, inside functions too; `from a import b` gives a and a.b.
+
+    An address "module:name" in a table of methods counts as well. Networks have theirs in pieces, so that a stage does
+    not depend on networks that it never builds; which those are is seen when it runs.
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -27,6 +32,8 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path}:{node.lineno}: write absolute imports only"
             assert node.module is not None
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"srfoundry(\.\w+)+:\w+", str(node.value)):
+            found.add(str(node.value).partition(":")[0])
     return found
 
 

@@ -1,4 +1,7 @@
-"""The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path."""
+"""The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path.
+
+The first run is made with the worked examples of CONTRIBUTING.md, the second with what the repository comes with.
+"""
 
 import hashlib
 import json
@@ -13,10 +16,11 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.support.graph import Graph, folder_of
+from pipelines.support.graph import Graph, folder_of, section_of
 from srfoundry.imaging import images
 from tests.conftest import REPO
-from tests.inputs import is_input, unlisted
+from tests.examples import examples
+from tests.inputs import closure, is_input, unlisted
 
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
@@ -53,10 +57,12 @@ TINY: dict[str, dict[str, Any]] = {
     "export": {"sizes": [[16, 24], [9, 7]]},
 }
 
+EXAMPLES = {("dual", "network"): "plain", ("estimate", "method"): "mean", ("compress", "method"): "first"}
+
 
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    """A copy of the repository with tiny values and six small photographs."""
+    """A copy of the repository with tiny values, six small photographs and the examples of CONTRIBUTING.md."""
     root = tmp_path_factory.mktemp("factory")
     for name in ("src", "pipelines"):
         shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -71,8 +77,12 @@ def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     for section, changes in TINY.items():
         assert set(changes) <= set(values[section]), f"{section}: tests/test_smoke.py sets what params.yaml lacks"
         values[section].update(changes)
+    for (section, key), example in EXAMPLES.items():
+        values[section][key] = example
     with (root / "params.yaml").open("w") as file:
         YAML().dump(values, file)
+    for example in examples():
+        example.add(root)
     for name in ("photographs", "kernels", "unpaired"):
         (root / "inputs" / name).mkdir(parents=True)
     np.save(root / "inputs/kernels/mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))
@@ -118,6 +128,7 @@ def figures(root: Path, stage: str) -> dict[str, Any]:
 
 def test_from_photographs_to_a_registered_model(factory: Path, environment: dict[str, str]) -> None:
     said = repro(factory, environment)
+    assert set(figures(factory, "sharpness")) == {"set__coffee", "set__again__coffee"}
     assert [stage for stage in STAGES if f"Running stage '{stage}'" not in said] == []
     assert all(figures(factory, stage) for stage in STAGES)
     data = figures(factory, "synthesize")
@@ -149,9 +160,8 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     runs = client.search_runs([experiment.experiment_id])
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 1
-    assert {run.data.tags["mlflow.runName"] for run in children} == set(STAGES)
+    assert {run.data.tags["mlflow.runName"] for run in children} == {*STAGES, "sharpness"}
 
-    _loads_what_it_lists(factory)
     again = repro(factory, environment)
     assert [line for line in again.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
 
@@ -165,15 +175,19 @@ def _loads_what_it_lists(factory: Path) -> None:
         names = {file.relative_to(factory).as_posix() for file in loaded if factory in file.parents}
         listed = [path for path in graph.inputs(stage) if is_input(path)]
         assert not unlisted(names, listed), f"{stage} loads what dvc.yaml does not list"
+        names |= closure(REPO / "pipelines" / f"{section_of(stage)}.py")  # other values of params.yaml load more
         idle = [path for path in listed if not any(name == path or name.startswith(f"{path}/") for name in names)]
         assert not idle, f"{stage}: remove {idle} from dvc.yaml"
 
 
 def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path, environment: dict[str, str]) -> None:
     values = YAML(typ="safe").load((factory / "params.yaml").read_text())
-    values["dual"]["steps"] = 4
+    shipped = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    for section, key in EXAMPLES:
+        values[section][key] = shipped[section][key]
     with (factory / "params.yaml").open("w") as file:
         YAML().dump(values, file)
     said = repro(factory, environment)
     ran = [stage for stage in STAGES if f"Running stage '{stage}'" in said]
-    assert ran == ["dual", "search", "prune", "compress@50", "compress@70", "evaluate", "export"]
+    assert ran == ["dual", "search", "prune", "compress@50", "compress@70", "estimate", "evaluate", "export"]
+    _loads_what_it_lists(factory)
