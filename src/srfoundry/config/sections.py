@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
+from srfoundry.core.addresses import one_of
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
@@ -140,13 +141,7 @@ class Metatrain(Section):
         return self
 
 
-def _primal(name: str) -> str:
-    if name not in (known := names("primal")):
-        raise ValueError(f"must be one of {', '.join(known)}, got {name!r}")
-    return name
-
-
-Primal = Annotated[str, AfterValidator(_primal)]
+Primal = Annotated[str, AfterValidator(one_of(lambda: names("primal")))]
 
 
 class Dual(Section):

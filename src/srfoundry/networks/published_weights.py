@@ -16,10 +16,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from srfoundry.core.addresses import resolve
 from srfoundry.core.errors import DAMAGE, FoundryError
 from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import widths_of
-from srfoundry.networks.zoo.architectures import ARCHITECTURES, build, resolve
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")  # keys under which a file may hold the weights

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from srfoundry.config.params import load
 from srfoundry.config.sections import Dual
+from srfoundry.core.addresses import resolve
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.network import SRNetwork
-from srfoundry.networks.zoo.architectures import ARCHITECTURES, build, names, published, resolve
+from srfoundry.networks.zoo.architectures import ARCHITECTURES, build, names, published
 from srfoundry.networks.zoo.published_layout import PublishedLayout
 from tests.conftest import REPO
 

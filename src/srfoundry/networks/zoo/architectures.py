@@ -6,8 +6,9 @@ contains the networks that it builds and no others, and settings can be checked 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
+
+from srfoundry.core.addresses import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,12 +52,6 @@ class Architecture:
             resolve(self.start)(net)
 
 
-def resolve(address: str) -> Any:
-    """What stands at "module:name"."""
-    module, _, name = address.partition(":")
-    return getattr(import_module(module), name)
-
-
 def build(arch: Keywords) -> "nn.Module":
     """The untrained network of a card's arch: its `name` and keywords.
 
@@ -85,7 +80,9 @@ def published() -> dict[str, dict[str, Any]]:
 _DRN = ((4, "s", 30, 16), (4, "l", 40, 20), (8, "s", 30, 8), (8, "l", 36, 10))
 _EDSR = {"edsr-baseline": {"blocks": 16, "width": 64}, "edsr": {"blocks": 32, "width": 256, "strength": 0.1}}
 _SWINIR_CLASSICAL = {"depths": [6] * 6, "width": 180, "direct": False}
-_SR = "srfoundry.networks.sr"
+# Addresses in pieces: by its imports, a stage depends on the networks that it builds and no others.
+_NETWORKS = "srfoundry.networks"
+_SR, _NONBLIND = f"{_NETWORKS}.sr", f"{_NETWORKS}.nonblind"
 
 ARCHITECTURES: dict[str, Architecture] = {
     "drn": Architecture(
@@ -125,7 +122,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "straight_dual": Architecture(role="dual", network=f"{_SR}.duals:StraightDual"),
     "kernel_dual": Architecture(role="dual", network=f"{_SR}.kernel_dual:KernelDual"),
-    "mzsr": Architecture(role="adaptive", network="srfoundry.networks.adaptive.mzsr:MZSR"),
-    "usrnet": Architecture(role="nonblind", network="srfoundry.networks.nonblind.usrnet:USRNet"),
-    "corrector": Architecture(role="corrector", network="srfoundry.networks.nonblind.corrector:Corrector"),
+    "mzsr": Architecture(role="adaptive", network=f"{_NETWORKS}.adaptive.mzsr:MZSR"),
+    "usrnet": Architecture(role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet"),
+    "corrector": Architecture(role="corrector", network=f"{_NONBLIND}.corrector:Corrector"),
 }
