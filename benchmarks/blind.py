@@ -30,7 +30,7 @@ from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kern
 from srfoundry.blind.corrector.samples import collect_samples
 from srfoundry.blind.corrector.training import train_corrector
 from srfoundry.blind.dkp import released
-from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.motion_deblur import freeform
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES, restore_by_usrnet, trained_size

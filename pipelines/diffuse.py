@@ -7,7 +7,7 @@ from pipelines.support.stage import Stage, main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from srfoundry.blind.dkp.blocks import Estimate
+    from srfoundry.blind.dkp.kernel_network import Estimate
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel is to be estimated
 
@@ -22,7 +22,7 @@ def diffuse(stage: Stage) -> None:
     from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
     from srfoundry.blind.diffusion.training import train_denoiser, validate_denoiser
     from srfoundry.blind.diffusion.unet import load_denoiser, make_unet, save_unet
-    from srfoundry.blind.dkp import blocks
+    from srfoundry.blind.dkp import kernel_network
     from srfoundry.blind.nonblind_pairs import SharpPatches
     from srfoundry.core.progress import track
     from srfoundry.degradation.observation import Sampling
@@ -50,7 +50,7 @@ def diffuse(stage: Stage) -> None:
     estimate = partial(
         estimate_kernel_by_diffusion,
         sampling=Sampling(stage.scale),
-        settings=blocks.settings(stage.params.estimate.model_dump()),
+        settings=kernel_network.settings(stage.params.estimate.model_dump()),
         sampler=chosen.sampler,
         denoiser=denoiser,
         bank=bank,

@@ -16,7 +16,7 @@ def estimate(stage: Stage) -> None:
 
     from pipelines.support.fan_out import mapped
     from srfoundry.blind import jobs
-    from srfoundry.blind.dkp import blocks
+    from srfoundry.blind.dkp import kernel_network
     from srfoundry.degradation import kernel_files
     from srfoundry.imaging import images
     from srfoundry.reporting import pictures
@@ -35,7 +35,7 @@ def estimate(stage: Stage) -> None:
     )
     spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
     # What one would say without looking at the image.
-    guess = blocks.settings(section).prior(stage.scale, bank).mean().float()
+    guess = kernel_network.settings(section).prior(stage.scale, bank).mean().float()
     figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETS}
     for name in SETS:
         kept = stage.checkpoint.with_suffix("") / name

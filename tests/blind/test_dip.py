@@ -15,7 +15,7 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.metrics import psnr_y
 from tests.blind.dkp.test_dkp import TINY
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
 HIGH = power_law(40, 1).clamp(0, 1)

@@ -16,7 +16,7 @@ from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 from tests.conftest import REPO
 
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.dkp import stop
-from srfoundry.blind.dkp.blocks import ImageNet, Settings
+from srfoundry.blind.dkp.kernel_network import ImageNet, Settings
 from srfoundry.blind.dkp.losses import ssim_loss
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation

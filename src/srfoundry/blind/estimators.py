@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
-from srfoundry.blind.dkp import blocks, dkp, mlmc, released
-from srfoundry.blind.dkp.blocks import Estimate, Log
+from srfoundry.blind.dkp import dkp, kernel_network, mlmc, released
+from srfoundry.blind.dkp.kernel_network import Estimate, Log
 from srfoundry.blind.motion_deblur import freeform
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.compute import channels_last
@@ -115,9 +115,9 @@ def estimate(
             log=log,
         )
     if method == "dkp":
-        return dkp.estimate(low, settings=blocks.settings(section), bank=bank, **common)
+        return dkp.estimate(low, settings=kernel_network.settings(section), bank=bank, **common)
     if method == "mlmc":
-        return mlmc.estimate(low, settings=blocks.settings(section), bank=bank, **common)
+        return mlmc.estimate(low, settings=kernel_network.settings(section), bank=bank, **common)
     if method == "released":
         return released.estimate(low, settings=released.Settings(convention="mzsr", window=section["look"]), **common)
     raise FoundryError(f"estimate.method {method!r} is unknown; choose one of {', '.join(METHODS)}")
@@ -137,7 +137,9 @@ def size_of(section: Mapping[str, Any], scale: int, bank: Float[Tensor, "n k k"]
     if section["method"] in TRAINED:
         return max(section["kernel_size"], trained_size(scale))  # those that the networks were taught with
     return (
-        released.size_of(scale) if section["method"] == "released" else blocks.settings(section).prior(scale, bank).size
+        released.size_of(scale)
+        if section["method"] == "released"
+        else kernel_network.settings(section).prior(scale, bank).size
     )
 
 
@@ -152,7 +154,7 @@ def _free(
     log: Log,
 ) -> Estimate:
     """A kernel of any form, on the busiest window."""
-    box = blocks.busiest(low, section["look"])
+    box = kernel_network.busiest(low, section["look"])
     seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
     whole = border == "circular" and seen.shape == low.shape
     history: list[dict[str, float]] = []

@@ -10,7 +10,7 @@ from srfoundry.blind import estimators
 from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
 from srfoundry.blind.corrector.samples import Samples, collect_samples
 from srfoundry.blind.corrector.training import train_corrector
-from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_settings import CorrectorDescent
 from srfoundry.core.compute import Compute
@@ -28,7 +28,7 @@ from srfoundry.networks.nonblind.corrector import Corrector, features_of
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 from tests.closed import CPU, photographs, prepared
 from tests.nonblind import ARCH, tiny_usrnet
 

@@ -11,7 +11,7 @@ from srfoundry.blind.diffusion import diffpir
 from srfoundry.blind.diffusion.denoiser import Denoiser, deviations
 from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
 from srfoundry.blind.diffusion.settings import DiffusionSampler
-from srfoundry.blind.dkp.blocks import Estimate, Settings
+from srfoundry.blind.dkp.kernel_network import Estimate, Settings
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import Border, centre_of_mass

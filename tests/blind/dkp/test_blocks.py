@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from srfoundry.blind.dkp import blocks, dkp, stop
+from srfoundry.blind.dkp import dkp, kernel_network, stop
 from srfoundry.blind.dkp.cuda_graph import Replay
 from srfoundry.blind.dkp.losses import hyper_laplacian, mirrored_laplacian, ssim_loss
 from srfoundry.config.params import load
@@ -14,7 +14,7 @@ from srfoundry.config.sections import Estimate
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.operator import degrade
 from tests.blind.dkp.test_dkp import TINY, kernel, low, run
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 from tests.conftest import REPO
 
 
@@ -62,7 +62,7 @@ def test_the_image_prior_fades_with_the_residual() -> None:
     image = power_law(24, 1)
     tap = kernel(1.0, 1.0, 0.0)
     data = lambda kernel, made: ssim_loss(degrade(made, kernel, 2), image)  # noqa: E731
-    net = blocks.ImageNet(image, 2, data, dataclasses.replace(TINY, fade=True), generator(1, "fade"))
+    net = kernel_network.ImageNet(image, 2, data, dataclasses.replace(TINY, fade=True), generator(1, "fade"))
     net.improve(tap, 1, torch.tensor(0.04))
     loss, same = net.improve(tap, 1, torch.tensor(0.0))["image"], data(tap, net.image())
     assert float(loss) == pytest.approx(float(same), rel=0.2)  # nothing but the data term, a step apart
@@ -94,8 +94,8 @@ def test_inner_steps_do_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch)
     seen = power_law(24, 1)
     data = lambda kernel, made: ssim_loss(degrade(made, kernel, 2), seen)  # noqa: E731
     settings = dataclasses.replace(TINY, kernel_steps=2, langevin=1e-3)
-    net = blocks.ImageNet(seen, 2, data, settings, generator(1, "wait"))
-    kernel_net = blocks.KernelNet(settings.prior(2), settings, generator(1, "wait"), seen.device)
+    net = kernel_network.ImageNet(seen, 2, data, settings, generator(1, "wait"))
+    kernel_net = kernel_network.KernelNet(settings.prior(2), settings, generator(1, "wait"), seen.device)
     target = settings.prior(2).mean().float()
 
     def refuse(*_: object) -> None:
@@ -107,7 +107,7 @@ def test_inner_steps_do_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch)
         losses = net.improve(target, 2)
         losses |= kernel_net.improve(target, net.image(), data, 0.5)
         losses |= kernel_net.pull(target, 0.5) | kernel_net.fit(data(kernel_net.kernel(), net.image()), 0.5)
-    row = blocks.numbers(losses, 0)
+    row = kernel_network.numbers(losses, 0)
     assert set(row) == {"image", "prior", "data"} and all(isinstance(value, float) for value in row.values())
 
 
@@ -145,8 +145,8 @@ def test_a_graph_without_a_gpu_is_eager() -> None:
 
 def test_params_hold_every_value() -> None:
     section = load(REPO / "params.yaml").estimate.model_dump()
-    assert {field.name for field in dataclasses.fields(blocks.Settings)} <= set(section)
-    assert blocks.settings(section).kernel_size == section["kernel_size"]
+    assert {field.name for field in dataclasses.fields(kernel_network.Settings)} <= set(section)
+    assert kernel_network.settings(section).kernel_size == section["kernel_size"]
     for change in ({"stop": "variance"}, {"likelihood": "residual"}, {"learned": True}):
         with pytest.raises(ValidationError, match="needs an image"):
             Estimate.model_validate(section | change | {"image_steps": 0})
@@ -163,8 +163,8 @@ def test_the_busiest_window_is_that_of_all_sums(size: tuple[int, int], window: i
         energy[:, :-1] += grey.diff(dim=1) ** 2
         places = [(top, left) for top in range(0, size[0] - height + 1, 4) for left in range(0, size[1] - width + 1, 4)]
         best = max(places, key=lambda at: float(energy[at[0] : at[0] + height, at[1] : at[1] + width].sum()))
-        assert blocks.busiest(image, window) == (*best, height, width)
-    assert blocks.busiest(torch.full((1, 3, *size), 0.4), window)[:2] == (0, 0)
+        assert kernel_network.busiest(image, window) == (*best, height, width)
+    assert kernel_network.busiest(torch.full((1, 3, *size), 0.4), window)[:2] == (0, 0)
 
 
 def test_small_images_have_fewer_levels() -> None:

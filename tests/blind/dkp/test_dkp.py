@@ -12,7 +12,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.metrics import kernel_psnr
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 
 TINY = dkp.Settings(
     kernel_size=11,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from srfoundry.blind import estimators
-from srfoundry.blind.dkp import blocks, dkp, forms, mlmc
-from srfoundry.blind.dkp.blocks import Estimate, Settings
+from srfoundry.blind.dkp import dkp, forms, kernel_network, mlmc
+from srfoundry.blind.dkp.families import GaussianPrior
+from srfoundry.blind.dkp.kernel_network import Estimate, Settings
 from srfoundry.blind.dkp.losses import divergence
-from srfoundry.blind.dkp.prior import GaussianPrior
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import centre_of_mass
@@ -58,9 +58,9 @@ def test_turns_are_nested_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(owner, name, wrapped)
 
-    spy(blocks.KernelNet, "pull", "l")
-    spy(blocks.KernelNet, "fit", "q")
-    spy(blocks.ImageNet, "improve", "p")
+    spy(kernel_network.KernelNet, "pull", "l")
+    spy(kernel_network.KernelNet, "fit", "q")
+    spy(kernel_network.ImageNet, "improve", "p")
     run(low(kernel(2.0, 2.0, 0.0)), updates=3, rounds=2, image_steps=3)
     assert "".join(turns) == ("lll" + "pppq" * 2) * 2
 
@@ -164,10 +164,10 @@ def test_recentred_kernels_and_images_explain_as_before() -> None:
     image = 0.5 + 0.3 * torch.stack([axis.sin()[:, None] * axis.cos()] * 3)[None]
     off = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)), offset=0.7)
     settings = dataclasses.replace(TINY, recentre=True)
-    centred, moved = blocks.finish(off, image, settings)
+    centred, moved = kernel_network.finish(off, image, settings)
     assert moved is not None and float((centre_of_mass(centred) - 5).abs().max()) < 0.02
     before, after = degrade(image, off, 2), degrade(moved, centred, 2)
     assert float((before - after)[..., 4:-4, 4:-4].abs().max()) < 2e-3
     assert float((degrade(image, centred, 2) - before)[..., 4:-4, 4:-4].abs().max()) > 2e-2
-    kept, same = blocks.finish(off, image, TINY)
+    kept, same = kernel_network.finish(off, image, TINY)
     assert torch.equal(kept, off) and same is image

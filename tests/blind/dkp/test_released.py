@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from srfoundry.blind.dkp import released
-from srfoundry.blind.dkp.blocks import Estimate
+from srfoundry.blind.dkp.kernel_network import Estimate
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import centre_of_mass
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.imaging.metrics import kernel_psnr, psnr_y
-from tests.blind.dkp.test_prior import power_law
+from tests.blind.dkp.test_families import power_law
 from tests.conftest import golden
 
 

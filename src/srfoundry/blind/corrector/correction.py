@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.blocks import Estimate, Log, busiest
-from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.dkp.families import GaussianPrior
+from srfoundry.blind.dkp.kernel_network import Estimate, Log, busiest
 from srfoundry.blind.nonblind_restoration import make_periodic
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError

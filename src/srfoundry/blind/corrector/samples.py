@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.corrector.correction import trial_features, trial_kernels, widened
-from srfoundry.blind.dkp.prior import GaussianPrior
+from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.nonblind_pairs import PairDraw
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.compute import Compute

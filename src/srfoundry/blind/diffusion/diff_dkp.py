@@ -19,10 +19,10 @@ from torch import Tensor
 from srfoundry.blind.diffusion.denoiser import Denoiser
 from srfoundry.blind.diffusion.diffpir import Canvas, reverse, schedule
 from srfoundry.blind.diffusion.settings import DiffusionSampler
-from srfoundry.blind.dkp import blocks
-from srfoundry.blind.dkp.blocks import Estimate, Log, Row, Settings
+from srfoundry.blind.dkp import kernel_network
+from srfoundry.blind.dkp.families import Family
+from srfoundry.blind.dkp.kernel_network import Estimate, Log, Row, Settings
 from srfoundry.blind.dkp.likelihood import ROUNDING
-from srfoundry.blind.dkp.prior import Family
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import centre_of_mass, move
 from srfoundry.degradation.observation import Sampling
@@ -58,10 +58,10 @@ def estimate_kernel_by_diffusion(
     if sampling.decimation != "direct":
         raise FoundryError(f"diffusion undoes direct decimation only, got {sampling.decimation}; choose another method")
     prior = settings.prior(sampling.scale, bank)
-    blocks.check(low, sampling.scale, prior.size)
+    kernel_network.check(low, sampling.scale, prior.size)
     with torch.inference_mode(False), torch.enable_grad():  # whoever calls may have switched gradients off
         low = low.float().clone()
-        box = blocks.busiest(low, settings.window or max(low.shape[-2:]))
+        box = kernel_network.busiest(low, settings.window or max(low.shape[-2:]))
         seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
         periodic = sampling.border == "circular" and seen.shape == low.shape
         canvas = Canvas(seen, sampling.scale, prior.size, periodic=periodic)
@@ -86,8 +86,8 @@ class _Learner:
         log: Log,
     ) -> None:
         self.canvas, self.settings, self.learning, self.log = canvas, settings, learning, log
-        self.sampling = blocks.Sampling(low, canvas.scale, prior, settings, rng)
-        self.net = blocks.KernelNet(prior, settings, rng, low.device)
+        self.sampling = kernel_network.Sampling(low, canvas.scale, prior, settings, rng)
+        self.net = kernel_network.KernelNet(prior, settings, rng, low.device)
         self.k_hat: Tensor | None = None
         self.drawn: Row = {}
         self.held: Tensor | None = None
@@ -113,13 +113,13 @@ class _Learner:
     def _learn(self, index: int, image: Tensor) -> None:
         if self.k_hat is None or index < self.settings.iterations:
             noise = max(self.settings.noise, ROUNDING)
-            score = blocks.residual_score(image, self.canvas.whole, self.canvas.scale, noise, border="circular")
+            score = kernel_network.residual_score(image, self.canvas.whole, self.canvas.scale, noise, border="circular")
             self.k_hat, self.drawn = self.sampling.improve(score)
         kernel = self.net.kernel()
         slopes = torch.autograd.grad(self._data(kernel, image), self.net.weights)
         slope = torch.stack([part.norm() for part in slopes]).norm()
         losses = self.net.improve(self.k_hat, image, self._data, index / max(1, self.learning - 1))
-        row = blocks.numbers({**self.drawn, **losses, "slope": slope}, index)
+        row = kernel_network.numbers({**self.drawn, **losses, "slope": slope}, index)
         self.history.append({"step": float(index + 1), **row})
         self.log(index + 1, row)
 

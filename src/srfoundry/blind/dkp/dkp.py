@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.blocks import Estimate, Log, Settings, busiest
 from srfoundry.blind.dkp.estimation import start
+from srfoundry.blind.dkp.kernel_network import Estimate, Log, Settings, busiest
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.operator import Decimation
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from srfoundry.blind.dkp import stop
-from srfoundry.blind.dkp.blocks import (
+from srfoundry.blind.dkp.families import Score
+from srfoundry.blind.dkp.kernel_network import (
     Data,
     Estimate,
     ImageNet,
@@ -26,7 +27,6 @@ from srfoundry.blind.dkp.blocks import (
     residual_score,
 )
 from srfoundry.blind.dkp.losses import ssim_loss
-from srfoundry.blind.dkp.prior import Score
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.operator import Decimation, degrade
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.blind.dkp.prior import Family, KernelGenerator
+from srfoundry.blind.dkp.families import Family, KernelGenerator
 from srfoundry.networks.nonblind.dip_unet import draw
 
 Form = Literal["network", "taps", "family"]

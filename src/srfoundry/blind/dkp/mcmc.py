@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.prior import Family, Score
+from srfoundry.blind.dkp.families import Family, Score
 
 FAR = 0.1  # share of the walkers that are sent anywhere, by a draw from the prior
 KEPT = 0.5  # share of the walkers that must carry the weight when the temperature falls

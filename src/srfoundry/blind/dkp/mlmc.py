@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.blocks import Estimate, Log, Losses, Settings
 from srfoundry.blind.dkp.estimation import Problem, start
+from srfoundry.blind.dkp.kernel_network import Estimate, Log, Losses, Settings
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.operator import Decimation

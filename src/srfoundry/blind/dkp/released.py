@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.blind.dkp.blocks import Estimate, Log, busiest
+from srfoundry.blind.dkp.families import KernelGenerator, released_weights
+from srfoundry.blind.dkp.kernel_network import Estimate, Log, busiest
 from srfoundry.blind.dkp.losses import mirrored_laplacian, ssim_loss
-from srfoundry.blind.dkp.prior import KernelGenerator, released_weights
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.degradation import conventions
 from srfoundry.degradation.conventions import Border

@@ -22,11 +22,11 @@ from torch.nn import functional
 
 from srfoundry.blind.dkp import forms, motion_families
 from srfoundry.blind.dkp.cuda_graph import Capture, Replay
+from srfoundry.blind.dkp.families import Family, GaussianPrior, Population, Score
 from srfoundry.blind.dkp.forms import Form
 from srfoundry.blind.dkp.likelihood import SpectralLikelihood
 from srfoundry.blind.dkp.losses import divergence, hyper_laplacian
 from srfoundry.blind.dkp.mcmc import Chains
-from srfoundry.blind.dkp.prior import Family, GaussianPrior, Population, Score
 from srfoundry.blind.dkp.stop import Rule
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.degradation import conventions, kernels

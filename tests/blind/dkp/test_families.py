@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
+from srfoundry.blind.dkp.families import GaussianPrior, KernelGenerator, Population, posterior_weights, released_weights
 from srfoundry.blind.dkp.likelihood import SpectralLikelihood
-from srfoundry.blind.dkp.prior import GaussianPrior, KernelGenerator, Population, posterior_weights, released_weights
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.operator import degrade
