@@ -17,7 +17,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,14 @@ import torch
 from torch import Tensor
 
 from benchmarks import table
-from srfoundry.blind import estimators
 from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
 from srfoundry.blind.corrector.samples import collect_samples
 from srfoundry.blind.corrector.training import train_corrector
-from srfoundry.blind.dkp import released
+from srfoundry.blind.dkp.dkp import estimate_by_dkp
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.motion_deblur import freeform
+from srfoundry.blind.dkp.released import Program, run_released_program
+from srfoundry.blind.estimate import BlindObservation
+from srfoundry.blind.motion_deblur.freeform import find_free_form_kernel
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES, restore_by_usrnet, trained_size
 from srfoundry.blind.nonblind_settings import CorrectorDescent
@@ -41,7 +42,6 @@ from srfoundry.core.progress import track
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import conventions, kernels
-from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images, metrics, resize
@@ -117,7 +117,7 @@ def noisy(case: Case, noise: float) -> Case:
 
 def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Corrector | None) -> dict[str, Method]:
     """Kernels by method; none of them sees more than the low-resolution image and the scale."""
-    section = load(options.params).estimate.model_dump()
+    settings = load(options.params).estimate.settings
 
     def fast(case: Case) -> Tensor:
         assert corrector is not None
@@ -127,19 +127,22 @@ def contestants(options: argparse.Namespace, restorer: USRNet, corrector: Correc
         ).kernel
 
     def dkp(case: Case) -> Tensor:
-        chosen = {**section, "method": "dkp", "kernel_size": prior(case.scale).size, "noise": case.noise}
+        size = replace(settings.prior, kernel_size=prior(case.scale).size)
         rng = generator(1, "blind dkp", case.name, case.scale)
-        found = estimators.estimate(case.low, section=chosen, scale=case.scale, rng=rng, border="circular").kernel
+        found = estimate_by_dkp(periodic(case, case.noise), replace(settings, prior=size), rng=rng).kernel
         return conventions.convert(found, "mzsr", "dkp", case.scale, keep="blur")
 
     def free(case: Case) -> Tensor:
         rng = generator(1, "blind free", case.name)
-        whole = {"size": MOTION, "noise": known_noise(case.low), "rng": rng, "restore": restorer}
-        with torch.inference_mode():
-            return freeform.estimate(case.low, scale=case.scale, border="circular", **whole).clone()
+        return find_free_form_kernel(periodic(case, None), MOTION, rng=rng, restore=restorer)
 
     every: dict[str, Method] = {"true": lambda case: case.kernel, "fast": fast, "dkp": dkp, "free": free}
     return {name: method for name, method in every.items() if name in options.methods}
+
+
+def periodic(case: Case, noise: float | None) -> BlindObservation:
+    """A case without its truth; None leaves the noise to the estimator."""
+    return BlindObservation(case.low, Sampling(case.scale, border="circular"), noise)
 
 
 def scored(case: Case, method: Method, restorer: USRNet) -> tuple[float, float, float]:
@@ -303,9 +306,7 @@ def race(data: Path, fast: Method, restorer: USRNet) -> dict[str, float]:
     psnr, _, _ = scored(case, fast, restorer)
     ours = time.perf_counter() - began
     began = time.perf_counter()
-    found = released.estimate(
-        case.low, scale=4, settings=released.Settings(), rng=generator(1, "race"), border="circular"
-    )
+    found = run_released_program(periodic(case, None), Program())
     theirs = time.perf_counter() - began
     assert found.restored is not None
     reached = metrics.psnr_y(found.restored, case.high, 4)

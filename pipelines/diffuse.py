@@ -7,7 +7,7 @@ from pipelines.support.stage import Stage, main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from srfoundry.blind.dkp.kernel_network import Estimate
+    from srfoundry.blind.estimate import Estimate
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel is to be estimated
 
@@ -22,7 +22,6 @@ def diffuse(stage: Stage) -> None:
     from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
     from srfoundry.blind.diffusion.training import train_denoiser, validate_denoiser
     from srfoundry.blind.diffusion.unet import load_denoiser, make_unet, save_unet
-    from srfoundry.blind.dkp import kernel_network
     from srfoundry.blind.nonblind_pairs import SharpPatches
     from srfoundry.core.progress import track
     from srfoundry.degradation.observation import Sampling
@@ -30,7 +29,7 @@ def diffuse(stage: Stage) -> None:
     from srfoundry.imaging.patches import Patches
 
     chosen, bank = stage.params.diffuse, None
-    if stage.params.estimate.family == "bank":  # those of synthesize, a user's among them
+    if stage.params.estimate.prior.family == "bank":  # those of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
     rng = stage.stream.rng("net")
     net = make_unet(patch=chosen.draw.patch, widths=chosen.widths, rng=rng, device=stage.device)
@@ -50,7 +49,7 @@ def diffuse(stage: Stage) -> None:
     estimate = partial(
         estimate_kernel_by_diffusion,
         sampling=Sampling(stage.scale),
-        settings=kernel_network.settings(stage.params.estimate.model_dump()),
+        settings=stage.params.estimate.settings,
         sampler=chosen.sampler,
         denoiser=denoiser,
         bank=bank,

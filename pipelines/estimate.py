@@ -7,7 +7,7 @@ from pipelines.support.stage import Stage, main
 if TYPE_CHECKING:
     from torch import Tensor
 
-SETS = ("gauss20", "aniso")  # the test sets whose kernel nobody is told
+SETS = ("gauss20", "aniso")  # the test sets whose kernels are not known to the estimators
 
 
 def estimate(stage: Stage) -> None:
@@ -16,35 +16,35 @@ def estimate(stage: Stage) -> None:
 
     from pipelines.support.fan_out import mapped
     from srfoundry.blind import jobs
-    from srfoundry.blind.dkp import kernel_network
+    from srfoundry.blind.dkp.families import family_of
     from srfoundry.degradation import kernel_files
     from srfoundry.imaging import images
     from srfoundry.reporting import pictures
 
-    section, bank = stage.params.estimate.model_dump(), _bank(stage)
-    found_by = partial(
-        jobs.estimate,
-        section=section,
+    settings, bank = stage.params.estimate.settings, _bank(stage)
+    work = jobs.Work(
+        settings=settings,
         scale=stage.scale,
-        seed=stage.seed,
+        stream=stage.stream,
         key=stage.key,
-        device=str(stage.device),
-        precision=stage.precision,
+        compute=stage.compute,
         models=stage.input("models/nonblind.safetensors").parent,
         bank=bank,
     )
     spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
     # What one would say without looking at the image.
-    guess = kernel_network.settings(section).prior(stage.scale, bank).mean().float()
+    guess = family_of(settings.prior, stage.scale, bank).mean().float()
     figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETS}
     for name in SETS:
         kept = stage.checkpoint.with_suffix("") / name
         waiting = [
-            jobs.Job(path, kept / f"{path.stem}.pt", (stage.name, name, path.stem))
+            jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem))
             for path in images.find(stage.input(f"data/synthesize/held_out/{name}"))
         ]
         found = {}
-        for job, (kernel, history) in zip(waiting, spread(found_by, waiting, f"estimate {name}"), strict=True):
+        for job, (kernel, history) in zip(
+            waiting, spread(partial(jobs.estimate_kernel_of_file, work=work), waiting, f"estimate {name}"), strict=True
+        ):
             found[job.image.stem] = kernel
             _write(stage, name, job.image.stem, kernel, history)
         # Only now, with the estimates on disk, is the truth read.
@@ -62,7 +62,7 @@ def estimate(stage: Stage) -> None:
 
 def _bank(stage: Stage) -> "Tensor | None":
     """The kernels that the family bank draws from: those of synthesize, a user's among them."""
-    if stage.params.estimate.family != "bank":
+    if stage.params.estimate.prior.family != "bank":
         return None
     import numpy as np
     import torch

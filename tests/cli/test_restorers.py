@@ -16,7 +16,7 @@ from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
-from tests.blind.dkp.test_families import power_law
+from tests.blind_cases import power_law
 from tests.conftest import REPO
 
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
@@ -26,7 +26,8 @@ LOW = degrade(power_law(32, 1).clamp(0, 1), BLUR, 2)
 def params() -> Params:
     """The house's, with a small image network and few evaluations."""
     chosen = load(REPO / "params.yaml")
-    estimate = chosen.estimate.model_copy(update={"width": 4, "levels": 2})
+    small = dataclasses.replace(chosen.estimate.image, width=4, levels=2)
+    estimate = chosen.estimate.model_copy(update={"image": small})
     sampler = dataclasses.replace(chosen.diffuse.sampler, evaluations=3)
     diffuse = chosen.diffuse.model_copy(update={"sampler": sampler})
     return chosen.model_copy(update={"estimate": estimate, "diffuse": diffuse})

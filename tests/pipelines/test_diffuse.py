@@ -19,7 +19,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images
-from tests.blind.dkp.test_families import power_law
+from tests.blind_cases import power_law
 from tests.closed import prepared
 from tests.conftest import REPO
 

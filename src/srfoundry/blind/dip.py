@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp import stop
-from srfoundry.blind.dkp.kernel_network import ImageNet, Settings
+from srfoundry.blind.dkp.image_network import LearnedImage
 from srfoundry.blind.dkp.losses import ssim_loss
+from srfoundry.blind.dkp.stop import Monitor, held_out_error, held_out_mask
+from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
@@ -19,7 +20,7 @@ LARGEST = 512 * 512  # pixels of the result: its network's feature maps, all kep
 
 def restore_by_dip(
     observation: Observation,
-    settings: Settings,
+    settings: Estimation,
     *,
     steps: int,
     rng: torch.Generator,
@@ -50,7 +51,7 @@ def restore_by_dip(
     assert observation.kernel is not None
     low, degrade = observation.low.float(), observation.sampling.degrade
     kernel = observation.kernel.to(low.device, torch.float32)
-    visible = stop.mask(low, settings.stop, rng)
+    visible = held_out_mask(low, settings.stopping.stop, rng)
     seen = 1.0 if visible is None else visible
     structure = True
 
@@ -59,18 +60,18 @@ def restore_by_dip(
         return ssim_loss(made * seen, low * seen) if structure else ((made - low) * seen).square().mean()
 
     with torch.inference_mode(False), torch.enable_grad():
-        net = ImageNet(low, scale, data, dataclasses.replace(settings, capture="none"), rng)
-        watch = stop.Watch(settings.stop, settings.patience)
+        net = LearnedImage(low, scale, data, dataclasses.replace(settings.image, capture="none"), rng=rng)
+        monitor = Monitor(settings.stopping)
         for done in range(0, steps, LOOK):
             structure = done < 0.4 * steps
             net.improve(kernel, min(LOOK, steps - done))
             stopped = False
-            if settings.stop != "none":
-                image = net.image()
-                error = stop.held_error(degrade(image, kernel), low, visible)
-                stopped, _ = watch.hear(done // LOOK, kernel, image, error)
+            if settings.stopping.stop != "none":
+                image = net()
+                error = held_out_error(degrade(image, kernel), low, visible)
+                stopped, _ = monitor.record(done // LOOK, kernel, image, error)
             if progress is not None:
                 progress(steps if stopped else min(done + LOOK, steps), steps)
             if stopped:
                 break
-    return net.image() if watch.kept is None else watch.kept[1]
+    return net() if monitor.kept is None else monitor.kept[1]

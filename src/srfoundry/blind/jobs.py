@@ -1,64 +1,78 @@
 """Kernel estimation as a task of its own: from an image file to its kernel, kept so that a second run finds it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.blind import estimators
-from srfoundry.core import seeds
+from srfoundry.blind.estimate import BlindObservation, Resources, Row
+from srfoundry.blind.settings import Estimation
+from srfoundry.blind.trained_networks import load_networks
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream
 from srfoundry.core.state import load_state, save_state
+from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import images
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image file, where its finished estimate is kept, and the names that seed what is random."""
+    """One image file.
+
+    Args:
+        image: the file.
+        kept: where its finished estimate is kept.
+        names: seed what is random, within the work's stream.
+    """
 
     image: Path
     kept: Path
     names: tuple[str, ...]
 
 
-def estimate(
-    job: Job,
-    *,
-    section: Mapping[str, Any],
-    scale: int,
-    seed: int,
-    key: str,
-    device: str,
-    precision: str,
-    models: Path,
-    bank: Float[Tensor, "n k k"] | None,
-) -> tuple[Float[Tensor, "1 k k"], list[dict[str, float]]]:
-    """The kernel of an image file, and the rows of its estimation; taken from `job.kept` if they are there.
-
-    Any machine that sees the same files may run it: nothing but paths and numbers is handed over.
+@dataclass(frozen=True)
+class Work:
+    """What the jobs of a run have in common. It holds paths and numbers, so that any machine may do them.
 
     Args:
+        settings: of the estimation.
+        scale: of the reduction of all images.
+        stream: of what is random.
         key: what a kept estimate must belong to: params, data and code.
-        models: folder of the trained networks, which methods.TRAINED need.
+        compute: where and how exactly networks compute.
+        models: folder of the trained networks, for the methods that take them.
+        bank: kernels that the family bank draws from.
     """
-    blank = torch.zeros(1, *[estimators.size_of(section, scale, bank)] * 2)
-    found = nn.ParameterList([nn.Parameter(blank, requires_grad=False)])
-    done, history = load_state(job.kept, key, {"kernel": found})
+
+    settings: Estimation
+    scale: int
+    stream: Stream
+    key: str
+    compute: Compute
+    models: Path
+    bank: Float[Tensor, "n k k"] | None
+
+
+def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k k"], list[Row]]:
+    """The kernel of an image file, and the rows of its estimation; taken from `job.kept` if they are there."""
+    settings, scale = work.settings, work.scale
+    estimator = estimators.find(settings.method)
+    size = estimator.kernel_size(settings, Resources(bank=work.bank), scale)
+    found = nn.ParameterList([nn.Parameter(torch.zeros(1, size, size), requires_grad=False)])
+    done, history = load_state(job.kept, work.key, {"kernel": found})
     if not done:  # an image is short work: one that was cut off starts again
-        where = torch.device(device)
-        result = estimators.estimate(
-            images.read(job.image).to(where),
-            section=section,
-            scale=scale,
-            rng=seeds.generator(seed, *job.names),
-            bank=bank,
-            trained=estimators.nets(models, scale, where) if section["method"] in estimators.TRAINED else None,
-            precision=precision,
+        low = images.read(job.image).to(work.compute.device)
+        networks = load_networks(work.models, scale, work.compute) if estimator.trained else None
+        estimate = estimators.estimate_kernel(
+            BlindObservation(low, Sampling(scale)),
+            settings,
+            Resources(networks, work.bank),
+            rng=work.stream.rng(*job.names),
         )
-        found[0].copy_(result.kernel)
-        history = result.history
-        save_state(job.kept, key, {"kernel": found}, len(history), history)
+        found[0].copy_(estimate.kernel)
+        history = estimate.history
+        save_state(job.kept, work.key, {"kernel": found}, len(history), history)
     return found[0].detach(), history

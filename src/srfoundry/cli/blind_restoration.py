@@ -5,6 +5,7 @@ small convolutions gain little from a second core. A GPU does one image after an
 from file to file is read in one piece.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.blind import estimators
+from srfoundry.blind.estimate import BlindObservation, Resources
+from srfoundry.blind.trained_networks import load_networks
 from srfoundry.cli import restorers
 from srfoundry.cli.files import TILE, Job
 from srfoundry.config import params
 from srfoundry.core import parallel, seeds
+from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import back_projection, conventions, kernel_files, operator
 from srfoundry.degradation.noise_level import known_noise
@@ -147,9 +151,8 @@ def restore_files(jobs: Sequence[Job], settings: Settings) -> Iterator[tuple[Job
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
     chosen = params.load(settings.params)  # what is wrong for all images is said once
     scale = _scale(settings, _restorer(settings, chosen, "first"))
-    section = chosen.estimate
-    if settings.kernel is None and section.method in estimators.TRAINED and settings.decimation == "direct":
-        estimators.nets(MODELS, scale, settings.device)
+    if settings.kernel is None and estimators.find(chosen.estimate.method).trained and settings.decimation == "direct":
+        load_networks(MODELS, scale, Compute(settings.device, chosen.shared.precision))
     if settings.kernel is not None:
         kernel_files.read(settings.kernel, settings.convention)
     mapped = parallel.threads(1 if settings.device.type == "cuda" else None)
@@ -217,26 +220,24 @@ def estimate(
     """Estimate the kernel of an image with the values of params.yaml; `name` seeds what is random.
 
     Args:
-        models: folder of the networks that methods.TRAINED take. noise: what they are told; estimated if not given.
+        models: folder of the networks that trained methods take.
+        noise: standard deviation of the noise; that of the section, or estimated, if not given.
     """
-    section = chosen.estimate.model_dump()
-    if section["method"] in estimators.TRAINED and decimation != "direct":
-        section["method"] = "dkp"  # the trained networks know direct decimation alone; said in `restore --help`
-    rng = seeds.generator(chosen.shared.seed, "restore", name)
+    found = chosen.estimate.settings
+    if estimators.find(found.method).trained and decimation != "direct":
+        found = dataclasses.replace(found, method="dkp")  # the trained networks know direct decimation alone
+    estimator = estimators.find(found.method)
+    compute = Compute(low.device, chosen.shared.precision)
 
     def log(step: int, _: object) -> None:
-        progress(step, estimators.iterations(section))
+        progress(step, estimator.iterations(found))
 
-    return estimators.estimate(
-        low,
-        section=section,
-        scale=scale,
-        rng=rng,
-        decimation=decimation,
+    return estimators.estimate_kernel(
+        BlindObservation(low, Sampling(scale, decimation), noise),
+        found,
+        Resources(load_networks(models, scale, compute) if estimator.trained else None),
+        rng=seeds.generator(chosen.shared.seed, "restore", name),
         log=log,
-        trained=estimators.nets(models, scale, low.device) if section["method"] in estimators.TRAINED else None,
-        noise=noise,
-        precision=chosen.shared.precision,
     ).kernel
 
 

@@ -99,9 +99,8 @@ def _dip(
     chosen: Params, scale: int, decimation: operator.Decimation, device: torch.device, rng: torch.Generator
 ) -> Run:
     from srfoundry.blind import dip
-    from srfoundry.blind.dkp import kernel_network
 
-    settings = kernel_network.settings(chosen.estimate.model_dump())
+    settings = chosen.estimate.settings
 
     def run(low: Tensor, kernel: Tensor, noise: float, progress: Progress | None) -> Tensor:
         observation = Observation(low.to(device), kernel.to(device), Sampling(scale, decimation))

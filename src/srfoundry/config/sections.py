@@ -10,8 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from srfoundry.blind import estimators
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
+from srfoundry.blind.settings import (
+    Estimation,
+    ImageFit,
+    KernelFit,
+    KernelPrior,
+    KernelSampling,
+    SpectrumModel,
+    Stopping,
+    Turns,
+    Windows,
+)
 from srfoundry.core.addresses import one_of
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.data.settings import Source, Split
@@ -237,54 +249,49 @@ class Nonblind(Section):
 
 
 class Estimate(Section):
-    """Kernel estimation from one low-resolution image (DKP, MLMC)."""
+    """Kernel estimation from one low-resolution image."""
 
-    method: Literal["fast", "free", "dkp", "mlmc", "released"]
-    passes: Count
-    look: Annotated[int, Field(ge=32)]
-    kernel_size: Annotated[int, Field(ge=3, le=31)]
-    variances: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=2, max_length=2)]
-    iterations: Count
-    draws: Annotated[int, Field(ge=8)]
-    temperature: Annotated[float, Field(gt=0)]
-    image_steps: Steps
-    kernel_steps: Count
-    image_rate: Rate
-    kernel_rate: Rate
-    prior_strength: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
-    langevin: Weight
-    window: Annotated[int, Field(ge=16)]
-    width: Count
-    levels: Annotated[int, Field(ge=1, le=6)]
-    noise: Annotated[float, Field(ge=0, le=0.5)]
-    tile: Annotated[int, Field(ge=8)]
-    keep: Annotated[float, Field(gt=0, le=1)]
-    exponent: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
-    softness: Weight
-    family: Literal["gaussian", "line", "trajectory", "bank"]
-    sampler: Literal["population", "chains"]
-    likelihood: Literal["spectrum", "residual"]
-    form: Literal["network", "taps", "family"]
-    updates: Count
-    rounds: Count
-    learned: bool
-    stop: Literal["none", "variance", "held_out"]
-    patience: Count
-    fade: bool
-    bfloat16: bool
-    capture: Literal["none", "graph", "compile"]
+    method: Annotated[str, AfterValidator(estimators.known)]
+    prior: Annotated[KernelPrior, Inline()]
+    spectrum: Annotated[SpectrumModel, Inline()]
+    sampling: Annotated[KernelSampling, Inline()]
+    image: Annotated[ImageFit, Inline()]
+    kernel: Annotated[KernelFit, Inline()]
+    turns: Annotated[Turns, Inline()]
+    stopping: Annotated[Stopping, Inline()]
+    windows: Annotated[Windows, Inline()]
     recentre: bool
+
+    @property
+    def settings(self) -> Estimation:
+        """All of it as the estimators take it."""
+        return Estimation(
+            method=self.method,
+            prior=self.prior,
+            spectrum=self.spectrum,
+            sampling=self.sampling,
+            image=self.image,
+            kernel=self.kernel,
+            turns=self.turns,
+            stopping=self.stopping,
+            windows=self.windows,
+            recentre=self.recentre,
+        )
 
     @model_validator(mode="after")
     def _possible(self) -> "Estimate":
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.kernel_size}")
-        if self.variances[0] >= self.variances[1]:
-            raise ValueError(f"variances must be the least and then the largest, got {self.variances}")
-        blind_to = {"likelihood": self.likelihood == "residual", "learned": self.learned, "stop": self.stop != "none"}
-        needs = [name for name, asked in blind_to.items() if asked]
-        if needs and not self.image_steps:
-            raise ValueError(f"{', '.join(needs)} needs an image, got image_steps 0")
+        if self.prior.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that it has a middle tap, got {self.prior.kernel_size}")
+        if self.prior.variances[0] >= self.prior.variances[1]:
+            raise ValueError(f"variances must be the least and then the largest, got {list(self.prior.variances)}")
+        needs = {
+            "likelihood": self.sampling.likelihood == "residual",
+            "learned": self.turns.learned,
+            "stop": self.stopping.stop != "none",
+        }
+        wanting = [name for name, needed in needs.items() if needed]
+        if wanting and not self.image.image_steps:
+            raise ValueError(f"{', '.join(wanting)} needs an image, got image_steps 0")
         return self
 
 

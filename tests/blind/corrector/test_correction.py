@@ -1,12 +1,10 @@
 """Kernels corrected by what a wrong one does to the restored image: symmetries, training, and what it comes to."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from srfoundry.blind import estimators
 from srfoundry.blind.corrector.correction import CorrectionSearch, estimate_kernel_by_corrections
 from srfoundry.blind.corrector.samples import Samples, collect_samples
 from srfoundry.blind.corrector.training import train_corrector
@@ -26,11 +24,10 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind import corrector
 from srfoundry.networks.nonblind.corrector import Corrector, features_of
 from srfoundry.networks.nonblind.usrnet import USRNet
-from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
-from tests.blind.dkp.test_families import power_law
+from tests.blind_cases import power_law
 from tests.closed import CPU, photographs, prepared
-from tests.nonblind import ARCH, tiny_usrnet
+from tests.nonblind import tiny_usrnet
 
 SEARCH = CorrectionSearch(kernel_size=11, variances=(0.3, 2.5), passes=4, look=64)
 
@@ -148,21 +145,3 @@ def test_noise_is_known_from_the_image(level: float) -> None:
     low = from_uint8(to_uint8(low + level / 255 * torch.randn(low.shape, generator=rng)))
     assert estimate_noise(low.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)) > 0.4 * level / 255  # grey files too
     assert 255 * estimate_noise(low) == pytest.approx(level, abs=0.12 * level + (0.3 if level else 1))
-
-
-def test_methods_that_take_the_trained_networks(tmp_path: Path) -> None:
-    common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
-    cards.save(tmp_path / "nonblind.safetensors", restorer(), arch={"name": "usrnet", **ARCH}, **common)
-    cards.save(tmp_path / "corrector.safetensors", Corrector(), arch={"name": "corrector"}, **common)
-    nets = estimators.nets(tmp_path, 2, CPU)
-    low = degrade(power_law(80, 3), SEARCH.prior(2).mean().float(), 2).clamp(0, 1)
-    section = {"kernel_size": 9, "variances": [0.175, 2.5], "passes": 2, "look": 32, "noise": 0.0}
-    for method in estimators.TRAINED:
-        chosen = {**section, "method": method}
-        found = estimators.estimate(low, section=chosen, scale=2, rng=generator(1, "trained"), trained=nets)
-        assert found.kernel.shape == (1, 11, 11) and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
-        assert len(found.history) == estimators.iterations(chosen) and found.box[2:] == (32, 32)
-        with pytest.raises(FoundryError, match="direct decimation"):
-            estimators.estimate(low, section=chosen, scale=2, rng=generator(1, "t"), decimation="bicubic", trained=nets)
-    with pytest.raises(FoundryError, match="trained for x2"):
-        estimators.nets(tmp_path, 3, CPU)

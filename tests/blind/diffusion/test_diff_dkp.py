@@ -1,7 +1,8 @@
 """Diff-DKP: the observation alone teaches the kernel, at each evaluation; data steps are exact; borders stay clean."""
 
-import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from srfoundry.blind.diffusion import diffpir
 from srfoundry.blind.diffusion.denoiser import Denoiser, deviations
 from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
 from srfoundry.blind.diffusion.settings import DiffusionSampler
-from srfoundry.blind.dkp.kernel_network import Estimate, Settings
+from srfoundry.blind.dkp.families import GaussianPrior
+from srfoundry.blind.estimate import Estimate
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import Border, centre_of_mass
@@ -20,32 +22,19 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.metrics import kernel_psnr, psnr_y
+from tests.blind_cases import tiny
 
 SIDE = 96  # high-resolution pixels
 SIGNAL = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), dim=0)  # DDPM's
 PERIODIC = Sampling(2, border="circular")
 SAMPLER = DiffusionSampler(evaluations=12, start=1.0, guidance=1.0, renoise=0.3, floor=0.002, learn=0.75)
-SETTINGS = Settings(
-    kernel_size=11,
-    variances=[0.175, 2.5],
-    iterations=6,
-    draws=48,
-    temperature=2.0,
-    image_steps=0,
-    kernel_steps=8,
-    image_rate=5e-3,
-    kernel_rate=2e-3,
-    prior_strength=[10.0, 3.0],
-    langevin=0.0,
-    window=0,
-    width=8,
-    levels=2,
-    noise=0.0,
-    tile=32,
-    keep=1.0,
-    exponent=[2.5, 0.8],
-    softness=0.0,
-)
+VALUES: dict[str, Any] = {
+    "iterations": 6,
+    "image_steps": 0,
+    "kernel_steps": 8,
+    "window": SIDE,
+    "exponent": (2.5, 0.8),
+}
 ALPHA = 3.0  # power of the images |f|^-ALPHA
 
 
@@ -89,7 +78,7 @@ def run(low: Tensor, seed: int = 1, sampler: DiffusionSampler = SAMPLER, **chang
     return estimate_kernel_by_diffusion(
         low,
         PERIODIC,
-        dataclasses.replace(SETTINGS, **changes),
+        tiny(**{**VALUES, **changes}),
         sampler=sampler,
         denoiser=denoiser(),
         rng=generator(seed, "diffusion"),
@@ -99,7 +88,7 @@ def run(low: Tensor, seed: int = 1, sampler: DiffusionSampler = SAMPLER, **chang
 def test_finds_kernel_and_image_from_the_low_resolution_image_alone() -> None:
     high, true = photograph(1), kernel()
     low = low_of(high, true)
-    found, guess = run(low), SETTINGS.prior(2).mean().float()
+    found, guess = run(low), GaussianPrior(11, 0.35, 5.0).mean().float()
     flat = torch.full((1, 11, 11), 1 / 121)
     assert kernel_psnr(found.kernel, true) > kernel_psnr(guess, true) + 8 > kernel_psnr(flat, true)
     assert float(found.kernel.min()) >= 0 and float(found.kernel.sum()) == pytest.approx(1, abs=1e-5)
@@ -120,7 +109,7 @@ def test_the_data_term_reaches_the_kernels_weights_at_each_evaluation() -> None:
         rows = run(low).history
     assert [row["step"] for row in rows] == list(range(1, 10))
     assert all(row["slope"] > 0 for row in rows)
-    weak, strong = (run(low, prior_strength=[strength] * 2).kernel for strength in (1e-9, 30.0))
+    weak, strong = (run(low, prior_strength=(strength, strength)).kernel for strength in (1e-9, 30.0))
     assert float((weak - strong).abs().max()) > 1e-3
 
 
@@ -133,13 +122,13 @@ def test_the_data_term_alone_moves_the_kernel() -> None:
             return SimpleNamespace(sample=(2 * high - 1).expand_as(noisy))
 
     told = Denoiser(Knows(), SIGNAL, "sample", SIDE)
-    settings = dataclasses.replace(SETTINGS, prior_strength=[1e-9, 1e-9], kernel_steps=20)
+    settings = tiny(**{**VALUES, "prior_strength": (1e-9, 1e-9), "kernel_steps": 20})
     fixed = _Still(told.net, told.signal, told.target, told.tile)
     low = low_of(high.clamp(0, 1), true)
     found = estimate_kernel_by_diffusion(
         low, PERIODIC, settings, sampler=SAMPLER, denoiser=fixed, rng=generator(1, "x")
     )
-    assert kernel_psnr(found.kernel, true) > kernel_psnr(settings.prior(2).mean().float(), true) + 5
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(GaussianPrior(11, 0.35, 5.0).mean().float(), true) + 5
 
 
 class _Still(Denoiser):
@@ -151,7 +140,7 @@ class _Still(Denoiser):
 
 def test_a_seed_fixes_the_bytes_and_leaves_the_global_generators_alone() -> None:
     low = low_of(photograph(4), kernel(2.0, 2.0))
-    short = dataclasses.replace(SAMPLER, evaluations=4)
+    short = replace(SAMPLER, evaluations=4)
     before = torch.get_rng_state()
     first, again, other = (run(low, seed, short) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
@@ -198,12 +187,12 @@ def test_borders_of_a_photograph_that_is_not_periodic() -> None:
 
 def test_odd_sizes_and_windows() -> None:
     low = torch.rand(1, 3, 31, 29)
-    few = dataclasses.replace(SAMPLER, evaluations=2)
+    few = replace(SAMPLER, evaluations=2)
     small = Denoiser(Wiener(32), SIGNAL, "sample", 32)
     found = estimate_kernel_by_diffusion(
         low,
         Sampling(3),
-        dataclasses.replace(SETTINGS, window=24, kernel_size=15, draws=8),
+        tiny(**{**VALUES, "window": 24, "kernel_size": 15, "draws": 8}),
         sampler=few,
         denoiser=small,
         rng=generator(1, "odd"),
@@ -213,7 +202,7 @@ def test_odd_sizes_and_windows() -> None:
 
 
 def test_schedule_falls_from_start_to_almost_nothing() -> None:
-    steps = diffpir.schedule(denoiser(), dataclasses.replace(SAMPLER, evaluations=30))
+    steps = diffpir.schedule(denoiser(), replace(SAMPLER, evaluations=30))
     levels = [float(deviations(SIGNAL)[step]) for step in steps]
     assert len(steps) >= 28 and steps == sorted(steps, reverse=True)
     assert levels[0] == pytest.approx(1.0, rel=0.02) and levels[-1] < 0.007
@@ -222,12 +211,12 @@ def test_schedule_falls_from_start_to_almost_nothing() -> None:
 @pytest.mark.parametrize("evaluations", [1, 100, 200])
 def test_the_kernel_is_held_at_the_end_though_it_learns_throughout(evaluations: int) -> None:
     """Many evaluations share steps of the model, so that there are fewer than asked for; the last holds the kernel."""
-    sampler = dataclasses.replace(SAMPLER, evaluations=evaluations, learn=1.0)
+    sampler = replace(SAMPLER, evaluations=evaluations, learn=1.0)
     count = len(diffpir.schedule(denoiser(), sampler))
     found = estimate_kernel_by_diffusion(
         low_of(photograph(6, 32), kernel()),
         PERIODIC,
-        dataclasses.replace(SETTINGS, iterations=1, draws=8, kernel_steps=1, tile=16),
+        tiny(**{**VALUES, "iterations": 1, "draws": 8, "kernel_steps": 1, "tile": 16}),
         sampler=sampler,
         denoiser=denoiser(32),
         rng=generator(1, "held"),
@@ -263,8 +252,8 @@ def test_kernels_of_a_bank_have_their_own_size() -> None:
     found = estimate_kernel_by_diffusion(
         low_of(photograph(8, 24), kernel()),
         Sampling(2),
-        dataclasses.replace(SETTINGS, family="bank", kernel_size=31, draws=8, tile=12, iterations=1),
-        sampler=dataclasses.replace(SAMPLER, evaluations=3),
+        tiny(**{**VALUES, "family": "bank", "kernel_size": 31, "draws": 8, "tile": 12, "iterations": 1}),
+        sampler=replace(SAMPLER, evaluations=3),
         denoiser=denoiser(24),
         rng=generator(1, "bank"),
         bank=bank / bank.sum(dim=(1, 2), keepdim=True),
@@ -276,6 +265,6 @@ def test_what_it_cannot_do_is_refused() -> None:
     low, rng = torch.rand(1, 3, 24, 24), generator(1, "no")
     common = {"sampler": SAMPLER, "denoiser": denoiser(), "rng": rng}
     with pytest.raises(FoundryError, match="direct decimation"):
-        estimate_kernel_by_diffusion(low, Sampling(2, decimation="bicubic"), SETTINGS, **common)
+        estimate_kernel_by_diffusion(low, Sampling(2, decimation="bicubic"), tiny(**VALUES), **common)
     with pytest.raises(FoundryError, match="5x5 at scale 2"):
-        estimate_kernel_by_diffusion(low[..., :5, :5], Sampling(2), SETTINGS, **common)
+        estimate_kernel_by_diffusion(low[..., :5, :5], Sampling(2), tiny(**VALUES), **common)

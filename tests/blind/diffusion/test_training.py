@@ -15,7 +15,7 @@ from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.blind.dkp.test_families import power_law
+from tests.blind_cases import power_law
 from tests.closed import CPU, prepared
 
 if TYPE_CHECKING:

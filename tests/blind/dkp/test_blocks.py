@@ -1,53 +1,54 @@
 """The blocks' options: when to stop without ground truth, the noise-aware image prior, and steps that never wait."""
 
-import dataclasses
-
 import pytest
 import torch
 from pydantic import ValidationError
 
-from srfoundry.blind.dkp import dkp, kernel_network, stop
+from srfoundry.blind.dkp import stop
 from srfoundry.blind.dkp.cuda_graph import Replay
+from srfoundry.blind.dkp.dkp import estimate_by_dkp
+from srfoundry.blind.dkp.families import family_of
+from srfoundry.blind.dkp.image_network import LearnedImage
+from srfoundry.blind.dkp.kernel_network import GatheredSteps, LangevinSteps, LearnedKernel, SampledSteps
 from srfoundry.blind.dkp.losses import hyper_laplacian, mirrored_laplacian, ssim_loss
-from srfoundry.config.params import load
-from srfoundry.config.sections import Estimate
+from srfoundry.blind.estimate import as_numbers
+from srfoundry.blind.settings import Rule, Stopping
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.operator import degrade
-from tests.blind.dkp.test_dkp import TINY, kernel, low, run
-from tests.blind.dkp.test_families import power_law
-from tests.conftest import REPO
+from tests.blind.dkp.test_dkp import run
+from tests.blind_cases import kernel, low, observed, power_law, tiny
 
 
 def test_variance_stops_where_the_image_settles() -> None:
     """An image that settles until step 12 and then follows noise: the iterate kept is from about there."""
-    watch = stop.Watch("variance", patience=6, window=4)
+    monitor = stop.Monitor(Stopping(stop="variance", patience=6), window=4)
     rng, tap = generator(1, "watch"), torch.ones(1, 1, 1)
     for step in range(40):
         wobble = 0.5 ** min(step, 12) + 0.02 * max(0, step - 12)
         image = torch.full((1, 3, 8, 8), 0.5) + wobble * torch.randn(1, 3, 8, 8, generator=rng)
-        done, _ = watch.hear(step, tap, image, torch.zeros(()))
+        done, _ = monitor.record(step, tap, image, torch.zeros(()))
         if done:
             break
-    assert 9 <= watch.at <= 16 and step == watch.at + 6  # pyright: ignore[reportPossiblyUnboundVariable]
-    assert watch.kept is not None
+    assert 9 <= monitor.at <= 16 and step == monitor.at + 6  # pyright: ignore[reportPossiblyUnboundVariable]
+    assert monitor.kept is not None
 
 
 def test_held_out_pixels_are_held_out() -> None:
     image = low(kernel(2.0, 2.0, 0.0))[..., :40, :40]
-    seen = stop.mask(image, "held_out", generator(1, "mask"))
+    seen = stop.held_out_mask(image, "held_out", generator(1, "mask"))
     assert seen is not None and 0.01 < float((1 - seen).mean()) < 0.12
-    assert stop.mask(image, "none", generator(1, "mask")) is None
+    assert stop.held_out_mask(image, "none", generator(1, "mask")) is None
     # What is there does not matter to the loss, and matters to the figure.
     other = torch.where(seen.bool(), image, 1 - image)
     made = 0.9 * image
     assert float(ssim_loss(made * seen, image * seen)) == float(ssim_loss(made * seen, other * seen))
-    assert float(stop.held_error(made, image, seen)) < 0.5 * float(stop.held_error(made, other, seen))
-    speck = stop.mask(torch.zeros(1, 3, 2, 2), "held_out", generator(1, "speck"))
+    assert float(stop.held_out_error(made, image, seen)) < 0.5 * float(stop.held_out_error(made, other, seen))
+    speck = stop.held_out_mask(torch.zeros(1, 3, 2, 2), "held_out", generator(1, "speck"))
     assert speck is not None and float((1 - speck).sum()) >= 1
 
 
 @pytest.mark.parametrize("rule", ["variance", "held_out"])
-def test_stopping_returns_the_iterate_that_was_kept(rule: stop.Rule) -> None:
+def test_stopping_returns_the_iterate_that_was_kept(rule: Rule) -> None:
     image = low(kernel(2.0, 2.0, 0.0))
     found = run(image, stop=rule, patience=2, iterations=12, image_steps=2, kernel_steps=1, draws=8)
     figures = [row["stop"] for row in found.history]
@@ -62,9 +63,9 @@ def test_the_image_prior_fades_with_the_residual() -> None:
     image = power_law(24, 1)
     tap = kernel(1.0, 1.0, 0.0)
     data = lambda kernel, made: ssim_loss(degrade(made, kernel, 2), image)  # noqa: E731
-    net = kernel_network.ImageNet(image, 2, data, dataclasses.replace(TINY, fade=True), generator(1, "fade"))
+    net = LearnedImage(image, 2, data, tiny(fade=True).image, rng=generator(1, "fade"))
     net.improve(tap, 1, torch.tensor(0.04))
-    loss, same = net.improve(tap, 1, torch.tensor(0.0))["image"], data(tap, net.image())
+    loss, same = net.improve(tap, 1, torch.tensor(0.0))["image"], data(tap, net())
     assert float(loss) == pytest.approx(float(same), rel=0.2)  # nothing but the data term, a step apart
     assert float(net.residual) == 0.0
 
@@ -93,10 +94,12 @@ def test_inner_steps_do_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch)
     """No number is read from a tensor in image or kernel steps; once an outer iteration is enough."""
     seen = power_law(24, 1)
     data = lambda kernel, made: ssim_loss(degrade(made, kernel, 2), seen)  # noqa: E731
-    settings = dataclasses.replace(TINY, kernel_steps=2, langevin=1e-3)
-    net = kernel_network.ImageNet(seen, 2, data, settings, generator(1, "wait"))
-    kernel_net = kernel_network.KernelNet(settings.prior(2), settings, generator(1, "wait"), seen.device)
-    target = settings.prior(2).mean().float()
+    settings = tiny(kernel_steps=2, langevin=1e-3)
+    net = LearnedImage(seen, 2, data, settings.image, rng=generator(1, "wait"))
+    family = family_of(settings.prior, 2)
+    learned = LearnedKernel(family, settings.kernel, rng=generator(1, "wait"), device=seen.device)
+    langevin, sampled, gathered = LangevinSteps(learned, data), SampledSteps(learned), GatheredSteps(learned)
+    target = family.mean().float()
 
     def refuse(*_: object) -> None:
         raise AssertionError("a tensor was read")
@@ -105,9 +108,9 @@ def test_inner_steps_do_not_wait_for_the_device(monkeypatch: pytest.MonkeyPatch)
         for name in ("__float__", "__bool__", "tolist", "cpu", "numpy"):
             patched.setattr(torch.Tensor, name, refuse)
         losses = net.improve(target, 2)
-        losses |= kernel_net.improve(target, net.image(), data, 0.5)
-        losses |= kernel_net.pull(target, 0.5) | kernel_net.fit(data(kernel_net.kernel(), net.image()), 0.5)
-    row = kernel_network.numbers(losses, 0)
+        losses |= langevin.improve(target, net(), 0.5)
+        losses |= sampled.improve(target, 0.5) | gathered.improve(data(learned(), net()), 0.5)
+    row = as_numbers(losses, 0)
     assert set(row) == {"image", "prior", "data"} and all(isinstance(value, float) for value in row.values())
 
 
@@ -129,9 +132,8 @@ def test_replay_takes_one_step_a_call() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a graph is recorded on a GPU")
 def test_a_graph_gives_what_eager_steps_give() -> None:
     image = low(kernel(2.0, 2.0, 0.0)).cuda()
-    settings = dataclasses.replace(TINY, iterations=4, image_steps=4)
     eager, graph = (
-        dkp.estimate(image, scale=2, settings=dataclasses.replace(settings, capture=way), rng=generator(1, "graph"))
+        estimate_by_dkp(observed(image), tiny(iterations=4, image_steps=4, capture=way), rng=generator(1, "graph"))
         for way in ("none", "graph")
     )
     torch.testing.assert_close(graph.kernel, eager.kernel, rtol=1e-2, atol=1e-4)
@@ -143,28 +145,10 @@ def test_a_graph_without_a_gpu_is_eager() -> None:
     assert torch.equal(first.kernel, other.kernel)
 
 
-def test_params_hold_every_value() -> None:
-    section = load(REPO / "params.yaml").estimate.model_dump()
-    assert {field.name for field in dataclasses.fields(kernel_network.Settings)} <= set(section)
-    assert kernel_network.settings(section).kernel_size == section["kernel_size"]
+def test_what_needs_an_image_is_refused_without_one() -> None:
     for change in ({"stop": "variance"}, {"likelihood": "residual"}, {"learned": True}):
         with pytest.raises(ValidationError, match="needs an image"):
-            Estimate.model_validate(section | change | {"image_steps": 0})
-
-
-@pytest.mark.parametrize(("size", "window"), [((61, 90), 24), ((40, 40), 40), ((33, 70), 64), ((50, 31), 17)])
-def test_the_busiest_window_is_that_of_all_sums(size: tuple[int, int], window: int) -> None:
-    for seed in range(4):
-        image = torch.rand(1, 3, *size, generator=generator(seed, "busy")) ** 4
-        height, width = (min(window, extent) for extent in size)
-        grey = image.mean(dim=1)[0].double()
-        energy = torch.zeros_like(grey)
-        energy[:-1] += grey.diff(dim=0) ** 2
-        energy[:, :-1] += grey.diff(dim=1) ** 2
-        places = [(top, left) for top in range(0, size[0] - height + 1, 4) for left in range(0, size[1] - width + 1, 4)]
-        best = max(places, key=lambda at: float(energy[at[0] : at[0] + height, at[1] : at[1] + width].sum()))
-        assert kernel_network.busiest(image, window) == (*best, height, width)
-    assert kernel_network.busiest(torch.full((1, 3, *size), 0.4), window)[:2] == (0, 0)
+            tiny(**change, image_steps=0)
 
 
 def test_small_images_have_fewer_levels() -> None:

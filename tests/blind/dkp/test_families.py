@@ -1,20 +1,24 @@
 """The kernels that DKP samples, the weights that it gives them, and its kernel network."""
 
 import math
-from functools import partial
 
 import pytest
 import torch
 
-from srfoundry.blind.dkp.families import GaussianPrior, KernelGenerator, Population, posterior_weights, released_weights
+from srfoundry.blind.dkp.families import GaussianPrior
+from srfoundry.blind.dkp.forms import KernelGenerator
 from srfoundry.blind.dkp.likelihood import SpectralLikelihood
+from srfoundry.blind.dkp.released import released_weights
+from srfoundry.blind.dkp.sampling import Population, posterior_weights
+from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
+from tests.blind_cases import power_law
 
 PRIOR = GaussianPrior(15, 0.35, 5.0)
-model = partial(SpectralLikelihood, tile=32, keep=1.0, exponent=(2.5, 0.5), softness=0.0)
+MODEL = SpectrumModel(noise=0.0, tile=32, keep=1.0, exponent=(2.5, 0.5), softness=0.0)
 
 
 def shape(first: float, second: float, angle: float) -> torch.Tensor:
@@ -22,15 +26,6 @@ def shape(first: float, second: float, angle: float) -> torch.Tensor:
     a, b = math.log(first), math.log(second)
     row = [a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2]
     return torch.tensor([row], dtype=torch.float64)
-
-
-def power_law(size: int, seed: int) -> torch.Tensor:
-    """A random image whose power falls as |f|^-2.5, in colour, range about [0, 1]."""
-    noise = torch.randn(1, 3, size, size, generator=generator(seed, "image"))
-    axis = torch.fft.fftfreq(size)
-    radius = torch.hypot(axis[:, None], axis).clamp_min(1 / size)
-    image = torch.fft.ifft2(torch.fft.fft2(noise) * radius**-1.25).real
-    return 0.5 + 0.15 * (image - image.mean()) / image.std()
 
 
 @pytest.mark.parametrize("size, count", [(11, 322_121), (15, 426_225), (19, 562_361), (21, 642_441)])
@@ -91,17 +86,20 @@ def test_likelihood_prefers_the_true_kernel(scale: int) -> None:
         for values in ((3.0, 1.2, 0.5), (4.2, 1.7, 0.5), (2.1, 0.85, 0.5), (3.0, 1.2, 1.4))
     )
     low = from_uint8(to_uint8(degrade(power_law(240, 1), true, scale)))
-    scores = model(low, scale, noise=0.0)(torch.cat([true, wide, narrow, turned]))
+    scores = SpectralLikelihood(low, scale, MODEL, noise=0.0)(torch.cat([true, wide, narrow, turned]))
     assert int(scores.argmax()) == 0
 
 
 def test_likelihood_is_invariant_to_contrast_and_refuses_specks() -> None:
     low = degrade(power_law(128, 2), PRIOR.kernels(shape(2.0, 2.0, 0.0)).float(), 2)
     family = PRIOR.kernels(PRIOR.sample(8, rng=generator(4, "prior")))
-    fainter, plain = model(0.5 * low, 2, noise=0.005)(family), model(low, 2, noise=0.01)(family)
+    fainter, plain = (
+        SpectralLikelihood(0.5 * low, 2, MODEL, noise=0.005)(family),
+        SpectralLikelihood(low, 2, MODEL, noise=0.01)(family),
+    )
     torch.testing.assert_close(fainter - fainter[0], plain - plain[0], rtol=1e-3, atol=0.5)
     with pytest.raises(FoundryError, match="7x9"):
-        model(torch.rand(1, 3, 7, 9), 2, noise=0.0)
+        SpectralLikelihood(torch.rand(1, 3, 7, 9), 2, MODEL, noise=0.0)
 
 
 def test_population_finds_a_known_posterior() -> None:

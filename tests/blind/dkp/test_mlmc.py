@@ -1,35 +1,46 @@
 """MLMC's nested turns, its learned optimiser, and what can be swapped in either method."""
 
-import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from srfoundry.blind import estimators
-from srfoundry.blind.dkp import dkp, forms, kernel_network, mlmc
+from srfoundry.blind.dkp import forms, image_network, kernel_network
+from srfoundry.blind.dkp.dkp import estimate_by_dkp
+from srfoundry.blind.dkp.estimation import recentred
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.dkp.kernel_network import Estimate, Settings
 from srfoundry.blind.dkp.losses import divergence
+from srfoundry.blind.dkp.mlmc import estimate_by_mlmc
+from srfoundry.blind.estimate import NOTHING, Estimate, EstimateKernel, Resources
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
+from srfoundry.core.state import silent
 from srfoundry.degradation.conventions import centre_of_mass
 from srfoundry.degradation.kernels import gaussian, line
+from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.metrics import kernel_psnr
-from tests.blind.dkp.test_dkp import TINY, kernel, low
+from tests.blind_cases import kernel, low, observed, tiny
 
-SMALL = dataclasses.replace(TINY, iterations=2, draws=16, updates=2, rounds=2, image_steps=2, kernel_steps=2)
+SMALL: dict[str, Any] = {
+    "iterations": 2,
+    "draws": 16,
+    "updates": 2,
+    "rounds": 2,
+    "image_steps": 2,
+    "kernel_steps": 2,
+}
 
 
-def run(image: torch.Tensor, seed: int = 1, method: Any = mlmc, base: Settings = SMALL, **changes: object) -> Estimate:
-    settings = dataclasses.replace(base, **changes)
-    return method.estimate(image, scale=2, settings=settings, rng=generator(seed, "mlmc"))
+def run(image: torch.Tensor, seed: int = 1, method: EstimateKernel = estimate_by_mlmc, **changes: Any) -> Estimate:
+    settings = tiny(**{**SMALL, **changes})
+    return method(observed(image), settings, NOTHING, rng=generator(seed, "mlmc"), log=silent)
 
 
 def test_finds_the_kernel_from_the_low_resolution_image_alone() -> None:
     true = kernel(3.5, 1.0, 0.6)
-    found = run(low(true), base=TINY, image_steps=0, iterations=8, updates=5, draws=24, kernel_rate=6e-3)
-    guess = TINY.prior(2).mean().float()
+    found = run(low(true), image_steps=0, iterations=8, updates=5, draws=24, kernel_rate=6e-3)
+    guess = GaussianPrior(11, 0.35, 5.0).mean().float()
     assert kernel_psnr(found.kernel, true) > kernel_psnr(guess, true) + 4
     assert float(found.kernel.min()) >= 0 and float(found.kernel.sum()) == pytest.approx(1, abs=1e-5)
 
@@ -58,9 +69,9 @@ def test_turns_are_nested_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(owner, name, wrapped)
 
-    spy(kernel_network.KernelNet, "pull", "l")
-    spy(kernel_network.KernelNet, "fit", "q")
-    spy(kernel_network.ImageNet, "improve", "p")
+    spy(kernel_network.SampledSteps, "improve", "l")
+    spy(kernel_network.GatheredSteps, "improve", "q")
+    spy(image_network.LearnedImage, "improve", "p")
     run(low(kernel(2.0, 2.0, 0.0)), updates=3, rounds=2, image_steps=3)
     assert "".join(turns) == ("lll" + "pppq" * 2) * 2
 
@@ -69,13 +80,15 @@ def test_sampled_steps_are_not_lost_beside_the_data_term() -> None:
     """The released program's flaw: with shared moments the pull of the random kernels vanishes."""
     image = low(kernel(3.5, 1.0, 0.6))
     common: dict[str, Any] = {"iterations": 5, "updates": 6, "draws": 24, "kernel_rate": 6e-3, "image_steps": 1}
-    strong, none = (run(image, prior_strength=[strength] * 2, **common) for strength in (10.0, 1e-9))
+    strong, none = (run(image, prior_strength=(strength, strength), **common) for strength in (10.0, 1e-9))
     assert strong.history[-1]["prior"] < 0.3 * none.history[-1]["prior"]
 
 
 def test_a_learned_optimiser_needs_an_image() -> None:
+    settings = tiny(**{**SMALL, "learned": True})
+    without = replace(settings, image=replace(settings.image, image_steps=0))
     with pytest.raises(FoundryError, match="image_steps 0"):
-        run(low(kernel(2.0, 2.0, 0.0)), learned=True, image_steps=0)
+        estimate_by_mlmc(observed(low(kernel(2.0, 2.0, 0.0))), without, rng=generator(1, "mlmc"))
 
 
 @pytest.mark.parametrize("form", ["network", "taps", "family"])
@@ -96,13 +109,13 @@ def test_each_form_learns_a_kernel(form: forms.Form) -> None:
     assert float(divergence(target, found)) < 0.05 * start
 
 
-@pytest.mark.parametrize("method", [dkp, mlmc])
+@pytest.mark.parametrize("method", [estimate_by_dkp, estimate_by_mlmc])
 @pytest.mark.parametrize("form", ["taps", "family"])
-def test_forms_are_interchangeable(method: Any, form: str) -> None:
+def test_forms_are_interchangeable(method: EstimateKernel, form: str) -> None:
     true = kernel(3.5, 1.0, 0.6)
     many: dict[str, Any] = {"iterations": 8, "updates": 6, "draws": 32, "kernel_steps": 10, "image_steps": 0}
     found = run(low(true), method=method, form=form, **many)
-    assert kernel_psnr(found.kernel, true) > kernel_psnr(TINY.prior(2).mean().float(), true) + 3
+    assert kernel_psnr(found.kernel, true) > kernel_psnr(GaussianPrior(11, 0.35, 5.0).mean().float(), true) + 3
 
 
 def test_motion_is_found_with_a_motion_prior() -> None:
@@ -110,7 +123,13 @@ def test_motion_is_found_with_a_motion_prior() -> None:
     image = low(true)
     motion, gauss = (
         run(
-            image, base=TINY, method=dkp, family=family, image_steps=0, iterations=10, kernel_steps=20, kernel_rate=3e-3
+            image,
+            method=estimate_by_dkp,
+            family=family,
+            image_steps=0,
+            iterations=10,
+            kernel_steps=20,
+            kernel_rate=3e-3,
         )
         for family in ("line", "gaussian")
     )
@@ -118,8 +137,8 @@ def test_motion_is_found_with_a_motion_prior() -> None:
 
 
 @pytest.mark.parametrize("change", [{"family": "trajectory"}, {"sampler": "chains"}, {"likelihood": "residual"}])
-@pytest.mark.parametrize("method", [dkp, mlmc])
-def test_parts_can_be_swapped(method: Any, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("method", [estimate_by_dkp, estimate_by_mlmc])
+def test_parts_can_be_swapped(method: EstimateKernel, change: dict[str, Any]) -> None:
     found = run(low(kernel(2.0, 1.0, 0.3)), method=method, **change)
     assert float(found.kernel.sum()) == pytest.approx(1, abs=1e-5) and found.restored is not None
 
@@ -127,47 +146,30 @@ def test_parts_can_be_swapped(method: Any, change: dict[str, Any]) -> None:
 def test_a_bank_is_handed_over() -> None:
     true = kernel(3.5, 1.0, 0.6)
     bank = torch.cat([true, kernel(1.0, 3.5, 0.6), kernel(0.5, 0.5, 0.0), kernel(4.5, 4.5, 0.0)])
-    settings = dataclasses.replace(TINY, family="bank", image_steps=0, iterations=8, kernel_rate=4e-3)
-    found = dkp.estimate(low(true), scale=2, settings=settings, rng=generator(1, "bank"), bank=bank)
+    settings = tiny(family="bank", image_steps=0, iterations=8, kernel_rate=4e-3)
+    found = estimate_by_dkp(observed(low(true)), settings, Resources(bank=bank), rng=generator(1, "bank"))
     assert max(range(4), key=lambda at: kernel_psnr(found.kernel, bank[at : at + 1])) == 0
     with pytest.raises(FoundryError, match="family is bank"):
         run(low(true), family="bank")
 
 
-def test_methods_by_name() -> None:
-    image = low(kernel(2.0, 1.0, 0.3))
-    section = {**dataclasses.asdict(SMALL), "method": "mlmc", "not of these methods": 3}
-    by_name = estimators.estimate(image, section=section, scale=2, rng=generator(1, "mlmc"))
-    assert torch.equal(by_name.kernel, run(image).kernel)
-    assert estimators.iterations(section) == 2 and estimators.size_of(section, 2) == 11
-    released = section | {"method": "released"}
-    assert estimators.iterations(released) == 200 and estimators.size_of(released, 3) == 15
-    with pytest.raises(FoundryError, match="choose one of fast, free, dkp, mlmc, released"):
-        estimators.estimate(image, section=section | {"method": "magic"}, scale=2, rng=generator(1, "mlmc"))
-
-
 def test_odd_sizes_and_every_scale() -> None:
     image = low(kernel(2.0, 1.0, 0.3))[..., :15, :13]
     for scale in (2, 3, 8):
-        settings = dataclasses.replace(SMALL, iterations=1, draws=8, image_steps=1, rounds=1)
-        for method in (dkp, mlmc):
-            found = method.estimate(image, scale=scale, settings=settings, rng=generator(1, "odd"))
+        settings = tiny(**{**SMALL, "iterations": 1, "draws": 8, "image_steps": 1, "rounds": 1})
+        for method in (estimate_by_dkp, estimate_by_mlmc):
+            found = method(observed(image, scale), settings, NOTHING, rng=generator(1, "odd"))
             assert found.restored is not None and found.restored.shape[-1] == scale * found.box[3]
             assert float((centre_of_mass(found.kernel) - 5).abs().max()) < 0.5
 
 
 def test_recentred_kernels_and_images_explain_as_before() -> None:
     """Both move together: the image blurred and decimated stays what it was."""
-    from srfoundry.degradation.operator import degrade
-
     axis = torch.linspace(0, 6.3, 64)
     image = 0.5 + 0.3 * torch.stack([axis.sin()[:, None] * axis.cos()] * 3)[None]
     off = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)), offset=0.7)
-    settings = dataclasses.replace(TINY, recentre=True)
-    centred, moved = kernel_network.finish(off, image, settings)
+    centred, moved = recentred(off, image)
     assert moved is not None and float((centre_of_mass(centred) - 5).abs().max()) < 0.02
     before, after = degrade(image, off, 2), degrade(moved, centred, 2)
     assert float((before - after)[..., 4:-4, 4:-4].abs().max()) < 2e-3
     assert float((degrade(image, centred, 2) - before)[..., 4:-4, 4:-4].abs().max()) > 2e-2
-    kept, same = kernel_network.finish(off, image, TINY)
-    assert torch.equal(kept, off) and same is image

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from srfoundry.blind.dkp import motion_families
-from srfoundry.blind.dkp.families import Family, GaussianPrior, Population
+from srfoundry.blind.dkp.families import Family, GaussianPrior
 from srfoundry.blind.dkp.mcmc import Chains
+from srfoundry.blind.dkp.sampling import Population
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels

@@ -1,18 +1,21 @@
 """Free-form kernels: the tap equations are exact, the simplex is kept, and a camera shake is found from one image."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
 from srfoundry.blind.motion_deblur import freeform, taps
+from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
 from srfoundry.blind.motion_deblur.latent_image import latent
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import Observation
+from tests.blind_cases import observed
 
 SIZE = 9
 
@@ -50,10 +53,10 @@ def test_equations_are_those_of_the_degradation(scale: int, size: int) -> None:
     gram, right = taps.equations(high, low, scale=scale, size=size)
     kernel = torch.rand(1, size, size, generator=generator(2, "kernel"))
     made = degrade(high, kernel, scale, border="circular")
-    steps, told = ([image.roll(-1, axis) - image for axis in (-2, -1)] for image in (made, low))
+    steps, wanted = ([image.roll(-1, axis) - image for axis in (-2, -1)] for image in (made, low))
     flat = kernel.flatten().double()
     assert float(flat @ gram @ flat) == pytest.approx(sum(float(part.square().sum()) for part in steps), rel=1e-5)
-    across = sum(float((one * other).sum()) for one, other in zip(steps, told, strict=True))
+    across = sum(float((one * other).sum()) for one, other in zip(steps, wanted, strict=True))
     assert float(right @ flat) == pytest.approx(across, rel=1e-4, abs=1e-3)
 
 
@@ -61,12 +64,12 @@ def test_equations_are_those_of_the_degradation(scale: int, size: int) -> None:
 def test_kernel_of_a_known_image_is_found(border: str) -> None:
     high, true = blocks(96, 80), shake()
     if border == "circular":
-        low, heard = degrade(high, true, 2, border="circular"), None
-    else:  # the frame that _periodic adds is unknown here; it is not heard
-        low, heard = freeform._periodic(degrade(high, true, 2, border="reflect"), 5)
+        low, weight = degrade(high, true, 2, border="circular"), None
+    else:  # the frame that _periodic adds is unknown here; it does not count
+        low, weight = freeform._periodic(degrade(high, true, 2, border="reflect"), 5)
         room = [2 * (big - small // 2) for big, small in zip(low.shape[-2:], high.shape[-2:], strict=True)]
         high = functional.pad(high, (0, room[1], 0, room[0]))
-    found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, heard=heard), ridge=1e-5, smooth=1e-5)
+    found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, weight=weight), ridge=1e-5, smooth=1e-5)
     assert float(found.sum()) == pytest.approx(1, abs=1e-5) and float(found.min()) >= 0
     assert alike(found, true) > (0.999 if border == "circular" else 0.97)
 
@@ -114,15 +117,15 @@ def test_resampling_keeps_the_blur_about_the_middle() -> None:
     assert math.sqrt(first) == pytest.approx(2 * math.sqrt(float((narrow.sum(-1) * axis**2).sum())), rel=0.1)
 
 
-def find(low: torch.Tensor, **more: object) -> torch.Tensor:
-    settings = freeform.Settings(edges=(4e-3,), rounds=(4, 5, 1))
-    return freeform.estimate(low, size=SIZE, noise=0.0, rng=generator(1, "rng"), settings=settings, **more)  # pyright: ignore[reportArgumentType]
+def find(low: torch.Tensor, scale: int, border: conventions.Border = "circular", **more: Any) -> torch.Tensor:
+    settings = FreeFormSettings(edges=(4e-3,), rounds=(4, 5, 1))
+    return find_free_form_kernel(observed(low, scale, border, 0.0), SIZE, settings, rng=generator(1, "rng"), **more)
 
 
 @pytest.mark.parametrize("scale, border, least", [(1, "circular", 0.9), (2, "circular", 0.8), (1, "reflect", 0.8)])
-def test_finds_a_shake_from_the_image_alone(scale: int, border: str, least: float) -> None:
+def test_finds_a_shake_from_the_image_alone(scale: int, border: conventions.Border, least: float) -> None:
     true = shake()
-    low = degrade(blocks(64 * scale, 56 * scale), true, scale, border=border)  # pyright: ignore[reportArgumentType]
+    low = degrade(blocks(64 * scale, 56 * scale), true, scale, border=border)
     found = find(low, scale=scale, border=border)
     assert found.shape == (1, SIZE, SIZE) and float(found.min()) >= 0
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
@@ -153,23 +156,58 @@ def test_network_takes_the_last_rounds_and_every_beginning_is_judged() -> None:
 
 def test_refuses_what_cannot_be() -> None:
     with pytest.raises(FoundryError, match="odd"):
-        freeform.estimate(torch.rand(1, 3, 32, 32), scale=2, size=8, noise=0.0, rng=generator(1, "a"))
+        find_free_form_kernel(observed(torch.rand(1, 3, 32, 32), 2, "circular", 0.0), 8, rng=generator(1, "a"))
     with pytest.raises(FoundryError, match="too small for a kernel of 31 taps"):
-        freeform.estimate(torch.rand(1, 3, 20, 40), scale=1, size=31, noise=0.0, rng=generator(1, "a"))
+        find_free_form_kernel(observed(torch.rand(1, 3, 20, 40), 1, "circular", 0.0), 31, rng=generator(1, "a"))
 
 
 @pytest.mark.parametrize(
     ("side", "scale", "size"), [(16, 1, 15), (32, 1, 31), (17, 1, 17), (31, 1, 31), (45, 1, 15), (24, 2, 15)]
 )
-def test_photographs_too_small_for_their_unheard_rim_are_refused(side: int, scale: int, size: int) -> None:
+def test_photographs_too_small_for_their_unused_rim_are_refused(side: int, scale: int, size: int) -> None:
     """With one pixel a side more than the last two, a kernel is found, whatever it is worth."""
     low = torch.rand(1, 3, side, side, generator=generator(1, "small"))
-    common = {"scale": scale, "size": size, "noise": 0.0, "border": "reflect"}
     least = 3 * math.ceil(size / scale) + 1
     with pytest.raises(FoundryError, match=f"too small for a kernel of {size} taps .* give {least} pixels a side"):
-        freeform.estimate(low, rng=generator(1, "a"), **common)
+        find_free_form_kernel(observed(low, scale, noise=0.0), size, rng=generator(1, "a"))
     if side == least - 1:
         larger = torch.rand(1, 3, least, least, generator=generator(1, "enough"))
-        few = freeform.Settings(edges=(4e-3,), rounds=(1, 1, 1))
-        found = freeform.estimate(larger, rng=generator(1, "a"), settings=few, **common)
+        few = FreeFormSettings(edges=(4e-3,), rounds=(1, 1, 1))
+        found = find_free_form_kernel(observed(larger, scale, noise=0.0), size, few, rng=generator(1, "a"))
         assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("border", ["circular", "reflect"])
+def test_an_image_of_one_colour_is_refused(border: conventions.Border) -> None:
+    flat = torch.full((1, 3, 48, 48), 0.3) * torch.tensor([1.0, 0.5, 0.2]).view(1, 3, 1, 1)
+    with pytest.raises(FoundryError, match="single colour has no edges"):
+        find(flat, scale=2, border=border)
+    with pytest.raises(FoundryError, match="no edges"):
+        taps.solve(taps.equations(flat, flat, scale=1, size=SIZE), ridge=1e-3, smooth=0.0)
+
+
+def test_pruning_keeps_the_heaviest_of_small_islands() -> None:
+    many = torch.zeros(1, 13, 13)
+    many[0, ::2, ::2] = 1.0
+    many[0, 4, 6] = 1.5
+    kept = taps.pruned(kernels.normalise(many), faint=0.05, minor=0.05)
+    assert float(kept.sum()) == pytest.approx(1) and float(kept[0, 4, 6]) == pytest.approx(1)
+
+
+def test_a_figure_that_is_no_number_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    low = degrade(blocks(48, 40), shake(), 2, border="circular")
+    figures = iter([math.nan, 0.5])
+    monkeypatch.setattr(freeform._Search, "sparsity", lambda self, image: next(figures))
+    found = find(low, scale=2, start=shake())
+    monkeypatch.undo()
+    alone = find_free_form_kernel(
+        observed(low, 2, "circular", 0.0),
+        SIZE,
+        FreeFormSettings(edges=(), rounds=(4, 5, 1)),
+        rng=generator(1, "rng"),
+        start=shake(),
+    )
+    assert torch.equal(found, alone)
+    monkeypatch.setattr(freeform._Search, "sparsity", lambda self, image: math.nan)
+    with pytest.raises(Diverged, match="no beginning"):
+        find(low, scale=2)

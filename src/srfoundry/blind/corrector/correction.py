@@ -13,10 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.dkp.kernel_network import Estimate, Log, busiest
-from srfoundry.blind.nonblind_restoration import make_periodic
+from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
+from srfoundry.blind.nonblind_restoration import make_periodic, trained_size
+from srfoundry.blind.settings import Estimation
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.nonblind.corrector import Corrector, features_of, mirrored
@@ -64,7 +66,7 @@ def estimate_kernel_by_corrections(
     corrector: Corrector,
     noise: float | None = None,
     precision: str = "auto",
-    log: Log = lambda step, values: None,
+    log: Log = silent,
 ) -> Estimate:
     """Estimate the Gaussian blur kernel of `low` from `low` alone; nothing in it is random.
 
@@ -87,16 +89,16 @@ def estimate_kernel_by_corrections(
         got = f"{low.shape[-2]}x{low.shape[-1]}"
         raise FoundryError(f"image of {got} is too small to estimate a kernel from; give 8x8 pixels or more")
     level = known_noise(low) if noise is None else noise
-    box = busiest(low, search.look)
-    seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]].float().to(device)
+    window, box = busiest_window(low, search.look)
+    seen = window.float().to(device)
     whole = seen.shape == low.shape and sampling.border == "circular"
     prior = search.prior(scale)
     middle = math.log(math.sqrt(prior.low * prior.high))
     shape = torch.tensor([[middle, 0.0, middle]], dtype=torch.float64)
     levels = torch.tensor([level], device=device)
     shapes: list[Tensor] = []
-    history: list[dict[str, float]] = []
-    for number in range(1, search.passes + 1):
+    history = History(log)
+    for number in range(search.passes):
         kernel = trial_kernels(shape, prior).to(device)
         features = trial_features(
             restorer, seen, kernel, shape, levels, scale=scale, periodic=whole, precision=precision
@@ -104,11 +106,9 @@ def estimate_kernel_by_corrections(
         mean, certainty = posterior(corrector, features)
         shape = prior.clip(shape + mean.double().cpu())
         shapes.append(shape)
-        row = {"correction": float(mean.norm()), "deviation": float((-certainty / 2).exp().norm())}
-        history.append({"step": float(number), **row})
-        log(number, row)
+        history.add(number, {"correction": float(mean.norm()), "deviation": float((-certainty / 2).exp().norm())})
     kernel = prior.kernels(torch.stack(shapes[-AVERAGED:]).mean(dim=0)).float()
-    return Estimate(kernel.to(low.device), None, box, history)
+    return Estimate(kernel.to(low.device), None, box, history.rows)
 
 
 @torch.inference_mode()
@@ -153,3 +153,39 @@ def trial_features(
     return features_of(
         restored[..., : scale * height, : scale * width], again - low, shape.to(low.device), noise, scale
     )
+
+
+def estimate_fast(
+    observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
+) -> Estimate:
+    """The corrections with the values of params.yaml; `rng` is not used.
+
+    Raises:
+        FoundryError: the image is too small.
+    """
+    assert resources.networks is not None
+    noise = observation.noise
+    search = CorrectionSearch(
+        FAST.kernel_size(settings, resources, observation.scale),
+        settings.prior.variances,
+        settings.turns.passes,
+        settings.windows.look,
+    )
+    return estimate_kernel_by_corrections(
+        observation.low,
+        observation.sampling,
+        search,
+        restorer=resources.networks.restorer,
+        corrector=resources.networks.corrector,
+        noise=(settings.spectrum.noise or None) if noise is None else noise,
+        precision=resources.networks.compute.precision,
+        log=log,
+    )
+
+
+FAST = Estimator(
+    estimate=estimate_fast,
+    iterations=lambda settings: settings.turns.passes,
+    kernel_size=lambda settings, resources, scale: max(settings.prior.kernel_size, trained_size(scale)),
+    trained=True,
+)

@@ -19,11 +19,14 @@ from torch import Tensor
 from srfoundry.blind.diffusion.denoiser import Denoiser
 from srfoundry.blind.diffusion.diffpir import Canvas, reverse, schedule
 from srfoundry.blind.diffusion.settings import DiffusionSampler
-from srfoundry.blind.dkp import kernel_network
-from srfoundry.blind.dkp.families import Family
-from srfoundry.blind.dkp.kernel_network import Estimate, Log, Row, Settings
-from srfoundry.blind.dkp.likelihood import ROUNDING
+from srfoundry.blind.dkp.families import Family, family_of
+from srfoundry.blind.dkp.kernel_network import LangevinSteps, LearnedKernel, length
+from srfoundry.blind.dkp.likelihood import ROUNDING, residual_likelihood
+from srfoundry.blind.dkp.sampling import RandomKernels
+from srfoundry.blind.estimate import BlindObservation, Estimate, History, Row, as_numbers, busiest_window, check_size
+from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation.conventions import centre_of_mass, move
 from srfoundry.degradation.observation import Sampling
 
@@ -31,12 +34,12 @@ from srfoundry.degradation.observation import Sampling
 def estimate_kernel_by_diffusion(
     low: Float[Tensor, "1 3 h w"],
     sampling: Sampling,
-    settings: Settings,
+    settings: Estimation,
     *,
     sampler: DiffusionSampler,
     denoiser: Denoiser,
     rng: torch.Generator,
-    log: Log = lambda step, values: None,
+    log: Log = silent,
     bank: Float[Tensor, "n k k"] | None = None,
 ) -> Estimate:
     """Estimate the blur kernel of `low` from `low` alone, and its image with it.
@@ -57,19 +60,18 @@ def estimate_kernel_by_diffusion(
     """
     if sampling.decimation != "direct":
         raise FoundryError(f"diffusion undoes direct decimation only, got {sampling.decimation}; choose another method")
-    prior = settings.prior(sampling.scale, bank)
-    kernel_network.check(low, sampling.scale, prior.size)
+    prior = family_of(settings.prior, sampling.scale, bank)
+    check_size(low, sampling.scale, prior.size)
     with torch.inference_mode(False), torch.enable_grad():  # whoever calls may have switched gradients off
         low = low.float().clone()
-        box = kernel_network.busiest(low, settings.window or max(low.shape[-2:]))
-        seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
+        seen, box = busiest_window(low, settings.windows.window or max(low.shape[-2:]))
         periodic = sampling.border == "circular" and seen.shape == low.shape
         canvas = Canvas(seen, sampling.scale, prior.size, periodic=periodic)
         evaluations = len(schedule(denoiser, sampler))
         learning = max(1, min(round(sampler.learn * evaluations), evaluations - 1))  # the image follows the held kernel
         learner = _Learner(low, canvas, settings, learning, prior, rng, log)
-        image = reverse(canvas, learner, learner.kernel(), denoiser, sampler, settings.noise, rng)
-        return Estimate(learner.hold(), image, box, learner.history)
+        image = reverse(canvas, learner, learner.kernel(), denoiser, sampler, settings.spectrum.noise, rng)
+        return Estimate(learner.hold(), image, box, learner.history.rows)
 
 
 class _Learner:
@@ -79,23 +81,24 @@ class _Learner:
         self,
         low: Tensor,
         canvas: Canvas,
-        settings: Settings,
+        settings: Estimation,
         learning: int,
         prior: Family,
         rng: torch.Generator,
         log: Log,
     ) -> None:
-        self.canvas, self.settings, self.learning, self.log = canvas, settings, learning, log
-        self.sampling = kernel_network.Sampling(low, canvas.scale, prior, settings, rng)
-        self.net = kernel_network.KernelNet(prior, settings, rng, low.device)
+        self.canvas, self.settings, self.learning = canvas, settings, learning
+        self.random = RandomKernels(BlindObservation(low, Sampling(canvas.scale)), prior, settings, rng=rng)
+        self.net = LearnedKernel(prior, settings.kernel, rng=rng, device=low.device)
+        self.steps = LangevinSteps(self.net, self._data)
         self.k_hat: Tensor | None = None
         self.drawn: Row = {}
         self.held: Tensor | None = None
-        self.history: list[Row] = []
+        self.history = History(log)
 
     def kernel(self) -> Float[Tensor, "1 k k"]:
         """The kernel so far."""
-        return self.net.kernel().detach() if self.held is None else self.held
+        return self.net().detach() if self.held is None else self.held
 
     def __call__(self, index: int, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 k k"]:
         if index < self.learning:
@@ -111,17 +114,16 @@ class _Learner:
         return self.held
 
     def _learn(self, index: int, image: Tensor) -> None:
-        if self.k_hat is None or index < self.settings.iterations:
-            noise = max(self.settings.noise, ROUNDING)
-            score = kernel_network.residual_score(image, self.canvas.whole, self.canvas.scale, noise, border="circular")
-            self.k_hat, self.drawn = self.sampling.improve(score)
-        kernel = self.net.kernel()
+        if self.k_hat is None or index < self.settings.turns.iterations:
+            noise = max(self.settings.spectrum.noise, ROUNDING)
+            circular = Sampling(self.canvas.scale, border="circular")
+            score = residual_likelihood(image, self.canvas.whole, circular, noise=noise)
+            self.k_hat, self.drawn = self.random.improve(score)
+        kernel = self.net()
         slopes = torch.autograd.grad(self._data(kernel, image), self.net.weights)
-        slope = torch.stack([part.norm() for part in slopes]).norm()
-        losses = self.net.improve(self.k_hat, image, self._data, index / max(1, self.learning - 1))
-        row = kernel_network.numbers({**self.drawn, **losses, "slope": slope}, index)
-        self.history.append({"step": float(index + 1), **row})
-        self.log(index + 1, row)
+        slope = length(slopes)
+        losses = self.steps.improve(self.k_hat, image, index / max(1, self.learning - 1))
+        self.history.add(index, as_numbers({**self.drawn, **losses, "slope": slope}, index))
 
     def _data(self, kernel: Tensor, image: Tensor) -> Tensor:
         """-log p(y | x_0, k) a value, at the likeliest variance of the error: a plain MSE would be lost on Adam."""

@@ -1,13 +1,11 @@
 """An inner step that runs many times with the same shapes: eagerly, or recorded once and replayed on a GPU."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Capture = Literal["none", "graph", "compile"]
 EAGER = 3  # steps before recording: the allocator, cuDNN's choices and the optimiser's state must have settled
 
 

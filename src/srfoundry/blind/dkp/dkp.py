@@ -7,50 +7,54 @@ Each outer iteration t does the paper's three steps:
        distance to k_hat.
 Here both terms of PKE enter one optimiser step, balanced by the norms of their gradients, strong prior first and weaker
 prior last. In the authors' program (`released`) they are two steps with shared moments, in which the prior is lost; and
-its weights come from the error of one image estimate, where ours integrate the image out (see `spectrum`).
+its weights come from the error of one image estimate, where ours integrate the image out (see `likelihood`).
 """
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from srfoundry.blind.dkp.estimation import start
-from srfoundry.blind.dkp.kernel_network import Estimate, Log, Settings, busiest
-from srfoundry.degradation.conventions import Border
-from srfoundry.degradation.operator import Decimation
-
-__all__ = ["Estimate", "Log", "Settings", "busiest", "estimate"]
+from srfoundry.blind.dkp.estimation import Problem
+from srfoundry.blind.dkp.families import family_of
+from srfoundry.blind.dkp.kernel_network import LangevinSteps
+from srfoundry.blind.estimate import NOTHING, BlindObservation, Estimate, Estimator, Resources
+from srfoundry.blind.settings import Estimation
+from srfoundry.core.state import Log, silent
 
 
-def estimate(
-    low: Float[Tensor, "1 3 h w"],
+def estimate_by_dkp(
+    observation: BlindObservation,
+    settings: Estimation,
+    resources: Resources = NOTHING,
     *,
-    scale: int,
-    settings: Settings,
     rng: torch.Generator,
-    decimation: Decimation = "direct",
-    border: Border = "reflect",
-    log: Log = lambda step, values: None,
-    bank: Float[Tensor, "n k k"] | None = None,
+    log: Log = silent,
 ) -> Estimate:
-    """Estimate the blur kernel of `low` (range [0, 1], any device) from `low` alone.
+    """Estimate the blur kernel of an image from the image alone.
 
     Args:
+        observation: the image, on any device.
+        settings: of the estimation.
+        resources: with a bank, if the family is one.
         rng: a CPU generator; the same state gives the same bytes.
-        log: hears of each outer iteration: losses, draws that carry the weight, and their temperature.
-        bank: kernels that `settings.family` bank draws from, centred on the middle tap.
+        log: takes each outer iteration's losses, the draws that carry the weight, and their temperature.
 
     Raises:
-        FoundryError: the image is too small. Diverged: a loss is not finite.
+        FoundryError: the image is too small, or the settings need what is not there.
+        Diverged: a loss is not finite.
     """
-    problem = start(
-        low, scale=scale, settings=settings, rng=rng, decimation=decimation, border=border, log=log, bank=bank
-    )
-    for iteration in range(settings.iterations):
-        k_hat, row = problem.sampling.improve(problem.residual())
-        losses = problem.restore(settings.image_steps)
-        image = None if problem.image_net is None else problem.image_net.image()
-        losses |= problem.kernel_net.improve(k_hat, image, problem.data, problem.share(iteration))
-        if problem.hear(iteration, {**row, **losses}):
+    problem = Problem(observation, settings, resources, rng=rng, log=log)
+    steps = LangevinSteps(problem.kernel, problem.data)
+    for iteration in range(settings.turns.iterations):
+        k_hat, row = problem.random.improve(problem.residual())  # RKS
+        losses = problem.restore(problem.kernel(), settings.image.image_steps)  # IR
+        image = None if problem.image is None else problem.image()
+        losses |= steps.improve(k_hat, image, problem.share(iteration))  # PKE
+        if problem.record(iteration, problem.kernel(), {**row, **losses}):
             break
-    return problem.end()
+    return problem.end(problem.kernel())
+
+
+DKP = Estimator(
+    estimate=estimate_by_dkp,
+    iterations=lambda settings: settings.turns.iterations,
+    kernel_size=lambda settings, resources, scale: family_of(settings.prior, scale, resources.bank).size,
+)

@@ -1,157 +1,150 @@
-"""One image's estimation, set up: the blocks of `engine` around one low-resolution image, and how they end."""
+"""One image's estimation by DKP or MLMC: the parts that take turns, what they have in common, and how they end.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+  RKS  `RandomKernels` draws kernels and weighs them by p(k | y): k_hat = sum w k;
+  IR   `LearnedImage` improves the image x = G_x(z_x), an untrained network, with the kernel held;
+  PKE  the rules of `kernel_network` improve the kernel k = G_k(z_k).
+
+`dkp` and `mlmc` are the order in which their papers call these. Inside a part nothing waits for the device: losses
+become numbers once an outer iteration.
+"""
+
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.blind.dkp import stop
-from srfoundry.blind.dkp.families import Score
-from srfoundry.blind.dkp.kernel_network import (
-    Data,
-    Estimate,
-    ImageNet,
-    KernelNet,
-    Log,
-    Losses,
-    Row,
-    Sampling,
-    Settings,
-    busiest,
-    check,
-    finish,
-    numbers,
-    residual_score,
-)
+from srfoundry.blind.dkp.families import family_of
+from srfoundry.blind.dkp.image_network import LearnedImage
+from srfoundry.blind.dkp.kernel_network import LearnedKernel
+from srfoundry.blind.dkp.likelihood import Score, residual_likelihood
 from srfoundry.blind.dkp.losses import ssim_loss
-from srfoundry.degradation.conventions import Border
-from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.blind.dkp.sampling import RandomKernels
+from srfoundry.blind.dkp.stop import Monitor, held_out_error, held_out_mask
+from srfoundry.blind.estimate import (
+    BlindObservation,
+    Estimate,
+    History,
+    Losses,
+    Resources,
+    as_numbers,
+    busiest_window,
+    check_size,
+)
+from srfoundry.blind.settings import Estimation
+from srfoundry.core.state import Log
+from srfoundry.degradation import conventions, kernels
+
+STILL = 0.02  # pixels off the middle that are not worth moving an image for
 
 
-@dataclass
 class Problem:
-    """The blocks, what they look at, and what they found so far."""
+    """The parts, the window that they explain, and the iterations so far.
 
-    settings: Settings
-    sampling: Sampling
-    kernel_net: KernelNet
-    image_net: ImageNet | None
-    data: Data
-    seen: Float[Tensor, "1 3 h w"]
-    box: tuple[int, int, int, int]
-    scale: int
-    physics: dict[str, str]
-    visible: Tensor | None
-    watch: stop.Watch
-    history: list[Row]
-    log: Log
-    current: Callable[[], Tensor]
-    """The kernel so far: the kernel network's, unless a method has another way."""
+    Random kernels are weighed by the whole image; the image network explains its busiest window.
+
+    Args:
+        observation: the image whose kernel is sought.
+        settings: of the estimation.
+        resources: with a bank, if the family is one.
+        rng: a CPU generator; the same state gives the same bytes.
+        log: takes the row of each iteration.
+
+    Raises:
+        FoundryError: the image is too small, or the settings need what is not there.
+    """
+
+    def __init__(
+        self,
+        observation: BlindObservation,
+        settings: Estimation,
+        resources: Resources,
+        *,
+        rng: torch.Generator,
+        log: Log,
+    ) -> None:
+        family = family_of(settings.prior, observation.scale, resources.bank)
+        low = observation.low.float()
+        check_size(low, observation.scale, family.size)
+        self.observation, self.settings, self.sampling = observation, settings, observation.sampling
+        self.low, self.box = busiest_window(low, settings.windows.window)
+        self.visible = held_out_mask(self.low, settings.stopping.stop, rng)
+        whole = BlindObservation(low, observation.sampling, observation.noise)
+        self.random = RandomKernels(whole, family, settings, rng=rng)
+        self.kernel = LearnedKernel(family, settings.kernel, rng=rng, device=low.device)
+        self.image: LearnedImage | None = None
+        if settings.image.image_steps:
+            self.image = LearnedImage(self.low, observation.scale, self.data, settings.image, rng=rng)
+        self.monitor, self.history = Monitor(settings.stopping), History(log)
 
     def share(self, iteration: int) -> float:
         """How much of the iterations is over, 0 to 1."""
-        return iteration / max(1, self.settings.iterations - 1)
+        return iteration / max(1, self.settings.turns.iterations - 1)
 
-    def blurred(self, kernel: Tensor, image: Tensor) -> Tensor:
-        """(x * k) down."""
-        return degrade(image, kernel, self.scale, **self.physics)  # pyright: ignore[reportArgumentType]
+    def data(self, kernel: Tensor, image: Tensor) -> Tensor:
+        """1 - SSIM of (x * k) down and y, held-out pixels left out."""
+        made = self.sampling.degrade(image, kernel)
+        if self.visible is None:
+            return ssim_loss(made, self.low)
+        return ssim_loss(made * self.visible, self.low * self.visible)
 
     def residual(self) -> Score | None:
-        """Scores kernels by the image so far, if that is asked for and there is one."""
-        if self.image_net is None or self.settings.likelihood == "spectrum":
+        """Scores kernels by the image so far, if the settings say so and there is one."""
+        if self.image is None or self.settings.sampling.likelihood == "spectrum":
             return None
-        return residual_score(self.image_net.image(), self.seen, self.scale, self.settings.noise, **self.physics)
+        noise = self.observation.known_noise(self.settings)
+        return residual_likelihood(self.image(), self.low, self.sampling, noise=noise)
 
-    def restore(self, steps: int) -> Losses:
-        """IR steps with the kernel so far."""
-        if self.image_net is None:
+    def restore(self, kernel: Float[Tensor, "1 k k"], steps: int) -> Losses:
+        """IR steps with this kernel, if there is an image."""
+        if self.image is None:
             return {}
-        kernel = self.current().detach()
-        return self.image_net.improve(kernel, steps, self._level(kernel))
+        kernel = kernel.detach()
+        return self.image.improve(kernel, steps, self._squared_error(kernel) if self.settings.image.fade else None)
 
-    def _level(self, kernel: Tensor) -> Tensor | None:
-        if not self.settings.fade or self.image_net is None:
-            return None
+    def _squared_error(self, kernel: Tensor) -> Tensor:
+        assert self.image is not None
         with torch.no_grad():
-            return functional.mse_loss(self.blurred(kernel, self.image_net.image()), self.seen)
+            return functional.mse_loss(self.sampling.degrade(self.image(), kernel), self.low)
 
-    def hear(self, iteration: int, losses: Mapping[str, Tensor | float]) -> bool:
-        """Write an iteration down; returns whether to stop.
+    def record(self, iteration: int, kernel: Float[Tensor, "1 k k"], losses: Mapping[str, Tensor | float]) -> bool:
+        """Write an iteration and its kernel down; returns whether to stop.
 
         Raises:
             Diverged: a loss is not finite.
         """
-        row = numbers(losses, iteration)
+        row = as_numbers(losses, iteration)
         done = False
-        if self.settings.stop != "none" and self.image_net is not None:
-            kernel, image = self.current().detach(), self.image_net.image()
+        if self.settings.stopping.stop != "none" and self.image is not None:
+            kernel, image = kernel.detach(), self.image()
             with torch.no_grad():
-                error = stop.held_error(self.blurred(kernel, image), self.seen, self.visible)
-            done, row["stop"] = self.watch.hear(iteration, kernel, image, error)
-        self.history.append({"step": float(iteration + 1), **row})
-        self.log(iteration + 1, row)
+                error = held_out_error(self.sampling.degrade(image, kernel), self.low, self.visible)
+            done, row["stop"] = self.monitor.record(iteration, kernel, image, error)
+        self.history.add(iteration, row)
         return done
 
-    def end(self) -> Estimate:
-        """The last iterate, or the one that the stopping rule chose."""
-        kernel = self.current()
-        restored = None if self.image_net is None else self.image_net.image()
-        if self.watch.kept is not None:
-            kernel, restored = self.watch.kept
-        kernel, restored = finish(kernel, restored, self.settings)
-        return Estimate(kernel, restored, self.box, self.history)
+    def end(self, kernel: Float[Tensor, "1 k k"]) -> Estimate:
+        """The last iterate, whose kernel this is, or the one that the stopping rule kept."""
+        image = None if self.image is None else self.image()
+        if self.monitor.kept is not None:
+            kernel, image = self.monitor.kept
+        kernel = kernel.detach()
+        if self.settings.recentre:
+            kernel, image = recentred(kernel, image)
+        return Estimate(kernel, image, self.box, self.history.rows)
 
 
-def start(
-    low: Float[Tensor, "1 3 h w"],
-    *,
-    scale: int,
-    settings: Settings,
-    rng: torch.Generator,
-    decimation: Decimation,
-    border: Border,
-    log: Log,
-    bank: Float[Tensor, "n k k"] | None,
-) -> Problem:
-    """Draw the networks and make ready.
-
-    Raises:
-        FoundryError: the image is too small, or the settings ask for what is not there.
-    """
-    prior = settings.prior(scale, bank)
-    check(low, scale, prior.size)
-    low = low.float()
-    box = busiest(low, settings.window)
-    seen = low[..., box[0] : box[0] + box[2], box[1] : box[1] + box[3]]
-    visible = stop.mask(seen, settings.stop, rng)
-
-    def data(kernel: Tensor, image: Tensor) -> Tensor:
-        made = degrade(image, kernel, scale, decimation=decimation, border=border)
-        if visible is None:
-            return ssim_loss(made, seen)
-        return ssim_loss(made * visible, seen * visible)
-
-    sampling = Sampling(low, scale, prior, settings, rng)
-    kernel_net = KernelNet(prior, settings, rng, low.device)
-    image_net = ImageNet(seen, scale, data, settings, rng) if settings.image_steps else None
-    physics: dict[str, str] = {"decimation": decimation, "border": border}
-    watch = stop.Watch(settings.stop, settings.patience)
-    return Problem(
-        settings=settings,
-        sampling=sampling,
-        kernel_net=kernel_net,
-        image_net=image_net,
-        data=data,
-        seen=seen,
-        box=box,
-        scale=scale,
-        physics=physics,
-        visible=visible,
-        watch=watch,
-        history=[],
-        log=log,
-        current=kernel_net.kernel,
-    )
+def recentred(
+    kernel: Float[Tensor, "1 k k"], image: Float[Tensor, "1 3 H W"] | None
+) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 3 H W"] | None]:
+    """Move the kernel's centre of mass to the middle tap, and the image by the same way."""
+    way = (kernel.shape[-1] - 1) / 2 - conventions.centre_of_mass(kernel)[0]
+    if image is not None and float(way.abs().max()) > STILL:
+        extent = torch.tensor(image.shape[-2:], device=image.device)
+        down, across = 2 * way.to(image) / (extent - 1)
+        rows = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], device=image.device)
+        rows[0, 2], rows[1, 2] = -across, -down
+        grid = functional.affine_grid(rows[None], list(image.shape), align_corners=True)
+        image = functional.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=True)
+    return kernels.centred(kernel), image

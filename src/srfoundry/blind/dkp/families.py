@@ -1,24 +1,22 @@
-"""Where kernels come from in DKP: the family that is sampled, the weights of the samples, and the network G_k.
+"""Families of kernels that are sampled in DKP: what a family is, the Gaussian one, and a family by its name.
 
-`motion` has further families, `chains` another way to sample, `forms` what can stand in for G_k.
+`motion_families` has those that are no Gaussians.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from srfoundry.blind.dkp import motion_families
+from srfoundry.blind.settings import KernelPrior
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels
 
 ROUND = 0.05  # least difference of log variances in a density: a circle's axes have no direction
-
-
-Score = Callable[[Float[Tensor, "n k k"]], Float[Tensor, " n"]]  # log p(y | kernel), up to a constant
 
 
 @runtime_checkable
@@ -81,6 +79,10 @@ class GaussianPrior:
         """Numbers in a shape."""
         return 3
 
+    def widened(self, margin: float) -> "GaussianPrior":
+        """Kernels up to `margin` times narrower and wider in variance."""
+        return GaussianPrior(self.size, self.low / margin, self.high * margin, self.offset)
+
     def sample(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n 3"]:
         """Draw shapes, on the generator's device."""
         draws = torch.rand(count, 3, generator=rng, device=rng.device, dtype=torch.float64)
@@ -115,92 +117,31 @@ class GaussianPrior:
         return family.mean(dim=0, keepdim=True)
 
 
-def posterior_weights(error: Float[Tensor, " n"], temperature: float) -> Float[Tensor, " n"]:
-    """w = softmax(-error / temperature): the normalised weights p(k | y) of DKP's sampling, which the paper names."""
-    return torch.softmax(-error.double() / temperature, dim=0)
+def gaussians(prior: KernelPrior, scale: int, *, size: int | None = None) -> GaussianPrior:
+    """The Gaussian family of the settings at a scale; `size` takes the place of theirs."""
+    least, largest = prior.variances
+    return GaussianPrior(prior.kernel_size if size is None else size, least * scale, largest * scale)
 
 
-def released_weights(error: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """w = -(1 - p)^2 ln(p + 1e-3) with p the share of the excess error: DKP's published program; not normalised."""
-    excess = error - error.min()
-    share = excess / (1e-5 + excess.sum())
-    return -((1 - share) ** 2) * (share + 1e-3).log()
+def family_of(prior: KernelPrior, scale: int, bank: Float[Tensor, "n k k"] | None = None) -> Family:
+    """The kernels that are thought possible before the image is seen.
 
+    Args:
+        bank: kernels that the family `bank` draws from, centred on the middle tap.
 
-class KernelGenerator(nn.Module):
-    """G_k of DKP: a fixed code, two layers, a softmax over all taps; 322,121 parameters for 11x11 taps.
-
-    Whatever its weights, the kernel is positive and sums to 1.
+    Raises:
+        FoundryError: the family is a bank and none is given, or a value is out of range.
     """
-
-    def __init__(self, size: int, *, code: int = 200, width: int = 1000) -> None:
-        super().__init__()
-        self.size = size
-        self.body = nn.Sequential(nn.Linear(code, width), nn.ReLU6(), nn.Linear(width, size**2))
-
-    def forward(self, code: Float[Tensor, " c"]) -> Float[Tensor, "1 k k"]:
-        return torch.softmax(self.body(code), dim=-1).view(1, self.size, self.size)
-
-
-class Population:
-    """Random kernel sampling that adapts to the image: population Monte Carlo with mixture weights (Cornuet 2012).
-
-    The first round draws from the prior, each later one from a Gaussian over shapes fitted to all weighted draws so
-    far; draws that leave the prior's range are brought back to its edge. Weights are
-    prior * likelihood^(1/temperature) / proposal, where the proposal is the mixture of all rounds.
-    """
-
-    def __init__(self, prior: Family) -> None:
-        self.prior = prior
-        self.shapes = torch.empty(0, prior.dim, dtype=torch.float64)
-        self.scores = torch.empty(0, dtype=torch.float64)
-        self.fitted: list[torch.distributions.MultivariateNormal] = []
-        self.weights = self.scores
-        self.temperature = math.inf
-
-    def draw(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "n d"]:
-        """Propose shapes for this round."""
-        if not len(self.shapes):
-            return self.prior.sample(count, rng=rng)
-        mean = self.weights @ self.shapes
-        away = self.shapes - mean
-        covariance = 1.5 * (away * self.weights[:, None]).T @ away  # wider than the target: no draw weighs too much
-        covariance += 2e-4 * torch.eye(self.prior.dim, dtype=covariance.dtype, device=covariance.device)
-        proposal = torch.distributions.MultivariateNormal(mean, covariance)
-        self.fitted.append(proposal)
-        noise = torch.randn(count, self.prior.dim, generator=rng, device=rng.device, dtype=torch.float64)
-        return self.prior.clip(mean + noise @ proposal.scale_tril.T)
-
-    def weigh(
-        self, shapes: Float[Tensor, "n d"], scores: Float[Tensor, " n"], *, temperature: float, least: float
-    ) -> Float[Tensor, "1 k k"]:
-        """Add a round's draws with their log-likelihoods and return k_hat = sum w k over all draws, `1 k k`.
-
-        The temperature is raised above `temperature` for as long as fewer than `least` draws would carry the weight:
-        early rounds, far from the posterior, must not collapse onto their one best draw.
-        """
-        self.shapes = torch.cat([self.shapes, shapes])
-        self.scores = torch.cat([self.scores, scores])
-        prior = self.prior.log_density(self.shapes)
-        rounds = torch.stack([prior, *(part.log_prob(self.shapes) for part in self.fitted)])
-        ratio = prior - rounds.logsumexp(dim=0)
-        for power in range(60):
-            self.temperature = temperature * 1.3**power
-            self.weights = posterior_weights(-(self.scores / self.temperature + ratio), 1.0)
-            if self.effective() >= min(least, 0.5 * len(self.shapes)):
-                break
-        heavy = self.weights > 1e-9
-        family = self.prior.kernels(self.shapes[heavy])
-        return (self.weights[heavy, None, None] * family).sum(dim=0, keepdim=True)
-
-    def rescore(self, score: Score) -> None:
-        """Score all draws so far anew: for a likelihood that has changed since."""
-        if len(self.shapes):
-            self.scores = score(self.prior.kernels(self.shapes))
-
-    def effective(self) -> float:
-        """The number of draws that carry the weight (Kish), a sign of how well the posterior is covered."""
-        return float(1 / self.weights.square().sum())
+    if prior.family == "gaussian":
+        return gaussians(prior, scale)
+    size = prior.kernel_size
+    if prior.family == "line":
+        return motion_families.lines(size, min(float(scale), 0.5 * size), 0.8 * size)
+    if prior.family == "trajectory":
+        return motion_families.trajectories(size)
+    if bank is None:
+        raise FoundryError("estimate.family is bank, got no bank; hand one over, or choose gaussian")
+    return motion_families.bank(bank)
 
 
 def _shape(log_axes: Float[Tensor, "n 2"], angle: Float[Tensor, " n"]) -> Float[Tensor, "n 3"]:

@@ -5,18 +5,32 @@ interchangeable: the data term, the pull of the sampled kernels and Langevin's n
 """
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.blind.dkp.families import Family, KernelGenerator
+from srfoundry.blind.dkp.families import Family
+from srfoundry.blind.settings import Form
 from srfoundry.networks.nonblind.dip_unet import draw
 
-Form = Literal["network", "taps", "family"]
 # How much longer a step suits than the network's, where one step moves thousands of weights together.
 PACE: dict[Form, float] = {"network": 1.0, "taps": 30.0, "family": 20.0}
+
+
+class KernelGenerator(nn.Module):
+    """G_k of DKP: a fixed code, two layers, a softmax over all taps; 322,121 parameters for 11x11 taps.
+
+    Whatever its weights, the kernel is positive and sums to 1.
+    """
+
+    def __init__(self, size: int, *, code: int = 200, width: int = 1000) -> None:
+        super().__init__()
+        self.size = size
+        self.body = nn.Sequential(nn.Linear(code, width), nn.ReLU6(), nn.Linear(width, size**2))
+
+    def forward(self, code: Float[Tensor, " c"]) -> Float[Tensor, "1 k k"]:
+        return torch.softmax(self.body(code), dim=-1).view(1, self.size, self.size)
 
 
 class Network(nn.Module):

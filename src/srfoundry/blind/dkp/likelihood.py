@@ -8,16 +8,21 @@ c |f|^-alpha; blurred and decimated it has the folded spectrum
 
 and its periodogram I the likelihood prod exp(-I / S) / S (Whittle 1953). The level c is integrated out exactly (scale
 invariant prior), alpha and the noise ratio over a grid, in each tile apart. It works for kernels of any form.
+DKP's own weights, made a likelihood, stand beside it: `residual_likelihood`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.observation import Sampling
+
+Score = Callable[[Float[Tensor, "n k k"]], Float[Tensor, " n"]]  # log p(y | kernel), up to a constant
 
 ROUNDING = 1 / 255 / math.sqrt(12)  # deviation of the error of 8 bits, range [0, 1]
 NOISE_SPREAD = 0.7  # deviation of the logarithm of the noise variance: how well the noise is known
@@ -30,29 +35,17 @@ class SpectralLikelihood:
     """log p(low | kernel) of batches of kernels, computed on the image's device.
 
     Args:
+        low: the image, range [0, 1].
+        scale: by how much it was reduced.
+        model: of photographs: tiles, their spectra, and the blur that is theirs.
         noise: standard deviation of the noise of `low`, range [0, 1]; rounding to 8 bits counts.
-        tile: pixels a side of the tiles.
-        keep: share of the tiles, the busiest first, that are heard.
-        exponent: mean and deviation of alpha over tiles of photographs.
-        softness: variance in squared high-resolution pixels of the blur that photographs have by themselves
-            (lens, pixel aperture, earlier resampling): it is no part of the kernel.
 
     Raises:
         FoundryError: the image is too small to hold a tile with a spectrum.
     """
 
-    def __init__(
-        self,
-        low: Float[Tensor, "1 c h w"],
-        scale: int,
-        *,
-        noise: float,
-        tile: int,
-        keep: float,
-        exponent: Sequence[float],
-        softness: float,
-    ) -> None:
-        size = min(tile, *low.shape[-2:])
+    def __init__(self, low: Float[Tensor, "1 c h w"], scale: int, model: SpectrumModel, *, noise: float) -> None:
+        size = min(model.tile, *low.shape[-2:])
         if size < 8:
             got = f"{low.shape[-2]}x{low.shape[-1]}"
             raise FoundryError(f"image of {got} is too small to estimate a kernel from; give 8x8 pixels or more")
@@ -61,16 +54,16 @@ class SpectralLikelihood:
         rows, columns = _frequencies(size, low.device)
         # Half of the plane: a real image's spectrum is symmetric.
         half = (rows.hypot(columns) > LOWEST) & ((rows > 0) | ((rows == 0) & (columns > 0)))
-        self.power = power[busiest[: max(1, round(keep * len(power)))]][:, half].clamp_min(1e-12)
+        self.power = power[busiest[: max(1, round(model.keep * len(power)))]][:, half].clamp_min(1e-12)
         shifts = [(row, column) for row in range(scale) for column in range(scale)]
         self.rows = torch.stack([_alias(rows[half], row, scale) for row, _ in shifts])
         self.columns = torch.stack([_alias(columns[half], column, scale) for _, column in shifts])
         self.noise = max(noise, ROUNDING)
-        mean, deviation = exponent
+        mean, deviation = model.exponent
         alpha = torch.linspace(mean - 2.5 * deviation, mean + 2.5 * deviation, EXPONENTS, device=low.device)
         self.log_prior = (-0.5 * ((alpha - mean) / deviation) ** 2).view(1, -1, 1, 1)
         square = self.rows**2 + self.columns**2
-        self.falls = torch.exp(-0.5 * alpha.view(-1, 1, 1) * square.log() - softness * square)
+        self.falls = torch.exp(-0.5 * alpha.view(-1, 1, 1) * square.log() - model.softness * square)
         start, end, points = RATIOS
         self.ratios = torch.logspace(math.log10(start), math.log10(end), points, device=low.device).view(1, 1, -1, 1)
 
@@ -96,12 +89,36 @@ class SpectralLikelihood:
         return gain.view(len(kernels), *self.rows.shape)
 
 
+def residual_likelihood(
+    image: Float[Tensor, "1 3 H W"], low: Float[Tensor, "1 3 h w"], sampling: Sampling, *, noise: float
+) -> Score:
+    """log p(y | x, k) = -|y - (x * k) down|^2 / (2 v), v the least such error: DKP's weights, made a likelihood.
+
+    A frozen image fits best the kernel that it was made with: a weaker signal than the spectrum's.
+
+    Args:
+        image: x, the sharp image so far.
+        low: y.
+        sampling: scale, decimation and border.
+        noise: standard deviation of the noise of `low`, range [0, 1]; v is not less than its square.
+    """
+
+    def score(family: Float[Tensor, "n k k"]) -> Float[Tensor, " n"]:
+        with torch.no_grad():
+            made = sampling.degrade(image.expand(len(family), -1, -1, -1), family.to(image))
+        error = (made - low).square().mean(dim=(1, 2, 3)).double()
+        level = error.min().clamp_min(max(noise, ROUNDING) ** 2)
+        return -0.5 * low.numel() * error / level
+
+    return score
+
+
 def _periodograms(image: Float[Tensor, "1 c h w"], size: int) -> Float[Tensor, "t k k"]:
     """Mean over colours of |FFT|^2 of Hann-windowed tiles; white noise of variance v has the value v everywhere."""
     window = torch.hann_window(size, periodic=False, device=image.device)
     window = window[:, None] * window
     window = window / window.square().mean().sqrt()
-    step = max(1, size * 3 // 4)  # a Hann window hears little of its rim
+    step = max(1, size * 3 // 4)  # a Hann window gives its rim little weight
     tiles = image.unfold(2, size, step).unfold(3, size, step)[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
     tiles = tiles - (tiles * window).sum(dim=(-2, -1), keepdim=True) / window.sum()
     return (torch.fft.fft2(tiles * window).abs() ** 2 / size**2).mean(dim=1)

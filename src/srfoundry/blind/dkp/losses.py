@@ -1,9 +1,13 @@
 """What DKP minimises: the data term of image and kernel, the image's own prior, and the distance of two kernels."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+Data = Callable[[Tensor, Tensor], Tensor]  # (kernel, image) -> the data term
 
 
 def ssim_loss(a: Float[Tensor, "1 c h w"], b: Float[Tensor, "1 c h w"]) -> Float[Tensor, ""]:

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.families import Family, Score
+from srfoundry.blind.dkp.families import Family
+from srfoundry.blind.dkp.likelihood import Score
 
 FAR = 0.1  # share of the walkers that are sent anywhere, by a draw from the prior
 KEPT = 0.5  # share of the walkers that must carry the weight when the temperature falls
@@ -14,7 +15,7 @@ LATE = 4  # rounds, the latest, that k_hat is the mean of
 
 
 class Chains:
-    """Annealed Metropolis-Hastings over shapes (Neal 2001, Del Moral 2006): used in the same way as `Population`.
+    """Annealed Metropolis-Hastings over shapes (Neal 2001, Del Moral 2006): used as `sampling.Population` is.
 
     A round proposes one move for each walker: a step of the covariance of all walkers (Haario 2001), or, for a few, a
     fresh draw of the prior. It accepts or refuses them, lowers the temperature as far as half of the walkers carry the
@@ -22,9 +23,9 @@ class Chains:
     prior * likelihood^(1/temperature), of which no proposal's density need be known.
     """
 
-    def __init__(self, prior: Family) -> None:
-        self.prior = prior
-        self.walkers = torch.empty(0, prior.dim, dtype=torch.float64)
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.walkers = torch.empty(0, family.dim, dtype=torch.float64)
         self.scores = torch.empty(0, dtype=torch.float64)
         self.temperature = math.inf
         self.accepted = 1.0
@@ -37,13 +38,13 @@ class Chains:
         """Propose a shape for each walker; the first round's `count` is that of all."""
         self.start = float(torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64))
         if not len(self.walkers):
-            return self.prior.sample(count, rng=rng)
+            return self.family.sample(count, rng=rng)
         away = self.walkers - self.walkers.mean(dim=0)
-        dim = self.prior.dim
+        dim = self.family.dim
         covariance = away.T @ away / len(away) + 1e-6 * torch.eye(dim, dtype=away.dtype, device=away.device)
         noise = torch.randn(len(away), dim, generator=rng, device=rng.device, dtype=torch.float64)
         near = self.walkers + 2.38 / math.sqrt(dim) * noise @ torch.linalg.cholesky(covariance).T
-        fresh = self.prior.sample(len(away), rng=rng)
+        fresh = self.family.sample(len(away), rng=rng)
         draws = torch.rand(2, len(away), generator=rng, device=rng.device, dtype=torch.float64)
         self.far, self.chance = draws[0] < FAR, draws[1]
         return torch.where(self.far[:, None], fresh, near)
@@ -61,7 +62,7 @@ class Chains:
             self.walkers, self.scores = shapes, scores
         else:
             gain = (scores - self.scores) / self.temperature
-            density = self.prior.log_density(shapes) - self.prior.log_density(self.walkers)
+            density = self.family.log_density(shapes) - self.family.log_density(self.walkers)
             # The density of a fresh draw's proposal is the prior's, and cancels; a step's is the same both ways.
             goes = self.chance.log() < gain + torch.where(self.far, 0.0, density)
             self.walkers = torch.where(goes[:, None], shapes, self.walkers)
@@ -69,12 +70,12 @@ class Chains:
             self.accepted = float(goes.double().mean())
         self._anneal(temperature, least)
         self.rounds = [*self.rounds, self.walkers][-LATE:]
-        return self.prior.kernels(torch.cat(self.rounds)).mean(dim=0, keepdim=True)
+        return self.family.kernels(torch.cat(self.rounds)).mean(dim=0, keepdim=True)
 
     def rescore(self, score: Score) -> None:
         """Score the walkers anew: for a likelihood that has changed since."""
         if len(self.walkers):
-            self.scores = score(self.prior.kernels(self.walkers))
+            self.scores = score(self.family.kernels(self.walkers))
 
     def effective(self) -> float:
         """Walkers that moved in the last round, a sign of how well they mix."""

@@ -13,7 +13,6 @@ It differs from both papers. Each of these is kept, for its stored runs come out
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,13 +21,23 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.blind.dkp.families import KernelGenerator, released_weights
-from srfoundry.blind.dkp.kernel_network import Estimate, Log, busiest
+from srfoundry.blind.dkp.forms import KernelGenerator
 from srfoundry.blind.dkp.losses import mirrored_laplacian, ssim_loss
+from srfoundry.blind.estimate import (
+    BlindObservation,
+    Estimate,
+    Estimator,
+    History,
+    Resources,
+    Row,
+    busiest_window,
+)
+from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation import conventions
-from srfoundry.degradation.conventions import Border
-from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.degradation.observation import Sampling
+from srfoundry.imaging.windows import Box, crop
 from srfoundry.networks.nonblind.dip_unet import Skip, default, draw, published
 
 if TYPE_CHECKING:
@@ -39,14 +48,20 @@ LEVELS = 5  # halvings in G_x, whose deepest level needs two pixels a side at le
 
 
 @dataclass(frozen=True)
-class Settings:
+class Program:
     """The values of the program; they are facts, so they stand here.
 
-    outer, image_steps: T and Q. period: P, image steps to a kernel step. draws: L, random kernels an iteration.
-    warm_up: steps of G_k towards random kernels. switch: last outer iteration with SSIM, from 0. image_rate,
-    kernel_rate: of Adam. seed: of numpy's stream. convention: whose kernels; `mzsr` puts the prior where this house
-    wants its centre, and is else the same. window: low-resolution pixels a side that it sees, the busiest; 0 is the
-    whole image, as in the program.
+    Args:
+        outer: outer iterations T.
+        image_steps: Q an outer iteration.
+        period: P, image steps to a kernel step.
+        draws: L, random kernels an iteration.
+        warm_up: steps of G_k towards random kernels.
+        switch: last outer iteration with SSIM, from 0.
+        image_rate, kernel_rate: of Adam.
+        seed: of numpy's stream.
+        convention: whose kernels; `mzsr` puts the prior where this house wants its centre, and is else the same.
+        window: low-resolution pixels a side that it sees, the busiest; 0 is the whole image, as in the program.
     """
 
     outer: int = 200
@@ -62,86 +77,135 @@ class Settings:
     window: int = 0
 
 
-def estimate(
-    low: Float[Tensor, "1 3 h w"],
+def run_released_program(
+    observation: BlindObservation,
+    program: Program,
     *,
-    scale: int,
-    settings: Settings,
-    rng: torch.Generator,
-    decimation: Decimation = "direct",
-    border: Border = "circular",
-    log: Log = lambda step, values: None,
+    log: Log = silent,
     stream: "np.random.RandomState | None" = None,
     frozen: Float[Tensor, "1 3 H W"] | None = None,
 ) -> Estimate:
-    """Estimate kernel and image of `low` (range [0, 1]) as the published program does.
+    """Estimate kernel and image as the published program does.
 
     Args:
-        border: of the whole image; a window goes on elsewhere than at its far end: `circular` is `reflect` there.
-        rng: not used: the program's seeds are 1 and `settings.seed`.
-        log: hears of each outer iteration: losses, and how often each network was updated so far.
+        observation: the image; a window of it goes on elsewhere than at its far end: `circular` is `reflect` there.
+        program: its values.
+        log: takes each outer iteration's losses, and how often each network was updated so far.
         stream: of the random kernels; the program's runs on from image to image. None starts a new one.
         frozen: take this for the image and leave out G_x: shows what becomes of the kernel alone.
 
     Raises:
-        FoundryError: the image is too small. Diverged: a loss is not finite.
+        FoundryError: the image is too small.
+        Diverged: a loss is not finite.
     """
     import numpy as np
 
-    box = busiest(low, settings.window or max(low.shape[-2:]))
-    _check(box, scale, with_image=frozen is None)
-    if box[2:] != tuple(low.shape[-2:]):
-        low = _cut(low, box)
-        frozen = None if frozen is None else _cut(frozen, box, scale)
-        border = "reflect" if border == "circular" else border
-    low = low.float()
-    stream = np.random.RandomState(settings.seed) if stream is None else stream
-    image_net = None if frozen is not None else _Image(low, scale, settings)
-    kernel_net = _Kernel(scale, settings, low.device)
-    for _ in range(settings.warm_up):
-        target = random_kernel(scale, stream, settings.convention)[None].to(low)
-        kernel_net.step(functional.mse_loss(target, kernel_net()))
+    sampling = observation.sampling
+    low, box = busiest_window(observation.low, program.window or max(observation.low.shape[-2:]))
+    _check_size(box, sampling.scale, with_image=frozen is None)
+    if low.shape != observation.low.shape:
+        if frozen is not None:
+            top, left, height, width = (sampling.scale * each for each in box)
+            frozen = crop(frozen, (top, left, height, width))
+        sampling = Sampling(
+            sampling.scale, sampling.decimation, "reflect" if sampling.border == "circular" else sampling.border
+        )
+    stream = np.random.RandomState(program.seed) if stream is None else stream
+    run = _Run(low.float(), sampling, program, stream, frozen)
+    history = History(log)
+    for outer in range(program.outer):
+        history.add(outer, run.outer(outer))
+    return Estimate(run.kernel, None if frozen is not None else run.image.detach(), box, history.rows)
 
-    def blurred(image: Tensor, kernel: Tensor) -> Tensor:
-        return degrade(image, kernel, scale, decimation=decimation, border=border)
 
-    history: list[dict[str, float]] = []
-    counts = {"kernel_updates": float(settings.warm_up), "image_updates": 0.0}
-    image = frozen.float() if frozen is not None else low  # the latter is replaced before it is looked at
-    kernel = kernel_net().detach()
-    step = 0
-    for outer in range(settings.outer):
-        data = ssim_loss if outer <= settings.switch else functional.mse_loss
-        if image_net is not None:
-            image = image_net()  # of this iteration's first image step too: G_x has not changed by then
-        drawn = [random_kernel(scale, stream, settings.convention) for _ in range(settings.draws)]
-        if drawn:
-            kernel_net.step(_weighted(torch.stack(drawn).to(low), kernel_net(), image.detach(), low, blurred))
-            counts["kernel_updates"] += 1
-        gathered = low.new_zeros(())
+def estimate_as_released(
+    observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
+) -> Estimate:
+    """As `run_released_program`, with this house's convention; `rng` is not used: the program has seeds of its own."""
+    program = Program(convention="mzsr", window=settings.windows.look)
+    return run_released_program(observation, program, log=log)
+
+
+class _Run:
+    """The program's state between outer iterations: networks, stream and counts."""
+
+    def __init__(
+        self,
+        low: Float[Tensor, "1 3 h w"],
+        sampling: Sampling,
+        program: Program,
+        stream: "np.random.RandomState",
+        frozen: Float[Tensor, "1 3 H W"] | None,
+    ) -> None:
+        self.low, self.sampling, self.program, self.stream = low, sampling, program, stream
+        self.image_net = None if frozen is not None else _Image(low, sampling.scale, program)
+        self.kernel_net = _Kernel(sampling.scale, program, low.device)
+        for _ in range(program.warm_up):
+            target = self._random_kernel()[None].to(low)
+            self.kernel_net.step(functional.mse_loss(target, self.kernel_net()))
+        self.image = frozen.float() if frozen is not None else low  # the latter is replaced before it is looked at
+        self.kernel = self.kernel_net().detach()
+        self.image_steps = 0  # of all outer iterations, G_x's or not
+        self.counts = {"kernel_updates": float(program.warm_up), "image_updates": 0.0}
+
+    def outer(self, number: int) -> Row:
+        """One outer iteration; returns its last losses, and the counts.
+
+        Raises:
+            Diverged: a loss is not finite.
+        """
+        data = ssim_loss if number <= self.program.switch else functional.mse_loss
+        if self.image_net is not None:
+            self.image = self.image_net()  # of this iteration's first image step too: G_x has not changed by then
+        self._sampled_step()
+        gathered = self.low.new_zeros(())
         image_loss = kernel_loss = gathered
-        for inner in range(settings.image_steps):
-            step += 1
-            made = kernel_net()
-            stream.normal(0, stream.uniform(0, 0), tuple(low.shape))  # a disturbance of size 0
-            if image_net is not None:
-                image = image_net() if inner else image
-                image_loss = data(blurred(image, made.detach()), low)
-                image_net.step(image_loss + mirrored_laplacian(image, low.numel()))
-                counts["image_updates"] += 1
-            kernel_loss = data(blurred(image.detach(), made), low)
+        for inner in range(self.program.image_steps):
+            self.image_steps += 1
+            made = self.kernel_net()
+            self.stream.normal(0, self.stream.uniform(0, 0), tuple(self.low.shape))  # a disturbance of size 0
+            if self.image_net is not None:
+                self.image = self.image_net() if inner else self.image
+                image_loss = data(self._blurred(self.image, made.detach()), self.low)
+                self.image_net.step(image_loss + mirrored_laplacian(self.image, self.low.numel()))
+                self.counts["image_updates"] += 1
+            kernel_loss = data(self._blurred(self.image.detach(), made), self.low)
             gathered = gathered + kernel_loss
-            kernel = made.detach()
-            if step % settings.period == 0:
-                kernel_net.step(gathered)
-                counts["kernel_updates"] += 1
-                gathered = low.new_zeros(())
-        row = {"image": float(image_loss.detach()), "data": float(kernel_loss.detach()), **counts}
+            self.kernel = made.detach()
+            if self.image_steps % self.program.period == 0:
+                self._kernel_step(gathered)
+                gathered = self.low.new_zeros(())
+        row = {"image": float(image_loss.detach()), "data": float(kernel_loss.detach()), **self.counts}
         if not all(math.isfinite(value) for value in row.values()):
-            raise Diverged(f"kernel estimation: got {row} in iteration {outer + 1}; the program has no remedy")
-        history.append({"step": float(outer + 1), **row})
-        log(outer + 1, row)
-    return Estimate(kernel, None if image_net is None else image.detach(), box, history)
+            raise Diverged(f"kernel estimation: got {row} in iteration {number + 1}; the program has no remedy")
+        return row
+
+    def _sampled_step(self) -> None:
+        """A kernel step on sum w_l MSE(k_l, G_k), with the weights of the image's errors under each random k_l."""
+        drawn = [self._random_kernel() for _ in range(self.program.draws)]
+        if not drawn:
+            return
+        kernels, kernel = torch.stack(drawn).to(self.low), self.kernel_net()
+        image = self.image.detach()
+        errors = torch.stack([functional.mse_loss(self._blurred(image, one[None]), self.low) for one in kernels])
+        self._kernel_step((released_weights(errors) * (kernels - kernel).square().mean(dim=(1, 2))).sum())
+
+    def _kernel_step(self, loss: Float[Tensor, ""]) -> None:
+        self.kernel_net.step(loss)
+        self.counts["kernel_updates"] += 1
+
+    def _blurred(self, image: Tensor, kernel: Tensor) -> Tensor:
+        return self.sampling.degrade(image, kernel)
+
+    def _random_kernel(self) -> Float[Tensor, "k k"]:
+        return random_kernel(self.sampling.scale, self.stream, self.program.convention)
+
+
+def released_weights(error: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """w = -(1 - p)^2 ln(p + 1e-3) with p the share of the excess error: DKP's published program; not normalised."""
+    excess = error - error.min()
+    share = excess / (1e-5 + excess.sum())
+    return -((1 - share) ** 2) * (share + 1e-3).log()
 
 
 def size_of(scale: int) -> int:
@@ -193,7 +257,7 @@ def moved_gaussian(
     return torch.from_numpy(moved / moved.sum()).float()
 
 
-def _check(box: tuple[int, int, int, int], scale: int, *, with_image: bool) -> None:
+def _check_size(box: Box, scale: int, *, with_image: bool) -> None:
     """Refuse what the kernel, or the deepest level of G_x, does not fit into."""
     least = max(size_of(scale), 2**LEVELS if with_image else 0) // scale + 1
     if min(box[2:]) < least:
@@ -203,34 +267,17 @@ def _check(box: tuple[int, int, int, int], scale: int, *, with_image: bool) -> N
         )
 
 
-def _cut(image: Tensor, box: tuple[int, int, int, int], scale: int = 1) -> Tensor:
-    top, left, height, width = (scale * each for each in box)
-    return image[..., top : top + height, left : left + width]
-
-
-def _weighted(
-    drawn: Float[Tensor, "n k k"],
-    kernel: Float[Tensor, "1 k k"],
-    image: Float[Tensor, "1 3 H W"],
-    low: Float[Tensor, "1 3 h w"],
-    blurred: Callable[[Tensor, Tensor], Tensor],
-) -> Float[Tensor, ""]:
-    """sum w_l MSE(k_l, G_k), with the weights of the errors that `image` has under each k_l."""
-    errors = torch.stack([functional.mse_loss(blurred(image, one[None]), low) for one in drawn])
-    return (released_weights(errors) * (drawn - kernel).square().mean(dim=(1, 2))).sum()
-
-
 class _Image:
     """G_x with its code and optimiser, drawn after seeding with 1."""
 
-    def __init__(self, low: Tensor, scale: int, settings: Settings) -> None:
+    def __init__(self, low: Tensor, scale: int, program: Program) -> None:
         rng = torch.Generator().manual_seed(1)
         code = 0.1 * torch.rand(1, 3, *(scale * extent for extent in low.shape[-2:]), generator=rng)
         net = published(draw(Skip, rng=torch.Generator(), device="cpu"), rng).to(low.device)
         # pyright knows no overload with a memory format alone
         self.net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.code = code.to(low.device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=settings.image_rate)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=program.image_rate)
 
     def __call__(self) -> Float[Tensor, "1 3 H W"]:
         return self.net(self.code)
@@ -244,14 +291,14 @@ class _Image:
 class _Kernel:
     """G_k likewise, with the one optimiser that both of its terms share."""
 
-    def __init__(self, scale: int, settings: Settings, device: torch.device) -> None:
+    def __init__(self, scale: int, program: Program, device: torch.device) -> None:
         rng = torch.Generator().manual_seed(1)
         self.code = (0.1 * torch.rand(200, generator=rng)).to(device)
         net = draw(lambda: KernelGenerator(size_of(scale)), rng=torch.Generator(), device="cpu")
         for layer in (net.body[0], net.body[2]):
             default(layer, rng)
         self.net = net.to(device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=settings.kernel_rate)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=program.kernel_rate)
 
     def __call__(self) -> Float[Tensor, "1 k k"]:
         return self.net(self.code)
@@ -260,3 +307,10 @@ class _Kernel:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+
+
+RELEASED = Estimator(
+    estimate=estimate_as_released,
+    iterations=lambda settings: Program().outer,
+    kernel_size=lambda settings, resources, scale: size_of(scale),
+)

@@ -1,29 +1,33 @@
 """Kernels of any form from one low-resolution image: sharp edges are few, so the right kernel is what explains them.
 
 Alternating minimisation, coarse to fine (Cho and Lee 2009; Xu, Zheng and Jia 2013; Pan et al. 2014). With a kernel, the
-latent image is the one of fewest edges (latent.py); with an image, the kernel is a least-squares problem on the simplex
-(taps.py). The pyramid climbs on the low-resolution grid first, where a blur has 1/s of the taps, and goes on at the
-high resolution. A non-blind network, if there is one, takes the edges' place in the last rounds, and the sharpness of
-its images judges between several beginnings.
+latent image is the one of fewest edges (`latent_image`); with an image, the kernel is a least-squares problem on the
+simplex (`taps`). The pyramid climbs on the low-resolution grid first, where a blur has 1/s of the taps, and goes on at
+the high resolution. A non-blind network, if there is one, takes the edges' place in the last rounds, and the sharpness
+of its images judges between several beginnings.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
 from srfoundry.blind.motion_deblur import taps
 from srfoundry.blind.motion_deblur.latent_image import latent
-from srfoundry.core.errors import FoundryError
+from srfoundry.blind.nonblind_restoration import trained_size
+from srfoundry.blind.settings import Estimation
+from srfoundry.core.errors import Diverged, FoundryError
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation import kernels
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import resize
 
-Log = Callable[[int, Mapping[str, float]], None]
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images
 Restore = Callable[[Tensor, Tensor, int, float], Tensor]
 
@@ -32,10 +36,10 @@ STEP = math.sqrt(0.5)  # from a level to the next coarser
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to look for a kernel.
+class FreeFormSettings:
+    """How a kernel is looked for.
 
-    Attributes:
+    Args:
         edges: lambda at the coarsest level, range [0, 1] squared; each is a beginning of its own.
         fade: what lambda is divided by after each round, down to `faintest` or, at the high resolution, `least`.
         rounds: alternations at each level of the low-resolution pyramid, at the high resolution, and with the network.
@@ -43,6 +47,7 @@ class Settings:
         smooths: of the kernel at the high resolution, from the first round to the last of these, in equal parts.
         polish: the same in the network's rounds.
         faint: taps below this part of the largest are dropped, but for the network's rounds, which keep `thin` ones.
+        minor: islands of taps that hold less than this part of the mass are dropped.
     """
 
     edges: tuple[float, ...] = (4e-3, 1.5e-2)
@@ -59,140 +64,204 @@ class Settings:
     thin: float = 0.02
 
 
-def estimate(
-    low: Float[Tensor, "1 c h w"],
-    *,
-    scale: int,
+STANDARD = FreeFormSettings()
+
+
+def find_free_form_kernel(
+    observation: BlindObservation,
     size: int,
-    noise: float,
+    settings: FreeFormSettings = STANDARD,
+    *,
     rng: torch.Generator,
-    border: Literal["circular", "reflect"] = "circular",
     start: Float[Tensor, "1 j j"] | None = None,
     restore: Restore | None = None,
-    settings: Settings | None = None,
-    log: Log = lambda step, values: None,
+    log: Log = silent,
 ) -> Float[Tensor, "1 k k"]:
     """Find the kernel that an image was blurred with, before every `scale`-th of its pixels was kept.
 
     Args:
+        observation: the image. A border of `reflect` stands for all that is unknown: the rim does not count. The noise
+            is what `restore` is conditioned on, and raises lambda; None is estimated.
         size: taps a side of the result, odd; the blur should fit in.
-        noise: standard deviation of the noise of `low`, range [0, 1]; it is what `restore` is told, and raises lambda.
+        settings: how to look.
         rng: draws the directions of the first guesses.
-        border: what the blur saw outside; `reflect` stands for all that is unknown: the rim is not heard.
         start: one more guess, at the high resolution, of any odd size.
         restore: a non-blind network for periodic images. Without it the last rounds are left out, and the latent
             images of the L0 solver are judged.
-        log: hears, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
+        log: takes, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
             which is the least for the sharpest image, while a wrong kernel rings and a narrow one leaves blur.
 
     Raises:
-        FoundryError: an even size, or an image too small for it.
+        FoundryError: an even size, an image too small for it, or one of a single colour.
+        Diverged: no kernel is finite.
     """
-    settings = settings or Settings()
+    check(observation, size)
+    with torch.inference_mode():
+        search = _Search(observation, size, settings)
+        guesses = [search.climb(edges, rng=rng) for edges in settings.edges]
+        if start is not None:
+            guesses.append((taps.resampled(start.float(), size, 1.0), settings.least))
+        best, least = None, math.inf
+        for index, (kernel, edges) in enumerate(guesses):
+            kernel, image = search.refine(kernel, edges)
+            if restore is not None:
+                kernel, image = search.polish(kernel, restore)
+            figure = search.sparsity(image)
+            log(index, {"sparsity": figure})
+            if figure < least:  # one that is no number is never the best
+                best, least = kernel, figure
+        if best is None:
+            raise Diverged("kernel estimation: no beginning led to a finite image; choose another estimate.method")
+        for _ in range(3):  # what ringing and rim are cut off moves a sharp kernel again
+            best = kernels.centred(best)
+    return best.clone()
+
+
+def estimate_free_form(
+    observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
+) -> Estimate:
+    """Find a kernel of any form on the busiest window, with the trained restorer in the last rounds.
+
+    Raises:
+        FoundryError: the image is too small, or of a single colour.
+        Diverged: no kernel is finite.
+    """
+    assert resources.networks is not None
+    low, sampling = observation.low, observation.sampling
+    noise = observation.noise
+    if noise is None:
+        noise = settings.spectrum.noise or known_noise(low)
+    window, box = busiest_window(low, settings.windows.look)
+    whole = sampling.border == "circular" and window.shape == low.shape
+    seen = BlindObservation(window, Sampling(sampling.scale, border="circular" if whole else "reflect"), noise)
+    history = History(log)
+    kernel = find_free_form_kernel(
+        seen,
+        max(settings.prior.kernel_size, trained_size(sampling.scale)),
+        rng=rng,
+        restore=resources.networks.restorer,
+        log=history.add,
+    )
+    return Estimate(kernel, None, box, history.rows)
+
+
+def check(observation: BlindObservation, size: int) -> None:
+    """Refuse what no kernel can be found from.
+
+    Raises:
+        FoundryError: see `find_free_form_kernel`.
+    """
     if size < 3 or size % 2 == 0:
         raise FoundryError(f"size must be odd and 3 or more, got {size}; the kernel needs a middle tap")
-    room = -(-size // scale)  # pixels at each border that are not heard, of a photograph: something must be left
-    least = max(16, 2 * size // scale if border == "circular" else 3 * room + 1)
+    low, scale = observation.low, observation.scale
+    # Of a photograph some pixels at each border do not count: something must be left.
+    periodic = observation.sampling.border == "circular"
+    least = max(16, 2 * size // scale if periodic else 3 * _rim(size, scale) + 1)
     if min(low.shape[-2:]) < least:
         got = f"{low.shape[-2]}x{low.shape[-1]}"
         raise FoundryError(
             f"image of {got} is too small for a kernel of {size} taps at scale {scale}; "
             f"give {least} pixels a side or more, or fewer taps"
         )
-    with torch.inference_mode():
-        seen, heard = (low.float(), None) if border == "circular" else _periodic(low.float(), room)
-        grey = seen.mean(dim=1, keepdim=True)
-        best, figure = None, math.inf
-        guesses: list[tuple[Tensor, float]] = []
-        for edges in settings.edges:
-            guesses.append(
-                _climb(grey, heard, scale=scale, size=size, edges=edges, noise=noise, rng=rng, ways=settings)
-            )
-        if start is not None:
-            guesses.append((taps.resampled(start.float(), size, 1.0), settings.least))
-        for index, (kernel, edges) in enumerate(guesses):
-            kernel, image = _refine(grey, heard, kernel, scale=scale, edges=edges, noise=noise, ways=settings)
-            if restore is not None:
-                kernel, image = _polish(seen, heard, kernel, restore, scale=scale, noise=noise, ways=settings)
-            now = _sparsity(image, heard, scale)
-            log(index, {"sparsity": now})
-            if best is None or now < figure:
-                best, figure = kernel, now
-    assert best is not None
-    for _ in range(3):  # what ringing and rim are cut off moves a sharp kernel again
-        best = kernels.centred(best)
-    return best.clone()
+    if not float((low - low[..., :1, :1]).abs().max()) > 0:
+        raise FoundryError("image of a single colour has no edges to find a kernel from; give another image")
 
 
-def _climb(
-    low: Float[Tensor, "1 1 h w"],
-    heard: Tensor | None,
-    *,
-    scale: int,
-    size: int,
-    edges: float,
-    noise: float,
-    rng: torch.Generator,
-    ways: Settings,
-) -> tuple[Float[Tensor, "1 k k"], float]:
-    """From coarse to fine on the low-resolution grid; the kernel it ends with, at the high resolution, and lambda."""
-    whole = _odd(size / scale + 1) if scale > 1 else size
-    levels = max(0, math.floor(math.log(SMALLEST / whole) / math.log(STEP))) + 1
-    angle = float(torch.rand((), generator=rng, device=rng.device)) * math.pi
-    kernel = kernels.line(3, torch.tensor([1.5]), torch.tensor([angle])).to(low)
-    for level in range(levels, -1, -1):
-        taken = _odd(whole * STEP**level + 0.5)
-        view = resize.cubic(low, STEP**level) if level else low
-        window = heard if heard is None or not level else resize.cubic(heard, STEP**level).clamp(0, 1)
-        kernel = taps.resampled(kernel, taken, 1.0 if level == levels else 1 / STEP)
-        for _ in range(ways.rounds[0]):
-            image = latent(view, kernel, scale=1, edges=edges)
-            normal = taps.equations(image, view, scale=1, size=taken, heard=window)
-            kernel = taps.solve(normal, ridge=ways.ridge, smooth=ways.smooth)
-            kernel = taps.settled(taps.pruned(kernel, faint=ways.faint, minor=ways.minor))
-            edges = max(edges / ways.fade, ways.faintest, noise**2)
-    return (taps.resampled(kernel, size, float(scale)) if scale > 1 else kernel), max(edges, ways.least)
+class _Search:
+    """The alternation of kernel and latent image over one image.
+
+    Attributes:
+        low: the image, periodic.
+        grey: its grey version, which all but the network's rounds work on.
+        weight: how much each of its pixels counts; None where all do.
+    """
+
+    def __init__(self, observation: BlindObservation, size: int, settings: FreeFormSettings) -> None:
+        self.scale, self.size, self.settings = observation.scale, size, settings
+        low = observation.low.float()
+        self.low: Tensor = low
+        self.weight: Tensor | None = None
+        if observation.sampling.border != "circular":
+            self.low, self.weight = _periodic(low, _rim(size, self.scale))
+        self.grey = self.low.mean(dim=1, keepdim=True)
+        self.noise = known_noise(low) if observation.noise is None else observation.noise
+
+    def climb(self, edges: float, *, rng: torch.Generator) -> tuple[Float[Tensor, "1 k k"], float]:
+        """From coarse to fine on the low-resolution grid; the kernel at its end, at the high resolution, and lambda."""
+        scale, settings = self.scale, self.settings
+        whole = _odd(self.size / scale + 1) if scale > 1 else self.size
+        levels = max(0, math.floor(math.log(SMALLEST / whole) / math.log(STEP))) + 1
+        angle = float(torch.rand((), generator=rng, device=rng.device)) * math.pi
+        kernel = kernels.line(3, torch.tensor([1.5]), torch.tensor([angle])).to(self.grey)
+        for level in range(levels, -1, -1):
+            taken = _odd(whole * STEP**level + 0.5)
+            view, weight = self._at(level)
+            kernel = taps.resampled(kernel, taken, 1.0 if level == levels else 1 / STEP)
+            for _ in range(settings.rounds[0]):
+                image = latent(view, kernel, scale=1, edges=edges)
+                normal = taps.equations(image, view, scale=1, size=taken, weight=weight)
+                kernel = self._settled(taps.solve(normal, ridge=settings.ridge, smooth=settings.smooth))
+                edges = self._faded(edges)
+        return (
+            taps.resampled(kernel, self.size, float(scale)) if scale > 1 else kernel,
+            max(edges, settings.least),
+        )
+
+    def refine(
+        self, kernel: Float[Tensor, "1 k k"], edges: float
+    ) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 1 H W"]]:
+        """The same alternation at the high resolution."""
+        scale, settings = self.scale, self.settings
+        count = settings.rounds[1] if scale > 1 else 1
+        image = latent(self.grey, kernel, scale=scale, edges=edges)
+        for index in range(count):
+            smooth = settings.smooths[index * len(settings.smooths) // count] if scale > 1 else settings.smooth
+            normal = taps.equations(image, self.grey, scale=scale, size=kernel.shape[-1], weight=self.weight)
+            kernel = self._settled(taps.solve(normal, ridge=settings.ridge, smooth=smooth))
+            edges = self._faded(edges)
+            image = latent(self.grey, kernel, scale=scale, edges=edges)
+        return kernel, image
+
+    def polish(
+        self, kernel: Float[Tensor, "1 k k"], restore: Restore
+    ) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 c H W"]]:
+        """The same alternation with the network's images, in colour; the kernel is centred for each."""
+        scale, settings = self.scale, self.settings
+        for _ in range(settings.rounds[2]):
+            image = restore(self.low, kernels.centred(kernel), scale, self.noise).clamp(0, 1)
+            normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
+            solved = taps.solve(normal, ridge=settings.ridge, smooth=settings.polish)
+            kernel = taps.pruned(solved, faint=settings.thin, minor=0.02)
+        return kernel, restore(self.low, kernels.centred(kernel), scale, self.noise)
+
+    def sparsity(self, image: Float[Tensor, "1 c H W"]) -> float:
+        """|grad x|_1 / |grad x|_2 of a sharp image where its pixels count, over the root of their number."""
+        grey = image.mean(dim=1, keepdim=True)
+        edge = torch.hypot(*(grey.roll(-1, axis) - grey for axis in (-2, -1)))
+        if self.weight is not None:
+            edge = edge * functional.interpolate(self.weight, scale_factor=self.scale, mode="bilinear")
+        return float(edge.sum() / edge.square().sum().sqrt()) / math.sqrt(edge.numel())
+
+    def _at(self, level: int) -> tuple[Tensor, Tensor | None]:
+        """Image and weights at a level of the pyramid; 0 is the image itself."""
+        if not level:
+            return self.grey, self.weight
+        ratio = STEP**level
+        weight = None if self.weight is None else resize.cubic(self.weight, ratio).clamp(0, 1)
+        return resize.cubic(self.grey, ratio), weight
+
+    def _settled(self, kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 k k"]:
+        """The kernel without faint taps and small islands, in the middle."""
+        return taps.settled(taps.pruned(kernel, faint=self.settings.faint, minor=self.settings.minor))
+
+    def _faded(self, edges: float) -> float:
+        """Lambda after a round."""
+        return max(edges / self.settings.fade, self.settings.faintest, self.noise**2)
 
 
-def _refine(
-    low: Float[Tensor, "1 1 h w"],
-    heard: Tensor | None,
-    kernel: Float[Tensor, "1 k k"],
-    *,
-    scale: int,
-    edges: float,
-    noise: float,
-    ways: Settings,
-) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 1 H W"]]:
-    """The same alternation at the high resolution."""
-    count = ways.rounds[1] if scale > 1 else 1
-    image = latent(low, kernel, scale=scale, edges=edges)
-    for index in range(count):
-        smooth = ways.smooths[index * len(ways.smooths) // count] if scale > 1 else ways.smooth
-        normal = taps.equations(image, low, scale=scale, size=kernel.shape[-1], heard=heard)
-        kernel = taps.solve(normal, ridge=ways.ridge, smooth=smooth)
-        kernel = taps.settled(taps.pruned(kernel, faint=ways.faint, minor=ways.minor))
-        edges = max(edges / ways.fade, ways.faintest, noise**2)
-        image = latent(low, kernel, scale=scale, edges=edges)
-    return kernel, image
-
-
-def _polish(
-    low: Float[Tensor, "1 c h w"],
-    heard: Tensor | None,
-    kernel: Float[Tensor, "1 k k"],
-    restore: Restore,
-    *,
-    scale: int,
-    noise: float,
-    ways: Settings,
-) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 c H W"]]:
-    """The same alternation with the network's images, in colour; the kernel is centred for each."""
-    for _ in range(ways.rounds[2]):
-        image = restore(low, kernels.centred(kernel), scale, noise).clamp(0, 1)
-        normal = taps.equations(image, low, scale=scale, size=kernel.shape[-1], heard=heard)
-        kernel = taps.pruned(taps.solve(normal, ridge=ways.ridge, smooth=ways.polish), faint=ways.thin, minor=0.02)
-    return kernel, restore(low, kernels.centred(kernel), scale, noise)
+def _rim(size: int, scale: int) -> int:
+    """Pixels at each border of a photograph that do not count: what they saw of the blur is unknown."""
+    return -(-size // scale)
 
 
 def _periodic(
@@ -214,13 +283,13 @@ def _periodic(
     return image, (weights[0][:, None] * weights[1])[None, None]
 
 
-def _sparsity(image: Float[Tensor, "1 c H W"], heard: Float[Tensor, "1 1 h w"] | None, scale: int) -> float:
-    grey = image.mean(dim=1, keepdim=True)
-    edge = torch.hypot(*(grey.roll(-1, axis) - grey for axis in (-2, -1)))
-    if heard is not None:
-        edge = edge * functional.interpolate(heard, scale_factor=scale, mode="bilinear")
-    return float(edge.sum() / edge.square().sum().sqrt()) / math.sqrt(edge.numel())
-
-
 def _odd(value: float) -> int:
     return max(3, 2 * math.floor(value / 2) + 1)
+
+
+FREE = Estimator(
+    estimate=estimate_free_form,
+    iterations=lambda settings: len(STANDARD.edges),
+    kernel_size=lambda settings, resources, scale: max(settings.prior.kernel_size, trained_size(scale)),
+    trained=True,
+)

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels
 
 Equations = tuple[Float[Tensor, "n n"], Float[Tensor, " n"]]
@@ -26,7 +27,7 @@ def equations(
     *,
     scale: int,
     size: int,
-    heard: Float[Tensor, "1 1 h w"] | None = None,
+    weight: Float[Tensor, "1 1 h w"] | None = None,
 ) -> Equations:
     """Normal equations (A'A, A'b) of the taps, row by row, from differences between neighbours of low, periodic.
 
@@ -34,8 +35,8 @@ def equations(
     neighbours of `low` are `scale` pixels apart in `high`, so the equations stay exact.
 
     Args:
-        heard: smooth weights in [0, 1] where the low-resolution image counts. They multiply both images, which is exact
-            where they change little within a kernel's width.
+        weight: smooth weights in [0, 1] where the low-resolution image counts. They multiply both images, which is
+            exact where they change little within a kernel's width.
     """
     rows = torch.arange(size, device=low.device) - size // 2
     phase = torch.remainder(rows, scale)
@@ -45,15 +46,15 @@ def equations(
     height, width = low.shape[-2:]
     gram = low.new_zeros(size * size, size * size, dtype=torch.float64)
     right_side = gram.new_zeros(size * size)
-    weight = None if heard is None else functional.interpolate(heard, scale_factor=scale, mode="bilinear")
+    fine = None if weight is None else functional.interpolate(weight, scale_factor=scale, mode="bilinear")
     for axis in (-2, -1):
-        step, told = high.roll(-scale, axis) - high, low.roll(-1, axis) - low
-        if heard is not None and weight is not None:
-            step, told = step * weight, told * heard
+        step, wanted = high.roll(-scale, axis) - high, low.roll(-1, axis) - low
+        if weight is not None and fine is not None:
+            step, wanted = step * fine, wanted * weight
         for channel in range(low.shape[1]):
             parts = functional.pixel_unshuffle(step[0, channel, None].double(), scale)
             spectra = torch.fft.rfft2(parts)
-            seen = torch.fft.rfft2(told[0, channel].double())
+            seen = torch.fft.rfft2(wanted[0, channel].double())
             pairs = torch.fft.irfft2(spectra[:, None].conj() * spectra, s=(height, width))
             across = torch.fft.irfft2(seen.conj() * spectra, s=(height, width))
             gram += pairs[phases[:, None], phases, (down - down[:, None]) % height, (right - right[:, None]) % width]
@@ -68,10 +69,21 @@ def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -
 
     Without `smooth` the kernel of an image that is itself a guess gathers on one of the s x s phases: a sum of
     low-resolution blurs, to which low-resolution images cannot object.
+
+    Args:
+        normal: the equations G, b.
+        ridge: weight of the kernel's square.
+        smooth: weight of its roughness.
+        steps: of the descent.
+
+    Raises:
+        FoundryError: the image has no edges, and so the equations say nothing.
     """
     gram, right_side = normal
     size = math.isqrt(len(right_side))
     unit = float(gram.diagonal().mean())
+    if not unit > 0:
+        raise FoundryError("image has no edges to find a kernel from; give another one, or choose another method")
     gram = gram + unit * smooth * _roughness(size).to(gram)
     gram.diagonal().add_(unit * ridge)
     steepest = torch.ones_like(right_side)
@@ -100,13 +112,14 @@ def on_simplex(point: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 def pruned(kernel: Float[Tensor, "1 k k"], *, faint: float, minor: float = 0.1) -> Float[Tensor, "1 k k"]:
-    """Drop taps below `faint` of the largest, and islands that hold less than `minor` of the mass."""
+    """Drop taps below `faint` of the largest, and islands that hold less than `minor` of the mass but the heaviest."""
     kept = torch.where(kernel < faint * kernel.max(), 0.0, kernel)
     islands, count = _islands(kept[0].cpu().numpy() > 0)
     whole = float(kept.sum())
-    for island in range(1, count + 1):
-        inside = torch.from_numpy(islands == island).to(kept.device)[None]
-        if float(kept[inside].sum()) < minor * whole:
+    places = [torch.from_numpy(islands == island).to(kept.device)[None] for island in range(1, count + 1)]
+    masses = [float(kept[inside].sum()) for inside in places]
+    for inside, mass in zip(places, masses, strict=True):
+        if mass < minor * whole and mass < max(masses):
             kept = torch.where(inside, 0.0, kept)
     return kernels.normalise(kept)
 

@@ -1,0 +1,47 @@
+"""The trained networks of the kernel estimators, out of the folder that the stage nonblind writes."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from srfoundry.blind.estimate import Networks
+from srfoundry.core.compute import Compute, channels_last
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet
+from srfoundry.networks.zoo import cards
+
+
+def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
+    """Load restorer and corrector.
+
+    Args:
+        models: the folder that the stage nonblind writes.
+        scale: that they must have been trained for.
+        compute: where and how exactly they compute.
+
+    Raises:
+        FoundryError: a file is missing, damaged, or of another scale.
+    """
+    restorer = _load(models / "nonblind.safetensors", USRNet, scale, compute.device)
+    corrector = _load(models / "corrector.safetensors", Corrector, scale, compute.device)
+    assert isinstance(restorer, USRNet) and isinstance(corrector, Corrector)
+    return Networks(restorer, corrector, compute)
+
+
+def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module:
+    if not path.exists():
+        raise FoundryError(
+            f"{path} not found, which estimate.method fast and free need; run 'dvc repro nonblind', or take dkp, "
+            "which needs none"
+        )
+    net, card = cards.load(path)
+    if not isinstance(net, kind):
+        raise FoundryError(f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run 'dvc repro nonblind'")
+    if scale not in card.metrics.get("scales", [card.scale]):
+        raise FoundryError(
+            f"{path} was trained for x{card.scale}, got an image to enlarge by {scale}; set shared.scale and run "
+            "'dvc repro nonblind', or choose another estimate.method"
+        )
+    return channels_last(net, device)

@@ -1,0 +1,86 @@
+"""The table of estimators: each by its name, those with trained networks, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from srfoundry.blind import estimators
+from srfoundry.blind.dkp.mlmc import estimate_by_mlmc
+from srfoundry.blind.estimate import NOTHING, BlindObservation, Resources
+from srfoundry.blind.trained_networks import load_networks
+from srfoundry.config.sections import Estimate
+from srfoundry.core.compute import Compute
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator, redraw
+from srfoundry.degradation.observation import Sampling
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
+from srfoundry.networks.zoo import cards
+from tests.blind_cases import VALUES, kernel, low, observed, tiny
+from tests.closed import CPU
+
+SMALL = {"iterations": 2, "draws": 16, "updates": 2, "rounds": 2, "image_steps": 2, "kernel_steps": 2}
+
+
+def networks(folder: Path) -> None:
+    """Files as the stage nonblind writes them: data steps alone, which restore, if roughly, without training."""
+    net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
+    redraw(net, generator(1, "tiny"))
+    start_plain(net)
+    arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
+    for name, each, made in (("nonblind", net, arch), ("corrector", Corrector(), {"name": "corrector"})):
+        cards.save(folder / f"{name}.safetensors", each, arch=made, scale=2, made_by="nonblind", params_hash="0")
+
+
+def test_methods_by_name() -> None:
+    image, settings = observed(low(kernel(2.0, 1.0, 0.3))), tiny(**SMALL, method="mlmc")
+    by_name = estimators.estimate_kernel(image, settings, NOTHING, rng=generator(1, "mlmc"))
+    assert torch.equal(by_name.kernel, estimate_by_mlmc(image, settings, rng=generator(1, "mlmc")).kernel)
+    mlmc, released = estimators.find("mlmc"), estimators.find("released")
+    assert mlmc.iterations(settings) == 2 and mlmc.kernel_size(settings, NOTHING, 2) == 11
+    assert released.iterations(settings) == 200 and released.kernel_size(settings, NOTHING, 3) == 15
+    with pytest.raises(FoundryError, match="must be one of fast, free, dkp, mlmc, released, got 'magic'"):
+        estimators.find("magic")
+    with pytest.raises(ValueError, match="must be one of fast, free, dkp, mlmc, released, got 'magic'"):
+        tiny(method="magic")
+
+
+def test_the_section_holds_every_value_once() -> None:
+    """The objects' names are those of params.yaml, and none stands in two objects."""
+    names = [name for keys in Estimate.inlined().values() for name in keys]
+    assert sorted([*names, "method", "recentre"]) == sorted(VALUES)
+    whole = Estimate.model_validate_json(json.dumps(Estimate.gathered(VALUES)))
+    assert whole.spread() == json.loads(json.dumps(VALUES))
+
+
+@pytest.mark.parametrize("method", ["fast", "free"])
+def test_methods_that_take_the_trained_networks(tmp_path: Path, method: str) -> None:
+    networks(tmp_path)
+    resources = Resources(load_networks(tmp_path, 2, Compute(CPU, "auto")))
+    settings = tiny(kernel_size=9, method=method, look=32)
+    image, estimator = low(kernel(2.0, 1.0, 0.3))[..., :40, :40], estimators.find(method)
+    found = estimators.estimate_kernel(observed(image), settings, resources, rng=generator(1, "trained"))
+    assert found.kernel.shape == (1, 11, 11) and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
+    assert len(found.history) == estimator.iterations(settings) and found.box[2:] == (32, 32)
+    bicubic = BlindObservation(image, Sampling(2, "bicubic"))
+    with pytest.raises(FoundryError, match="direct decimation"):
+        estimators.estimate_kernel(bicubic, settings, resources, rng=generator(1, "t"))
+    with pytest.raises(FoundryError, match="no networks"):
+        estimators.estimate_kernel(observed(image), settings, NOTHING, rng=generator(1, "t"))
+    with pytest.raises(FoundryError, match="trained for x2"):
+        load_networks(tmp_path, 3, Compute(CPU))
+
+
+@pytest.mark.parametrize("method", ["dkp", "mlmc"])
+def test_noise_that_is_known_takes_the_place_of_the_settings(method: str) -> None:
+    image = low(kernel(2.0, 1.0, 0.3))
+    settings = tiny(**SMALL, method=method)
+    noisy = replace(settings, spectrum=replace(settings.spectrum, noise=0.02))
+    plain, known, set_ = (
+        estimators.estimate_kernel(observed(image, noise=noise), chosen, NOTHING, rng=generator(1, "noise")).kernel
+        for noise, chosen in ((None, settings), (0.02, settings), (None, noisy))
+    )
+    assert torch.equal(known, set_) and not torch.equal(plain, set_)
