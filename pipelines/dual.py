@@ -15,6 +15,7 @@ def dual(stage: Stage) -> None:
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
+    from srfoundry.training.loop import last_value
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
     kind = ARCHITECTURES[chosen.network]
@@ -49,7 +50,7 @@ def dual(stage: Stage) -> None:
     scores = {
         "validation": validate(net, validation, scale=scale, device=device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
-        "loss": history[-1]["total"] if history else 0.0,
+        "loss": last_value(history, "total"),
     }
     save = partial(cards.save, scale=scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
     save(stage.output("models/dual.safetensors"), net, arch=arch, metrics=scores)

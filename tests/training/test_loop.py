@@ -12,7 +12,7 @@ from srfoundry.core.errors import Diverged
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.training import loop as fitting
-from srfoundry.training.loop import fit
+from srfoundry.training.loop import fit, last_value
 from srfoundry.training.schedules import cosine, rate
 
 
@@ -59,6 +59,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
     with pytest.raises(Diverged, match=r"loss is nan at step 30 .*state\.pt.*learning rate"):
         train(tmp_path, 100, bad=30)
     assert (tmp_path / "state.pt").exists()
+
+
+def test_the_last_value_is_found_where_the_last_rows_lack_it() -> None:
+    skipped = [{"step": 1.0, "total": 0.5, "skipped": 0.0}, {"step": 2.0, "skipped": 1.0}]
+    assert last_value(skipped, "total") == 0.5 and last_value(skipped, "skipped") == 1.0
+    assert last_value(skipped[1:], "total") == last_value([], "total") == 0.0
 
 
 def test_learning_rate_rises_and_falls() -> None:

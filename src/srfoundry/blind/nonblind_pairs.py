@@ -35,7 +35,7 @@ class SharpPatches:
     def draw(self, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
         """The patches of one step, range [0, 1]."""
         draws, large = self.draws, self.large
-        halved = round(draws.batch * draws.octave) if large is not None else 0
+        halved = draws.halved if large is not None else 0
         parts = []
         if halved < draws.batch:
             parts.append(self.patches.batch(draws.batch - halved, draws.patch, rng=rng, factors=[1])[1])

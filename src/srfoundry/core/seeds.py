@@ -52,6 +52,9 @@ def redraw(net: nn.Module, rng: torch.Generator) -> None:
     """Draw the weights of every convolution and linear map anew (PyTorch's default: uniform within 1/sqrt(fan in)).
 
     In place. What a net starts at a constant (norms, position tables) stays as it was built.
+
+    Args:
+        rng: on any device; each layer's weights are drawn before its biases, layers in the order of `net.modules()`.
     """
     with torch.no_grad():
         for module in net.modules():
@@ -59,4 +62,4 @@ def redraw(net: nn.Module, rng: torch.Generator) -> None:
                 bound = module.weight[0].numel() ** -0.5
                 for value in (module.weight, module.bias):
                     if value is not None:
-                        value.copy_((torch.rand(value.shape, generator=rng) * 2 - 1) * bound)
+                        value.copy_((torch.rand(value.shape, generator=rng, device=rng.device) * 2 - 1) * bound)

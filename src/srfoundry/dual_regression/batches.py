@@ -70,7 +70,8 @@ def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator
 
     A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
     reduction has to be made for it (MATLAB's bicubic, 8 bits, as in the prepared set); the others are there. At x3,
-    whose set has no half, it is a third.
+    whose set has no half, it is a third. (Training on photographs alone draws its patches by another rule, from
+    those that are large enough: blind.nonblind_pairs. Here every reduction is needed.)
 
     Args:
         draws: size, number and share at half size; halved photographs are cut twice as large.
@@ -83,7 +84,7 @@ def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator
     count, patch = draws.batch, draws.patch
     factors = reductions(scale)
     step = factors[1]
-    halved = round(count * draws.octave)
+    halved = draws.halved
     parts = []
     if halved < count:
         full = patches.batch(count - halved, patch, rng=rng)

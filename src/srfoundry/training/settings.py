@@ -22,6 +22,11 @@ class PatchDraw:
     octave: Annotated[float, Field(ge=0, le=1)]
     batch: Count
 
+    @property
+    def halved(self) -> int:
+        """How many of a step's patches show a photograph at half size."""
+        return round(self.batch * self.octave)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.seeds import redraw
+
 SLOPE = 0.2  # of LeakyReLU
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -83,12 +85,9 @@ def draw(make: Callable[[], Net], *, rng: torch.Generator, device: torch.device 
         net = make()
     net = net.to_empty(device=device)
     with torch.no_grad():
+        redraw(net, rng)
         for module in net.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                bound = 1 / math.sqrt(module.weight[0].numel())
-                for value in module.parameters(recurse=False):
-                    value.copy_((torch.rand(value.shape, generator=rng, device=rng.device) * 2 - 1) * bound)
-            elif isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d):
                 module.weight.fill_(1.0)
                 module.bias.zero_()
         for module in net.modules():
