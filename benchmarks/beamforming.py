@@ -15,7 +15,6 @@ tensor. Times are those of the CPU, on one thread, so that a busy machine change
 """
 
 import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +31,8 @@ from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.reporting.beamforming import Line, rates_picture
 from srfoundry.solver.beamforming import lagd, precoders
-from srfoundry.solver.beamforming.precoders import Task
+from srfoundry.solver.beamforming.precoders import Downlink
+from srfoundry.solver.beamforming.settings import Form
 
 SNRS = (0, 10, 20, 30)
 NOISE = 0.1  # of the stored channels; their power is NOISE (1 + SNR)
@@ -83,14 +83,14 @@ def speed(steps: int, sample: int) -> tuple[list[dict[str, Any]], dict[str, floa
     """All at once against one after another, in one run and in turns: 8x8, 30 dB, single precision."""
     channels = precoders.rayleigh(FULL, 8, 8, rng=seeds.generator(0, "speed"))
     power = NOISE * (1 + 1e3)
-    given = precoders.task(channels, power=power, noise=NOISE)
+    given = precoders.downlink(channels, power=power, noise=NOISE)
     real = torch.cat([channels.real, channels.imag], dim=2).float()
-    settings = dataclasses.replace(lagd.RELEASED, steps=steps)
+    form = lagd.RELEASED.of(steps=steps)
     turn = [0]
 
     def batch() -> Tensor:
         rng, net = seeds.generator(1, "speed"), lagd.network("linear", 8)
-        return lagd.lagd(given, net=net, settings=settings, rng=rng, surface="ball", precision=torch.float32).rates
+        return lagd.lagd(given, net, form, rng=rng, precision=torch.float32).rates
 
     def loop(looped: bool) -> float:
         turn[0] += 1
@@ -130,11 +130,11 @@ def stored(folder: Path, name: str) -> dict[str, Any]:
         return dict(file)
 
 
-def methods(given: Task, seed: int) -> dict[str, Callable[[], Tensor]]:
+def methods(given: Downlink, seed: int) -> dict[str, Callable[[], Tensor]]:
     """What is compared, each as a function that returns the rates."""
     start = precoders.mrt(given)
 
-    def form(name: lagd.Form, **more: Any) -> Tensor:
+    def form(name: Form, **more: Any) -> Tensor:
         return lagd.beams(given, name, rng=seeds.generator(seed, "beamforming", name), **more).rates
 
     return {
@@ -142,7 +142,7 @@ def methods(given: Task, seed: int) -> dict[str, Callable[[], Tensor]]:
         "rzf": lambda: precoders.rate(given, precoders.rzf(given)),
         "wmmse10": lambda: precoders.rate(given, precoders.wmmse(given, start, iterations=10)),
         "wmmse50": lambda: precoders.rate(given, precoders.wmmse(given, start, iterations=50)),
-        "folded200": lambda: precoders.rate(given, precoders.folded(given, start, iterations=200)),
+        "folded200": lambda: precoders.rate(given, precoders.wmmse_without_bisection(given, start, iterations=200)),
         "adam": partial(form, "adam"),
         "released": partial(form, "released"),
         "published": partial(form, "published", kind="mlp"),
@@ -153,7 +153,7 @@ def methods(given: Task, seed: int) -> dict[str, Callable[[], Tensor]]:
     }
 
 
-def best_of(given: Task, seed: int, **more: Any) -> Tensor:
+def best_of(given: Downlink, seed: int, **more: Any) -> Tensor:
     """The rates of the preset, from the same starts whatever else is said."""
     return lagd.best(given, rng=seeds.generator(seed, "beamforming", "best"), **more).rates
 
@@ -173,7 +173,7 @@ def fresh(folder: Path, name: str, seed: int) -> tuple[list[dict[str, Any]], dic
     channels = precoders.rayleigh(*golden["H"].shape, rng=seeds.generator(seed, "fresh", name))
     rows, figures = [], {}
     for ratio in SNRS:
-        given = precoders.task(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
+        given = precoders.downlink(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
         every = methods(given, seed)
         rates = {method: every[method]() for method in ("control", "control32", "best")}
         for method, found in rates.items():
@@ -191,7 +191,7 @@ def quality(folder: Path, name: str, seed: int) -> tuple[list[dict[str, Any]], d
     figures: dict[str, Any] = {}
     spent: dict[str, list[float]] = {}
     for ratio in SNRS:
-        given = precoders.task(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
+        given = precoders.downlink(channels, power=float(golden[f"P_{ratio}"]), noise=NOISE)
         tens = (f"wsr_WMMSE50_best10rand_{ratio}", f"wsr_WMMSEfold200_best10rand_{ratio}")
         target = max(float(golden[key].mean()) for key in tens)
         every: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""The per-instance optimiser reaches known optima, and no instance feels another."""
+"""The per-instance optimiser reaches known optima, and instances are independent."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from srfoundry.solver import instance_optimiser
 from srfoundry.solver.batched_networks import Convolved, Dense, Free, Net, Recurrent, Wrapped
 from srfoundry.solver.constraints import shares, simplex, sphere
 from srfoundry.solver.instance_optimiser import solve
-from srfoundry.solver.problem import Data, Instances, Settings, Solution
+from srfoundry.solver.problem import Data, Instances, Solution
+from srfoundry.solver.settings import SolverSettings
 
 
 def rayleigh(variable: Tensor, data: Data) -> Tensor:
@@ -40,15 +41,17 @@ def starts(count: int, size: int = 6) -> Tensor:
     return torch.randn(count, 1, 1, size, generator=seeds.generator(1, "starts"), dtype=torch.float64)
 
 
-def on_the_sphere(net: Net, settings: Settings, chosen: slice = slice(None), **more: str) -> Solution:
+def on_the_sphere(net: Net, settings: SolverSettings, chosen: slice = slice(None), **more: str) -> Solution:
     """Solve five eigenvalue problems, or some of them."""
     rng = seeds.generator(2, "solver")
     instances = Instances(rayleigh, unit, data=(symmetric(5)[chosen],), base=starts(5)[chosen], **more)  # type: ignore[arg-type]
     return solve(net, instances, settings=settings, rng=rng)
 
 
-QUICK = Settings(steps=100, rate=0.1, fall=0.01, restarts=2)
-ITERATED = Settings(mode="iterate", steps=150, rate=1e-3, fall=0.01, restarts=2, normalise=True, skip=0.3, accumulate=3)
+QUICK = SolverSettings(steps=100, rate=0.1, fall=0.01, restarts=2)
+ITERATED = SolverSettings(
+    mode="iterate", steps=150, rate=1e-3, fall=0.01, restarts=2, normalise=True, skip=0.3, accumulate=3
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ ITERATED = Settings(mode="iterate", steps=150, rate=1e-3, fall=0.01, restarts=2,
         (Convolved(6, zero_head=True), ITERATED),
     ],
 )
-def test_top_eigenvector(net: Net, settings: Settings) -> None:
+def test_top_eigenvector(net: Net, settings: SolverSettings) -> None:
     """Every net and both modes reach the largest eigenvalue of each instance."""
     settings = dataclasses.replace(settings, restarts=4)
     found = on_the_sphere(net, settings)
@@ -100,7 +103,7 @@ def test_least_squares_on_the_simplex_equals_nnls() -> None:
                 data=(matrix, wanted),
                 base=torch.full((4, 1, 6), 1 / 6, dtype=torch.float64),
             ),
-            settings=Settings(steps=400, rate=0.3 if way is simplex else 0.02, fall=0.001),
+            settings=SolverSettings(steps=400, rate=0.3 if way is simplex else 0.02, fall=0.001),
             rng=rng,
         )
         assert torch.allclose(found.variable.sum(dim=1), torch.ones(4).double()) and (found.variable >= 0).all()
@@ -115,7 +118,7 @@ def test_equals_plain_adam_on_a_module() -> None:
         return nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 6)).double()
 
     matrix, base = symmetric(1), starts(1)
-    settings = Settings(steps=20, rate=0.01)
+    settings = SolverSettings(steps=20, rate=0.01)
     instances = Instances(rayleigh, unit, data=(matrix,), base=base)
     found = solve(Wrapped(build), instances, settings=settings, rng=seeds.generator(4, "adam"))
     module = build()
@@ -129,13 +132,13 @@ def test_equals_plain_adam_on_a_module() -> None:
         losses.append(loss.detach())
         loss.backward()
         optimiser.step()
-    handed = rayleigh(unit(base[:, 0], ()), (matrix,))
-    best = torch.cat([handed, torch.stack(losses)]).cummin(dim=0).values[1:]
+    start = rayleigh(unit(base[:, 0], ()), (matrix,))
+    best = torch.cat([start, torch.stack(losses)]).cummin(dim=0).values[1:]
     assert torch.allclose(best, found.trajectory[:, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("settings", [QUICK, ITERATED])
-def test_never_worse_than_what_was_handed_in(settings: Settings) -> None:
+def test_never_worse_than_the_base(settings: SolverSettings) -> None:
     """From the optimum, with a rate that only throws the variable about."""
     values, vectors = torch.linalg.eigh(symmetric(5))
     base = vectors[:, :, -1].view(5, 1, 1, 6) * 3.0  # on the sphere when the constraint has been at it
@@ -146,10 +149,10 @@ def test_never_worse_than_what_was_handed_in(settings: Settings) -> None:
     assert torch.allclose(rayleigh(found.variable, (symmetric(5),)), found.loss, atol=1e-12)
 
 
-def test_iterates_feel_all_accumulated_losses() -> None:
+def test_weights_move_along_all_accumulated_losses() -> None:
     """Two losses of a window: the weights move along the gradient of their sum, through both iterates."""
     net, matrix, base = Dense(6, (4,)), symmetric(1), starts(1)
-    settings = Settings(mode="iterate", steps=2, accumulate=2, rate=0.01)
+    settings = SolverSettings(mode="iterate", steps=2, accumulate=2, rate=0.01)
     rng = seeds.generator(5, "window")
     made = instance_optimiser.Solver(
         net, Instances(rayleigh, unit, data=(matrix,), base=base), settings=settings, rng=rng
@@ -167,7 +170,7 @@ def test_iterates_feel_all_accumulated_losses() -> None:
 
 @pytest.mark.parametrize("settings", [QUICK, ITERATED])
 @pytest.mark.parametrize("code", ["slope", "noise"])
-def test_no_instance_feels_another(settings: Settings, code: str) -> None:
+def test_instances_are_independent(settings: SolverSettings, code: str) -> None:
     """All together, alone, and in another order; with noise on the weights and rows that stop early."""
     chosen = dataclasses.replace(settings, steps=60, langevin=0.001, tolerance=1e-2, patience=6)
     together = on_the_sphere(Dense(6), chosen, code=code)
@@ -181,8 +184,8 @@ def test_no_instance_feels_another(settings: Settings, code: str) -> None:
 
 
 def test_many_starts_auxiliary_losses_and_the_other_block() -> None:
-    """A start for each restart; an auxiliary pull moves the result; the inner block hears of every step."""
-    heard: list[Tensor] = []
+    """A start for each restart; an auxiliary pull moves the result; the inner block is called in every step."""
+    called: list[Tensor] = []
     wanted = starts(1)[0, 0]
     found = solve(
         Free((1, 6)),
@@ -192,12 +195,12 @@ def test_many_starts_auxiliary_losses_and_the_other_block() -> None:
             data=(symmetric(2),),
             base=starts(6).view(2, 3, 1, 6),
             auxiliary=[lambda variable, data: 1e4 * (variable - unit(wanted[None], data)).square().sum(dim=(1, 2))],
-            inner=lambda variable, data: heard.append(variable),
+            inner=lambda variable, data: called.append(variable),
         ),
         settings=dataclasses.replace(QUICK, restarts=3, steps=100, rate=0.3),
         rng=seeds.generator(6, "more"),
     )
-    assert len(heard) == 100 and heard[0].shape == (6, 1, 6) and not heard[0].requires_grad
+    assert len(called) == 100 and called[0].shape == (6, 1, 6) and not called[0].requires_grad
     assert found.finals.shape == (2, 3, 1, 6)
     assert (found.finals - unit(wanted[None], ())).abs().max() < 0.1
     assert found.losses.shape == (2, 3) and found.losses.amin(dim=1).equal(found.loss)
@@ -217,7 +220,7 @@ def test_own_code_without_a_base() -> None:
             lambda variable, data: simplex(variable),
             code=torch.rand(1, 10, generator=seeds.generator(9, "kernel")),
         ),
-        settings=Settings(steps=200),
+        settings=SolverSettings(steps=200),
         rng=seeds.generator(8, "kernel"),
     )
     assert found.variable.shape == (1, 3, 3) and float(found.loss) < 1e-6
@@ -269,11 +272,11 @@ def test_mistakes_are_said() -> None:
         with pytest.raises(error, match=said):
             solve(Dense(6), given, settings=settings, rng=rng)
     with pytest.raises(FoundryError, match="1 or more"):
-        Settings(steps=0)
+        SolverSettings(steps=0)
     for wrong in (
         {"skip": -0.1, "mode": "iterate", "normalise": True},
         {"skip": 0.1},
         {"skip": 0.1, "mode": "iterate"},
     ):
         with pytest.raises(FoundryError, match="skip of 0"):
-            Settings(**wrong)  # type: ignore[arg-type]
+            SolverSettings(**wrong)  # type: ignore[arg-type]

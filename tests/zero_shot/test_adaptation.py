@@ -117,7 +117,7 @@ def test_the_held_out_part_does_not_train_and_decides() -> None:
     assert 0.1 < float(held.float().mean()) < 0.3 and bool(held.any(dim=1).all()) and bool(held.any(dim=0).all())
     found = adapt(net, observed(low, kernel), Recipe([0.01, 0.05, 0.5, 0.5], held_out=share))
     assert found.step == found.held_out.index(min(found.held_out))
-    spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same son
+    spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same input
     enlarged = resize.cubic(observed(low, kernel).reduced(), 2)
     slopes = [
         self_pairs.SelfPairs(enlarged, target, held).loss(net, dict(net.named_parameters()), slope=True)

@@ -29,6 +29,7 @@ from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
+from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
     AdaptationSteps,
@@ -316,21 +317,15 @@ class Diffuse(Section):
 class Beamform(Section):
     """The solver on beamforming: sum rates of random channels."""
 
-    users: Count
-    antennas: Count
-    instances: Count
+    channels: Annotated[ChannelDraw, Inline()]
     snr: Annotated[list[Annotated[float, Field(ge=-30, le=60)]], Field(min_length=1)]
-    weights: list[Weight]
-    forms: Annotated[list[Literal["released", "published", "mended", "adam", "best"]], Field(min_length=1)]
-    network: Literal["linear", "mlp", "lstm", "cnn"]
-    steps: Count
-    iterations: Count
-    restarts: Annotated[int, Field(ge=2)]
+    effort: Annotated[Effort, Inline()]
 
     @model_validator(mode="after")
     def _possible(self) -> "Beamform":
-        if self.weights and (len(self.weights) != self.users or not sum(self.weights)):
-            raise ValueError(f"weights must be one for each of {self.users} users and not all 0, got {self.weights}")
+        users, weights = self.channels.users, self.channels.weights
+        if weights and (len(weights) != users or not sum(weights)):
+            raise ValueError(f"weights must be one for each of {users} users and not all 0, got {weights}")
         if len({f"{ratio:g}" for ratio in self.snr}) < len(self.snr):  # so they are named in metrics.json
             raise ValueError(f"snr must differ from each other in the first six digits, got {self.snr}")
         return self

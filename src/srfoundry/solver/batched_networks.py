@@ -28,7 +28,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 
 @runtime_checkable
 class Net(Protocol):
-    """What the solver asks of a net."""
+    """What the solver needs of a net."""
 
     def draw(self, count: int, *, rng: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "r p"]:
         """Weights of `count` nets, on the generator's device; all widths of numbers get the same draws."""
@@ -80,7 +80,7 @@ class Dense(_Pieces):
     """Linear maps f -> hidden -> ... -> f with an activation between them.
 
     LAGD as released: hidden (20,), no activation. As published: hidden (40, 40) with one.
-    zero_head: the last map starts at zero, so that the net begins by saying nothing.
+    zero_head: the last map starts at zero, so that the first output is zero.
     """
 
     features: int
@@ -153,9 +153,9 @@ class Recurrent(_Pieces):
             state = (code.new_zeros(*code.shape[:2], self.hidden),) * (2 * self.layers)
         after: list[Tensor] = []
         for layer in range(self.layers):
-            said, cell = state[2 * layer : 2 * layer + 2]
+            output, cell = state[2 * layer : 2 * layer + 2]
             gates = torch.baddbmm(parts[f"{layer}.input_bias"], code, parts[f"{layer}.input"])
-            gates = gates + torch.baddbmm(parts[f"{layer}.memory_bias"], said, parts[f"{layer}.memory"])
+            gates = gates + torch.baddbmm(parts[f"{layer}.memory_bias"], output, parts[f"{layer}.memory"])
             enter, forget, new, leave = gates.chunk(4, dim=-1)
             cell = forget.sigmoid() * cell + enter.sigmoid() * new.tanh()
             code = leave.sigmoid() * cell.tanh()

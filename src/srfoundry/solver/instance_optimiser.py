@@ -18,7 +18,8 @@ from torch import Tensor
 from srfoundry.core.errors import Diverged
 from srfoundry.solver.batched_networks import Net, State
 from srfoundry.solver.constraints import column, length
-from srfoundry.solver.problem import Data, Instances, Loss, Settings, Solution
+from srfoundry.solver.problem import Data, Instances, Loss, Solution
+from srfoundry.solver.settings import SolverSettings
 
 
 def slope(objective: Loss, variable: Float[Tensor, "n ..."], data: Data) -> Float[Tensor, "n ..."]:
@@ -33,14 +34,14 @@ class Solver:
     """Instances being solved, a step at a time; `solve` is the usual way in.
 
     Args:
-        net: see `networks.stacked`.
+        net: see `batched_networks`.
         rng: a CPU generator; the same state gives the same bytes.
 
     Raises:
         FoundryError: what was given does not fit together.
     """
 
-    def __init__(self, net: Net, instances: Instances, *, settings: Settings, rng: torch.Generator) -> None:
+    def __init__(self, net: Net, instances: Instances, *, settings: SolverSettings, rng: torch.Generator) -> None:
         instances.check(settings)
         self.net, self.instances, self.settings, self.rng = net, instances, settings, rng
         count, like, base = settings.restarts, instances.like, instances.base
@@ -64,8 +65,8 @@ class Solver:
         if self.base is not None and instances.inner is None:
             with torch.no_grad():
                 self.best = instances.constraint(self.base, self.data)
-                handed = instances.objective(self.best, self.data)
-            self.losses = torch.where(handed.isfinite(), handed, self.losses)
+                start = instances.objective(self.best, self.data)
+            self.losses = torch.where(start.isfinite(), start, self.losses)
         self.curve: list[tuple[Tensor, Tensor]] = []
         self.stopped: list[tuple[Tensor, Tensor, Tensor, Tensor, int]] = []  # rows, best, losses, last, steps
 
@@ -115,11 +116,11 @@ class Solver:
         """One step of all rows that still run; returns their variables `n *shape`, detached."""
         weights = self.weights.requires_grad_()
         variable = self._variable(weights)
-        seen = variable.detach()
+        at = variable.detach()
         if self.instances.inner is not None:
-            self.instances.inner(seen, self.data)
+            self.instances.inner(at, self.data)
         losses = self.instances.objective(variable, self.data)
-        self._keep(seen, losses.detach())
+        self._keep(at, losses.detach())
         wanted = losses.sum()
         for loss in self.instances.auxiliary:
             wanted = wanted + loss(variable, self.data).sum()
@@ -128,14 +129,14 @@ class Solver:
         self.current = variable
         if self.taken % self.settings.accumulate == 0:
             self._move(weights)
-        return seen
+        return at
 
-    def _keep(self, seen: Tensor, losses: Tensor) -> None:
+    def _keep(self, variables: Tensor, losses: Tensor) -> None:
         if self.best is None:
-            self.best = seen.clone()
+            self.best = variables.clone()
         better = losses < self.losses  # a loss that is not finite is never better
         self.losses = torch.where(better, losses, self.losses)
-        self.best = torch.where(column(better, seen), seen, self.best)
+        self.best = torch.where(column(better, variables), variables, self.best)
         self.curve.append((self.rows, self.losses))
 
     def _move(self, weights: Tensor) -> None:
@@ -223,7 +224,7 @@ class Solver:
         )
 
 
-def solve(net: Net, instances: Instances, *, settings: Settings, rng: torch.Generator) -> Solution:
+def solve(net: Net, instances: Instances, *, settings: SolverSettings, rng: torch.Generator) -> Solution:
     """Solve all instances at once: `settings.steps` steps of a `Solver`.
 
     Raises:

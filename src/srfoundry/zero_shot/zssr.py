@@ -61,16 +61,16 @@ def train(
     rng = seeds.generator(seed, "zssr", "steps")
     pairs = []
     for symmetry in SYMMETRIES:  # the blur and the decimation stay as they are: each copy is one more photograph
-        father = replace(observation, low=turn(target, symmetry))
-        reduced = replace(observation, low=father.reduced(rng=rng))
-        pairs.append((network_input(net, reduced), father.low))
+        turned = replace(observation, low=turn(target, symmetry))
+        reduced = replace(observation, low=turned.reduced(rng=rng))
+        pairs.append((network_input(net, reduced), turned.low))
     adam = torch.optim.Adam(fresh.parameters(), lr=RATE)
     losses: list[float] = []
     changed = 0
     for step in range(steps):
-        enlarged, father = pairs[int(torch.randint(len(pairs), (1,), generator=rng))]
-        window = _crop(father, crop, rng)
-        loss = fresh(enlarged[window]).sub(father[window]).abs().mean()
+        enlarged, wanted = pairs[int(torch.randint(len(pairs), (1,), generator=rng))]
+        window = _crop(wanted, crop, rng)
+        loss = fresh(enlarged[window]).sub(wanted[window]).abs().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()

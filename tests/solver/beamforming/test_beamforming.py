@@ -5,34 +5,34 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
-from srfoundry.config.params import Params, load
+from srfoundry.config.params import check, load
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.solver.batched_networks import Dense
 from srfoundry.solver.beamforming import lagd, precoders
-from srfoundry.solver.beamforming.precoders import Task, rate, task
-from srfoundry.solver.problem import Settings
+from srfoundry.solver.beamforming.precoders import Downlink, downlink, rate
+from srfoundry.solver.beamforming.settings import Form, Kind
+from srfoundry.solver.settings import SolverSettings
 from tests.conftest import REPO, reference
 
 
-def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Task:
+def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Downlink:
     """Random channels, noise of power 1."""
     channels = precoders.rayleigh(count, users, antennas, rng=seeds.generator(0, "channels"))
-    return task(channels, power=power, **more)
+    return downlink(channels, power=power, **more)
 
 
-def stored(name: str, ratio: int, count: int = 60) -> tuple[dict[str, np.ndarray], Task]:
-    """The stored channels as a task at one SNR."""
+def stored(name: str, ratio: int, count: int = 60) -> tuple[dict[str, np.ndarray], Downlink]:
+    """The stored channels as a downlink at one SNR."""
     data = reference(name)
-    return data, task(torch.from_numpy(data["H"][:count]), power=float(data[f"P_{ratio}"]), noise=0.1)
+    return data, downlink(torch.from_numpy(data["H"][:count]), power=float(data[f"P_{ratio}"]), noise=0.1)
 
 
 def test_rate_of_orthogonal_users() -> None:
     """Without interference each user has log2(1 + P_i |h_i|^2 / s2); phases and weights do what they should."""
     channels = torch.diag_embed(torch.tensor([[1.0 + 1.0j, 2.0]], dtype=torch.complex128))
-    given = task(channels, power=5.0, noise=0.5, weights=torch.tensor([1.0, 3.0]))
+    given = downlink(channels, power=5.0, noise=0.5, weights=torch.tensor([1.0, 3.0]))
     found = torch.diag_embed(torch.tensor([[1.0 + 0.0j, 2.0j]], dtype=torch.complex128))
     wanted = np.log2(1 + 1 * 2 / 0.5) + 3 * np.log2(1 + 4 * 4 / 0.5)
     assert abs(float(rate(given, found)) - wanted) < 1e-12
@@ -48,7 +48,7 @@ def test_slope_of_the_rate() -> None:
     real = torch.cat([given.channels.real, given.channels.imag], dim=2)
     turned = torch.cat([-given.channels.imag, given.channels.real], dim=2)
     data = (torch.cat([real, turned], dim=1), given.power[:, None], given.noise[:, None], given.weights)
-    start = precoders.scattered(given, 1, rng=seeds.generator(1, "start"))[:, 0]
+    start = precoders.random_starts(given, 1, rng=seeds.generator(1, "start"))[:, 0]
     variable = torch.cat([start.real, start.imag], dim=2)
     assert torch.allclose(-lagd.minus_rate(variable, data), rate(given, start), atol=1e-12)
     assert torch.autograd.gradcheck(lambda x: lagd.minus_rate(x, data), variable.requires_grad_(), atol=1e-6)
@@ -71,7 +71,7 @@ def test_stored_rates(name: str, ratio: int) -> None:
 def test_bisection_free_wmmse_has_the_stored_rates() -> None:
     """300 iterations at 20 dB."""
     data, given = stored("M4K4", 20, 8)
-    found = rate(given, precoders.folded(given, precoders.mrt(given), iterations=300)).numpy()
+    found = rate(given, precoders.wmmse_without_bisection(given, precoders.mrt(given), iterations=300)).numpy()
     assert np.allclose(found, data["wsr_WMMSEfold300_MRT_20"][:8], atol=1e-6)
 
 
@@ -79,7 +79,7 @@ def test_no_iteration_of_wmmse_lowers_the_rate() -> None:
     """With weights, with more users than antennas, and with weights of 0; power stays below P."""
     for users in (3, 6):
         given = drawn(20, users, 4, 30.0, weights=torch.arange(users).double())
-        for method in (precoders.wmmse, precoders.folded):
+        for method in (precoders.wmmse, precoders.wmmse_without_bisection):
             curve, at = [], precoders.mrt(given)
             for _ in range(15):
                 curve.append(rate(given, at))
@@ -98,23 +98,20 @@ def test_released_form_has_the_stored_mean() -> None:
     """LAGD as released at 4x4, 20 dB: the mean within a spread of seeds; noise for the slope does as well."""
     data, given = stored("M4K4", 20, 20)
     wanted = float(data["wsr_LAGDrestart_lin20_MRT_20"][:20].mean())
-    settings = dataclasses.replace(lagd.RELEASED, steps=300)
     found = {
         code: lagd.lagd(
             given,
-            net=lagd.network("linear", 4),
-            settings=settings,
+            lagd.network("linear", 4),
+            dataclasses.replace(lagd.RELEASED.of(steps=300), code=code),
             rng=seeds.generator(2, "lagd"),
-            surface="ball",
-            code=code,
         ).rates.mean()
         for code in ("slope", "noise")
     }
     assert abs(float(found["slope"]) - wanted) < 0.5 and abs(float(found["noise"]) - wanted) < 0.7
 
 
-def test_mending_makes_the_published_form_work() -> None:
-    """30 dB, 4x4: Algorithm 1 to the letter stays below 20 bits, mended it is far above."""
+def test_the_stabilised_form_works_where_the_published_does_not() -> None:
+    """30 dB, 4x4: Algorithm 1 to the letter stays below 20 bits, stabilised it is far above."""
     _, given = stored("M4K4", 30, 6)
     rates = {
         form: float(lagd.beams(given, form, kind="mlp", rng=seeds.generator(3, form)).rates.mean())
@@ -125,7 +122,7 @@ def test_mending_makes_the_published_form_work() -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp", "lstm", "cnn"])
 @pytest.mark.parametrize("form", ["released", "mended"])
-def test_power_and_order_of_users(kind: lagd.Kind, form: lagd.Form) -> None:
+def test_power_and_order_of_users(kind: Kind, form: Form) -> None:
     """Every network keeps to the power and improves on MRT; more users than antennas, and more than eight of them."""
     given = drawn(2, 10, 6, 10.0)
     found = lagd.beams(given, form, kind=kind, steps=40, rng=seeds.generator(4, kind))
@@ -140,10 +137,10 @@ def test_power_and_order_of_users(kind: lagd.Kind, form: lagd.Form) -> None:
         assert torch.allclose(again.precoders, found.precoders[:, order], atol=1e-6)
 
 
-def test_no_instance_feels_another_and_seeds_repeat() -> None:
+def test_instances_are_independent_and_seeds_repeat() -> None:
     """`best` and the single forms: together as alone, and the same bytes from the same seed."""
     given = drawn(3, weights=torch.tensor([1.0, 2.0, 0.5, 0.0]))
-    first = Task(given.channels[1:2], given.power[1:2], given.noise[1:2], given.weights[1:2])
+    first = Downlink(given.channels[1:2], given.power[1:2], given.noise[1:2], given.weights[1:2])
     for form in ("best", "released", "adam"):
         found = lagd.beams(given, form, steps=50, restarts=5, rng=seeds.generator(6, form))
         alone = lagd.beams(first, form, steps=50, restarts=5, rng=seeds.generator(6, form))
@@ -157,8 +154,8 @@ def test_best_of_few_users_and_single_precision() -> None:
     alone = drawn(2, 1, 3)
     assert torch.allclose(lagd.best(alone, rng=seeds.generator(7, "one")).rates, rate(alone, precoders.mrt(alone)))
     given = drawn()
-    settings = Settings(steps=20)
-    found = lagd.lagd(given, net=Dense(8), settings=settings, rng=seeds.generator(8, "f"), precision=torch.float32)
+    form = dataclasses.replace(lagd.RELEASED, settings=SolverSettings(steps=20), surface="sphere")
+    found = lagd.lagd(given, Dense(8), form, rng=seeds.generator(8, "f"), precision=torch.float32)
     assert found.precoders.dtype == torch.complex128 and (found.rates > 0).all()
 
 
@@ -176,13 +173,13 @@ def test_one_user_of_weight(weights: list[float]) -> None:
 
 
 def test_channels_of_zero() -> None:
-    """The only user of weight hears nothing: every precoder has the rate 0; others' instances are as ever."""
+    """The only user of weight receives nothing: every precoder has the rate 0; others' instances are as ever."""
     channels = precoders.rayleigh(2, 3, 4, rng=seeds.generator(0, "zero"))
     channels[0, 0] = 0
-    given = task(channels, power=10.0, weights=torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    given = downlink(channels, power=10.0, weights=torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
     found = lagd.best(given, rng=seeds.generator(7, "zero"), steps=20)
     assert float(found.rates[0]) == 0 and float(found.rates[1]) > 0
-    for method in (precoders.folded, precoders.wmmse):
+    for method in (precoders.wmmse_without_bisection, precoders.wmmse):
         assert method(given, precoders.mrt(given), iterations=3).isfinite().all()
 
 
@@ -196,26 +193,26 @@ def test_best_without_its_network() -> None:
 
 def test_ratios_of_one_name_are_refused() -> None:
     """Before anything is computed: metrics.json has one place for each."""
-    values = load(REPO / "params.yaml").model_dump()
+    values = load(REPO / "params.yaml").values()
     for ratios in ([10.0, 10.0], [10.0, 10.0000001]):
-        with pytest.raises(ValidationError, match="snr must differ"):
-            Params(**{**values, "beamform": {**values["beamform"], "snr": ratios}})
+        with pytest.raises(FoundryError, match="snr must differ"):
+            check({**values, "beamform": {**values["beamform"], "snr": ratios}}, "params.yaml")
 
 
 def test_mistakes_are_said() -> None:
     """Channels that are no numbers, no power, weights of nobody, zero forcing of too many, powers that differ."""
     channels = precoders.rayleigh(2, 3, 2, rng=seeds.generator(9, "mistakes"))
     with pytest.raises(FoundryError, match="finite numbers"):
-        task(channels * torch.nan, power=1.0)
+        downlink(channels * torch.nan, power=1.0)
     with pytest.raises(FoundryError, match="power above 0"):
-        task(channels, power=0.0)
+        downlink(channels, power=0.0)
     with pytest.raises(FoundryError, match="user of weight above 0"):
-        task(channels, power=1.0, weights=torch.zeros(3))
+        downlink(channels, power=1.0, weights=torch.zeros(3))
     with pytest.raises(FoundryError, match=r"weights that fit channels \[2, 3, 2\], got \[4\]"):
-        task(channels, power=1.0, weights=torch.ones(4))
+        downlink(channels, power=1.0, weights=torch.ones(4))
     with pytest.raises(FoundryError, match="power that fit"):
-        task(channels, power=torch.ones(3))
+        downlink(channels, power=torch.ones(3))
     with pytest.raises(FoundryError, match="as many antennas as users"):
-        precoders.zf(task(channels, power=1.0))
+        precoders.zf(downlink(channels, power=1.0))
     with pytest.raises(FoundryError, match="one power"):
-        lagd.adam(task(channels, power=torch.tensor([1.0, 2.0])), rng=seeds.generator(0))
+        lagd.adam(downlink(channels, power=torch.tensor([1.0, 2.0])), rng=seeds.generator(0))

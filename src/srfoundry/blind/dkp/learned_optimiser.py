@@ -14,7 +14,7 @@ from srfoundry.solver.batched_networks import Dense
 from srfoundry.solver.constraints import shares
 from srfoundry.solver.instance_optimiser import Solver
 from srfoundry.solver.problem import Data, Instances
-from srfoundry.solver.problem import Settings as SolverSettings
+from srfoundry.solver.settings import SolverSettings
 
 HIDDEN = 64  # channels of the learned optimiser
 DOWN = 0.02  # share of the kernel's length that it goes down the slope by itself

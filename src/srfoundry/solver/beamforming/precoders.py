@@ -1,7 +1,7 @@
 """Beamforming to single-antenna users: the sum rate, and the precoders that everything else is held against.
 
 K users with channels h_i (rows of `channels`, `b k m`), a base station of M antennas and its precoders v_i (rows, too):
-user i hears y_i = h_i^H sum_j v_j x_j + n_i with noise of power s2. Wanted is the largest
+user i receives y_i = h_i^H sum_j v_j x_j + n_i with noise of power s2. Wanted is the largest
 sum_i a_i log2(1 + SINR_i) with sum_i |v_i|^2 <= P. Any K and M; K may be larger than M.
 """
 
@@ -18,10 +18,14 @@ Precoders = Complex[Tensor, "b k m"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """Instances to solve together.
+class Downlink:
+    """Instances of a base station and its users, to solve together.
 
-    channels: complex128, a row a user. power: P of each instance. noise: s2. weights: a_i of each user.
+    Args:
+        channels: complex128, a row a user.
+        power: P of each instance.
+        noise: s2 of each instance.
+        weights: a_i of each user.
     """
 
     channels: Complex[Tensor, "b k m"]
@@ -29,23 +33,25 @@ class Task:
     noise: Float[Tensor, " b"]
     weights: Float[Tensor, "b k"]
 
-    def repeated(self, count: int) -> "Task":
+    def repeated(self, count: int) -> "Downlink":
         """Each instance `count` times, one after the other."""
         parts = (self.channels, self.power, self.noise, self.weights)
-        return Task(*(part.repeat_interleave(count, dim=0) for part in parts))
+        return Downlink(*(part.repeat_interleave(count, dim=0) for part in parts))
 
 
-def task(
+def downlink(
     channels: Complex[Tensor, "b k m"],
     *,
     power: float | Tensor,
     noise: float | Tensor = 1.0,
     weights: Tensor | None = None,
-) -> Task:
-    """Check what is asked for and bring it into the shape of a Task, in double precision.
+) -> Downlink:
+    """Check channels and powers, and bring them into one shape, in double precision.
 
     Args:
-        power, noise: one for all, or one an instance, `b`.
+        channels: a row a user.
+        power: P, one for all or one an instance, `b`.
+        noise: s2, likewise.
         weights: of the users, `k` or `b k`; None is 1 each.
 
     Raises:
@@ -62,7 +68,7 @@ def task(
             raise FoundryError(f"beamforming needs {name} above 0, got {least}; correct it")
     if not bool((full["weights"].sum(dim=1) > 0).all()):
         raise FoundryError("beamforming needs a user of weight above 0 in each instance, got none; correct the weights")
-    return Task(channels.to(torch.complex128), **full)
+    return Downlink(channels.to(torch.complex128), **full)
 
 
 def _expanded(value: Tensor | float, channels: Tensor, name: str, *last: int) -> Tensor:
@@ -87,7 +93,7 @@ def gains(channels: Complex[Tensor, "b k m"], precoders: Precoders) -> Float[Ten
     return (channels.conj() @ precoders.mT).abs().square()
 
 
-def rate(given: Task, precoders: Precoders) -> Float[Tensor, " b"]:
+def rate(given: Downlink, precoders: Precoders) -> Float[Tensor, " b"]:
     """The weighted sum rate in bit, in double precision.
 
     Raises:
@@ -104,26 +110,26 @@ def rate(given: Task, precoders: Precoders) -> Float[Tensor, " b"]:
     return (given.weights * torch.log2(1 + signal / disturbance)).sum(dim=1)
 
 
-def full_power(given: Task, precoders: Precoders) -> Precoders:
+def full_power(given: Downlink, precoders: Precoders) -> Precoders:
     """Scaled to the power P, at which the best precoders are: more power for all raises every user's SINR."""
     used = precoders.abs().square().sum(dim=(1, 2)).clamp_min(1e-300)
     return precoders * (given.power / used).sqrt()[:, None, None]
 
 
-def mrt(given: Task) -> Precoders:
-    """Maximum ratio transmission: each beam along its user's channel, whoever else hears it."""
+def mrt(given: Downlink) -> Precoders:
+    """Maximum ratio transmission: each beam along its user's channel, whoever else receives it."""
     return full_power(given, given.channels)
 
 
-def rzf(given: Task) -> Precoders:
+def rzf(given: Downlink) -> Precoders:
     """Regularised zero forcing: (sum_j h_j h_j^H + K s2 / P I)^-1 h_i; users' weights are left out."""
     channels = given.channels
     matrix = channels.mT @ channels.conj()
     return full_power(given, _solved(matrix, channels.shape[1] * given.noise / given.power, channels))
 
 
-def zf(given: Task) -> Precoders:
-    """Zero forcing: nobody hears another's beam; for K <= M.
+def zf(given: Downlink) -> Precoders:
+    """Zero forcing: nobody receives another's beam; for K <= M.
 
     Raises:
         FoundryError: there are more users than antennas.
@@ -134,15 +140,15 @@ def zf(given: Task) -> Precoders:
     return full_power(given, torch.linalg.pinv(given.channels.conj()).mT)
 
 
-def scattered(given: Task, count: int, *, rng: torch.Generator) -> Complex[Tensor, "b s k m"]:
+def random_starts(given: Downlink, count: int, *, rng: torch.Generator) -> Complex[Tensor, "b s k m"]:
     """Random starts of the power P, the same draws for every instance."""
     shape = given.channels.shape[1:]
     draws = torch.randn(count, *shape, generator=rng, dtype=torch.complex128).to(given.channels.device)
     many = given.repeated(count)
-    return full_power(many, draws.repeat(len(given.channels), 1, 1)).unflatten(0, (-1, count))
+    return full_power(many, draws.repeat(len(given.channels), 1, 1)).unflatten(0, (len(given.channels), count))
 
 
-def wmmse(given: Task, start: Precoders, *, iterations: int) -> Precoders:
+def wmmse(given: Downlink, start: Precoders, *, iterations: int) -> Precoders:
     """Weighted minimum mean square error (Shi et al. 2011): block ascent, mu by bisection on the power.
 
     No iteration lowers the rate.
@@ -151,31 +157,33 @@ def wmmse(given: Task, start: Precoders, *, iterations: int) -> Precoders:
     for _ in range(iterations):
         matrix, right, _ = _receivers(given, precoders)
         scales, base = torch.linalg.eigh(matrix)
-        seen = base.mH @ right.mT  # m k, along the matrix's own axes
+        projected = base.mH @ right.mT  # m k, along the matrix's own axes
         alive = scales > 1e-12 * scales[:, -1:]  # no channel has a part along the others
-        phi = seen.abs().square().sum(dim=2) * alive
+        phi = projected.abs().square().sum(dim=2) * alive
         mu = _multiplier(scales, phi, given.power)
         shrunk = torch.where(alive, 1 / torch.where(alive, scales + mu[:, None], 1.0), 0.0)
-        precoders = (base @ (shrunk[:, :, None] * seen)).mT
+        precoders = (base @ (shrunk[:, :, None] * projected)).mT
     return precoders
 
 
-def folded(given: Task, start: Precoders, *, iterations: int) -> Precoders:
+def wmmse_without_bisection(given: Downlink, start: Precoders, *, iterations: int) -> Precoders:
     """WMMSE without bisection: mu = s2 / P sum_i a_i w_i |u_i|^2, then the power is put right by scaling.
 
     As if noise were s2 |V|^2 / P, which no scaling changes. One linear solve an iteration, and at high SNR fewer of
-    them. Where no user of weight above 0 hears anything, no direction is better than another: the answer is 0.
+    them. Where no user of weight above 0 receives anything, no direction is better than another: the answer is 0.
     """
     precoders = full_power(given, start)
     for _ in range(iterations):
         matrix, right, trace = _receivers(given, precoders)
-        mu = (given.noise / given.power * trace).clamp_min(1e-100)  # 0 where nobody of weight hears anything
+        mu = (given.noise / given.power * trace).clamp_min(1e-100)  # 0 where nobody of weight receives anything
         precoders = full_power(given, _solved(matrix, mu, right))
     return precoders
 
 
-def course(given: Task, method: Callable[..., Precoders], start: Precoders, *, iterations: int) -> list[float]:
-    """The mean rate after each iteration of `wmmse` or `folded`."""
+def rates_over_iterations(
+    given: Downlink, method: Callable[..., Precoders], start: Precoders, *, iterations: int
+) -> list[float]:
+    """The mean rate after each iteration of `wmmse` or `wmmse_without_bisection`."""
     rates: list[float] = []
     for _ in range(iterations):
         start = method(given, start, iterations=1)
@@ -183,14 +191,14 @@ def course(given: Task, method: Callable[..., Precoders], start: Precoders, *, i
     return rates
 
 
-def _receivers(given: Task, precoders: Precoders) -> tuple[Tensor, Tensor, Tensor]:
+def _receivers(given: Downlink, precoders: Precoders) -> tuple[Tensor, Tensor, Tensor]:
     """For the users' best receivers u and weights w: A = sum a w |u|^2 h h^H, rows a w u h, and sum a w |u|^2."""
     table = given.channels.conj() @ precoders.mT  # h_i^H v_j
     power = table.abs().square()
-    heard = power.sum(dim=2) + given.noise[:, None]
+    received = power.sum(dim=2) + given.noise[:, None]
     own = table.diagonal(dim1=1, dim2=2)
-    receiver = own / heard
-    weight = given.weights * heard / (heard - power.diagonal(dim1=1, dim2=2))
+    receiver = own / received
+    weight = given.weights * received / (received - power.diagonal(dim1=1, dim2=2))
     strength = weight * receiver.abs().square()
     matrix = (strength[:, :, None] * given.channels).mT @ given.channels.conj()
     return matrix, (weight * receiver)[:, :, None] * given.channels, strength.sum(dim=1)
