@@ -66,19 +66,20 @@ def restore_blindly(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from srfoundry.cli import blind_restoration, files
+    from srfoundry.cli.restorers.restorer import RestoreOptions
 
     jobs = files.plan(options.image, options.out, "restored")
     names = ("model", "params", "kernel", "convention", "steps", "close", "decimation", "scale")
     noise = None if options.noise is None else options.noise / 255
-    settings = blind_restoration.Settings(
+    chosen = RestoreOptions(
         **{name: getattr(options, name) for name in names}, noise=noise, device=_device(options.device)
     )
     if not options.image.is_dir():
-        for line in blind_restoration.restore_file(jobs[0], settings, _ticker):
+        for line in blind_restoration.restore_file(jobs[0], blind_restoration.Restoration.load(chosen), _ticker):
             say(line)
         return 0
     failed = 0
-    for _, lines, error in blind_restoration.restore_files(jobs, settings):
+    for _, lines, error in blind_restoration.restore_files(jobs, chosen):
         failed += error is not None
         tqdm.write("\n".join(lines) if error is None else f"error: {error}", file=sys.stdout if lines else sys.stderr)
     if failed:

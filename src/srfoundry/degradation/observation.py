@@ -1,6 +1,6 @@
 """How a low-resolution image came about, y = (x * k) downsampled by s + n, as one object that travels whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -71,6 +71,11 @@ class Observation:
     def border(self) -> Border:
         """What the blur saw outside."""
         return self.sampling.border
+
+    def to(self, device: torch.device) -> "Observation":
+        """The same with image and kernel on a device."""
+        kernel = None if self.kernel is None else self.kernel.to(device)
+        return replace(self, low=self.low.to(device), kernel=kernel)
 
     def degrade(self, image: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c h w"]:
         """A x, which this image would be of `image` but for its noise."""

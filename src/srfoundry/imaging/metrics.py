@@ -54,6 +54,12 @@ def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*m j j
     return math.inf if error == 0 else float(-10 * torch.log10(error))
 
 
+def padded_kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*m j j"]) -> float:
+    """`kernel_psnr` of kernels of any odd sizes: the smaller is set into zeros, as the truth's size is not known."""
+    size = max(estimate.shape[-1], kernel.shape[-1])
+    return kernel_psnr(*(F.pad(each, [(size - each.shape[-1]) // 2] * 4) for each in (estimate, kernel)))
+
+
 def _cropped_luma(image: Tensor, other: Tensor, border: int, whole: bool) -> Tensor:
     if image.shape != other.shape:
         raise ValueError(f"images must have one size, got {tuple(image.shape)} and {tuple(other.shape)}")

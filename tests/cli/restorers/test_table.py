@@ -1,19 +1,23 @@
-"""One call for all that restores a known blur: scales, seeds, what hears of noise, and what is refused."""
+"""One call for all that restores a known blur: scales, seeds, what depends on noise, and what is refused."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from srfoundry.blind.diffusion.unet import make_unet, save_unet
-from srfoundry.cli import restorers
+from srfoundry.cli.restorers import dip
+from srfoundry.cli.restorers.restorer import Restored, Restorer, RestoreOptions
+from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
+from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
 from tests.blind_cases import power_law
@@ -33,9 +37,9 @@ def params() -> Params:
     return chosen.model_copy(update={"estimate": estimate, "diffuse": diffuse})
 
 
-def restorer(model: Path | str, name: str = "photo", **changes: object) -> restorers.Restorer:
-    common = {"scale": 2, "decimation": "direct", "device": torch.device("cpu")} | changes
-    return restorers.load(Path(model), params(), name=name, **common)  # pyright: ignore[reportArgumentType]
+def restorer(model: Path | str, **changes: Any) -> Restorer:
+    options = RestoreOptions(**{"model": Path(model), "params": REPO / "params.yaml", "scale": 2} | changes)
+    return load_restorer(options, params())
 
 
 def diffusion(folder: Path) -> Path:
@@ -47,36 +51,46 @@ def diffusion(folder: Path) -> Path:
 
 def usrnet(path: Path, **metrics: object) -> Path:
     net = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True)
-    redraw(net, generator(0, "told"))
+    redraw(net, generator(0, "conditioned"))
     start_plain(net)
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
     cards.save(path, net, arch=arch, scale=2, made_by="nonblind", params_hash="0", metrics=metrics)
     return path
 
 
-def run(found: restorers.Restorer) -> tuple[Tensor, list[tuple[int, int]]]:
+def run(found: Restorer, name: str = "photo") -> tuple[Restored, list[tuple[int, int]]]:
     ticks: list[tuple[int, int]] = []
-    return found.run(LOW, BLUR, 0.01, lambda done, total: ticks.append((done, total))), ticks
+    observation = Observation(LOW, BLUR, Sampling(2), 0.01)
+    return found.restore(observation, name, lambda title: lambda done, total: ticks.append((done, total))), ticks
 
 
 def test_each_kind_restores_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restorers, "STEPS", 2)
-    for model, hears_noise in (("dip", False), (diffusion(tmp_path), True), (usrnet(tmp_path / "a.safetensors"), True)):
+    monkeypatch.setattr(dip, "STEPS", 2)
+    cases = (("dip", False), (diffusion(tmp_path), True), (usrnet(tmp_path / "a.safetensors"), True))
+    for model, uses_noise in cases:
         found = restorer(model)
-        image, ticks = run(found)
-        assert image.shape == (1, 3, 32, 32) and found.scale == 2 and found.hears_noise == hears_noise
-        assert 0 <= float(image.min()) and float(image.max()) <= 1
-        assert ticks and ticks[-1][0] == ticks[-1][1]
+        restored, ticks = run(found)
+        assert restored.image.shape == (1, 3, 32, 32) and found.scale == 2 and found.uses_noise == uses_noise
+        assert 0 <= float(restored.image.min()) and float(restored.image.max()) <= 1
+        assert ticks and ticks[-1][0] == ticks[-1][1] and ("noise 2.5 of 255" in restored.how) == uses_noise
 
 
 def test_seeds_depend_on_the_image_and_not_on_the_spelling_of_the_model(tmp_path: Path) -> None:
     model = diffusion(tmp_path)
     one, again, other = (
-        run(restorer(path, name))[0]
+        run(restorer(path), name)[0]
         for path, name in ((model, "a"), (tmp_path / "prior" / ".." / "prior", "a"), (model, "b"))
     )
-    assert torch.equal(one, again) and not torch.equal(one, other)
-    assert restorer(tmp_path / "prior" / "unet" / "..").title == "diffusion prior prior"
+    assert torch.equal(one.image, again.image) and not torch.equal(one.image, other.image)
+    assert run(restorer(tmp_path / "prior" / "unet" / ".."))[0].how.startswith("diffusion prior prior, ")
+
+
+def test_networks_of_other_purposes_are_refused(tmp_path: Path) -> None:
+    cards.save(
+        tmp_path / "c.safetensors", Corrector(), arch={"name": "corrector"}, scale=2, made_by="x", params_hash="0"
+    )
+    with pytest.raises(FoundryError, match=r"the word dip.*mzsr.*usrnet.*got corrector in"):
+        restorer(tmp_path / "c.safetensors")
 
 
 def test_a_network_is_refused_at_scales_it_was_not_trained_for(tmp_path: Path) -> None:
@@ -92,4 +106,4 @@ def test_bicubic_decimation_is_for_the_deep_image_prior_alone(tmp_path: Path) ->
     for model in (diffusion(tmp_path), usrnet(tmp_path / "a.safetensors")):
         with pytest.raises(FoundryError, match="direct decimation only"):
             restorer(model, decimation="bicubic")
-    assert restorer("dip", decimation="bicubic").title == "deep image prior"
+    assert restorer("dip", decimation="bicubic").scale == 2

@@ -1,0 +1,80 @@
+"""Kernel estimation as the command line needs it: values of params.yaml, networks of the project, any image."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.blind import estimators
+from srfoundry.blind.estimate import BlindObservation, Resources
+from srfoundry.blind.settings import Estimation
+from srfoundry.blind.trained_networks import load_networks
+from srfoundry.config.params import Params
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream
+from srfoundry.degradation.observation import Sampling
+from srfoundry.imaging import windows
+from srfoundry.imaging.tiling import Progress
+
+LOOK = 768  # low-resolution pixels a side that a kernel is estimated from, at most
+MODELS = Path("models")  # of the project that one is in
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelEstimation:
+    """An estimator, ready for any number of images."""
+
+    settings: Estimation
+    sampling: Sampling
+    resources: Resources
+    stream: Stream
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls, chosen: Params, sampling: Sampling, *, device: torch.device, models: Path = MODELS
+    ) -> "KernelEstimation":
+        """Take the values of params.yaml, and load what they need.
+
+        Args:
+            sampling: of all images. Trained methods know direct decimation alone; dkp stands in for them.
+            models: folder of the networks that trained methods take.
+
+        Raises:
+            FoundryError: a network is missing, damaged, or of another scale.
+        """
+        settings = chosen.estimate.settings
+        if estimators.find(settings.method).trained and sampling.decimation != "direct":
+            settings = dataclasses.replace(settings, method="dkp")
+        compute, networks = Compute(device, chosen.shared.precision), None
+        if estimators.find(settings.method).trained:
+            networks = load_networks(models, sampling.scale, compute)
+        return cls(settings, sampling, Resources(networks), Stream(chosen.shared.seed, "restore"), device)
+
+    def estimate_kernel(
+        self,
+        low: Float[Tensor, "1 3 h w"],
+        name: str,
+        *,
+        noise: float | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Float[Tensor, "1 k k"]:
+        """Estimate the kernel of an image, of a large one by its busiest window.
+
+        Args:
+            low: range [0, 1].
+            name: of the image; seeds what is random.
+            noise: its standard deviation; that of the section, or estimated, if not given.
+            progress: is called with (iterations done, iterations in all).
+        """
+        seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
+        total = estimators.find(self.settings.method).iterations(self.settings)
+        return estimators.estimate_kernel(
+            BlindObservation(seen, self.sampling, noise),
+            self.settings,
+            self.resources,
+            rng=self.stream.rng(name),
+            log=lambda step, row: progress(step, total),
+        ).kernel

@@ -1,0 +1,107 @@
+"""What `restore` asks of every kind of model, what it is given, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import conventions, operator
+from srfoundry.degradation.observation import Observation
+from srfoundry.imaging.tiling import Progress
+
+Ticker = Callable[[str], Progress]
+
+
+def no_ticker(title: str) -> Progress:
+    """The ticker of work that nobody watches."""
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What a person says of one call of `restore`.
+
+    Attributes:
+        model: a file, a folder, or a word: see `table.KINDS`.
+        params: params.yaml.
+        kernel: file of the blur; estimated if not given.
+        convention: of that file.
+        steps: of adaptation.
+        close: back-projections at the end.
+        decimation: how the image was reduced after the blur.
+        device: where networks run.
+        scale: of the enlargement; that of the model's training, or shared.scale, if not given.
+        noise: standard deviation of the image's noise, range [0, 1]; estimated if not given.
+    """
+
+    model: Path
+    params: Path
+    kernel: Path | None = None
+    convention: conventions.Name = "mzsr"
+    steps: int = 10
+    close: int = 0
+    decimation: operator.Decimation = "direct"
+    device: torch.device = torch.device("cpu")
+    scale: int | None = None
+    noise: float | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restorer made of one image.
+
+    Attributes:
+        image: in [0, 1], on the CPU.
+        how: in a few words, for the line that names the file.
+        remarks: what the user should know besides.
+    """
+
+    image: Float[Tensor, "1 3 H W"]
+    how: str
+    remarks: tuple[str, ...] = ()
+
+
+@runtime_checkable  # for the shape checks of the tests
+class Restorer(Protocol):
+    """A loaded model. Several threads may use it at once, each with an image of its own.
+
+    Attributes:
+        scale: by which it enlarges.
+        uses_noise: whether the standard deviation of the noise makes a difference; if not, none is given.
+    """
+
+    scale: int
+    uses_noise: bool
+
+    def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
+        """Restore one image on the CPU.
+
+        Args:
+            observation: the image and its kernel.
+            name: of the image; seeds what is random, so that results depend on nothing else.
+            ticker: gives, for the title of a part of the work, what is called with (done, in all).
+        """
+        ...
+
+
+def noise_of(observation: Observation) -> str:
+    """The noise in words."""
+    return f"noise {255 * observation.noise:.1f} of 255"
+
+
+def require_direct(options: RestoreOptions) -> None:
+    """Refuse bicubic decimation.
+
+    Raises:
+        FoundryError: the image was decimated so.
+    """
+    if options.decimation != "direct":
+        raise FoundryError(
+            f"{options.model} undoes direct decimation only, got {options.decimation}; take --model dip or MZSR's "
+            "network"
+        )
