@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _exactness, table
-from srfoundry.cli import blind_restoration
+from srfoundry.cli.kernel_estimation import KernelEstimation
 from srfoundry.config import params
 from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
@@ -95,9 +95,9 @@ def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[st
         return back_projection.close(last["image"], case.observation, steps=1, how="linear")
 
     def estimated(case: Case) -> Tensor:
-        chosen = params.load(options.params)
-        common: dict[str, Any] = {"decimation": case.decimation, "models": options.models}
-        kernel = blind_restoration.estimate(case.low, SCALE, chosen, case.name, **common)
+        sampling, chosen = Sampling(SCALE, case.decimation), params.load(options.params)
+        ready = KernelEstimation.load(chosen, sampling, device=case.low.device, models=options.models)
+        kernel = ready.estimate_kernel(case.low, case.name)
         return adapted(nets["mzsr"], steps, replace(case.observation, kernel=kernel.to(case.low)))
 
     def from_nothing(case: Case) -> Tensor:

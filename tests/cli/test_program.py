@@ -16,18 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from srfoundry.cli import blind_restoration, program
+from srfoundry.cli import program
 from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
 from srfoundry.deployment import export
-from srfoundry.imaging import images, resize, tiling
+from srfoundry.imaging import images, resize
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.restoration import overlap
 from tests import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -320,11 +318,11 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
 
 
-def told(folder: Path) -> str:
-    """The files of the networks that are told a blur, or hear that it is wrong."""
+def trained_networks(folder: Path) -> str:
+    """The files of the stage nonblind: returns that of the network that is conditioned on the blur."""
     net, corrector = USRNet(widths=[4] * 4, blocks=1, iterations=2, residual=True), Corrector()
     for each in (net, corrector):
-        seeds.redraw(each, seeds.generator(0, "told"))
+        seeds.redraw(each, seeds.generator(0, "conditioned"))
     start_plain(net)
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
@@ -333,9 +331,9 @@ def told(folder: Path) -> str:
     return str(folder / "models" / "nonblind.safetensors")
 
 
-def test_restore_with_a_network_that_is_told_the_blur(folder: Path, capsys: Capture) -> None:
+def test_restore_with_a_network_that_is_conditioned_on_the_blur(folder: Path, capsys: Capture) -> None:
     meta_trained(folder)
-    model = told(folder)
+    model = trained_networks(folder)
     assert run("restore", "photo.png", "--model", model, "--out", "one.png") == 0
     said = capsys.readouterr().out
     assert "USRNet, noise" in said and "consistency" in said and "steps" not in said
@@ -349,7 +347,7 @@ def test_restore_with_a_network_that_is_told_the_blur(folder: Path, capsys: Capt
 
 
 def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("srfoundry.cli.restorers.STEPS", 2)
+    monkeypatch.setattr("srfoundry.cli.restorers.dip.STEPS", 2)
     meta_trained(folder)
     blur_file(folder)
     text = (folder / "params.yaml").read_text()
@@ -360,7 +358,7 @@ def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None:
-    """Steps that are far too long spoil no photograph, and the user hears of it."""
+    """Steps that are far too long spoil no photograph, and the user is told so."""
     model = meta_trained(folder)
     blur_file(folder)
     net, card = cards.load(model)
@@ -368,34 +366,6 @@ def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None
     cards.save(model, net, arch=card.arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
     assert run("restore", "photo.png", "--kernel", "blur.npy", "--model", model, "--steps", "3") == 0
     assert "adaptation diverged at step 2: fell back to step 1" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("enlargement", ["bicubic", "linear"])
-def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enlargement.How) -> None:
-    net = MZSR(width=8, depth=3, enlargement=enlargement)
-    low = torch.rand(1, 3, 70, 130, generator=seeds.generator(0, "blind"))
-    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
-    common: dict[str, Any] = {"kernel": kernel, "recipe": Recipe([0.01]), "device": torch.device("cpu")}
-    tiled, whole = (
-        blind_restoration.blind(low, net, 2, tile=66, **common),
-        blind_restoration.blind(low, net, 2, **common),
-    )
-    # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
-    assert float((tiled.restored - whole.restored).abs().max()) < 2e-4
-    assert tiled.consistency == pytest.approx(whole.consistency, abs=0.01)
-    assert tiling.count(70, 130, 66, overlap(net, 66)) > 1
-
-
-def test_a_large_image_adapts_on_its_busiest_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blind_restoration, "ADAPT", 64)
-    low = torch.full((1, 3, 96, 160), 0.5)
-    low[..., 48:80, 96:128] = torch.rand(1, 3, 32, 32, generator=seeds.generator(0, "busy"))
-    low[..., 0:32, 0:32] = low[..., 48:80, 96:128] * 0.8
-    seen = blind_restoration.windows(low, 4)
-    assert seen.shape == (4, 3, 32, 32) and seen[0].equal(low[0, :, 48:80, 96:128])
-    assert seen[1].equal(low[0, :, :32, :32])
-    assert blind_restoration.windows(low[..., :60, :60], 4).shape == (1, 3, 60, 60)
-    assert blind_restoration.windows(low[..., :20, :], 4).shape == (4, 3, 20, 32)
 
 
 def test_help_is_quick_and_teaches() -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.cli.files import Job
 from srfoundry.cli.kernel_estimation import KernelEstimation
-from srfoundry.cli.restorers.restorer import Restorer, RestoreOptions, Ticker, no_ticker
+from srfoundry.cli.restorers.restorer import RestoreOptions, Restorer, Ticker, no_ticker
 from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config import params
 from srfoundry.core import parallel

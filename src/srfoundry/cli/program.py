@@ -45,7 +45,7 @@ RESTORE = """Restores an image whose blur nobody knows, or every image below a f
 The blur kernel is estimated from the image alone, as `estimate` in params.yaml says (by dkp where it says fast or
 free and the image was reduced bicubically: these know direct decimation alone). The meta-trained MZSR network then
 takes a few gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest
-parts. --model takes another restorer instead, which is told the kernel and the noise: USRNet
+parts. --model takes another restorer instead, which is conditioned on both: USRNet
 (models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word dip, a
 network trained on the image alone (minutes). Written: the restored image, the kernel (NAME_kernel.npy) and a picture
 of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,

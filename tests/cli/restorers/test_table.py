@@ -9,7 +9,7 @@ import torch
 
 from srfoundry.blind.diffusion.unet import make_unet, save_unet
 from srfoundry.cli.restorers import dip
-from srfoundry.cli.restorers.restorer import Restored, Restorer, RestoreOptions
+from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Restorer
 from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srfoundry.cli.restorers import diffusion, dip, mzsr, usrnet
-from srfoundry.cli.restorers.restorer import Restorer, RestoreOptions
+from srfoundry.cli.restorers.restorer import RestoreOptions, Restorer
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo import cards
