@@ -68,15 +68,17 @@ class Restored:
 
 @runtime_checkable  # for the shape checks of the tests
 class Restorer(Protocol):
-    """A loaded model. Several threads may use it at once, each with an image of its own.
+    """A loaded model. Several threads may use it at once, each with an image of its own."""
 
-    Attributes:
-        scale: by which it enlarges.
-        uses_noise: whether the standard deviation of the noise makes a difference; if not, none is given.
-    """
+    @property
+    def scale(self) -> int:
+        """By which it enlarges."""
+        ...
 
-    scale: int
-    uses_noise: bool
+    @property
+    def uses_noise(self) -> bool:
+        """Whether the standard deviation of the noise makes a difference; if not, none is given."""
+        ...
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         """Restore one image on the CPU.
