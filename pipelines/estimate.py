@@ -19,6 +19,7 @@ def estimate(stage: Stage) -> None:
     from srfoundry.blind.dkp.families import family_of
     from srfoundry.degradation import kernel_files
     from srfoundry.imaging import images
+    from srfoundry.imaging.metrics import padded_kernel_psnr
     from srfoundry.reporting import pictures
 
     settings, bank = stage.params.estimate.settings, _bank(stage)
@@ -50,7 +51,7 @@ def estimate(stage: Stage) -> None:
         # Only now, with the estimates on disk, is the truth read.
         true = kernel_files.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
         for photograph, kernel in found.items():
-            quality, without = _quality(kernel, true), _quality(guess, true)
+            quality, without = padded_kernel_psnr(kernel, true), padded_kernel_psnr(guess, true)
             row = {"kernel_psnr": quality, "prior_mean_psnr": without, "gain": quality - without}
             figures[name][photograph] = row
         picture = stage.output(f"results/estimate/{name}.png")
@@ -84,17 +85,6 @@ def _write(stage: Stage, name: str, photograph: str, kernel: "Tensor", history: 
     file = BytesIO()
     np.save(file, kernel[0].numpy())
     write_bytes(stage.output(f"data/estimate/{name}/{photograph}.npy"), file.getvalue())
-
-
-def _quality(kernel: "Tensor", true: "Tensor") -> float:
-    """Kernel PSNR; the smaller kernel is set into zeros, for the size of the truth is not known either."""
-    from torch.nn.functional import pad
-
-    from srfoundry.imaging import metrics
-
-    size = max(kernel.shape[-1], true.shape[-1])
-    whole = [pad(each, [(size - each.shape[-1]) // 2] * 4) for each in (kernel, true)]
-    return metrics.kernel_psnr(*whole)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.noise_level import estimate_noise
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
-from tests.blind.dkp.test_prior import power_law
+from tests.blind_cases import power_law
 
 BLUR = gaussian(11, *(torch.tensor([value]) for value in (2.8, 2.8, 0.0))).float()
 

@@ -15,14 +15,12 @@ from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Log, Resumption
-from srfoundry.degradation.noise_level import estimate_noise
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.metrics import kernel_psnr
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.nonblind import corrector
-from srfoundry.networks.nonblind.corrector import Corrector, features_of
+from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.settings import PatchDraw
 from tests.blind_cases import power_law
@@ -68,33 +66,6 @@ def stopping(at: int | None) -> Log:
     return log
 
 
-@pytest.mark.parametrize(("transposed", "flipped"), [(True, False), (False, True), (True, True)])
-def test_features_of_a_mirrored_image_are_mirrored(transposed: bool, flipped: bool) -> None:
-    rng = generator(1, "image")
-    image, residual = (torch.rand(2, 3, size, size, generator=rng) for size in (64, 32))
-    shape, noise = torch.tensor([[0.5, 0.2, -0.1], [0.0, -0.4, 0.9]]), torch.tensor([0.0, 0.02])
-
-    def turn(values: torch.Tensor) -> torch.Tensor:
-        values = values.transpose(-1, -2) if transposed else values
-        return values.flip(-1) if flipped else values
-
-    features, signs, order = corrector.mirrored(
-        features_of(image, residual, shape, noise, 2), transposed=transposed, flipped=flipped
-    )
-    assert torch.allclose(
-        features_of(turn(image), turn(residual), shape[:, order] * signs, noise, 2), features, atol=2e-3
-    )
-
-
-def test_a_wave_lies_in_the_band_of_its_direction() -> None:
-    down = torch.sin(torch.arange(64.0) * 1.5).view(1, 1, -1, 1).expand(1, 3, 64, 64)  # rows change: angle pi / 2
-    features = corrector.spectral_features(down, torch.zeros(1, 3, 32, 32), 2)[0]
-    energy = features[: corrector.BANDS * corrector.DIRECTIONS].view(corrector.BANDS, corrector.DIRECTIONS)
-    band, direction = divmod(int(energy.argmax()), corrector.DIRECTIONS)
-    assert direction == corrector.DIRECTIONS // 2
-    assert corrector.LOWEST < 1.5 / torch.pi < corrector.HIGHEST and 0 < band < corrector.BANDS - 1
-
-
 def test_it_finds_kernels_of_images_that_it_never_saw(tmp_path: Path) -> None:
     true = GaussianPrior(11, 0.6, 5.0)
     shapes = true.sample(4, rng=generator(3, "true"))
@@ -136,12 +107,3 @@ def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="too small"):
         low = torch.rand(1, 3, 6, 40, generator=generator(1, "low"))
         estimate_kernel_by_corrections(low, Sampling(2), SEARCH, restorer=restorer(), corrector=Corrector())
-
-
-@pytest.mark.parametrize("level", [0.0, 2.0, 8.0])
-def test_noise_is_known_from_the_image(level: float) -> None:
-    rng = generator(1, "noise")
-    low = degrade(power_law(192, 3), SEARCH.prior(2).mean().float(), 2)
-    low = from_uint8(to_uint8(low + level / 255 * torch.randn(low.shape, generator=rng)))
-    assert estimate_noise(low.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)) > 0.4 * level / 255  # grey files too
-    assert 255 * estimate_noise(low) == pytest.approx(level, abs=0.12 * level + (0.3 if level else 1))
