@@ -37,7 +37,7 @@ def networks(folder: Path) -> None:
 
 def test_methods_by_name() -> None:
     image, settings = observed(low(kernel(2.0, 1.0, 0.3))), tiny(**SMALL, method="mlmc")
-    by_name = estimators.estimate_kernel(image, settings, NOTHING, rng=generator(1, "mlmc"))
+    by_name = estimators.find("mlmc")(image, settings, rng=generator(1, "mlmc"))
     assert torch.equal(by_name.kernel, estimate_by_mlmc(image, settings, rng=generator(1, "mlmc")).kernel)
     mlmc, released = estimators.find("mlmc"), estimators.find("released")
     assert mlmc.iterations(settings) == 2 and mlmc.kernel_size(settings, NOTHING, 2) == 11
@@ -62,14 +62,14 @@ def test_methods_that_take_the_trained_networks(tmp_path: Path, method: str) -> 
     resources = Resources(load_networks(tmp_path, 2, Compute(CPU, "auto")))
     settings = tiny(kernel_size=9, method=method, look=32)
     image, estimator = low(kernel(2.0, 1.0, 0.3))[..., :40, :40], estimators.find(method)
-    found = estimators.estimate_kernel(observed(image), settings, resources, rng=generator(1, "trained"))
+    found = estimator(observed(image), settings, resources, rng=generator(1, "trained"))
     assert found.kernel.shape == (1, 11, 11) and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
     assert len(found.history) == estimator.iterations(settings) and found.box[2:] == (32, 32)
     bicubic = BlindObservation(image, Sampling(2, "bicubic"))
     with pytest.raises(FoundryError, match="direct decimation"):
-        estimators.estimate_kernel(bicubic, settings, resources, rng=generator(1, "t"))
+        estimator(bicubic, settings, resources, rng=generator(1, "t"))
     with pytest.raises(FoundryError, match="no networks"):
-        estimators.estimate_kernel(observed(image), settings, NOTHING, rng=generator(1, "t"))
+        estimator(observed(image), settings, rng=generator(1, "t"))
     with pytest.raises(FoundryError, match="trained for x2"):
         load_networks(tmp_path, 3, Compute(CPU))
 
@@ -80,7 +80,7 @@ def test_noise_that_is_known_takes_the_place_of_the_settings(method: str) -> Non
     settings = tiny(**SMALL, method=method)
     noisy = replace(settings, spectrum=replace(settings.spectrum, noise=0.02))
     plain, known, set_ = (
-        estimators.estimate_kernel(observed(image, noise=noise), chosen, NOTHING, rng=generator(1, "noise")).kernel
+        estimators.find(method)(observed(image, noise=noise), chosen, rng=generator(1, "noise")).kernel
         for noise, chosen in ((None, settings), (0.02, settings), (None, noisy))
     )
     assert torch.equal(known, set_) and not torch.equal(plain, set_)

@@ -12,7 +12,7 @@ from torch import Tensor
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
-from srfoundry.core.state import Log
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
@@ -108,16 +108,46 @@ class Estimator:
     """A way to find a kernel, as the table in `estimators` names it.
 
     Args:
-        estimate: the function itself.
+        function: of all estimators' signature.
         iterations: how often it logs.
         kernel_size: taps a side of what it finds at a scale.
         trained: it takes the networks that the stage nonblind writes, and direct decimation.
     """
 
-    estimate: EstimateKernel
+    function: EstimateKernel
     iterations: Callable[[Estimation], int]
     kernel_size: Callable[[Estimation, Resources, int], int]
     trained: bool = False
+
+    def __call__(
+        self,
+        observation: BlindObservation,
+        settings: Estimation,
+        resources: Resources = NOTHING,
+        *,
+        rng: torch.Generator,
+        log: Log = silent,
+    ) -> Estimate:
+        """Estimate the kernel of an image, and with some methods the image.
+
+        Args:
+            observation: the image.
+            settings: section estimate of params.yaml.
+            resources: networks of a trained method; the kernels of the family bank.
+            rng: a CPU generator; the same state gives the same bytes.
+            log: takes the row of each iteration.
+
+        Raises:
+            FoundryError: the image is too small, or something that the settings need is missing.
+            Diverged: a loss is not finite.
+        """
+        decimation = observation.sampling.decimation
+        if self.trained and (resources.networks is None or decimation != "direct"):
+            raise FoundryError(
+                f"estimate.method {settings.method} needs trained networks and direct decimation, got {decimation} "
+                f"decimation{'' if resources.networks else ' and no networks'}; take dkp, or run 'dvc repro nonblind'"
+            )
+        return self.function(observation, settings, resources, rng=rng, log=log)
 
 
 @dataclass

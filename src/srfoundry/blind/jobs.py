@@ -66,7 +66,7 @@ def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k
     if not done:  # an image is short work: one that was cut off starts again
         low = images.read(job.image).to(work.compute.device)
         networks = load_networks(work.models, scale, work.compute) if estimator.trained else None
-        estimate = estimators.estimate_kernel(
+        estimate = estimator(
             BlindObservation(low, Sampling(scale)),
             settings,
             Resources(networks, work.bank),

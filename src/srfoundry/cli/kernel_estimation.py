@@ -70,8 +70,9 @@ class KernelEstimation:
             progress: is called with (iterations done, iterations in all).
         """
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
-        total = estimators.find(self.settings.method).iterations(self.settings)
-        return estimators.estimate_kernel(
+        estimator = estimators.find(self.settings.method)
+        total = estimator.iterations(self.settings)
+        return estimator(
             BlindObservation(seen, self.sampling, noise),
             self.settings,
             self.resources,

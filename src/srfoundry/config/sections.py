@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from srfoundry.blind import estimators
 from srfoundry.blind.diffusion.settings import DiffusionSampler
+from srfoundry.blind.estimators import ESTIMATORS
 from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
 from srfoundry.blind.settings import (
     Estimation,
@@ -252,7 +252,7 @@ class Nonblind(Section):
 class Estimate(Section):
     """Kernel estimation from one low-resolution image."""
 
-    method: Annotated[str, AfterValidator(estimators.known)]
+    method: Annotated[str, AfterValidator(one_of(lambda: ESTIMATORS))]
     prior: Annotated[KernelPrior, Inline()]
     spectrum: Annotated[SpectrumModel, Inline()]
     sampling: Annotated[KernelSampling, Inline()]

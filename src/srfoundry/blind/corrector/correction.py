@@ -184,7 +184,7 @@ def estimate_fast(
 
 
 FAST = Estimator(
-    estimate=estimate_fast,
+    function=estimate_fast,
     iterations=lambda settings: settings.turns.passes,
     kernel_size=lambda settings, resources, scale: max(settings.prior.kernel_size, trained_size(scale)),
     trained=True,

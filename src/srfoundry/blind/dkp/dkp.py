@@ -54,7 +54,7 @@ def estimate_by_dkp(
 
 
 DKP = Estimator(
-    estimate=estimate_by_dkp,
+    function=estimate_by_dkp,
     iterations=lambda settings: settings.turns.iterations,
     kernel_size=lambda settings, resources, scale: family_of(settings.prior, scale, resources.bank).size,
 )

@@ -110,4 +110,4 @@ class NetworkTurns:
         return losses | self.gathered_steps.improve(gathered, share)
 
 
-MLMC = Estimator(estimate=estimate_by_mlmc, iterations=DKP.iterations, kernel_size=DKP.kernel_size)
+MLMC = Estimator(function=estimate_by_mlmc, iterations=DKP.iterations, kernel_size=DKP.kernel_size)

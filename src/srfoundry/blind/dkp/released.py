@@ -310,7 +310,7 @@ class _Kernel:
 
 
 RELEASED = Estimator(
-    estimate=estimate_as_released,
+    function=estimate_as_released,
     iterations=lambda settings: Program().outer,
     kernel_size=lambda settings, resources, scale: size_of(scale),
 )

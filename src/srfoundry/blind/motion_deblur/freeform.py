@@ -288,7 +288,7 @@ def _odd(value: float) -> int:
 
 
 FREE = Estimator(
-    estimate=estimate_free_form,
+    function=estimate_free_form,
     iterations=lambda settings: len(STANDARD.edges),
     kernel_size=lambda settings, resources, scale: max(settings.prior.kernel_size, trained_size(scale)),
     trained=True,
