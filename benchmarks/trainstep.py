@@ -1,10 +1,10 @@
-"""One training step of DRN-S x4 by dual regression: the house's against the authors' maths, in turns.
+"""One training step of DRN-S x4 by dual regression: ours against the authors' maths, in turns.
 
 python -m benchmarks.trainstep               ten timed steps of each, then the losses after 200
 python -m benchmarks.trainstep --steps 20    a quick look
 
 The authors' step, as they wrote it: float32, NCHW, bicubic by interpolate, mean shifts as convolutions, an Adam for
-each net. The house's is what stage `dual` runs, clipping and averaging included (the clip set too high to bind), in
+each net. Ours is what stage `dual` runs, clipping and averaging included (the clip set too high to bind), in
 the default precision and in float32. All start from the same weights, see the same batches (192 pixels a side, range
 0..255, where the same weights are the same function) and have the authors' rates. On a GPU the figures hold the share
 of the matmul peak, itself measured.
@@ -38,7 +38,7 @@ Step = Callable[[Batch], Tensor]
 
 
 class Authors(nn.Module):
-    """DRN's forward pass in the authors' operations, on a house net's convolutions."""
+    """DRN's forward pass in the authors' operations, on a DRN's convolutions."""
 
     def __init__(self, net: DRN) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Batches with images that have no photograph, their loss, and a way down that an estimated kernel knows."""
+"""Batches with images that have no photograph, their loss, and a dual map of an estimated kernel."""
 
 from pathlib import Path
 

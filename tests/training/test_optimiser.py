@@ -104,10 +104,10 @@ def test_so_does_one_with_all_of_them_in_half_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", NETS)
-@pytest.mark.parametrize("way", MAPS)
-def test_any_network_with_any_way_down(tmp_path: Path, kind: str, way: str) -> None:
+@pytest.mark.parametrize("mapping", MAPS)
+def test_any_network_with_any_dual_map(tmp_path: Path, kind: str, mapping: str) -> None:
     def made() -> tuple[nn.Module, nn.Module]:
-        net, duals = NETS[kind](), MAPS[way]()
+        net, duals = NETS[kind](), MAPS[mapping]()
         redraw(net, generator(1, "primal"))
         redraw(duals, generator(1, "dual"))
         return net, duals
@@ -118,8 +118,8 @@ def test_any_network_with_any_way_down(tmp_path: Path, kind: str, way: str) -> N
     before = made()
     moved = [name for name, value in before[0].state_dict().items() if not torch.equal(value, after[name])]
     assert moved, "the primal was trained"
-    ways = [name for name, value in before[1].state_dict().items() if not torch.equal(value, after[f"dual {name}"])]
-    assert bool(ways) == (way != "kernel"), "a kernel that is given stays"
+    learned = [name for name, value in before[1].state_dict().items() if not torch.equal(value, after[f"dual {name}"])]
+    assert bool(learned) == (mapping != "kernel"), "a kernel that is given stays"
 
 
 def test_restarts_are_cosines_one_after_the_other() -> None:

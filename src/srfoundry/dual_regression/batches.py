@@ -112,7 +112,7 @@ def reduced_by(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor
 
 
 def read_unpaired(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
-    """Every image of a folder, sorted by name: low-resolution ones that nobody has a photograph for.
+    """Every image of a folder, sorted by name: low-resolution ones without a photograph.
 
     Raises:
         FoundryError: the folder is missing or empty, or an image is smaller than `size` pixels a side or unreadable.

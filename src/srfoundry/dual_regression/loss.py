@@ -1,8 +1,8 @@
 """The closed loop's loss: a restored image, and what a dual map makes of it, against the truth (DRN).
 
 Images are in [0, 1] here and in 0..255 in the paper (Guo et al., CVPR 2020). All terms are means of absolute
-differences, so the paper's loss is 255 times ours and Adam takes the same steps; only the networks' mean shift knows
-its white (`DRN(peak=...)`).
+differences, so the paper's loss is 255 times ours and Adam takes the same steps; only the networks' mean shift depends
+on the value of white (`DRN(peak=...)`).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def closed_loop(
 
     A net with one image has its last term alone, a dual map straight to the input its first. Rows at the end of t_0
     that the other targets lack are images without a photograph (the paper's unpaired data, section 3.3): of all L_P
-    they have 0, and in L_D they have their own y_k, held fixed, for the t_k that nobody knows. So for each image of
+    they have 0, and in L_D they have their own y_k, held fixed, for the unknown t_k. So for each image of
     the batch L = 1[paired] L_P + weight * L_D, and L is the mean over them.
 
     Args:

@@ -1,4 +1,4 @@
-"""Published weights in this house's networks: names translated, shapes checked, the range of [0, 255] folded away.
+"""Published weights in our networks: names translated, shapes checked, the range of [0, 255] folded away.
 
 How the authors name a network's layers stands in the network's own file (zoo.published_layout). Inner widths are read
 from the shapes, so that a pruned net of the same layout comes in too.
@@ -29,7 +29,7 @@ WRAPPERS = ("params_ema", "params", "state_dict", "model")  # keys under which a
 def from_authors(
     weights: Mapping[str, Any] | Sequence[Any], arch: Mapping[str, Any]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A network of this house with the authors' weights, for images in [0, 1], and its arch with the inner widths.
+    """A network with the authors' weights, for images in [0, 1], and its arch with the inner widths.
 
     Args:
         weights: the authors' state dict, bare or under one of WRAPPERS; of dual nets their list.
@@ -73,7 +73,7 @@ def _derived(name: str, layout: PublishedLayout) -> bool:
 
 
 def _translated(name: str, layout: PublishedLayout, arch: Mapping[str, Any]) -> str:
-    """Our name for theirs; one that no rule knows comes back behind a question mark, so that it is left over."""
+    """Our name for theirs; one that no rule matches comes back behind a question mark, so that it is left over."""
     places = layout.places(arch)
     for pattern, ours in layout.rules:
         for brace, place in places.items():

@@ -12,10 +12,14 @@ Item = TypeVar("Item")
 
 
 def ahead(make: Callable[[int], Item], *, depth: int = 2) -> Callable[[int], Item]:
-    """Return `make` with the next `depth` steps made meanwhile in one thread (0: just `make`); ask for any step.
+    """Return `make` with the next `depth` steps made meanwhile in one thread; steps may come in any order.
 
-    What a step gives depends on the step alone if it does so in `make`; its exception is raised when it is asked for.
+    What a step gives depends on the step alone if it does so in `make`; its exception is raised by the call for it.
     Worth it where a GPU or spare cores train: on the cores that train it gains nothing.
+
+    Args:
+        make: makes the batch of a step.
+        depth: batches made ahead; 0 returns `make` itself.
 
     >>> double = ahead(lambda step: 2 * step)
     >>> [double(400), double(401), double(7)]

@@ -1,7 +1,7 @@
 """USRNet (Zhang, Van Gool and Timofte, CVPR 2020): non-blind super-resolution for any kernel, whole scale and noise.
 
-Half-quadratic splitting unrolled: a closed-form data step that knows the blur, and a small U-Net that knows
-photographs, in turns. The data step holds all the physics, so one set of weights serves every kernel.
+Half-quadratic splitting unrolled: a closed-form data step under the blur, and a small U-Net that denoises, in turns.
+The data step holds all the physics, so one set of weights serves every kernel.
 """
 
 import math
@@ -50,7 +50,7 @@ class USRNet(nn.Module):
         """Enlarge by `scale`; the observed image is taken to be periodic, as its Fourier transform is.
 
         Args:
-            kernel: the house's (a correlation about its middle tap); gradients pass. One image may have many kernels
+            kernel: a correlation about its middle tap; gradients pass. One image may have many kernels
                 (b = 1), or one kernel serve all images (n = 1); m is the larger of both numbers.
             noise: standard deviation of the noise of `low`, range [0, 1].
         """
@@ -61,32 +61,33 @@ class USRNet(nn.Module):
         image = functional.interpolate(low.float(), scale_factor=scale, mode="nearest").expand(count, -1, -1, -1)
         for alpha, beta in zip(alphas, betas, strict=True):
             image = seen.data_step(image, alpha)
-            told = torch.cat([image, beta.expand(len(image), -1, *image.shape[-2:])], dim=1)
-            image = image + self.denoiser(told).float() if self.residual else self.denoiser(told).float()
+            conditioned = torch.cat([image, beta.expand(len(image), -1, *image.shape[-2:])], dim=1)
+            image = image + self.denoiser(conditioned).float() if self.residual else self.denoiser(conditioned).float()
         return image
 
     def strengths(self, noise: Float[Tensor, " b"], scale: int) -> tuple[list[Tensor], list[Tensor]]:
         """alpha of each data step and beta of each denoising, `b 1 1 1` (USRNet's hyper-parameter module)."""
-        told = torch.stack([noise, torch.full_like(noise, scale)], dim=1)[:, :, None, None]
+        inputs = torch.stack([noise, torch.full_like(noise, scale)], dim=1)[:, :, None, None]
         with torch.autocast(noise.device.type, enabled=False):
-            both = functional.softplus(self.schedule(told)) + 1e-6
+            both = functional.softplus(self.schedule(inputs)) + 1e-6
         parts = both.split(1, dim=1)
         return list(parts[: self.iterations]), list(parts[self.iterations :])
 
 
-def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3), told: float = 30.0) -> None:
+def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3), noise_gain: float = 30.0) -> None:
     """Make an untrained residual net do nothing but data steps, with growing alphas: where short trainings start.
 
     Args:
         alphas: of the first and the last iteration.
-        told: how much louder the noise is heard, a number in [0, 0.1] that decides between alphas of 1e-5 and 1e-1.
+        noise_gain: factor on the first weights of the noise, a number in [0, 0.1] that is to decide between alphas of
+            1e-5 and 1e-1.
     """
     wanted = torch.logspace(math.log10(alphas[0]), math.log10(alphas[1]), net.iterations)
     with torch.no_grad():
         net.denoiser.tail.weight.zero_()
         first, last = net.schedule[0], net.schedule[-1]
         assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and last.bias is not None
-        first.weight[:, 0].mul_(told)
+        first.weight[:, 0].mul_(noise_gain)
         last.bias[: net.iterations] = wanted.expm1().log()
         last.bias[net.iterations :] = 0.0
 
@@ -180,7 +181,7 @@ class Block(nn.Module):
 
 
 def from_authors(state: dict[str, Tensor]) -> USRNet:
-    """The published weights (KAIR's names: p. the denoiser, h. the hyper-parameters) as a net of this house.
+    """The published weights (KAIR's names: p. the denoiser, h. the hyper-parameters) as one of our nets.
 
     Raises:
         RuntimeError: names or shapes are not USRNet's.

@@ -30,7 +30,7 @@ class EDSR(SRNetwork):
     """`EDSR(scale=2)` is the paper's baseline, `EDSR(scale=2, blocks=32, width=256, strength=0.1)` its large net.
 
     `inner` lists the blocks' inner widths of a pruned net; None is the dense one. `strength` is the paper's residual
-    scaling. `peak` is the value of white: 1 in this house, 255 in the paper; it moves the mean shift and nothing else.
+    scaling. `peak` is the value of white: 1 here, 255 in the paper; it moves the mean shift and nothing else.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class EDSR(SRNetwork):
         return self.add.after(self.tail, features)
 
     def units(self) -> list[Unit]:
-        """The inner width of each block; the features that run along the skips are nobody's own."""
+        """The inner width of each block; the features along the skips belong to no unit."""
         return [Unit(f"blocks.{i}", f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(self.blocks))]
 
 

@@ -1,4 +1,4 @@
-"""A dual map that is known rather than learned: blur with an estimated kernel, then decimate (the house's closed loop).
+"""A dual map that is given rather than learned: blur with an estimated kernel, then decimation.
 
 With it the dual term asks that the restored image, degraded as its input was, gives that input: what a real
 low-resolution image without a photograph can still teach.
@@ -14,7 +14,7 @@ LEAST = 1e-6  # share that a tap which is 0 starts from when it may be learned: 
 
 
 class KernelDual(nn.Module):
-    """D(y) = (y * k) downsampled by s, from the last image straight to the input's size; degrade.py's operator.
+    """D(y) = (y * k) downsampled by s, from the last image straight to the input's size; the operator of `degradation`.
 
     Fixed, or with `learn` the softmax of trained logits: the kernel stays one, its taps positive with sum 1. Never runs
     in half precision. `KernelDual.of(kernel, ...)` makes one of an estimate; the keywords alone rebuild it from a file.

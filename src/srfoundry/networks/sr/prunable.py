@@ -1,6 +1,6 @@
 """What may be removed from a network: its inner widths, each with the layer that makes it and the one that reads it.
 
-A network lists its units (`DRN.units`); search, selection and surgery know nothing else about it. The two layers are
+A network lists its units (`DRN.units`); search, selection and surgery use nothing else of it. The two layers are
 plain convolutions or linear layers. Removing channel c of a unit removes input channel c of the consumer (`spans`
 times) and, of the producer, the outputs that make it: fold of them, neighbours, where a pixel shuffle stands between
 the two, `copies` times over. An attention block's qkv layer is such a producer: its outputs lie as (3 x heads, d), its
@@ -121,24 +121,27 @@ def masked(
     *,
     gates_only: bool = False,
 ) -> Iterator[None]:
-    """Within, each unit's channels are multiplied by its factors, asked for anew in every pass.
+    """A context in which each unit's channels are multiplied by its factors, computed anew in every pass.
 
-    They act on the consumer's input, which for zeros and ones is removal, and on the gates' inputs. `gates_only` is
-    for a consumer whose weights are zero already.
+    They act on the consumer's input, which for zeros and ones is removal, and on the gates' inputs.
+
+    Args:
+        factors: for each unit a function to its factors, one a channel.
+        gates_only: for consumers whose weights are zero already.
     """
 
-    def hook(ask: Callable[[], Tensor], spans: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+    def hook(factors_of: Callable[[], Tensor], spans: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
         def multiply(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-            factor = ask().to(inputs[0].dtype).repeat(spans)
+            factor = factors_of().to(inputs[0].dtype).repeat(spans)
             return (inputs[0] * (factor[:, None, None] if isinstance(module, nn.Conv2d) else factor),)
 
         return multiply
 
     with ExitStack() as stack:
-        for unit, ask in zip(units, factors, strict=True):
+        for unit, factors_of in zip(units, factors, strict=True):
             places = [(gate, 1) for gate in unit.gates] + ([] if gates_only else [(unit.consumer, unit.spans)])
             for name, spans in places:
-                handle = net.get_submodule(name).register_forward_pre_hook(hook(ask, spans))
+                handle = net.get_submodule(name).register_forward_pre_hook(hook(factors_of, spans))
                 stack.callback(handle.remove)
         yield
 
@@ -164,6 +167,6 @@ def largest(
 
     With `activities` the order is by weights times what comes through them (`read`).
     """
-    told = [None] * len(units) if activities is None else activities
-    orders = [importance_order(read(net, *each), each[0].spans) for each in zip(units, told, strict=True)]
+    given = [None] * len(units) if activities is None else activities
+    orders = [importance_order(read(net, *each), each[0].spans) for each in zip(units, given, strict=True)]
     return [order[:width].sort().values for order, width in zip(orders, widths, strict=True)]

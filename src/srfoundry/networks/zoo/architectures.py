@@ -1,4 +1,4 @@
-"""The networks by name: a record each, which says all that the rest of the house must know of one.
+"""The networks by name: a record each, with all that the other packages need before one is built.
 
 A new network is its own file and a record here. Nothing is imported until a network is built, so a stage's code
 contains the networks that it builds and no others, and settings can be checked without PyTorch.
@@ -19,7 +19,7 @@ Keywords = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What there is to know of a network before it is built.
+    """A network before it is built: where it stands, what it is for, and how settings become its keywords.
 
     Args:
         role: primal (low -> high), dual (high -> low), adaptive (trained at test time), nonblind (conditioned on a
