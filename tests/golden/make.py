@@ -57,7 +57,7 @@ def meta_gradients(given: Arrays) -> Arrays:
     for name, value in given.items():
         if name.rstrip("0123456789") in ("fo", "so", "sol"):
             kept[name] = value.reshape(-1)[:: max(1, value.size // SAMPLES)]
-            kept[f"{name}_norm"] = np.linalg.norm(value.astype(np.float64))
+            kept[f"{name}_norm"] = np.sqrt(np.array(np.square(value.astype(np.float64)).sum()))
         elif name[0] == "w" or name[:2] == "lw" or name in ("inputa", "inputb", "labela", "labelb", "lossesb"):
             kept[name] = value
     del kept["weighted"]
@@ -109,7 +109,7 @@ def main() -> None:
     for name, (where, reduce) in MADE.items():
         with np.load(options.data / "golden" / where / f"{name}.npz", allow_pickle=False) as given:
             arrays = reduce(dict(given))
-        np.savez_compressed(options.folder / f"{name}.npz", **arrays)  # pyright: ignore[reportArgumentType]
+        np.savez_compressed(options.folder / f"{name}.npz", **arrays)
 
 
 if __name__ == "__main__":
