@@ -1,4 +1,4 @@
-"""How weights move in dual training: restarts, skipped batches, and runs with every option that resume to the bytes."""
+"""Dual training with each option, any network and any dual map: stopped runs end with the same bytes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +14,13 @@ from srfoundry.core.state import Resumption
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import loss_of
-from srfoundry.dual_regression.training import acquaint, train
+from srfoundry.dual_regression.training import pretrain_duals, train
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.swinir import SwinIR
-from srfoundry.training.optimiser import ENOUGH, Guard, Optimisation
-from srfoundry.training.schedules import cosine, restarted
+from srfoundry.training.optimiser import ENOUGH
 from srfoundry.training.settings import Descent, PatchDraw
 from tests.closed import CPU, nets, photographs
 
@@ -122,36 +121,6 @@ def test_any_network_with_any_dual_map(tmp_path: Path, kind: str, mapping: str) 
     assert bool(learned) == (mapping != "kernel"), "a kernel that is given stays"
 
 
-def test_restarts_are_cosines_one_after_the_other() -> None:
-    assert [restarted(i, 50, 0.1, warmup=5) for i in range(50)] == [cosine(i, 50, 0.1, warmup=5) for i in range(50)]
-    rates = [restarted(i, 10, 1.0, restarts=3) for i in range(10)]
-    assert [i for i, rate in enumerate(rates) if rate == 1.0] == [0, 4, 7], "cycles of 4, 3 and 3 steps"
-    assert all(rates[i] > rates[i + 1] for i in (0, 1, 2, 4, 5, 7, 8))
-    assert restarted(1, 10, 1.0, warmup=2, restarts=2) == 1.0 and restarted(5, 10, 1.0, warmup=2, restarts=2) == 1.0
-
-
-def test_a_batch_far_off_is_skipped_and_not_remembered() -> None:
-    guard = Guard(2.0)
-    assert not any(guard.skips(1.0) for _ in range(ENOUGH))
-    assert guard.skips(2.0) and guard.skips(float("nan")) and not guard.skips(1.99)
-    other = Guard(2.0)
-    other.load_state_dict(guard.state_dict())
-    assert list(other.taken) == [1.0] * ENOUGH + [1.99]
-
-
-def test_a_skipped_batch_moves_nothing() -> None:
-    net, duals = nets()
-    descent = Descent(steps=1, learning_rate=1.0, warmup=0, average=0.9, clip=1.0)
-    optimisation = Optimisation(net, duals, descent, skip=2.0)
-    assert optimisation.guard is not None
-    optimisation.guard.taken.extend([1e-9] * ENOUGH)
-    before = [weight.clone() for weight in net.parameters()]
-    low = torch.rand(1, 3, 8, 8, generator=generator(1, "low"))
-    found = optimisation.update({"total": net(low).square().mean()}, 1.0)
-    assert found["skipped"] == 1.0
-    assert all(torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
-
-
 def test_dual_nets_can_start_from_a_kernel(tmp_path: Path) -> None:
     patches = photographs(tmp_path / "set")
     known = KernelDual.of(BLUR, scale=2)
@@ -159,5 +128,5 @@ def test_dual_nets_can_start_from_a_kernel(tmp_path: Path) -> None:
     draws = PatchDraw(patch=32, octave=0.0, batch=4)
     batches = Batches(patches=patches, draws=draws, scale=2, stream=Stream(2, "start"), blur=known)
     _, duals = nets()
-    first, last = (acquaint(duals, batches, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
+    first, last = (pretrain_duals(duals, batches, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
     assert last < 0.25 * first

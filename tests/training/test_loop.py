@@ -7,13 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from srfoundry.core.compute import autocast
 from srfoundry.core.errors import Diverged
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.training import loop as fitting
 from srfoundry.training.loop import fit, last_value
-from srfoundry.training.schedules import cosine, rate
 
 
 class Stop(Exception):
@@ -65,30 +63,3 @@ def test_the_last_value_is_found_where_the_last_rows_lack_it() -> None:
     skipped = [{"step": 1.0, "total": 0.5, "skipped": 0.0}, {"step": 2.0, "skipped": 1.0}]
     assert last_value(skipped, "total") == 0.5 and last_value(skipped, "skipped") == 1.0
     assert last_value(skipped[1:], "total") == last_value([], "total") == 0.0
-
-
-def test_learning_rate_rises_and_falls() -> None:
-    rates = [cosine(step, 100, 1.0, 0.1, warmup=10) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[10] == 1.0 and rates[100] == pytest.approx(0.1)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def test_schedules_are_the_papers() -> None:
-    """MZSR's phase 1: 4e-4, halved every 100,000 of 500,000 steps, never below 1e-4; phase 2: constant."""
-    steps = (0, 99_999, 100_000, 199_999, 200_000, 300_000, 499_999)
-    stairs = [rate("staircase", step, 500_000, 4e-4) for step in steps]
-    assert stairs == pytest.approx([4e-4, 4e-4, 2e-4, 2e-4, 1e-4, 1e-4, 1e-4], rel=1e-12)
-    assert {rate("constant", step, 100, 1e-4) for step in range(100)} == {1e-4}
-    for schedule in ("cosine", "staircase", "constant"):
-        climb = [rate(schedule, step, 100, 1.0, warmup=4) for step in range(4)]
-        assert climb == [0.25, 0.5, 0.75, 1.0]
-    assert [rate("cosine", step, 9, 1.0, warmup=2) for step in range(9)] == [
-        cosine(step, 9, 1.0, warmup=2) for step in range(9)
-    ]
-
-
-def test_float32_is_never_lowered() -> None:
-    with autocast(torch.device("cpu"), "float32"):
-        assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.float32
-    with autocast(torch.device("cpu"), "bfloat16"):
-        assert nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2)).dtype == torch.bfloat16

@@ -41,6 +41,8 @@ def train(
     """Train primal and dual together (Adam, warm-up, cosine to zero); `net` ends with its averaged weights.
 
     Args:
+        net: the primal.
+        duals: its dual nets.
         loss: from `loss_of` with these dual nets.
         batches: what each step sees; their stream's name is the progress bar's.
         descent: steps and rates.
@@ -66,12 +68,22 @@ def train(
     return history
 
 
-def acquaint(
+def pretrain_duals(
     duals: nn.Module, batches: Callable[[int], Batch], *, scale: int, steps: int, learning_rate: float
 ) -> float:
-    """Teach dual nets the reduction on photographs before there is anything restored (Adam, cosine); the last loss.
+    """Train dual nets alone to reduce photographs, before there is anything restored (Adam, cosine to zero).
 
-    With batches from `reduced_by` they start at an estimated kernel, and stay free to leave it.
+    With batches whose `blur` is an estimated kernel they start at that kernel, and stay free to leave it.
+
+    Args:
+        duals: trained in place.
+        batches: the batch of a step.
+        scale: of the network that they shall go with.
+        steps: of the training.
+        learning_rate: of the first.
+
+    Returns:
+        The last step's loss.
     """
     loss = 0.0
     optimiser = torch.optim.Adam(duals.parameters(), lr=learning_rate)

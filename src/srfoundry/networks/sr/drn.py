@@ -89,8 +89,12 @@ class Up(nn.Module):
 class DRN(SRNetwork):
     """The primal network. `DRN(scale=4, blocks=30, width=16)` is DRN-S, `DRN(scale=4, blocks=40, width=20)` DRN-L.
 
-    `inner` lists the inner widths of a pruned net in the order of `inner_widths`; None is the dense net. `peak` is the
-    value of white: 1 here, 255 in the paper; it moves the mean shift and nothing else.
+    Args:
+        scale: a power of two, or 3.
+        blocks: residual blocks a phase.
+        width: channels at full size, f in the paper.
+        inner: inner widths of a pruned net in the order of `inner_widths`; None is the dense net.
+        peak: value of white: 1 here, 255 in the paper; it moves the mean shift and nothing else.
     """
 
     def __init__(

@@ -29,8 +29,13 @@ class ResidualBlock(nn.Module):
 class EDSR(SRNetwork):
     """`EDSR(scale=2)` is the paper's baseline, `EDSR(scale=2, blocks=32, width=256, strength=0.1)` its large net.
 
-    `inner` lists the blocks' inner widths of a pruned net; None is the dense one. `strength` is the paper's residual
-    scaling. `peak` is the value of white: 1 here, 255 in the paper; it moves the mean shift and nothing else.
+    Args:
+        scale: a power of two, or 3.
+        blocks: residual blocks.
+        width: channels of the features.
+        strength: the paper's residual scaling.
+        inner: the blocks' inner widths of a pruned net; None is the dense one.
+        peak: value of white: 1 here, 255 in the paper; it moves the mean shift and nothing else.
     """
 
     def __init__(

@@ -25,10 +25,14 @@ End = nn.Conv2d | nn.Linear
 class Unit:
     """One inner width: module names of the layer that makes the channels and of the only layer that reads them.
 
-    fold: outputs of the producer that make one channel, s^2 where a pixel shuffle by s stands between the two.
-    copies, spans: the producer's outputs lie as (copies, width, fold), the consumer's inputs as (spans, width).
-    gates: modules between the two whose input's last axis is the unit's width as well and is masked together with the
-        consumer's input: the queries of an attention, so that the products of queries and keys lose the channel too.
+    Args:
+        name: of the unit in tables and cards.
+        producer, consumer: module names of its two ends.
+        fold: outputs of the producer that make one channel, s^2 where a pixel shuffle by s stands between the two.
+        copies, spans: the producer's outputs lie as (copies, width, fold), the consumer's inputs as (spans, width).
+        gates: modules between the two whose input's last axis is the unit's width as well and is masked together with
+            the consumer's input: the queries of an attention, so that the products of queries and keys lose the
+            channel too.
     """
 
     name: str

@@ -21,9 +21,16 @@ CLASSICAL = 64  # channels of the classical net's upsampler
 class SwinIR(SRNetwork):
     """`SwinIR(scale=4)` is SwinIR-light; `SwinIR(scale=4, depths=[6] * 6, width=180, direct=False)` the classical net.
 
-    `inner` lists the inner widths of a pruned net, for each block the channels of an attention head and of the MLP;
-    None is the dense net. `direct` paints by one convolution and a pixel shuffle, else there is an upsampler as
-    EDSR's. `mlp` is the MLP's width over the features'.
+    Args:
+        scale: a power of two, or 3.
+        depths: blocks in each group.
+        width: channels of the features, a multiple of `heads`.
+        heads: of each attention.
+        window: pixels a side in which attention looks.
+        mlp: the MLP's width over the features'.
+        direct: paint by one convolution and a pixel shuffle; else there is an upsampler as EDSR's.
+        inner: inner widths of a pruned net, for each block the channels of an attention head and of the MLP; None is
+            the dense net.
     """
 
     def __init__(

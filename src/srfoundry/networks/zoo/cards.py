@@ -19,8 +19,14 @@ from srfoundry.networks.zoo.gather_conv import regroup
 class Card:
     """What a model's file says of it.
 
-    `arch` holds `name` and the network's keywords, and under `grouped` the layers of a net whose filter groups choose
-    what they read (zoo.gather_conv); `multiple_of` is what input sizes must divide by.
+    Args:
+        arch: `name` and the network's keywords, and under `grouped` the layers of a net whose filter groups choose
+            what they read (zoo.gather_conv).
+        scale: of the enlargement.
+        multiple_of: what the sides of an input must divide by.
+        made_by: the stage, or where the weights come from.
+        params_hash: of the stage's parameters.
+        metrics: of the validation.
     """
 
     arch: dict[str, Any]
