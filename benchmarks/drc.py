@@ -32,6 +32,8 @@ from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
 from srfoundry.deployment import export
+from srfoundry.deployment.session import Session
+from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo import cards
 
 PLANS = {
@@ -65,10 +67,10 @@ def latency(folder: Path, names: Sequence[str], threads: int, rounds: int) -> di
     with TemporaryDirectory() as scratch:
         for name in names:
             net, card = cards.load(folder / f"{name}.safetensors")
-            about = export.describe(net, card, name=name, opset=20, tile=64, data_hash="", metrics={})
+            about = export.describe(net, card, GraphTarget(opset=20, tile=64), name=name, data_hash="", metrics={})
             path = Path(scratch) / f"{name}.onnx"
-            export.write(net, about, path, sizes=[(37, 53)], tolerance=1e-4)
-            session = export.Session(path, threads=threads, device="cpu")
+            export.write(net, about, path, ParityCheck(sizes=[(37, 53)], tolerance=1e-4))
+            session = Session(path, threads=threads, device="cpu")
             calls[name] = partial(session.run, low)
         return table.interleaved(calls, rounds)
 

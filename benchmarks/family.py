@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import table
 from srfoundry.core import seeds
-from srfoundry.deployment.export import Session
+from srfoundry.deployment.session import Session
 from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.reporting.compression import family_picture
 

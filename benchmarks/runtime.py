@@ -12,7 +12,8 @@ import torch
 
 from benchmarks import table
 from srfoundry.core import seeds
-from srfoundry.deployment.export import OnnxNet, Session
+from srfoundry.deployment.export import OnnxNet
+from srfoundry.deployment.session import Session
 from srfoundry.networks.zoo import cards
 
 FILES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import table
-from srfoundry.deployment.export import Session
+from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, metrics, resize, tiling
 
 MODEL = Path("exports/pruned.onnx")

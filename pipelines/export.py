@@ -23,11 +23,9 @@ def export(stage: Stage) -> None:
     for name, trained in FAMILY.items():
         net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
         held_out = {"held_out.bicubic": scores[name]}
-        card = describe(
-            net, made, name=name, opset=chosen.opset, tile=chosen.tile, data_hash=data_hash, metrics=held_out
-        )
+        card = describe(net, made, chosen.target, name=name, data_hash=data_hash, metrics=held_out)
         path = stage.output(f"exports/{name}.onnx")
-        worst = write(net, card, path, sizes=chosen.sizes, tolerance=chosen.tolerance)
+        worst = write(net, card, path, chosen.parity)
         figures[name] = {
             "parity_max_abs": worst,
             "bytes": path.stat().st_size,

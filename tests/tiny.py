@@ -6,12 +6,16 @@ from pathlib import Path
 
 from srfoundry.core import seeds
 from srfoundry.deployment import export
+from srfoundry.deployment.session import OnnxCard
+from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
 
 ARCH = {"name": "drn", "scale": 2, "blocks": 1, "width": 4}
-SIZES = [(64, 64), (37, 53), (17, 40), (5, 7), (3, 2)]  # odd, never traced, smaller than a kernel
-TOLERANCE = 1e-4
+TARGET = GraphTarget(opset=20, tile=64)
+# sizes: odd, never traced, smaller than a kernel
+CHECK = ParityCheck(sizes=[(64, 64), (37, 53), (17, 40), (5, 7), (3, 2)], tolerance=1e-4)
+QUICK = ParityCheck(sizes=[(20, 30)], tolerance=1e-4)
 
 
 def net() -> DRN:
@@ -29,10 +33,10 @@ def card() -> cards.Card:
     return cards.Card(dict(ARCH), 2, 1, "prune", "0123456789abcdef", {"psnr_y": 30.5})
 
 
-def describe() -> export.OnnxCard:
+def describe() -> OnnxCard:
     """What its exported file says."""
     held_out = {"held_out.bicubic": {"psnr_y": 31.0}}
-    return export.describe(net(), card(), name="tiny", opset=20, tile=64, data_hash="d" * 32, metrics=held_out)
+    return export.describe(net(), card(), TARGET, name="tiny", data_hash="d" * 32, metrics=held_out)
 
 
 @cache
@@ -40,5 +44,5 @@ def exported() -> tuple[bytes, float]:
     """Bytes of its .onnx file, and the worst difference that export.write found."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.onnx"
-        worst = export.write(net(), describe(), path, sizes=SIZES, tolerance=TOLERANCE)
+        worst = export.write(net(), describe(), path, CHECK)
         return path.read_bytes(), worst

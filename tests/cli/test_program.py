@@ -21,6 +21,7 @@ from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
 from srfoundry.deployment import export
+from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, resize
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.nonblind.corrector import Corrector
@@ -64,7 +65,7 @@ def failure(capture: Capture, *arguments: str | Path) -> str:
 
 def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> None:
     assert run("upscale", "photo.png", "--tile", "256") == 0
-    session = export.Session(folder / "exports" / "pruned.onnx", threads=1)
+    session = Session(folder / "exports" / "pruned.onnx", threads=1)
     expected = images.to_uint8(session.run(images.read(folder / "photo.png")))
     with Image.open(folder / "photo_x2.png") as written:
         assert np.array_equal(np.array(written), expected[0].numpy())

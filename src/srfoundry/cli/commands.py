@@ -206,7 +206,7 @@ def info(options: argparse.Namespace) -> int:
 
         card: Any = cards.read_card(path)
     else:
-        from srfoundry.deployment.export import Session
+        from srfoundry.deployment.session import Session
 
         card = Session(path, threads=1, device="cpu").card
     say(json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True))
@@ -223,7 +223,7 @@ def _model(options: argparse.Namespace) -> "tuple[Model, int, int]":
         model: Any = TorchModel(path, device)
         tile, overlap = TILE, model.overlap
     else:
-        from srfoundry.deployment.export import Session
+        from srfoundry.deployment.session import Session
 
         model = Session(path, threads=options.threads, device=options.device)
         tile, overlap = model.card.tile, model.card.overlap

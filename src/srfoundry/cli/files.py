@@ -20,7 +20,7 @@ TILE = 256  # low-resolution pixels a side where a model suggests nothing
 
 @runtime_checkable  # for the shape checks of the tests
 class Model(Protocol):
-    """What enlarges an image in [0, 1]: export.Session, or TorchModel."""
+    """What enlarges an image in [0, 1]: a Session, or TorchModel."""
 
     scale: int
 
@@ -28,10 +28,11 @@ class Model(Protocol):
 
 
 class TorchModel:
-    """A checkpoint, run by PyTorch with the interface of export.Session."""
+    """A checkpoint, run by PyTorch with the interface of Session."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        from srfoundry.deployment import export
+        from srfoundry.deployment.export import OnnxNet
+        from srfoundry.deployment.session import padded
         from srfoundry.networks.zoo import cards
 
         net, self.card = cards.load(path)
@@ -39,8 +40,8 @@ class TorchModel:
             raise FoundryError(f"{path} is a dual map, which makes images smaller; take the network that it belongs to")
         self.scale = self.card.scale
         self.overlap = tiling.overlap_for(net, TILE)
-        self._net = export.OnnxNet(net).to(device)
-        self._padded, self._device = export.padded, device
+        self._net = OnnxNet(net).to(device)
+        self._padded, self._device = padded, device
 
     def run(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
         with torch.inference_mode():

@@ -28,6 +28,7 @@ from srfoundry.core.addresses import one_of
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
+from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
 from srfoundry.training.settings import Descent, PatchDraw
@@ -341,7 +342,5 @@ class Export(Section):
     """What is handed out, under which name, and how exact it must be."""
 
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    opset: Annotated[int, Field(ge=18, le=22)]
-    tolerance: Annotated[float, Field(gt=0, le=1e-2)]
-    sizes: Annotated[list[tuple[Count, Count]], Field(min_length=1)]
-    tile: Annotated[int, Field(ge=32)]
+    target: Annotated[GraphTarget, Inline()]
+    parity: Annotated[ParityCheck, Inline()]

@@ -9,6 +9,7 @@ from torch.nn import functional
 from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import generator
 from srfoundry.deployment import export
+from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.sr.bicubic_start import interpolation_taps
 from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import largest, masked, parameters_at, thin, widths_of
@@ -71,9 +72,9 @@ def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path)
     cards.save(tmp_path / "a.safetensors", net, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
     back, card = cards.load(tmp_path / "a.safetensors")
     assert back(low).equal(net(low)) and card.multiple_of == case.multiple_of
-    made = export.describe(back, card, name=case.name, opset=20, tile=64, data_hash="", metrics={})
+    made = export.describe(back, card, GraphTarget(opset=20, tile=64), name=case.name, data_hash="", metrics={})
     sizes = [(8, 12), (24, 16), (7, 9)]
-    assert export.write(back, made, tmp_path / "net.onnx", sizes=sizes, tolerance=1e-4) < 1e-4
+    assert export.write(back, made, tmp_path / "net.onnx", ParityCheck(sizes=sizes, tolerance=1e-4)) < 1e-4
     wide = channels_last(case.net(), torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):
         rough = wide.paint(wide.trunk(wide.prepare(low))[0])

@@ -1,0 +1,140 @@
+"""An exported network, run by ONNX Runtime: the file alone is enough, for its card stands in its metadata."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from srfoundry.core.errors import FoundryError
+
+SMALLEST = 4  # rows or columns that a graph takes; smaller images are padded
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxCard:
+    """What a user of an exported file must know; every value is plain JSON."""
+
+    name: str
+    arch: dict[str, Any]  # as in the checkpoint: enough to rebuild the PyTorch net
+    scale: int
+    channels: int  # of input and output: RGB in that order
+    value_range: list[float]  # of input and output; the graph itself clips its output
+    multiple_of: int  # height and width of the input must be multiples of this; Session pads and crops
+    tile: int  # suggested input pixels a side
+    overlap: int  # suggested input pixels that a tile reaches into its neighbours: about the receptive field
+    parameters: int
+    opset: int
+    metrics: dict[str, Any]
+    made_by: str  # the stage that trained it
+    params_hash: str
+    data_hash: str
+
+
+class Session:
+    """An exported model (a file, or its bytes from the registry), ready to run: `Session(path, threads=2).run(low)`.
+
+    CUDA is chosen by what torch sees, for ONNX Runtime lists CUDA on machines that have none.
+
+    Args:
+        model: the .onnx file, or its bytes.
+        threads: of one run.
+        device: auto, cpu or cuda.
+
+    Raises:
+        FoundryError: no such file, not an ONNX model, not one with a card, or `device="cuda"` without a GPU.
+    """
+
+    def __init__(self, model: Path | bytes, *, threads: int, device: str = "auto") -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        advice = "use a file made by 'dvc repro export'"
+        providers = _providers(device)
+        path = model if isinstance(model, Path) else Path("the model")
+        try:
+            blob = model if isinstance(model, bytes) else model.read_bytes()
+            self._session = onnxruntime.InferenceSession(blob, options, providers=providers)
+        except OSError as error:
+            raise FoundryError(f"cannot read the model {path}: {error.strerror}; {advice}") from None
+        except (
+            state.Fail,
+            state.InvalidArgument,
+            state.InvalidGraph,
+            state.InvalidProtobuf,
+            state.NotImplemented,
+            state.RuntimeException,
+            ValueError,
+        ) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise FoundryError(f"{path} is not a usable ONNX model: {reason}; {advice}") from None
+        self.card = _read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        self.scale = self.card.scale
+        self.device = "cuda" if self._session.get_providers()[0].startswith("CUDA") else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise FoundryError(
+                "device cuda was asked for but ONNX Runtime could not start CUDA; "
+                "install the libraries onnxruntime-gpu names, or use --device cpu"
+            )
+
+    def run(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
+        """Enlarge a float image in [0, 1] of any size; the padding that the net needs is added and cropped."""
+
+        def call(image: Tensor) -> Tensor:
+            feed = {"low": image.detach().cpu().float().contiguous().numpy()}
+            return torch.from_numpy(self._session.run(["restored"], feed)[0])
+
+        return padded(call, low, self.card.multiple_of, self.scale)
+
+
+def padded(
+    net: Callable[[Tensor], Tensor], low: Float[Tensor, "b c h w"], multiple: int, scale: int
+) -> Float[Tensor, "b c H W"]:
+    """Run `net` on an image of any size: edges repeated up to a multiple of `multiple`, the result cropped.
+
+    Args:
+        net: enlarges by `scale`.
+        low: range [0, 1].
+        multiple: of which height and width must be.
+        scale: the enlargement.
+    """
+    height, width = low.shape[-2:]
+    down = max(-height % multiple, SMALLEST - height)
+    across = max(-width % multiple, SMALLEST - width)
+    if down > 0 or across > 0:
+        low = functional.pad(low, (0, max(across, 0), 0, max(down, 0)), mode="replicate")
+    return net(low)[..., : height * scale, : width * scale]
+
+
+def _providers(device: str) -> list[Any]:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
+    if device == "cpu" or not torch.cuda.is_available():
+        return ["CPUExecutionProvider"]
+    import onnxruntime
+
+    onnxruntime.preload_dlls()  # the CUDA libraries that torch brought along
+    # TF32 keeps 10 bits of mantissa: differences of 1e-3 would show up as wrong last bits in flat skies.
+    # HEURISTIC: the default tries every algorithm anew at each size of image.
+    return [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
+
+
+def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
+    try:
+        values = {field.name: json.loads(properties[field.name]) for field in dataclasses.fields(OnnxCard)}
+        card = OnnxCard(**values)
+        sane = [card.scale, card.multiple_of, card.tile, card.channels]
+        if not all(isinstance(value, int) and value >= 1 for value in sane) or card.overlap < 0:
+            raise ValueError
+    except (KeyError, ValueError, TypeError):
+        raise FoundryError(f"{path} carries no srfoundry card; use a file made by 'dvc repro export'") from None
+    return card

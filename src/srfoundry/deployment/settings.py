@@ -1,0 +1,34 @@
+"""What params.yaml says of exported files. Imports nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from srfoundry.core.ranges import Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphTarget:
+    """What a graph is written for.
+
+    Args:
+        opset: ONNX operator set.
+        tile: low-resolution pixels a side that users' programs are told to run at once.
+    """
+
+    opset: Annotated[int, Field(ge=18, le=22)]
+    tile: Annotated[int, Field(ge=32)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityCheck:
+    """When an exported file counts as equal to its network.
+
+    Args:
+        tolerance: largest |PyTorch - ONNX Runtime|, image range [0, 1].
+        sizes: height and width of the images that are compared.
+    """
+
+    tolerance: Annotated[float, Field(gt=0, le=1e-2)]
+    sizes: Annotated[list[tuple[Count, Count]], Field(min_length=1)]
