@@ -146,7 +146,7 @@ def methods(given: Downlink, seed: int) -> dict[str, Callable[[], Tensor]]:
         "adam": partial(form, "adam"),
         "released": partial(form, "released"),
         "published": partial(form, "published", kind="mlp"),
-        "mended": partial(form, "mended", kind="mlp"),
+        "stabilised": partial(form, "stabilised", kind="mlp"),
         "control": lambda: best_of(given, seed, steps=0),
         "control32": lambda: best_of(given, seed, steps=0, restarts=32),
         "best": lambda: best_of(given, seed),

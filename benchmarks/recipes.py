@@ -57,7 +57,7 @@ class Recipe:
 
     enlargement: linear_enlargement.How
     share: float = 0.0
-    support: Support = "son"
+    support: Support = "self_pair"
     order: Order = "second"
     learn_rates: bool = True
     mismatch: float = 0.0
@@ -110,7 +110,7 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     )
     factors = torch.ones(len(list(net.parameters())))
     if recipe.share:
-        shots, patch = (1, recipe.patch) if recipe.support == "son" else (4, 48)
+        shots, patch = (1, recipe.patch) if recipe.support == "self_pair" else (4, 48)
         tasks = TaskDraw(tasks=recipe.tasks, shots=shots, patch=patch, support=recipe.support)
         draw = partial(kernel_tasks.draw_tasks, patches, groups, tasks, device=CPU)
         sizes, last = RATE * factors.expand(recipe.inner, -1), meta_training.step_weights(recipe.inner, 0, how="last")

@@ -261,7 +261,7 @@ def meta_trained(folder: Path, enlargement: linear_enlargement.How = "bicubic") 
     net = MZSR(width=8, depth=3, enlargement=enlargement)
     seeds.redraw(net, seeds.generator(0, "cli"))
     arch = {"name": "mzsr", "width": 8, "depth": 3, "enlargement": enlargement}
-    metrics = {"rates": [0.01, 0.005], "sons": 2, "held_out": 0.1}
+    metrics = {"rates": [0.01, 0.005], "self_pairs": 2, "held_out": 0.1}
     cards.save(path, net, arch=arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
     shutil.copy(Path(program.__file__).resolve().parents[3] / "params.yaml", folder)
     return path

@@ -73,7 +73,7 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):
         params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0], metatrain__support="patches"))
     several = {"metatrain__scales": [2.0, 2.2], "metatrain__enlargement": "bicubic"}
-    with pytest.raises(FoundryError, match="support son takes one scale"):
+    with pytest.raises(FoundryError, match="support self_pair takes one scale"):
         params.load(changed(tmp_path, **several))
     many = params.load(changed(tmp_path, metatrain__support="patches", **several))
     assert many.metatrain.degradations.scales == [2.0, 2.2]

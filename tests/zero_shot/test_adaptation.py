@@ -98,7 +98,7 @@ def test_self_pairs_are_the_reductions_from_other_pixels() -> None:
     ]
     assert both.losses[0] == pytest.approx(sum(shifted) / 2, rel=1e-5)
     assert adapt(net, observed(low, kernel), Recipe([0.01], self_pairs=4)).losses[0] != both.losses[0]
-    with pytest.raises(FoundryError, match=r"self-pairs \(sons in params.yaml\) must be 1 to 4 at scale 2, got 5"):
+    with pytest.raises(FoundryError, match=r"self_pairs must be 1 to 4 at scale 2, got 5"):
         adapt(net, observed(low, kernel), Recipe([0.01], self_pairs=5))
 
 

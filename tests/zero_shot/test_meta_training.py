@@ -64,7 +64,7 @@ def test_support_has_the_assumed_kernel_and_query_the_true_one(tmp_path: Path) -
 def test_support_may_be_the_reduced_query_reduced_again(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
     [group] = groups()
-    chosen = TaskDraw(tasks=1, shots=2, patch=32, support="son")
+    chosen = TaskDraw(tasks=1, shots=2, patch=32, support="self_pair")
     drawn = kernel_tasks.draw_tasks(patches, [group], chosen, device=CPU, rng=generator(7))
     low = drawn.support_high[0]
     reduced = [group.reduce(drawn.query_high[0], torch.tensor([which])) for which in range(4)]
@@ -107,7 +107,7 @@ def run(
         stream=Stream(1, "pretrain"),
         resumption=Resumption(folder / "p", "k"),
     )
-    chosen = TaskDraw(tasks=2, shots=1, patch=16, support="son")
+    chosen = TaskDraw(tasks=2, shots=1, patch=16, support="self_pair")
     _, factors = meta_training.metatrain(
         net,
         partial(kernel_tasks.draw_tasks, patches, groups(), chosen, device=CPU),

@@ -7,7 +7,7 @@ from srfoundry.zero_shot.recipe import Recipe
 
 
 def test_a_card_says_how_to_adapt() -> None:
-    metrics = {"rates": [0.02, 0.01], "sons": 2}
+    metrics = {"rates": [0.02, 0.01], "self_pairs": 2}
     recipe = Recipe.from_card(metrics)
     assert recipe == Recipe([0.02, 0.01], self_pairs=2) and recipe.to_card() == {**metrics, "held_out": 0.0}
     assert [recipe.with_steps(count).rates for count in (0, 1, 4)] == [[], [0.02], [0.02, 0.01, 0.01, 0.01]]

@@ -27,7 +27,7 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargemen
         redraw(net.eval(), generator(1, name))
     low = torch.rand(1, 3, 40, 48, generator=generator(2))
     true = kernels.gaussian(7, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
-    recipe = Recipe.from_card({"rates": [0.01, 0.01, 0.01], "sons": 2, "held_out": 0.2})
+    recipe = Recipe.from_card({"rates": [0.01, 0.01, 0.01], "self_pairs": 2, "held_out": 0.2})
     observed = {name: Observation(low, kernel, Sampling(2)) for name, kernel in {"true": true, "bicubic": None}.items()}
     found = dict(trials.trials(nets, observed, recipe=recipe, tile=64))
     assert list(found) == [

@@ -65,12 +65,12 @@ class Params(Section):
             if key in ("patch", "warmup_patch", "sample_patch")
             and any(value % one for one in scales.get(section, {scale}))
         ]
-        if meta["support"] == "son" and meta["patch"] % scale**2:
-            odd.append(f"metatrain.patch {meta['patch']} (of the scale's square, for support son)")
+        if meta["support"] == "self_pair" and meta["patch"] % scale**2:
+            odd.append(f"metatrain.patch {meta['patch']} (of the scale's square, for support self_pair)")
         if odd:
             raise ValueError(f"patches must be multiples of shared.scale {scale}, got {', '.join(odd)}; change them")
-        if meta["sons"] > scale**2:
-            raise ValueError(f"metatrain.sons must be 1 to {scale**2} at scale {scale}, got {meta['sons']}")
+        if meta["self_pairs"] > scale**2:
+            raise ValueError(f"metatrain.self_pairs must be 1 to {scale**2} at scale {scale}, got {meta['self_pairs']}")
         return self
 
     def values(self) -> dict[str, dict[str, Any]]:

@@ -140,7 +140,7 @@ class Metatrain(Section):
     inner: Annotated[InnerLoop, Inline(names={"steps": "inner_steps", "rate": "inner_rate"})]
     outer: Annotated[OuterDescent, Inline()]
     degradations: Annotated[TaskDegradations, Inline()]
-    adaptation: Annotated[AdaptationSteps, Inline(names={"self_pairs": "sons"})]
+    adaptation: Annotated[AdaptationSteps, Inline()]
 
     @model_validator(mode="after")
     def _possible(self) -> "Metatrain":
@@ -150,8 +150,8 @@ class Metatrain(Section):
             raise ValueError(
                 f"enlargement linear has no filters for scales between whole numbers, got {broken}; set it to bicubic"
             )
-        if len(scales) > 1 and self.draw.support == "son":
-            raise ValueError(f"support son takes one scale, got {scales}; set it to patches")
+        if len(scales) > 1 and self.draw.support == "self_pair":
+            raise ValueError(f"support self_pair takes one scale, got {scales}; set it to patches")
         return self
 
 

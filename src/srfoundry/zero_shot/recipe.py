@@ -35,11 +35,11 @@ class Recipe:
             otherwise: the rates of a card without any.
         """
         rates: list[Any] = list(metrics.get("rates") or otherwise)
-        return cls(rates, int(metrics.get("sons", 1)), float(metrics.get("held_out", 0.0)))
+        return cls(rates, int(metrics.get("self_pairs", 1)), float(metrics.get("held_out", 0.0)))
 
     def to_card(self) -> dict[str, Any]:
-        """For a card's metrics; MZSR calls the reduced copies sons."""
-        return {"rates": self.rates, "sons": self.self_pairs, "held_out": self.held_out}
+        """For a card's metrics."""
+        return {"rates": self.rates, "self_pairs": self.self_pairs, "held_out": self.held_out}
 
     def with_steps(self, count: int) -> "Recipe":
         """The same with so many of the rates, the last one repeated.

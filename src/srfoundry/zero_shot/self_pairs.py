@@ -94,7 +94,7 @@ def phases(low: Float[Tensor, "b c h w"], scale: int, count: int) -> Float[Tenso
         FoundryError: fewer than one, or more than the block has pixels.
     """
     if not 1 <= count <= scale**2:
-        raise FoundryError(f"self-pairs (sons in params.yaml) must be 1 to {scale**2} at scale {scale}, got {count}")
+        raise FoundryError(f"self_pairs must be 1 to {scale**2} at scale {scale}, got {count}")
     starts = [divmod(index, scale) for index in range(scale**2)]
     order = sorted(starts, key=lambda at: ((at[0] + at[1]) % 2, at[0], at[1]))[:count]
     rim = [max(at[axis] for at in order) for axis in (0, 1)]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from srfoundry.core.ranges import Count, Rate, Steps
 
-Support = Literal["patches", "son"]
+Support = Literal["patches", "self_pair"]
 Order = Literal["first", "second"]
 LossWeights = Literal["uniform", "annealed", "last"]
 
@@ -54,7 +54,7 @@ class TaskDraw:
         tasks: kernels, one a task.
         shots: patches a task.
         patch: high-resolution pixels a side.
-        support: what a task adapts on: `patches` are others of its kernel (MZSR), `son` is the query reduced again.
+        support: what a task adapts on: `patches` are others of its kernel (MZSR), `self_pair` is the query reduced again.
     """
 
     tasks: Count

@@ -115,13 +115,13 @@ def test_the_stabilised_form_works_where_the_published_does_not() -> None:
     _, given = stored("M4K4", 30, 6)
     rates = {
         form: float(lagd.beams(given, form, kind="mlp", rng=seeds.generator(3, form)).rates.mean())
-        for form in ("published", "mended")
+        for form in ("published", "stabilised")
     }
-    assert rates["published"] < 20 < 26 < rates["mended"]
+    assert rates["published"] < 20 < 26 < rates["stabilised"]
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp", "lstm", "cnn"])
-@pytest.mark.parametrize("form", ["released", "mended"])
+@pytest.mark.parametrize("form", ["released", "stabilised"])
 def test_power_and_order_of_users(kind: Kind, form: Form) -> None:
     """Every network keeps to the power and improves on MRT; more users than antennas, and more than eight of them."""
     given = drawn(2, 10, 6, 10.0)

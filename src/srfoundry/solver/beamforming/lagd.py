@@ -5,7 +5,7 @@ Five forms of one solver (see `instance_optimiser`), the precoders V written as 
   released   V = V_0 + G(slope at V_0), V_0 = MRT, G two linear maps: what the authors' program does. Nothing iterates;
              noise of the same length does as well as the slope.
   published  V <- V + G(slope at V): their Algorithm 1. G's first, random steps throw V about faster than it learns.
-  mended     stabilised: the same with slopes of length 1, a G that starts at zero and a share of plain gradient.
+  stabilised     stabilised: the same with slopes of length 1, a G that starts at zero and a share of plain gradient.
   adam       V itself, no network.
   best       RZF, MRT, random starts and RZF without one of the users. Each is improved by bisection-free WMMSE twice:
              as it is, and from where the released form's network has brought it. WMMSE once more from the four best;
@@ -91,7 +91,7 @@ RELEASED = LagdForm(SolverSettings(mode="reparam", steps=500, rate=1e-2), surfac
 PUBLISHED = LagdForm(SolverSettings(mode="iterate", steps=500, rate=1e-4), surface="ball")
 STABILISED = LagdForm(SolverSettings(mode="iterate", steps=500, rate=1e-4, normalise=True, skip=0.02), zero_head=True)
 ADAM = LagdForm(SolverSettings(mode="reparam", steps=500, rate=0.1))
-FORMS = {"released": RELEASED, "published": PUBLISHED, "mended": STABILISED}  # those with a network, by their names
+FORMS = {"released": RELEASED, "published": PUBLISHED, "stabilised": STABILISED}  # those with a network, by their names
 
 
 def lagd(

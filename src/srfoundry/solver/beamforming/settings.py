@@ -7,7 +7,7 @@ from pydantic import Field
 
 from srfoundry.core.ranges import Count, Weight
 
-Form = Literal["released", "published", "mended", "adam", "best"]
+Form = Literal["released", "published", "stabilised", "adam", "best"]
 Kind = Literal["linear", "mlp", "lstm", "cnn"]
 
 
