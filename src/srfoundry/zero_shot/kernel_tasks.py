@@ -124,10 +124,10 @@ def draw_tasks(
 ) -> maml.Tasks:
     """Draw one meta-batch, in which each task is one kernel.
 
-    Support pairs are made with the assumed kernel, query pairs with the true one. Support `patches` are other patches
-    than the query's (MZSR): the kernel is all that they have in common. With `self_pair` they are the query's reduced patches
-    as targets of their own reductions, as at test time (where these are not rounded to 8 bits): image and scale too are
-    what adaptation may learn from. A patch then is a multiple of the scale's square.
+    Support pairs are made with the assumed kernel, query pairs with the true one. Support `patches` are other
+    patches than the query's (MZSR): the kernel is all that they have in common. With `self_pair` they are the
+    query's reduced patches as targets of their own reductions, as at test time (where these are not rounded to 8
+    bits): image and scale too are what adaptation may learn from. A patch then is a multiple of the scale's square.
     """
     sets = 2 if chosen.support == "patches" else 1
     high = patches.batch(chosen.tasks * sets * chosen.shots, chosen.patch, rng=rng, factors=[1])[1].to(device)

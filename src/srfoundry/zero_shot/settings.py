@@ -54,7 +54,8 @@ class TaskDraw:
         tasks: kernels, one a task.
         shots: patches a task.
         patch: high-resolution pixels a side.
-        support: what a task adapts on: `patches` are others of its kernel (MZSR), `self_pair` is the query reduced again.
+        support: what a task adapts on: `patches` are others of its kernel (MZSR), `self_pair` is the query
+            reduced again.
     """
 
     tasks: Count

@@ -5,7 +5,7 @@ Five forms of one solver (see `instance_optimiser`), the precoders V written as 
   released   V = V_0 + G(slope at V_0), V_0 = MRT, G two linear maps: what the authors' program does. Nothing iterates;
              noise of the same length does as well as the slope.
   published  V <- V + G(slope at V): their Algorithm 1. G's first, random steps throw V about faster than it learns.
-  stabilised     stabilised: the same with slopes of length 1, a G that starts at zero and a share of plain gradient.
+  stabilised the same with slopes of length 1, a G that starts at zero and a share of plain gradient.
   adam       V itself, no network.
   best       RZF, MRT, random starts and RZF without one of the users. Each is improved by bisection-free WMMSE twice:
              as it is, and from where the released form's network has brought it. WMMSE once more from the four best;
