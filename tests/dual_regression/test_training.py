@@ -1,21 +1,18 @@
-"""Dual regression: the loss's algebra, training that resumes to the same bytes, and a dual term that reaches P."""
+"""Dual training: it lowers the loss, resumes to the same bytes, and is plain training without a dual term."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
-from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batches, draw, targets
-from srfoundry.dual_regression.loss import closed_loop, loss_of
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import reopen, train, validate
-from srfoundry.imaging import resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
@@ -45,51 +42,6 @@ def same(first: DRN, second: DRN) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_targets_are_smallest_first() -> None:
-    batch = {f: torch.zeros(1, 3, 16 // f, 16 // f) for f in (1, 2, 4)}
-    assert [t.shape[-1] for t in targets(batch, 4)] == [4, 8, 16]
-    assert [t.shape[-1] for t in targets(batch, 2)] == [8, 16]
-    assert [t.shape[-1] for t in targets({1: torch.zeros(1, 3, 12, 12), 3: torch.zeros(1, 3, 4, 4)}, 3)] == [4, 12]
-
-
-@pytest.mark.parametrize("scale", [2, 4])
-def test_halved_photographs_are_aligned_at_every_scale(tmp_path: Path, scale: int) -> None:
-    patches = photographs(tmp_path)
-    batch = draw(patches, replace(DRAWS, batch=4), scale=scale, rng=generator(1, "batch"))
-    assert {factor: tuple(image.shape) for factor, image in batch.items()} == {
-        factor: (4, 3, 16 // factor, 16 // factor) for factor in (1, 2, 4) if factor <= scale
-    }
-    for factor in (2, scale):
-        smaller = resize.cubic(batch[1], 1 / factor)
-        assert float((smaller - batch[factor])[..., 1:-1, 1:-1].abs().max()) < 0.06
-
-
-def test_at_three_they_are_a_third(tmp_path: Path) -> None:
-    patches = photographs(tmp_path, [1, 3])
-    batch = draw(patches, replace(DRAWS, batch=4, patch=18), scale=3, rng=generator(1, "batch"))
-    assert {factor: tuple(image.shape) for factor, image in batch.items()} == {1: (4, 3, 18, 18), 3: (4, 3, 6, 6)}
-    smaller = resize.cubic(batch[1], 1 / 3)
-    assert float((smaller - batch[3])[..., 1:-1, 1:-1].abs().max()) < 0.06
-
-
-def test_loss_is_the_sum_of_means_over_scales() -> None:
-    def constant(value: float, size: int) -> Tensor:
-        return torch.full((1, 3, size, size), float(value))
-
-    images, wanted = [constant(1, 2), constant(2, 4)], [constant(0.5, 2), constant(0, 4)]
-    terms = closed_loop(images, [constant(0.2, 2)], wanted, 0.1)
-    assert float(terms["primal"]) == pytest.approx(0.5 + 2.0)
-    assert float(terms["dual"]) == pytest.approx(0.3)
-    assert float(terms["total"]) == pytest.approx(2.5 + 0.03)
-
-
-def test_the_dual_term_trains_the_primal(tmp_path: Path) -> None:
-    net, duals = nets()
-    batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
-    loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))(net, batch)["dual"].backward()
-    assert net.head.weight.grad is not None and float(net.head.weight.grad.abs().max()) > 0
-
-
 def test_weight_zero_is_plain_training_to_the_bit(tmp_path: Path) -> None:
     """The same net from a loop that knows nothing of dual nets, of this module or of the averaging."""
     patches = photographs(tmp_path / "set")
@@ -113,27 +65,6 @@ def test_weight_zero_is_plain_training_to_the_bit(tmp_path: Path) -> None:
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         adam.step()
     assert same(trained, plain)
-
-
-def test_weight_zero_is_the_plain_loss(tmp_path: Path) -> None:
-    patches = photographs(tmp_path)
-    net, duals = nets()
-    batch = patches.batch(2, 16, rng=generator(1, "batch"))
-    terms = loss_of(duals, scale=2, weight=0.0, compute=Compute(CPU))(net, batch)
-    wanted = targets(batch, 2)
-    plain = sum((image - target).abs().mean() for image, target in zip(net.images(wanted[0]), wanted, strict=True))
-    torch.testing.assert_close(terms["total"], plain, atol=0, rtol=1e-5)
-
-
-def test_a_teacher_costs_nothing_to_itself(tmp_path: Path) -> None:
-    net, duals = nets()
-    batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU), teacher=net, teacher_weight=1.0)
-    terms = loss(net, batch)
-    assert float(terms["teacher"].detach()) == 0
-    redraw(net.ups, generator(2, "other"))
-    other, _ = nets()
-    assert float(loss(other, batch)["teacher"].detach()) > 0
 
 
 def test_training_lowers_the_loss_and_validates(tmp_path: Path) -> None:
