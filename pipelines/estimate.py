@@ -14,6 +14,9 @@ def estimate(stage: Stage) -> None:
     """Estimate the kernel of each low-resolution test image without ground truth."""
     from functools import partial
 
+    import numpy as np
+    import torch
+
     from pipelines.support.fan_out import mapped
     from srfoundry.blind import jobs
     from srfoundry.blind.dkp.families import family_of
@@ -22,38 +25,30 @@ def estimate(stage: Stage) -> None:
     from srfoundry.imaging.metrics import padded_kernel_psnr
     from srfoundry.reporting import pictures
 
-    settings, bank = stage.params.estimate.settings, _bank(stage)
-    work = jobs.Work(
-        settings=settings,
-        scale=stage.scale,
-        stream=stage.stream,
-        key=stage.key,
-        compute=stage.compute,
-        models=stage.input("models/nonblind.safetensors").parent,
-        bank=bank,
-    )
+    settings, bank = stage.params.estimate.settings, None
+    if settings.prior.family == "bank":  # the kernels of synthesize, a user's among them
+        bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
+    models = stage.input("models/nonblind.safetensors").parent
+    work = jobs.Work(settings, stage.scale, stage.stream, stage.key, stage.compute, models, bank)
     spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
-    # What one would say without looking at the image.
-    guess = family_of(settings.prior, stage.scale, bank).mean().float()
-    figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in SETS}
+    guess = family_of(settings.prior, stage.scale, bank).mean().float()  # of one who does not look at the image
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     for name in SETS:
-        kept = stage.checkpoint.with_suffix("") / name
-        waiting = [
-            jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem))
-            for path in images.find(stage.input(f"data/synthesize/held_out/{name}"))
-        ]
+        kept, low = stage.checkpoint.with_suffix("") / name, stage.input(f"data/synthesize/held_out/{name}")
+        waiting = [jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem)) for path in images.find(low)]
+        estimates = spread(partial(jobs.estimate_kernel_of_file, work=work), waiting, f"estimate {name}")
         found = {}
-        for job, (kernel, history) in zip(
-            waiting, spread(partial(jobs.estimate_kernel_of_file, work=work), waiting, f"estimate {name}"), strict=True
-        ):
+        for job, (kernel, history) in zip(waiting, estimates, strict=True):
             found[job.image.stem] = kernel
-            _write(stage, name, job.image.stem, kernel, history)
+            _write(stage, f"{name}/{job.image.stem}", kernel, history)
         # Only now, with the estimates on disk, is the truth read.
         true = kernel_files.read(stage.input(f"data/synthesize/kernels/{name}.npy"))
-        for photograph, kernel in found.items():
-            quality, without = padded_kernel_psnr(kernel, true), padded_kernel_psnr(guess, true)
-            row = {"kernel_psnr": quality, "prior_mean_psnr": without, "gain": quality - without}
-            figures[name][photograph] = row
+        without = padded_kernel_psnr(guess, true)
+        qualities = {photograph: padded_kernel_psnr(kernel, true) for photograph, kernel in found.items()}
+        figures[name] = {
+            photograph: {"kernel_psnr": quality, "prior_mean_psnr": without, "gain": quality - without}
+            for photograph, quality in qualities.items()
+        }
         picture = stage.output(f"results/estimate/{name}.png")
         pictures.kernels(picture, {"true": true, "prior mean": guess, **found})
         stage.picture(name, picture)
@@ -61,17 +56,7 @@ def estimate(stage: Stage) -> None:
     stage.metrics({"gain_over_prior_mean_db": sum(gains) / len(gains), **figures})
 
 
-def _bank(stage: Stage) -> "Tensor | None":
-    """The kernels that the family bank draws from: those of synthesize, a user's among them."""
-    if stage.params.estimate.prior.family != "bank":
-        return None
-    import numpy as np
-    import torch
-
-    return torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy")))
-
-
-def _write(stage: Stage, name: str, photograph: str, kernel: "Tensor", history: list[dict[str, float]]) -> None:
+def _write(stage: Stage, item: str, kernel: "Tensor", history: list[dict[str, float]]) -> None:
     """Write one image's kernel to data/estimate, and log how it came about."""
     from io import BytesIO
 
@@ -80,11 +65,11 @@ def _write(stage: Stage, name: str, photograph: str, kernel: "Tensor", history: 
     from srfoundry.core.atomic import write_bytes
 
     for row in history:
-        values = {f"{name}.{photograph}.{key}": value for key, value in row.items() if key != "step"}
+        values = {f"{item.replace('/', '.')}.{key}": value for key, value in row.items() if key != "step"}
         stage.log(int(row["step"]), values)
     file = BytesIO()
     np.save(file, kernel[0].numpy())
-    write_bytes(stage.output(f"data/estimate/{name}/{photograph}.npy"), file.getvalue())
+    write_bytes(stage.output(f"data/estimate/{item}.npy"), file.getvalue())
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srfoundry.blind.estimate import BlindObservation
+from srfoundry.blind.dkp.dkp import estimate_by_dkp
+from srfoundry.blind.estimate import BlindObservation, Estimate
 from srfoundry.blind.settings import Estimation
-from srfoundry.config.sections import Estimate
+from srfoundry.config import sections
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.kernels import gaussian
@@ -56,7 +57,7 @@ VALUES: dict[str, Any] = {
 
 def tiny(**changes: Any) -> Estimation:
     """Settings for seconds, by their names in params.yaml."""
-    return Estimate.model_validate_json(json.dumps(Estimate.gathered({**VALUES, **changes}))).settings
+    return sections.Estimate.model_validate_json(json.dumps(sections.Estimate.gathered({**VALUES, **changes}))).settings
 
 
 def power_law(size: int, seed: int) -> Tensor:
@@ -81,3 +82,8 @@ def low(true: Tensor) -> Tensor:
 def observed(image: Tensor, scale: int = 2, border: Border = "reflect", noise: float | None = None) -> BlindObservation:
     """An image whose kernel is sought."""
     return BlindObservation(image, Sampling(scale, border=border), noise)
+
+
+def run_dkp(image: Tensor, seed: int = 1, **changes: Any) -> Estimate:
+    """DKP at x2 with tiny settings."""
+    return estimate_by_dkp(observed(image), tiny(**changes), rng=generator(seed, "dkp"))

@@ -6,19 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry.blind.dkp import forms, image_network, kernel_network
+from srfoundry.blind.dkp import image_network, kernel_network
 from srfoundry.blind.dkp.dkp import estimate_by_dkp
-from srfoundry.blind.dkp.estimation import recentred
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.dkp.losses import divergence
 from srfoundry.blind.dkp.mlmc import estimate_by_mlmc
 from srfoundry.blind.estimate import NOTHING, Estimate, EstimateKernel, Resources
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.core.state import silent
 from srfoundry.degradation.conventions import centre_of_mass
-from srfoundry.degradation.kernels import gaussian, line
-from srfoundry.degradation.operator import degrade
+from srfoundry.degradation.kernels import line
 from srfoundry.imaging.metrics import kernel_psnr
 from tests.blind_cases import kernel, low, observed, tiny
 
@@ -91,24 +88,6 @@ def test_a_learned_optimiser_needs_an_image() -> None:
         estimate_by_mlmc(observed(low(kernel(2.0, 2.0, 0.0))), without, rng=generator(1, "mlmc"))
 
 
-@pytest.mark.parametrize("form", ["network", "taps", "family"])
-def test_each_form_learns_a_kernel(form: forms.Form) -> None:
-    prior, target = GaussianPrior(11, 0.35, 5.0), kernel(3.5, 1.0, 0.6)
-    made = forms.make(form, prior, rng=generator(1, "form"), device=torch.device("cpu"))
-    optimiser = torch.optim.Adam(made.parameters(), lr=2e-3 * forms.PACE[form])
-    start = float(divergence(target, made()).detach())
-    for _ in range(120):
-        optimiser.zero_grad()
-        loss = divergence(target, made())
-        loss.backward()
-        optimiser.step()
-        forms.keep(made)
-    found = made().detach()
-    assert found.shape == (1, 11, 11) and float(found.min()) >= 0
-    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
-    assert float(divergence(target, found)) < 0.05 * start
-
-
 @pytest.mark.parametrize("method", [estimate_by_dkp, estimate_by_mlmc])
 @pytest.mark.parametrize("form", ["taps", "family"])
 def test_forms_are_interchangeable(method: EstimateKernel, form: str) -> None:
@@ -129,6 +108,7 @@ def test_motion_is_found_with_a_motion_prior() -> None:
             image_steps=0,
             iterations=10,
             kernel_steps=20,
+            draws=48,
             kernel_rate=3e-3,
         )
         for family in ("line", "gaussian")
@@ -161,15 +141,3 @@ def test_odd_sizes_and_every_scale() -> None:
             found = method(observed(image, scale), settings, NOTHING, rng=generator(1, "odd"))
             assert found.restored is not None and found.restored.shape[-1] == scale * found.box[3]
             assert float((centre_of_mass(found.kernel) - 5).abs().max()) < 0.5
-
-
-def test_recentred_kernels_and_images_explain_as_before() -> None:
-    """Both move together: the image blurred and decimated stays what it was."""
-    axis = torch.linspace(0, 6.3, 64)
-    image = 0.5 + 0.3 * torch.stack([axis.sin()[:, None] * axis.cos()] * 3)[None]
-    off = gaussian(11, *(torch.tensor([value]) for value in (2.0, 2.0, 0.0)), offset=0.7)
-    centred, moved = recentred(off, image)
-    assert moved is not None and float((centre_of_mass(centred) - 5).abs().max()) < 0.02
-    before, after = degrade(image, off, 2), degrade(moved, centred, 2)
-    assert float((before - after)[..., 4:-4, 4:-4].abs().max()) < 2e-3
-    assert float((degrade(image, centred, 2) - before)[..., 4:-4, 4:-4].abs().max()) > 2e-2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srfoundry.blind.dkp import released
-from srfoundry.blind.dkp.released import Program, run_released_program
+from srfoundry.blind.dkp.released import Program, released_weights, run_released_program
 from srfoundry.blind.estimate import Estimate
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import centre_of_mass
@@ -121,3 +121,9 @@ def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="16x16 at scale 2 is too small for the released network; give 17 pixels"):
         run_released_program(observed(torch.rand(1, 3, 16, 16)), Program())
     assert math.isfinite(run(1).history[0]["data"])
+
+
+def test_released_weights_are_the_published_programs() -> None:
+    weights = released_weights(torch.tensor([0.00171, 0.00541, 0.00248, 0.00338, 0.00296], dtype=torch.float64))
+    expected = torch.tensor([6.9078, 0.1728, 1.8088, 0.8899, 1.2241], dtype=torch.float64)
+    torch.testing.assert_close(weights, expected, rtol=0, atol=1e-3)
