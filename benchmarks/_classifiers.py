@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.compression.msgc.chains import Chain
+from srfoundry.compression.msgc.layer_pairs import Chain
 
 
 class BasicBlock(nn.Module):

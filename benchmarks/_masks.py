@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks import _exactness
 from srfoundry.compression.baselines import choose_channels
 from srfoundry.compression.budget import Budget, ladders_of
-from srfoundry.compression.msgc.chains import chains_of
+from srfoundry.compression.msgc.layer_pairs import chains_of
 from srfoundry.compression.msgc.conversion import convert, freeze, settle
 from srfoundry.compression.msgc.cost import count_of
 from srfoundry.compression.msgc.mask_search import search_masks

@@ -25,7 +25,7 @@ from benchmarks._classifiers import MobileNetV2, ResNet
 from benchmarks._masks import METHODS, Plan, Runs
 from benchmarks._published import published
 from srfoundry.compression.latency import onnx_runner
-from srfoundry.compression.msgc.chains import Chain
+from srfoundry.compression.msgc.layer_pairs import Chain
 from srfoundry.compression.msgc.conversion import Choice, convert, freeze
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, wrap
 from srfoundry.core.errors import FoundryError

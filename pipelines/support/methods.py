@@ -17,7 +17,7 @@ from pipelines.support.shrink import SIDE, budget_of, find_widths, times_of
 from pipelines.support.stage import Stage
 from srfoundry.compression.baselines import choose_channels
 from srfoundry.compression.budget import Budget, ladders_of
-from srfoundry.compression.msgc.chains import chains_of
+from srfoundry.compression.msgc.layer_pairs import chains_of
 from srfoundry.compression.msgc.conversion import convert
 from srfoundry.compression.msgc.cost import Count, count_of
 from srfoundry.compression.msgc.mask_search import search_masks

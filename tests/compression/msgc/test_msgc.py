@@ -15,7 +15,7 @@ from benchmarks._classifiers import MobileNetV2, ResNet, start
 from benchmarks._published import published
 from pipelines.support import methods
 from srfoundry.compression.budget import GRID
-from srfoundry.compression.msgc.chains import Chain, chains_of
+from srfoundry.compression.msgc.layer_pairs import Chain, chains_of
 from srfoundry.compression.msgc.conversion import Choice, _priced, assign, convert, freeze, settle
 from srfoundry.compression.msgc.cost import count_of
 from srfoundry.compression.msgc.mask_search import search_masks, target

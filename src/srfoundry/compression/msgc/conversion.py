@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget, ladder, likeliest
-from srfoundry.compression.msgc.chains import Chain, conv_of, depthwise
+from srfoundry.compression.msgc.layer_pairs import Chain, conv_of, depthwise
 from srfoundry.compression.msgc.cost import Count, Term
 from srfoundry.compression.msgc.masked_conv import layer_of
 from srfoundry.core.errors import FoundryError

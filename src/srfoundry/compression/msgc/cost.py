@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.compression.msgc.chains import Chain, conv_of, depthwise
+from srfoundry.compression.msgc.layer_pairs import Chain, conv_of, depthwise
 from srfoundry.compression.msgc.masked_conv import groups_of
 from srfoundry.networks.sr.multiplications import multiplications
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compression.msgc.chains import Chain
+from srfoundry.compression.msgc.layer_pairs import Chain
 from srfoundry.compression.msgc.conversion import Choice, freeze, settle
 from srfoundry.compression.msgc.cost import Count
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, keep_probabilities, sampling

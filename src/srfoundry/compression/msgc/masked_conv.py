@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.compression.msgc.chains import Chain, conv_of
+from srfoundry.compression.msgc.layer_pairs import Chain, conv_of
 from srfoundry.core.errors import FoundryError
 
 Net = TypeVar("Net", bound=nn.Module)
