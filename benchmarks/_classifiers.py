@@ -1,7 +1,7 @@
 """ResNet-18 and MobileNetV2 in the layouts that MSGC was published on, weights named as in torchvision.
 
 He et al. (CVPR 2016) and Sandler et al. (CVPR 2018). `stages`, `width` and the stem are free, so that small ones can be
-trained on small images; `chains` lists what may be masked, as the released code has it. No stage trains them: they are
+trained on small images; `pairs` lists what may be masked, as the released code has it. No stage trains them: they are
 here because compress.msgc is of use, and can be held against its paper, on the task that it was published for.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.compression.msgc.layer_pairs import Chain
+from srfoundry.compression.msgc.layer_pairs import LayerPair
 
 
 class BasicBlock(nn.Module):
@@ -70,10 +70,10 @@ class ResNet(nn.Module):
             features = self.get_submodule(f"layer{index + 1}")(features)
         return self.fc(features.mean(dim=(2, 3)))
 
-    def chains(self) -> list[Chain]:
+    def layer_pairs(self) -> list[LayerPair]:
         """Each block's inner width: conv2 reads in groups, conv1 as one."""
         stems = [f"layer{i + 1}.{j}" for i, count in enumerate(self.stages) for j in range(count)]
-        return [Chain(s, f"{s}.conv2", (f"{s}.conv1",), norms=(f"{s}.bn1",), block=s) for s in stems]
+        return [LayerPair(s, f"{s}.conv2", (f"{s}.conv1",), norms=(f"{s}.bn1",), block=s) for s in stems]
 
 
 class InvertedResidual(nn.Module):
@@ -120,7 +120,7 @@ class MobileNetV2(nn.Module):
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n"]:
         return self.classifier(self.features(images).mean(dim=(2, 3)))
 
-    def chains(self) -> list[Chain]:
+    def layer_pairs(self) -> list[LayerPair]:
         """Each block's expanded width: the projection reads in groups; expansion and depthwise lose what none reads."""
         found = []
         for index, block in enumerate(self.features):
@@ -129,7 +129,7 @@ class MobileNetV2(nn.Module):
                 steps = [f"{stem}.conv.{i}" for i in range(len(block.conv) - 2)]
                 makers, norms = tuple(f"{step}.0" for step in steps), tuple(f"{step}.1" for step in steps)
                 reader = f"{stem}.conv.{len(steps)}"
-                found.append(Chain(stem, reader, makers, norms=norms, narrow=False, block=stem))
+                found.append(LayerPair(stem, reader, makers, norms=norms, narrow=False, block=stem))
         return found
 
 

@@ -10,16 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from srfoundry.networks.sr.units import multiplications
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks._classifiers import ResNet, start
 from srfoundry.compression.msgc.conversion import convert
 from srfoundry.compression.msgc.cost import Count, count_of
-from srfoundry.compression.msgc.mask_search import search_masks, target
+from srfoundry.compression.msgc.mask_search import MaskSearch, allowed_share
 from srfoundry.compression.msgc.masked_conv import sampling, wrap
-from srfoundry.core.seeds import generator
-from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.compression.settings import BudgetTarget, SearchDescent
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
 from srfoundry.training.schedules import cosine
 
 BATCH, RATE, TUNE_RATE, HINGE = 64, 3e-3, 1e-3, 30.0  # HINGE: the release's weight of the budget
@@ -63,7 +65,7 @@ def tune(
     # gates learn five times as fast, as published
     groups = [{"params": others, "factor": 1.0}, {"params": gates, "factor": 5.0}]
     optimiser = torch.optim.Adam(groups, lr=rate)
-    chains: Any = net.chains()  # pyright: ignore
+    pairs: Any = net.layer_pairs()  # pyright: ignore
     net.train()
     for index in range(steps):
         for group in optimiser.param_groups:
@@ -73,8 +75,8 @@ def tune(
         else:
             with sampling(net, generator(digits.seed, "gates", index)) as drawn:
                 value = loss(net, digits.batch(index))["total"]
-            share = 1 - count.removed(chains, drawn)
-            value = value + HINGE * functional.relu(share - target(index, steps, left)).float()
+            share = 1 - count.removed(pairs, drawn)
+            value = value + HINGE * functional.relu(share - allowed_share(index, steps, left)).float()
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         optimiser.step()
@@ -86,26 +88,26 @@ def compare(seed: int, *, steps: int, remove: float = 0.5) -> list[dict[str, Any
     net = ResNet(classes=10, width=16, stages=(1, 1, 1), channels=1, small=True)
     start(net, generator(seed, "net"))
     tune(net, digits, steps=steps, rate=RATE)
-    chains, one = net.chains(), digits.images[:1]
-    count = count_of(net.eval(), chains, groups=4, low=one)
-    control, masked = copy.deepcopy(net), wrap(net, chains)
+    pairs, one = net.layer_pairs(), digits.images[:1]
+    count = count_of(net.eval(), pairs, groups=4, low=one)
+    control, masked = copy.deepcopy(net), wrap(net, pairs)
     tune(control, digits, steps=steps, rate=TUNE_RATE)
+    budget = BudgetTarget(measure="macs", remove=remove, tolerance=0.01, multiple=4)
+    descent = SearchDescent(steps=steps // 2, learning_rate=TUNE_RATE, width_rate=30 / steps, temperature=0.1, clip=1.0)
+    stream = Stream(seed, "masks")
+    search = MaskSearch(masked.train(), pairs, loss, count, budget, descent, trained=[], stream=stream)
     with TemporaryDirectory() as scratch:
-        search_masks(
-            masked.train(), chains, loss, digits.batch, count=count, remove=remove, tolerance=0.01, multiple=4,
-            steps=steps // 2, learning_rate=TUNE_RATE, mask_rate=30 / steps, temperature=0.1, clip=1.0,
-            seed=(seed, "masks"), trained=[], checkpoint=Path(scratch) / "state", key="", log=lambda _s, _v: None,
-        )  # fmt: skip
-    static = convert(masked.eval(), chains)
+        search.run(digits.batch, Resumption(Path(scratch) / "state", ""))
+    static = convert(masked.eval(), pairs)
     tune(static, digits, steps=steps - steps // 2, rate=TUNE_RATE)
-    gated = wrap(net, chains, sampled=True, rng=generator(seed, "gates"))
+    gated = wrap(net, pairs, sampled=True, rng=generator(seed, "gates"))
     tune(gated, digits, steps=steps, rate=TUNE_RATE, count=count, left=1 - remove)
     with sampling(gated.eval()) as masks, torch.no_grad():
         gated(digits.images[digits.split :])
     shares = {
         "dense": 1.0,
         "static": multiplications(static.eval(), one) / count.total,
-        "sample-wise": 1 - float(count.removed(chains, masks)),
+        "sample-wise": 1 - float(count.removed(pairs, masks)),
     }
     nets = {"dense": control, "static": static, "sample-wise": gated}
     return [

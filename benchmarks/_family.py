@@ -8,44 +8,36 @@ does. The uncompressed net is tuned, without a teacher, for as long as search an
 """
 
 import copy
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from hashlib import md5
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from benchmarks import _exactness
-from srfoundry.compression.baselines import Method, choose_channels
-from srfoundry.compression.budget import Budget, ladders_of
-from srfoundry.compression.importance import Importance
-from srfoundry.compression.relaxation import Relaxation
-from srfoundry.compression.search import search
-from srfoundry.compression.selection import select
-from srfoundry.core.atomic import write_bytes
-from srfoundry.core.compute import Compute, channels_last
+from benchmarks._runs import CPU, StoredRuns
+from srfoundry.compression.baselines import Baseline, choose_channels
+from srfoundry.compression.drc import search_widths
+from srfoundry.compression.recipe import budget_of, select_and_cut, tune
+from srfoundry.compression.settings import (
+    BudgetTarget,
+    GreedySelection,
+    LossWeights,
+    SearchDescent,
+    Searching,
+    Tuning,
+    WidthModel,
+)
 from srfoundry.core.seeds import Stream, generator, redraw
-from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batches, draw
-from srfoundry.dual_regression.loss import loss_of
-from srfoundry.dual_regression.training import train
-from srfoundry.imaging import metrics
-from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.training.settings import Descent, PatchDraw
 
-CPU = torch.device("cpu")
 TOLERANCE = 0.01
-VERSION = 1  # of the code behind the runs; raise it when runs on disk would come out otherwise
-Phase = Literal["base", "tune"]  # of a training; its seeds depend on the word
-BASELINES: tuple[Method, ...] = ("uniform", "random", "torch_pruning")
+VERSION = 2  # of the code behind the runs; raise it when runs on disk would come out otherwise
+BASELINES: tuple[Baseline, ...] = ("uniform", "random", "torch_pruning")
 
 
 @dataclass(frozen=True)
@@ -83,6 +75,53 @@ class Plan:
         """Of its dual nets, likewise."""
         return {"name": ARCHITECTURES[self.network].dual, "scale": self.scale, "width": 16}
 
+    def target(self, remove: float) -> BudgetTarget:
+        """What must be saved: parameters."""
+        return BudgetTarget(measure="parameters", remove=remove, tolerance=TOLERANCE, multiple=self.multiple)
+
+    def searching(self, as_published: bool) -> Searching:
+        """DRC's search, ours or with the paper's softmax and ranking; a step sees a batch in two halves."""
+        model = WidthModel(
+            order="first",
+            relaxation="softmax" if as_published else "threshold",
+            importance="weight" if as_published else "activation",
+        )
+        descent = SearchDescent(
+            steps=self.search_steps,
+            learning_rate=self.search_rate,
+            width_rate=15 / self.search_steps,
+            temperature=0.1,
+            clip=1.0,
+        )
+        draws = PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch // 2)
+        return Searching(model=model, descent=descent, dual_weight=0.1, draws=draws)
+
+    def tuning(self, steps: int | None = None) -> Tuning:
+        """Fine-tuning, by default of `tune_steps`, and the selection before it."""
+        selection = GreedySelection(
+            per_round=self.per_round,
+            select_batches=self.select_batches,
+            select_batch=self.select_batch,
+            select_rate=1e-2,
+            feature_weight=255.0,
+        )
+        steps = self.tune_steps if steps is None else steps
+        return Tuning(
+            selection=selection,
+            weights=LossWeights(dual_weight=0.1, teacher_weight=255.0),
+            draws=PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch),
+            descent=Descent(steps=steps, learning_rate=self.tune_rate, warmup=30, average=0.99, clip=1.0),
+        )
+
+    def base(self, dual_weight: float) -> Tuning:
+        """Pretraining: as fine-tuning but for its length and rates."""
+        tuning = self.tuning(self.steps)
+        return replace(
+            tuning,
+            weights=LossWeights(dual_weight=dual_weight, teacher_weight=0.0),
+            descent=replace(tuning.descent, learning_rate=self.rate),
+        )
+
     def nets(self, seed: int) -> tuple[Any, Any]:
         """The untrained primal net, near bicubic, and its dual nets."""
         record = ARCHITECTURES[self.network]
@@ -94,21 +133,19 @@ class Plan:
         return channels_last(net, CPU), duals
 
 
-class Runs:
+class Runs(StoredRuns):
     """The runs of one plan in a folder; `seed` is of weights, batches and choices."""
 
     def __init__(self, plan: Plan, data: Path, tests: Path, work: Path, sets: Sequence[str], threads: int) -> None:
-        self.plan, self.tests, self.work, self.sets = plan, tests, work, sets
-        self.patches = Patches.open(data / "train")
-        index = md5((data / "train" / "index.json").read_bytes(), usedforsecurity=False).hexdigest()
-        self.key = json.dumps([VERSION, asdict(plan), index, list(sets)])
+        super().__init__([VERSION, asdict(plan)], data=data, tests=tests, work=work, sets=sets, scale=plan.scale)
+        self.plan = plan
         torch.set_num_threads(threads)
 
     def pretrained(self, seed: int, weight: float) -> tuple[Any, Any]:
         """The net trained with or without its dual nets (weight 0)."""
         net, duals = self.plan.nets(seed)
         name = f"base-{seed}-{weight:g}"
-        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, seed, weight, "base"))
+        self.once(name, lambda: self._train(name, net, duals, None, self.plan.base(weight), Stream(seed, "base")))
         primal, _ = cards.load(self.work / f"{name}.safetensors")
         mapping, _ = cards.load(self.work / f"{name}.duals.safetensors")
         return channels_last(primal, CPU), mapping
@@ -118,7 +155,7 @@ class Runs:
         net, _ = self.plan.nets(seed)
         duals = KernelDual.of(torch.ones(1, 1, 1), scale=self.plan.scale, decimation="bicubic")
         name = f"tied-{seed}"
-        self._once(name, lambda: self._train(name, net, duals, None, self.plan.steps, seed, 0.1, "base"))
+        self.once(name, lambda: self._train(name, net, duals, None, self.plan.base(0.1), Stream(seed, "base")))
 
     def dense(self, seed: int) -> None:
         """The uncompressed net, tuned for as long as DRC takes in all."""
@@ -126,125 +163,62 @@ class Runs:
         def run() -> dict[str, Any]:
             net, duals = self.pretrained(seed, 0.1)
             steps = self.plan.tune_steps + self.plan.search_steps  # a search step passes two half batches
-            return self._train(name, net, duals, None, steps, seed, 0.1, "tune")
+            return self._train(name, net, duals, None, self.plan.tuning(steps), Stream(seed, "tune"))
 
         name = f"dense-{seed}"
-        self._once(name, run)
+        self.once(name, run)
 
-    def baseline(self, seed: int, method: Method, remove: float, longer: bool = False) -> None:
+    def baseline(self, seed: int, method: Baseline, remove: float, longer: bool = False) -> None:
         """A net cut by a baseline and tuned; `longer` for the steps of DRC's search as well."""
         name = f"{method}{'_longer' if longer else ''}-{round(100 * remove)}-{seed}"
         steps = self.plan.tune_steps + (self.plan.search_steps if longer else 0)
 
         def run() -> dict[str, Any]:
             net, duals = self.pretrained(seed, 0.1)
-            units = net.units()
-            budget = Budget.parameters(net, units, ladders_of(net, units, self.plan.multiple))
-            rng = generator(seed, method)
-            kept = choose_channels(method, net, units, budget=budget, remove=remove, tolerance=TOLERANCE, rng=rng)
-            small = thin(net, units, kept)
-            return self._train(name, small, duals, net, steps, seed, 0.1, "tune")
+            target = self.plan.target(remove)
+            budget = budget_of(net, target, self.conditions(name, Stream(seed, method)))
+            kept = choose_channels(method, net, budget, target, rng=generator(seed, method))
+            small = thin(net, net.units(), kept)
+            return self._train(name, small, duals, net, self.plan.tuning(steps), Stream(seed, "tune"))
 
-        self._once(name, run)
+        self.once(name, run)
 
     def drc(self, seed: int, remove: float, as_published: bool = False) -> None:
         """DRC: searched widths, the channels that the search came to rely on, tuned."""
-        name, plan = f"{'drc_softmax' if as_published else 'drc'}-{round(100 * remove)}-{seed}", self.plan
-        relaxation: Relaxation = "softmax" if as_published else "threshold"
-        importance: Importance = "weight" if as_published else "activation"
+        name = f"{'drc_softmax' if as_published else 'drc'}-{round(100 * remove)}-{seed}"
 
         def run() -> dict[str, Any]:
             dense, duals = self.pretrained(seed, 0.1)
-            net, units = copy.deepcopy(dense), dense.units()
-            budget = Budget.parameters(net, units, ladders_of(net, units, plan.multiple))
-            names = self.patches.photographs()
+            on = self.conditions(f"{name}.search", Stream(seed, "search"))
+            searching = self.plan.searching(as_published)
+            found = search_widths(copy.deepcopy(dense), duals, self.plan.target(remove), searching, on)
+            tuning = self.plan.tuning(self.plan.tune_steps)
+            scores = self._train(name, found.net, duals, dense, tuning, Stream(seed, "tune"))
+            return {**scores, "widths": found.widths, "removed": found.scores["removed_fraction"]}
 
-            def half(which: int, index: int) -> dict[int, Tensor]:
-                part = self.patches.only(names[which::2])
-                rng = generator(seed, "search", which, index)
-                return draw(part, self._draws(plan.batch // 2), scale=plan.scale, rng=rng)
-
-            kept, _ = search(
-                net, units, self._loss(duals, 0.1), (partial(half, 0), partial(half, 1)),
-                budget=budget, remove=remove, tolerance=TOLERANCE, order="first", relaxation=relaxation,
-                importance=importance, steps=plan.search_steps, learning_rate=plan.search_rate,
-                width_rate=15 / plan.search_steps, temperature=0.1, clip=1.0, rng=generator(seed, "logits"),
-                trained=[net, duals], **self._state(f"{name}.search"),
-            )  # fmt: skip
-            small, widths = thin(net, units, kept), [len(channels) for channels in kept]
-            scores = self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
-            return {**scores, "widths": widths, "removed": budget.removed(widths)}
-
-        self._once(name, run)
+        self.once(name, run)
 
     def greedy(self, seed: int, remove: float) -> None:
         """The widths of `drc`, which must be done, with channels selected in the pretrained net, tuned."""
-        name, plan = f"greedy-{round(100 * remove)}-{seed}", self.plan
+        name = f"greedy-{round(100 * remove)}-{seed}"
 
         def run() -> dict[str, Any]:
             dense, duals = self.pretrained(seed, 0.1)
-            sparse, units = copy.deepcopy(dense), dense.units()
-            rngs = [generator(seed, "select", index) for index in range(plan.select_batches)]
-            kept, _ = select(
-                sparse, dense, units, self.scores(f"drc-{round(100 * remove)}-{seed}")["widths"],
-                [draw(self.patches, self._draws(plan.select_batch), scale=plan.scale, rng=rng) for rng in rngs],
-                self._loss(duals, 0.1), per_round=plan.per_round, rate=1e-2, feature_weight=255.0,
-                **self._state(f"{name}.select"),
-            )  # fmt: skip
-            small = thin(sparse, units, kept)
-            return self._train(name, small, duals, dense, plan.tune_steps, seed, 0.1, "tune")
+            widths, tuning = self.scores(f"drc-{round(100 * remove)}-{seed}")["widths"], self.plan.tuning()
+            on = self.conditions(f"{name}.select", Stream(seed, "select"))
+            small, _ = select_and_cut(dense, duals, widths, tuning, on)
+            return self._train(name, small, duals, dense, tuning, Stream(seed, "tune"))
 
-        self._once(name, run)
+        self.once(name, run)
 
-    def scores(self, name: str) -> dict[str, Any]:
-        """What a finished run came to."""
-        return json.loads((self.work / f"{name}.json").read_text())["scores"]
-
-    def _once(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
-        path = self.work / f"{name}.json"
-        if path.exists() and json.loads(path.read_text())["key"] == self.key:
-            return
-        write_bytes(path, json.dumps({"key": self.key, "scores": run()}).encode())
-
-    def _draws(self, batch: int) -> PatchDraw:
-        return PatchDraw(patch=self.plan.patch, octave=self.plan.octave, batch=batch)
-
-    def _loss(self, duals: nn.Module, weight: float, teacher: nn.Module | None = None) -> Any:
-        return loss_of(
-            duals, scale=self.plan.scale, weight=weight, compute=Compute(CPU, "auto"), teacher=teacher,
-            teacher_weight=255.0 if teacher else 0.0,
-        )  # fmt: skip
-
-    def _state(self, name: str) -> dict[str, Any]:
-        return {"checkpoint": self.work / f"{name}.state", "key": self.key, "log": lambda step, values: None}
-
-    def _train(
-        self, name: str, net: Any, duals: Any, teacher: Any, steps: int, seed: int, weight: float, stage: Phase
-    ) -> dict[str, Any]:
-        plan, rate = self.plan, self.plan.rate if stage == "base" else self.plan.tune_rate
-        draws, stream = self._draws(plan.batch), Stream(seed, stage)
-        batches = Batches(patches=self.patches, draws=draws, scale=plan.scale, stream=stream)
-        descent = Descent(steps=steps, learning_rate=rate, warmup=30, average=0.99, clip=1.0)
-        resumption = Resumption(self.work / f"{name}.state", self.key)
-        train(net, duals, self._loss(duals, weight, teacher), batches, descent, resumption=resumption)
+    def _train(self, name: str, net: Any, duals: Any, teacher: Any, how: Tuning, stream: Stream) -> dict[str, Any]:
+        plan, on = self.plan, self.conditions(name, stream)
+        tune(net, duals, how.descent, how.draws, how.weights, on, teacher=teacher)
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
         if not isinstance(duals, KernelDual):
             cards.save(self.work / f"{name}.duals.safetensors", duals, arch=plan.dual_arch, **common)
-        for state in (f"{name}.state", f"{name}.search.state", f"{name}.select.state"):
-            (self.work / state).unlink(missing_ok=True)
+        self.forget(name)
         parameters = sum(weight.numel() for weight in net.parameters())
-        return {"parameters": parameters, "steps": steps, **self._score(net.eval())}
-
-    def _score(self, net: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """PSNR-Y of 8 bits on every test set, `scale` pixels cropped."""
-        found = {}
-        for name in self.sets:
-            every = []
-            for high in _exactness.photographs(self.tests / name, self.plan.scale):
-                low = _exactness.reduced(high, self.plan.scale, None).float()
-                with torch.inference_mode():
-                    every.append(metrics.psnr_y(net(low).double(), high, self.plan.scale, whole=True))
-            found[name] = sum(every) / len(every)
-        return found
+        return {"parameters": parameters, "steps": how.descent.steps, **self.psnr(net.eval())}

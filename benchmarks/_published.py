@@ -28,8 +28,8 @@ class Published:
 
 
 def published(net: ResNet | MobileNetV2, *, attention: bool, side: int = 224, groups: int = 4) -> Published:
-    """Count a net with sample-wise gates on its chains, over one image of `side` pixels."""
-    wrapped = wrap(net, net.chains(), groups=groups, sampled=True, attention=attention, reduction=4)
+    """Count a net with sample-wise gates on its pairs, over one image of `side` pixels."""
+    wrapped = wrap(net, net.layer_pairs(), groups=groups, sampled=True, attention=attention, reduction=4)
     layers = [layer for layer in wrapped.modules() if isinstance(layer, MSGConv2d)]
 
     def size(parts: list[nn.Module | None]) -> int:
@@ -44,8 +44,8 @@ def published(net: ResNet | MobileNetV2, *, attention: bool, side: int = 224, gr
         for gate in (layer.gate, layer.attention):
             if gate is not None:
                 gates += gate.squeeze.weight.numel() + gate.squeeze.out_features + gate.excite.weight.numel()
-    for chain in net.chains():  # one average a block
-        gates += inputs[chain.makers[0]]
+    for pair in net.layer_pairs():  # one average a block
+        gates += inputs[pair.makers[0]]
     return Published(
         parameters=size([wrapped]),
         gate_parameters=size([layer.gate for layer in layers]),
@@ -75,7 +75,7 @@ def _dense(net: ResNet | MobileNetV2, side: int) -> tuple[int, dict[str, int], d
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(hook(name))  # pyright: ignore[reportArgumentType]
     hollow(torch.zeros(1, 3, side, side, device="meta"))
-    linear = {chain.reader for chain in net.chains()} if isinstance(net, MobileNetV2) else set()
+    linear = {pair.reader for pair in net.layer_pairs()} if isinstance(net, MobileNetV2) else set()
     for name in macs:
         is_plain = "downsample" in name or name in linear or name.startswith(("fc", "classifier"))
         rectified[name] = 0 if is_plain else rectified[name]

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import table
 from benchmarks._family import BASELINES, Plan, Runs
-from srfoundry.compression.baselines import Method
+from srfoundry.compression.baselines import Baseline
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
@@ -48,7 +48,7 @@ PLANS = {
     ),
     "swinir": Plan("swinir", scale=2, blocks=2, width=32, multiple=1, steps=3000, search_steps=600, tune_steps=600),
 }
-LONGER: tuple[Method, ...] = ("random", "torch_pruning")  # the best baselines after a long and a short pretraining
+LONGER: tuple[Baseline, ...] = ("random", "torch_pruning")  # the best baselines after a long and a short pretraining
 MORE = ("longer", "greedy", "softmax")
 SETS = ("Set5", "Set14", "BSD100")
 SIZE = 192  # low-resolution pixels a side for the latency

@@ -25,8 +25,9 @@ from benchmarks._classifiers import MobileNetV2, ResNet
 from benchmarks._masks import METHODS, Plan, Runs
 from benchmarks._published import published
 from srfoundry.compression.latency import onnx_runner
-from srfoundry.compression.msgc.layer_pairs import Chain
-from srfoundry.compression.msgc.conversion import Choice, convert, freeze
+from srfoundry.compression.msgc.conversion import convert
+from srfoundry.compression.msgc.layer_pairs import Choice, LayerPair
+from srfoundry.compression.msgc.mask_choice import freeze
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, wrap
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
@@ -95,13 +96,13 @@ def block(rounds: int, side: int = 96) -> dict[str, Any]:
     """Time of a 64-channel residual block in ONNX Runtime: dense, masked, converted and narrowed to half the cost."""
     net = nn.Sequential(ResidualBlock(64, 64, 1.0)).eval()
     redraw(net, generator(0, "block"))
-    chain = Chain("block", "0.second", ("0.first",))
+    pair = LayerPair("block", "0.second", ("0.first",))
     rng = generator(0, "masks")
     rows = torch.stack([torch.randperm(64, generator=rng)[:32].sort().values for _ in range(3)])
     rows = torch.cat([rows, torch.tensor([sorted(set(range(64)) - set(rows[0].tolist()))])])  # all 64 are used
-    masked, gated = wrap(net, [chain]), wrap(net, [chain], sampled=True, rng=rng)
-    freeze(masked, [chain], [Choice(torch.randperm(64, generator=rng)[:32].sort().values, rows)])
-    plain, narrow = convert(masked, [chain], multiple=8), nn.Sequential(ResidualBlock(64, 32, 1.0)).eval()
+    masked, gated = wrap(net, [pair]), wrap(net, [pair], sampled=True, rng=rng)
+    freeze(masked, [pair], [Choice(torch.randperm(64, generator=rng)[:32].sort().values, rows)])
+    plain, narrow = convert(masked, [pair], multiple=8), nn.Sequential(ResidualBlock(64, 32, 1.0)).eval()
     image = torch.rand(1, 64, side, side, generator=generator(0, "image"))
     with torch.no_grad():
         difference = float((plain(image) - masked(image)).abs().max())

@@ -5,31 +5,37 @@ from pipelines.support.stage import Stage, main
 
 def compress(stage: Stage) -> None:
     """Make the net smaller by `compress.method` until --percent of it is gone, and fine-tune it as `prune` does."""
-    from pipelines.support.methods import smaller
-    from pipelines.support.shrink import cut_and_tune, save, show
-    from srfoundry.dual_regression.training import reopen
+    from dataclasses import replace
+
+    from pipelines.support.compressing import conditions, opened, save_net, show_widths
+    from srfoundry.compression.compressors import COMPRESSORS
+    from srfoundry.compression.recipe import finish
+    from srfoundry.imaging.patches import Patches
 
     chosen, remove = stage.params.compress, int(stage.item) / 100
-    trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))
-    searched, moved, card = reopen(*trained, stage.device)
-    state = stage.checkpoint.with_name(f"{stage.checkpoint.name}.search")
-    found = smaller(stage, searched, moved, remove=remove, state=state)
-    dense, duals, _ = reopen(*trained, stage.device)
-    made = cut_and_tune(
-        stage,
-        stage.params.prune,
+    compressor, on = COMPRESSORS[chosen.method], conditions(stage)
+    how = chosen.over(stage.params.search, remove=remove)
+    net, moved, card = opened(stage)
+    found = compressor.load()(net, moved, how, on.beside("search"))
+    dense, duals, _ = opened(stage)
+    searched, moved = found.net, found.duals
+    if found.selectable and stage.params.prune.start == "dual":
+        searched, moved = None, duals
+    tuning = stage.params.prune.tuning
+    steps = chosen.steps + (0 if compressor.searches else chosen.search_steps)
+    made = finish(
         dense,
-        duals if found.duals is None else found.duals,
+        moved,
         found.widths,
-        searched=found.net,
-        steps=chosen.steps + found.more_steps,
-        state=stage.checkpoint,
-        before=chosen.search_steps if found.history else 0,
+        replace(tuning, descent=replace(tuning.descent, steps=steps)),
+        on.after(chosen.search_steps if found.history else 0),
+        searched=searched,
+        validation=Patches.open(stage.input("data/synthesize/validation")),
     )
     scores = {**made.scores, "method": chosen.method, "search": found.scores}
-    save(stage, f"models/compress_{stage.item}.safetensors", made.net, {**card.arch, **found.arch}, scores)
+    save_net(stage, f"models/compress_{stage.item}.safetensors", made.net, {**card.arch, **found.arch}, scores)
     stage.curve(made.history)
-    show(stage, dense, found.dense, found.widths, found.history, remove)
+    show_widths(stage, dense, found.dense, found.widths, found.history, remove)
     stage.metrics(scores)
 
 

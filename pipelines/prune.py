@@ -9,23 +9,23 @@ def prune(stage: Stage) -> None:
     `prune.start: search` keeps the net that was trained in the search, with the channels that it came to rely on;
     `dual` selects channels of the dual net one after another, by feature and dual-regression loss.
     """
-    from pipelines.support.shrink import cut_and_tune, save, show
-    from srfoundry.dual_regression.training import reopen
-    from srfoundry.networks.sr.prunable import widths_of
+    from srfoundry.networks.sr.units import widths_of
+
+    from pipelines.support.compressing import conditions, opened, save_net, show_widths
+    from srfoundry.compression.recipe import finish
+    from srfoundry.imaging.patches import Patches
 
     chosen = stage.params.prune
-    folder = stage.input("models/dual.safetensors").parent
-    dense, duals, _ = reopen(folder / "dual.safetensors", stage.input("models/dual_nets.safetensors"), stage.device)
-    found = (stage.input("models/search.safetensors"), stage.input("models/search_duals.safetensors"))
-    searched, moved, card = reopen(*found, stage.device)
+    dense, duals, _ = opened(stage)
+    searched, moved, card = opened(stage, ("models/search.safetensors", "models/search_duals.safetensors"))
     if chosen.start == "dual":
         searched, moved = None, duals
-    widths = card.arch["inner"]
-    common = {"searched": searched, "steps": chosen.descent.steps, "state": stage.checkpoint}
-    made = cut_and_tune(stage, chosen, dense, moved, widths, **common)
-    save(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
+    validation = Patches.open(stage.input("data/synthesize/validation"))
+    widths, on = card.arch["inner"], conditions(stage)
+    made = finish(dense, moved, widths, chosen.tuning, on, searched=searched, validation=validation)
+    save_net(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
     stage.curve(made.history)
-    show(stage, dense, widths_of(dense, dense.units()), widths, made.chosen or made.history, None)
+    show_widths(stage, dense, widths_of(dense, dense.units()), widths, made.selection or made.history)
     stage.metrics(made.scores)
 
 

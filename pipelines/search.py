@@ -5,38 +5,27 @@ from pipelines.support.stage import Stage, main
 
 def search(stage: Stage) -> None:
     """Search each layer's channel number on the dual-regression loss, so that the budget is met (DRC)."""
-    from pipelines.support.shrink import find_widths, save, show
-    from srfoundry.dual_regression.training import reopen, validate
+    from pipelines.support.compressing import DUAL, conditions, opened, save_net, show_widths
+    from srfoundry.compression.drc import search_widths
+    from srfoundry.dual_regression.training import validate
     from srfoundry.imaging.patches import Patches
     from srfoundry.networks.zoo.cards import read_card
 
     chosen = stage.params.search
-    trained = (stage.input("models/dual.safetensors"), stage.input("models/dual_nets.safetensors"))
-    net, duals, card = reopen(*trained, stage.device)
-    reopened = read_card(trained[1]).arch
-    units = net.units()
-    found = find_widths(
-        stage,
-        chosen,
-        net,
-        duals,
-        remove=chosen.remove,
-        multiple=chosen.multiple,
-        steps=chosen.steps,
-        state=stage.checkpoint,
-    )
-    cut = found.cut(net)
+    net, duals, card = opened(stage)
+    dual_arch = read_card(stage.input(DUAL[1])).arch
+    found = search_widths(net, duals, chosen.target, chosen.searching, conditions(stage))
     validation = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
-        **found.scores([unit.name for unit in units], chosen, chosen.remove),
-        "validation_untuned": validate(cut, validation, scale=stage.scale, device=stage.device),
+        **found.scores,
+        "validation_untuned": validate(found.net, validation, scale=stage.scale, device=stage.device),
         "parameters_before": sum(weight.numel() for weight in net.parameters()),
-        "parameters": sum(weight.numel() for weight in cut.parameters()),
+        "parameters": sum(weight.numel() for weight in found.net.parameters()),
     }
-    save(stage, "models/search.safetensors", cut, {**card.arch, "inner": found.widths}, scores)
-    save(stage, "models/search_duals.safetensors", duals, reopened, {})
+    save_net(stage, "models/search.safetensors", found.net, {**card.arch, **found.arch}, scores)
+    save_net(stage, "models/search_duals.safetensors", duals, dual_arch, {})
     stage.curve(found.history)
-    show(stage, net, found.budget.dense, found.widths, found.history, chosen.remove)
+    show_widths(stage, net, found.dense, found.widths, found.history, chosen.target.remove)
     stage.metrics(scores)
 
 

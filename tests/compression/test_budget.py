@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compression.baselines import Method, choose_channels
-from srfoundry.compression.budget import Budget, kinds, ladders_of, nearest, uniform_widths
+from srfoundry.compression.baselines import Baseline, choose_channels
+from srfoundry.compression.budget import Budget, kinds, ladders_of
 from srfoundry.compression.latency import ascending, onnx_runner, proved
+from srfoundry.compression.width_choice import nearest, uniform_widths, wider
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import largest, thin
 from tests.closed import count
+from tests.searches import wanted
 from tests.stub import Attentive, attentive
 
 LOW = torch.rand(1, 3, 6, 8, generator=generator(1, "low"))
@@ -84,26 +86,21 @@ def test_units_of_a_kind_are_alike() -> None:
 def test_uniform_widths_meet_the_budget(measure: str, remove: float) -> None:
     net = drn()
     budget = budgets(net, 4)[measure]
-    widths = uniform_widths(budget, remove=remove, tolerance=0.01)
+    widths = uniform_widths(budget, wanted(remove, 0.01))
     assert remove <= budget.removed(widths) <= remove + 0.01
     ratios = [width / full for width, full in zip(widths, budget.dense, strict=True)]
     assert max(ratios) - min(ratios) <= 0.26, "no further apart than the narrowest unit's ladder is coarse"
-    assert nearest(budget, widths, remove=remove, tolerance=0.01) == widths
+    assert nearest(budget, widths, wanted(remove, 0.01)) == widths
 
 
 @pytest.mark.parametrize("make", [drn, attentive])
-@pytest.mark.parametrize("method", ["uniform", "random", "torch_pruning"])
-def test_baselines_meet_the_budget_and_give_a_net(make: Callable[[], DRN | Attentive], method: Method) -> None:
-    if method == "torch_pruning":
+@pytest.mark.parametrize("baseline", ["uniform", "random", "torch_pruning"])
+def test_baselines_meet_the_budget_and_give_a_net(make: Callable[[], DRN | Attentive], baseline: Baseline) -> None:
+    if baseline == "torch_pruning":
         pytest.importorskip("torch_pruning")
     net = make()
     budget = budgets(net, 4 if isinstance(net, DRN) else 1)["parameters"]
-    kept = [
-        choose_channels(
-            method, net, net.units(), budget=budget, remove=0.4, tolerance=0.02, rng=generator(1, "channels")
-        )
-        for _ in range(2)
-    ]
+    kept = [choose_channels(baseline, net, budget, wanted(0.4, 0.02), rng=generator(1, "channels")) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*kept, strict=True))
     assert all(channels.tolist() == sorted(set(channels.tolist())) for channels in kept[0])
     smaller = thin(net, net.units(), kept[0])
@@ -121,9 +118,7 @@ def test_the_library_drops_what_is_small() -> None:
         net.get_parameter("fc2.weight")[:, :6] *= 1e-3
         net.get_parameter("tail.weight")[:, :4] *= 1e-3
     budget = budgets(net, 1)["parameters"]
-    kept = choose_channels(
-        "torch_pruning", net, net.units(), budget=budget, remove=0.4, tolerance=0.02, rng=generator(1, "channels")
-    )
+    kept = choose_channels("torch_pruning", net, budget, wanted(0.4, 0.02), rng=generator(1, "channels"))
     for channels, strong in ((kept[1], set(range(6, 12))), (kept[2], set(range(4, 8)))):
         assert set(channels.tolist()) <= strong or strong <= set(channels.tolist())
 
@@ -133,7 +128,7 @@ def test_where_ladders_are_too_coarse_few_units_step_between() -> None:
     ladders, costs = ((16, 32, 48, 64),) * 16, (16 * 1.35, 32 * 1.35, 48 * 1.35, 64 * 1.35)
     budget = Budget(1600.0, ladders, (costs,) * 16)
     for remove in (0.3, 0.5, 0.62):
-        widths = uniform_widths(budget, remove=remove, tolerance=0.005)
+        widths = uniform_widths(budget, wanted(remove, 0.005))
         assert remove <= budget.removed(widths) <= remove + 0.005
         assert sum(width % 16 > 0 for width in widths) <= 1
 
@@ -141,7 +136,14 @@ def test_where_ladders_are_too_coarse_few_units_step_between() -> None:
 def test_more_than_there_is_cannot_go() -> None:
     net = drn()
     with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
-        uniform_widths(budgets(net, 16)["parameters"], remove=0.9, tolerance=0.01)
+        uniform_widths(budgets(net, 16)["parameters"], wanted(0.9, 0.01))
+
+
+def test_what_is_left_to_search_is_counted() -> None:
+    """Four layers of ten channels, 4 the fewest that stay: near the most that can go, none can have more."""
+    budget = Budget(400.0, ((4, 7, 10),) * 4, ((40.0, 70.0, 100.0),) * 4)
+    assert budget.most() == pytest.approx(0.6)
+    assert [wider(budget, wanted(remove, 0.01)) for remove in (0.3, 0.52, 0.53, 0.59)] == [4, 4, 0, 0]
 
 
 def test_measured_times_ascend() -> None:
@@ -167,7 +169,7 @@ def test_latency_is_a_budget_too() -> None:
     assert budget.total == pytest.approx(exact.total + 1e6)
     widths = [steps[0] for steps in ladders]
     assert budget.total - budget.cost(widths) == pytest.approx(exact.total - exact.cost(widths), rel=1e-6)
-    chosen = uniform_widths(budget, remove=0.5, tolerance=0.02)
+    chosen = uniform_widths(budget, wanted(0.5, 0.02))
     assert 0.5 <= budget.removed(chosen) <= 0.52
 
 
@@ -181,7 +183,7 @@ def test_times_that_say_nothing_are_refused() -> None:
 
 
 def test_a_cut_net_is_timed_against_the_whole_one(recwarn: pytest.WarningsRecorder) -> None:
-    """In turns, so that a busy moment meets both; one warning where much less is saved than was asked."""
+    """In turns, so that a busy moment meets both; one warning where much less is saved than was to be."""
     net = drn()
     cut = thin(net, net.units(), largest(net, net.units(), [8] * 8))
     exact = multiplications(cut, LOW) / multiplications(net, LOW)

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from srfoundry.networks.sr.units import Unit
 from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget, ladders_of
-from srfoundry.compression.relaxation import KINDS, UNIT, Relaxation, Threshold
-from srfoundry.compression.search import search
+from srfoundry.compression.relaxation import RELAXATIONS, UNIT, Threshold
+from srfoundry.compression.search import WidthSearch
+from srfoundry.compression.settings import Relaxation
 from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.state import Resumption
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.networks.sr.prunable import Unit
+from tests.searches import along, modelled, wanted
 
 
 @pytest.fixture
@@ -82,15 +85,17 @@ class Branches(nn.Module):
         self.idle = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
         redraw(self, generator(1, "branches"))
 
+    def units(self) -> list[Unit]:
+        return [Unit(name, f"{name}.0", f"{name}.2") for name in ("used", "idle")]
+
     def forward(self, image: Tensor) -> Tensor:
         return self.used(image) + 1e-3 * self.idle(image)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(RELAXATIONS))
 def test_a_search_takes_from_the_layer_that_matters_less(tmp_path: Path, kind: Relaxation) -> None:
     net, whole = Branches(), Branches()
-    units = [Unit(name, f"{name}.0", f"{name}.2") for name in ("used", "idle")]
-    budget = Budget.parameters(net, units, [range(2, 17, 2)] * 2)
+    budget = Budget.parameters(net, net.units(), [range(2, 17, 2)] * 2)
 
     def draw(index: int) -> dict[int, Tensor]:
         return {1: torch.rand(2, 3, 8, 8, generator=generator(1, "image", index))}
@@ -98,11 +103,10 @@ def test_a_search_takes_from_the_layer_that_matters_less(tmp_path: Path, kind: R
     def loss(net: nn.Module, batch: Mapping[int, Tensor]) -> dict[str, Tensor]:
         return {"total": (net(batch[1]) - whole(batch[1]).detach()).abs().mean() + 0.01}
 
-    kept, _ = search(
-        net, units, loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.02, order="first", relaxation=kind,
-        importance="activation", steps=150, learning_rate=1e-5, width_rate=0.05, temperature=0.1, clip=1.0,
-        rng=generator(1, "alpha"), trained=[net], checkpoint=tmp_path / "search.pt", key="k",
-        log=lambda _step, _values: None,
-    )  # fmt: skip
-    assert len(kept[0]) >= 14
-    assert len(kept[1]) <= 8
+    model, descent = modelled("first", kind, "activation"), along(150, learning_rate=1e-5, temperature=0.1)
+    target, rng = wanted(0.3, 0.02), generator(1, "alpha")
+    search = WidthSearch(net, loss, budget, target, model, descent, trained=[net], rng=rng)
+    search.run((draw, draw), Resumption(tmp_path / "search.pt", "k"))
+    used, idle = search.kept.widths()
+    assert used >= 14
+    assert idle <= 8

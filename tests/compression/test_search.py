@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compression.budget import Budget, choose, ladder, ladders_of
-from srfoundry.compression.relaxation import KINDS, Relaxation, candidates, mixed, mixing
-from srfoundry.compression.search import outer_loss, search
+from srfoundry.compression.budget import Budget, ladder, ladders_of
+from srfoundry.compression.relaxation import RELAXATIONS, candidates, mixed, mixing
+from srfoundry.compression.search import WidthSearch, outer_loss
+from srfoundry.compression.settings import Relaxation
+from srfoundry.compression.width_choice import choose
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
+from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
@@ -24,6 +27,7 @@ from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import end_of, largest, thin
 from tests.closed import CPU, count, fill, nets, photographs
 from tests.conftest import reference
+from tests.searches import along, modelled, wanted
 from tests.stub import attentive
 
 
@@ -89,7 +93,7 @@ def test_the_expected_count_is_exact(kind: Relaxation) -> None:
     assert budget.total == count(net)
     assert budget.removed(widths) == pytest.approx(1 - smaller / count(net), abs=1e-12)
     assert smaller == count(DRN(scale=2, blocks=2, width=16, inner=widths))
-    searched = KINDS[kind](budget, 0.3, rng=generator(1, "logits"))
+    searched = RELAXATIONS[kind](budget, 0.3, rng=generator(1, "logits"))
     shares = searched.shares()
     exact = sum(
         math.prod(float(share[i].detach()) for share, i in zip(shares, picks, strict=True))
@@ -142,7 +146,7 @@ def test_choice_meets_the_budget_and_prefers_the_likely() -> None:
     rng = generator(1, "shares")
     for _ in range(5):
         shares = [torch.softmax(torch.randn(len(widths), generator=rng), dim=0) for widths in ladders]
-        chosen = choose(budget, shares, remove=0.3, tolerance=0.01)
+        chosen = choose(budget, shares, wanted(0.3, 0.01))
         assert 0.3 <= budget.removed(chosen) <= 0.31
         best = max(
             (
@@ -155,7 +159,7 @@ def test_choice_meets_the_budget_and_prefers_the_likely() -> None:
         assert reached >= best - 1e-9
     shares = [torch.ones(len(widths)) / len(widths) for widths in ladders]
     with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
-        choose(budget, shares, remove=0.95, tolerance=0.01)
+        choose(budget, shares, wanted(0.95, 0.01))
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
@@ -178,13 +182,12 @@ def test_search_meets_its_budget_and_resumes(
             if step == stop:
                 raise KeyboardInterrupt
 
-        kept, history = search(
-            net, net.units(), loss, (draw, draw), budget=budget, remove=0.3, tolerance=0.01,
-            order=order, relaxation="softmax" if order == "second" else "threshold",
-            importance="weight" if order == "second" else "activation", steps=8,
-            learning_rate=1e-3, width_rate=0.05, temperature=0.2, clip=1.0, rng=generator(1, "logits"),
-            trained=[net, duals], checkpoint=folder / "search.pt", key="k", log=log,
-        )  # fmt: skip
+        model = modelled(order, *(("softmax", "weight") if order == "second" else ("threshold", "activation")))
+        search = WidthSearch(
+            net, loss, budget, wanted(0.3, 0.01), model, along(8), trained=[net, duals], rng=generator(1, "logits")
+        )
+        history = search.run((draw, draw), Resumption(folder / "search.pt", "k", log))
+        kept = search.kept.indices()
         widths = [len(channels) for channels in kept]
         assert history[-1]["step"] == 8
         assert "entropy" not in history[-1]  # the last step trains the net that will be cut
@@ -222,12 +225,11 @@ def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path)
         passes.append((batch[2], result.detach(), copy.deepcopy(net.state_dict())))
         return {"total": (result - batch[1]).abs().mean()}
 
-    kept, _ = search(
-        net, units, loss, (partial(draw, 0), partial(draw, 1)), budget=budget, remove=0.3, tolerance=0.02,
-        order="first", relaxation="threshold", importance="weight", steps=10, learning_rate=1e-3, width_rate=0.05,
-        temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt",
-        key="k", log=lambda _step, _values: None,
-    )  # fmt: skip
+    search = WidthSearch(
+        net, loss, budget, wanted(0.3, 0.02), modelled(), along(10), trained=[net], rng=generator(1, "logits")
+    )
+    search.run((partial(draw, 0), partial(draw, 1)), Resumption(tmp_path / "search.pt", "k"))
+    kept = search.kept.indices()
     widths, moved = [len(channels) for channels in kept], []
     for step, (low, result, weights) in zip((7, 8, 9), passes[-3:], strict=True):  # one pass each
         assert torch.equal(low, torch.cat([draw(0, step)[2], draw(1, step)[2]]))
@@ -250,12 +252,10 @@ def test_search_of_attention_and_perceptron_for_multiply_adds(tmp_path: Path) ->
     def draw(index: int) -> dict[int, Tensor]:
         return patches.batch(1, 16, rng=generator(1, "search", index))
 
-    kept, history = search(
-        net, units, loss, (draw, draw), budget=budget, remove=0.4, tolerance=0.02, order="second",
-        relaxation="threshold", importance="activation", steps=3, learning_rate=1e-3, width_rate=0.05,
-        temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net],
-        checkpoint=tmp_path / "search.pt", key="k", log=lambda _step, _values: None,
-    )  # fmt: skip
+    model, rng = modelled("second", "threshold", "activation"), generator(1, "logits")
+    search = WidthSearch(net, loss, budget, wanted(0.4, 0.02, multiple=1), model, along(3), trained=[net], rng=rng)
+    history = search.run((draw, draw), Resumption(tmp_path / "search.pt", "k"))
+    kept = search.kept.indices()
     smaller = thin(net, units, kept)
     assert 0.4 <= 1 - multiplications(smaller, low) / multiplications(net, low) <= 0.42
     assert all(row["entropy"] > 0 for row in history)
@@ -272,17 +272,11 @@ def test_a_certain_mixture_is_the_cut_attention() -> None:
     torch.testing.assert_close(thin(net, units, largest(net, units, widths))(low), wanted, atol=2e-6, rtol=0)
 
 
-def test_a_budget_out_of_reach_stops_before_any_step(tmp_path: Path) -> None:
+def test_a_budget_out_of_reach_stops_before_any_step() -> None:
     net = attentive()
     budget = Budget.parameters(net, net.units(), ladders_of(net, net.units(), 4))
-
-    def never(*_: object) -> dict[int, Tensor]:
-        raise AssertionError("a step was taken")
-
     with pytest.raises(FoundryError, match="the fraction to remove must be at most"):
-        search(
-            net, net.units(), lambda _net, _batch: {}, (never, never), budget=budget, remove=0.9, tolerance=0.01,
-            order="first", relaxation="threshold", importance="weight", steps=3, learning_rate=1e-3, width_rate=0.05,
-            temperature=0.2, clip=1.0, rng=generator(1, "logits"), trained=[net], checkpoint=tmp_path / "search.pt",
-            key="k", log=lambda _step, _values: None,
+        WidthSearch(
+            net, lambda _net, _batch: {}, budget, wanted(0.9, 0.01), modelled(), along(3), trained=[net],
+            rng=generator(1, "logits"),
         )  # fmt: skip

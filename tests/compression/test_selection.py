@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compression.selection import select, select_unit
+from srfoundry.compression.selection import UnitSelection, select
+from srfoundry.compression.settings import GreedySelection
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged
 from srfoundry.core.seeds import generator
+from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.prunable import largest, masked, thin, widths_of
-from srfoundry.reporting.compression import family_picture, widths_picture
 from tests.closed import CPU, nets, photographs
 from tests.conftest import reference
 from tests.stub import Attentive, attentive
@@ -43,6 +44,10 @@ def draw_as_authors(net: DRN, duals: DualNets) -> None:
         weight.data.copy_(torch.from_numpy((stream.randn(*weight.shape) * deviation).astype(np.float32)))
 
 
+def selecting(per_round: int, rate: float) -> GreedySelection:
+    return GreedySelection(per_round=per_round, select_batches=2, select_batch=2, select_rate=rate, feature_weight=1.0)
+
+
 def test_greedy_selection_as_released() -> None:
     """One channel a round: all sixty choices in order, their scores, the masks, and the pruned net's outputs."""
     data = reference("drc_greedy_selection")
@@ -58,10 +63,8 @@ def test_greedy_selection_as_released() -> None:
     seen: list[Tensor] = []
     kept = []
     for unit, width in zip(net.units(), data["cfg"].tolist(), strict=True):
-        chosen, _ = select_unit(
-            net, dense, unit, width, batches, loss, per_round=1, rate=1e-7, feature_weight=1.0,
-            note=lambda missed: seen.append(missed.clone()),
-        )  # fmt: skip
+        filling = UnitSelection(net, dense, unit, batches, loss, 1.0)
+        chosen, _ = filling.fill(width, per_round=1, rate=1e-7, note=lambda missed: seen.append(missed.clone()))
         order += chosen
         kept.append(torch.tensor(sorted(chosen)))
     assert order == data["order"].tolist()
@@ -119,10 +122,9 @@ def choose(folder: Path, *, rate: float = 1e-3, stop: int | None = None, per_rou
         if step == stop:
             raise KeyboardInterrupt
 
-    kept, history = select(
-        net, thin(net, [], []), net.units(), [4, 8, 16], batches, loss, per_round=per_round, rate=rate,
-        feature_weight=1.0, checkpoint=folder / "prune.pt", key="k", log=log,
-    )  # fmt: skip
+    sparse = thin(net, [], [])
+    resumption = Resumption(folder / "prune.pt", "k", log)
+    kept, history = select(net, sparse, [4, 8, 16], batches, loss, selecting(per_round, rate), resumption)
     assert len(history) == 3
     return [channels.tolist() for channels in kept]
 
@@ -157,10 +159,8 @@ def attentive_choice(folder: Path, net: Attentive, dense: Attentive, stop: int |
         if step == stop:
             raise KeyboardInterrupt
 
-    return select(
-        net, dense, net.units(), [2, 5, 4], batches, loss, per_round=2, rate=1e-3,
-        feature_weight=1.0, checkpoint=folder / "prune.pt", key="k", log=log,
-    )[0]  # fmt: skip
+    resumption = Resumption(folder / "prune.pt", "k", log)
+    return select(net, dense, [2, 5, 4], batches, loss, selecting(2, 1e-3), resumption)[0]
 
 
 def test_attention_and_perceptron_are_selected_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +195,3 @@ def test_selection_may_start_from_other_weights(tmp_path: Path) -> None:
     assert torch.equal(other.fc1.weight, first["fc1.weight"])
     moved = (other.fc2.weight - first["fc2.weight"]).detach()[:, kept[1]].abs().max()
     assert 0 < float(moved) < 0.005 * float(first["fc2.weight"].abs().max())
-
-
-def test_pictures_are_the_same_every_time(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        rows = [{"step": 1.0, "removed": 0.1}, {"step": 2.0, "removed": 0.3}]
-        widths_picture(tmp_path / name / "w.png", ["a", "b"], [8, 8], [4, 8], rows, 0.3)
-        psnr = {"dense": 31.0, "small": 30.9}
-        costs = {"parameters, K": {"dense": 100.0, "small": 50.0}, "time, ms": {"dense": 9.0, "small": 6.0}}
-        family_picture(tmp_path / name / "f.png", psnr, costs)
-    for file in ("w.png", "f.png"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

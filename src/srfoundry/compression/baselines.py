@@ -1,7 +1,7 @@
 """Other ways to choose channels, behind one interface, so that a comparison differs in the choice and nothing else.
 
-Whatever the method, `networks.units.thin` makes the smaller net from the kept channels, the budget is the same table,
-and the fine-tuning that follows is the same.
+Whatever the method, `thin` makes the smaller net from the kept channels, the budget is the same table, and the
+fine-tuning that follows is the same.
 """
 
 import warnings
@@ -12,40 +12,54 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from srfoundry.compression.budget import Budget, nearest, uniform_widths
+from srfoundry.compression.budget import Budget
+from srfoundry.compression.recipe import Conditions, Smaller, budget_of, cut_to
+from srfoundry.compression.settings import BudgetTarget, Compression
+from srfoundry.compression.width_choice import nearest, uniform_widths
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, largest, producer_rows, width_of
 
-Method = Literal["uniform", "random", "torch_pruning"]
+Baseline = Literal["uniform", "random", "torch_pruning"]
 
 
 def choose_channels(
-    method: Method,
-    net: nn.Module,
-    units: Sequence[Unit],
-    *,
-    budget: Budget,
-    remove: float,
-    tolerance: float,
-    rng: torch.Generator,
+    baseline: Baseline, net: Any, budget: Budget, target: BudgetTarget, *, rng: torch.Generator
 ) -> list[Tensor]:
     """Indices of the channels that stay, ascending, for each unit; the budget is met as by the search.
 
-    uniform: one keep ratio, the channels with the largest L1 norms. random: the same widths, any channels.
-    torch_pruning: the widths and channels of that library's global ranking by group magnitude.
+    Args:
+        baseline: uniform is one keep ratio, and the channels with the largest L1 norms; random the same widths, any
+            channels; torch_pruning the widths and channels of that library's global ranking by group magnitude.
+        rng: of the random channels.
 
     Raises:
         FoundryError: the ladders cannot remove so much, or torch-pruning is not installed.
     """
-    if method == "torch_pruning":
-        return _by_library(net, units, budget, remove, tolerance)
-    widths = uniform_widths(budget, remove=remove, tolerance=tolerance)
-    if method == "uniform":
-        return largest(net, units, widths)
+    if baseline == "torch_pruning":
+        return _by_library(net, net.units(), budget, target)
+    widths = uniform_widths(budget, target)
+    if baseline == "uniform":
+        return largest(net, net.units(), widths)
     return [
         torch.randperm(full, generator=rng)[:width].sort().values
         for full, width in zip(budget.dense, widths, strict=True)
     ]
+
+
+def uniform(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Smaller:
+    """One keep ratio, the channels with the largest L1 norms: a compressor, as in `compressors`."""
+    return _cut("uniform", net, duals, how.target, on)
+
+
+def random(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Smaller:
+    """One keep ratio, any channels: a compressor, as in `compressors`."""
+    return _cut("random", net, duals, how.target, on)
+
+
+def _cut(baseline: Baseline, net: Any, duals: nn.Module, target: BudgetTarget, on: Conditions) -> Smaller:
+    budget = budget_of(net, target, on)
+    kept = choose_channels(baseline, net, budget, target, rng=on.stream.rng(baseline))
+    return cut_to(kept, net, duals, budget, target, on)
 
 
 class StandIn(nn.Module):
@@ -77,7 +91,7 @@ class StandIn(nn.Module):
         ]
 
 
-def _by_library(net: nn.Module, units: Sequence[Unit], budget: Budget, remove: float, tolerance: float) -> list[Tensor]:
+def _by_library(net: nn.Module, units: Sequence[Unit], budget: Budget, target: BudgetTarget) -> list[Tensor]:
     """The library's pruning ratio is of channels: it is bisected until its widths meet the budget, then rounded."""
     try:
         with warnings.catch_warnings():
@@ -108,9 +122,9 @@ def _by_library(net: nn.Module, units: Sequence[Unit], budget: Budget, remove: f
     low, high = 0.0, 1.0
     for _ in range(12):
         ratio = (low + high) / 2
-        enough = budget.removed(widths(ratio)) >= remove + tolerance / 2
+        enough = budget.removed(widths(ratio)) >= target.middle
         low, high = (low, ratio) if enough else (ratio, high)
-    wanted = nearest(budget, widths(high), remove=remove, tolerance=tolerance)
+    wanted = nearest(budget, widths(high), target)
     graph = library.DependencyGraph().build_dependency(stand, [inputs])
     kept: list[Tensor] = []
     for layer, full, width in zip(stand.producers, budget.dense, wanted, strict=True):

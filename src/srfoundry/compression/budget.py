@@ -18,9 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.compression.latency import Clock, Runner, seconds, tables_of
-from srfoundry.core.errors import FoundryError
-from srfoundry.networks.sr.multiplications import multiplications
-from srfoundry.networks.sr.prunable import (
+from srfoundry.networks.sr.units import (
     Unit,
     end_of,
     parameters_at,
@@ -32,9 +30,6 @@ from srfoundry.networks.sr.prunable import (
 
 Ladders = Sequence[Sequence[int]]
 Kind = tuple[object, ...]
-GRID = 20_000  # parts into which the net's cost is cut when the widths are chosen
-BETWEEN = 50.0  # log probability that a width between two of a ladder costs
-SHARPNESS = 60.0  # of the preference for the nearest widths; exp(-60) is still above the smallest share that counts
 
 
 def ladder(channels: int, multiple: int) -> list[int]:
@@ -100,7 +95,7 @@ class Budget:
         rounds: int = 15,
         clock: Clock = seconds,
     ) -> "Budget":
-        """Seconds of one pass over `low`, as measured here and now (compress.latency): never twice the same."""
+        """Seconds of one pass over `low`, as measured here and now (compression.latency): never twice the same."""
         alike = kinds(net, units, low)
         total, tables = tables_of(net, units, ladders, low, alike, runner=runner, rounds=rounds, clock=clock)
         return cls._of(float(total), ladders, tables)
@@ -141,67 +136,6 @@ class Budget:
         return self.removed([widths[0] for widths in self.ladders])
 
 
-def choose(budget: Budget, shares: Sequence[Float[Tensor, " _"]], *, remove: float, tolerance: float) -> list[int]:
-    """The likeliest widths (sum of log probabilities) whose removed fraction is in [remove, remove + tolerance].
-
-    Where no combination of the ladders lies in the band, as few units as can be take a width between two of theirs, in
-    quarters of the ladder's step. Where that does not help either, what removes least above the band is taken.
-
-    Raises:
-        FoundryError: even the narrowest widths remove less.
-    """
-    if budget.most() < remove:
-        raise FoundryError(
-            f"the fraction to remove must be at most {budget.most():.3f} with this network and these widths, "
-            f"got {remove}; "
-            "ask for less, allow narrower layers (multiple) or take a network with wider blocks"
-        )
-    logs = [share.detach().double().cpu().clamp_min(1e-30).log().numpy() for share in shares]
-    chosen = likeliest(budget, logs, remove, tolerance)
-    if budget.removed(chosen) <= remove + tolerance:
-        return chosen
-    ladders = [sorted({*steps, *range(steps[0], steps[-1], max(1, steps[0] // 4))}) for steps in budget.ladders]
-    tables, finer = [], []
-    for rungs, steps, table, series in zip(ladders, budget.ladders, budget.tables, logs, strict=True):
-        tables.append(tuple(np.interp(rungs, steps, table).tolist()))
-        finer.append(np.interp(rungs, steps, series) - np.where(np.isin(rungs, steps), 0.0, BETWEEN))
-    return likeliest(Budget(budget.total, tuple(map(tuple, ladders)), tuple(tables)), finer, remove, tolerance)
-
-
-def likeliest(budget: Budget, logs: Sequence[np.ndarray], remove: float, tolerance: float) -> list[int]:
-    """As `choose`, from log probabilities and with the ladders' own widths alone: at least `remove` goes, if it can.
-
-    A dynamic programme over the removed cost, each unit's rounded down to a part of GRID.
-    """
-    score = np.full(GRID + 1, -np.inf)
-    score[0] = 0.0
-    picks: list[np.ndarray] = []
-    # rounded down: the true fraction is never below the one counted here
-    parts = [[int((table[-1] - cost) * GRID / budget.total) for cost in table] for table in budget.tables]
-    for gone, series in zip(parts, logs, strict=True):
-        best, pick = np.full(GRID + 1, -np.inf), np.zeros(GRID + 1, dtype=np.int64)
-        for i, part in enumerate(gone):
-            moved = np.full(GRID + 1, -np.inf)
-            moved[part:] = score[: GRID + 1 - part] + series[i]
-            better = moved > best
-            best[better], pick[better] = moved[better], i
-        score = best
-        picks.append(pick)
-    first = int(np.ceil(remove * GRID))
-    last = int((remove + tolerance) * GRID) - len(parts)
-    inside = score[first : last + 1]
-    if inside.size and np.isfinite(inside).any():
-        at = first + int(inside.argmax())
-    else:
-        at = first + int(np.isfinite(score[first:]).argmax())
-    chosen: list[int] = []
-    for widths, pick, gone in zip(reversed(budget.ladders), reversed(picks), reversed(parts), strict=True):
-        index = int(pick[at])
-        chosen.append(widths[index])
-        at -= gone[index]
-    return chosen[::-1]
-
-
 def kinds(net: nn.Module, units: Sequence[Unit], low: Float[Tensor, "b c h w"]) -> list[Kind]:
     """Units of equal kind cost the same: their layers have equal shapes and work on images of equal size."""
     sizes: dict[str, tuple[int, ...]] = {}
@@ -228,23 +162,3 @@ def kinds(net: nn.Module, units: Sequence[Unit], low: Float[Tensor, "b c h w"]) 
         )
         for unit in units
     ]
-
-
-def nearest(budget: Budget, wanted: Sequence[int | float], *, remove: float, tolerance: float) -> list[int]:
-    """The widths that meet the budget and are nearest to `wanted`: least squares of the fractions kept."""
-    shares: list[Tensor] = []
-    for widths, width in zip(budget.ladders, wanted, strict=True):
-        off = (torch.tensor(widths, dtype=torch.float64) - width) / widths[-1]
-        shares.append(torch.softmax(-SHARPNESS * off.square(), dim=0))
-    return choose(budget, shares, remove=remove, tolerance=tolerance)
-
-
-def uniform_widths(budget: Budget, *, remove: float, tolerance: float) -> list[int]:
-    """The widths that meet the budget and are nearest to one keep ratio for all units."""
-    low, high = 0.0, 1.0
-    for _ in range(40):  # by bisection; narrower than the ladder's first width counts as that
-        keep = (low + high) / 2
-        widths = [max(steps[0], keep * steps[-1]) for steps in budget.ladders]
-        enough = budget.removed(widths) >= remove + tolerance / 2
-        low, high = (keep, high) if enough else (low, keep)
-    return nearest(budget, [low * steps[-1] for steps in budget.ladders], remove=remove, tolerance=tolerance)

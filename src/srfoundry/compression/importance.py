@@ -6,7 +6,7 @@ round: a ReLU between two convolutions does not mind where the scale is.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from srfoundry.networks.sr.prunable import Unit, end_of
 
 Batch = TypeVar("Batch")
-Importance = Literal["activation", "weight"]  # what ranks channels: weights times activity, or weights alone (DRC)
 
 
 def activities(

@@ -1,6 +1,6 @@
 """How long a network takes at other widths, measured: what parameters and multiply-adds can only guess.
 
-Units of a kind (compress.budget.kinds) are alike for a runtime, so they are moved together, one kind at a time, and
+Units of a kind (compression.budget.kinds) are alike for a runtime, so they are moved together, one kind at a time, and
 share what was saved: far above the clock's noise and few networks to build. Nets are timed in turns, so that a busy
 moment meets all of them. The savings are then scaled so that their sum is right for a net that is narrow everywhere.
 For any other net they are a prediction, which `proved` compares with the clock.
@@ -21,7 +21,7 @@ from srfoundry.networks.sr.prunable import Unit, thin
 
 Runner = Callable[[nn.Module, Tensor], Callable[[], object]]
 Clock = Callable[[Callable[[], object]], float]
-MISSED = 0.05  # of the whole net's time: who saves less than was asked by more than this is told
+MISSED = 0.05  # of the whole net's time: a saving that falls short of its target by more is warned of
 
 
 def onnx_runner(net: nn.Module, low: Tensor, *, threads: int) -> Callable[[], object]:
@@ -132,7 +132,7 @@ def proved(
 
     Args:
         predicted: the fraction of the time that is gone by the tables.
-        remove: the fraction that was asked for.
+        remove: the fraction that was to go.
     """
     before, after = in_turns([runner(net, low) for net in (whole, cut)], rounds, clock)
     saved = 1 - after / before

@@ -13,16 +13,15 @@ one keep ratio that meets the budget, not at a half of all channels.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget
-from srfoundry.networks.sr.prunable import Unit, importance_order, masked, read
+from srfoundry.compression.settings import Relaxation
+from srfoundry.networks.sr.units import Unit, importance_order, masked, read
 
-Relaxation = Literal["threshold", "softmax"]
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths
 REACH = 6.0  # softnesses beyond its ladder that an end may go; there its gradient is a hundredth of the steepest
 UNIT = 3.0  # what a full width is in a threshold's alpha; a rate then means about what it means for logits
@@ -54,15 +53,14 @@ def mixed(
 ) -> AbstractContextManager[None]:
     """Within, each unit's channels are multiplied by their mixing factors, ranked by the weights of the moment.
 
-    With `activities` (compress.activity) by those weights times what comes through them.
+    With `activities` (compression.importance) by those weights times what comes through them.
     """
 
     def factors(unit: Unit, widths: Sequence[int], share: Tensor, activity: Tensor | None) -> Callable[[], Tensor]:
         return lambda: mixing(share, read(net, unit, activity), widths, unit.spans)
 
-    told = [None] * len(units) if activities is None else activities
-    asked = [factors(*row) for row in zip(units, ladders, shares, told, strict=True)]
-    return masked(net, units, asked)
+    active = [None] * len(units) if activities is None else activities
+    return masked(net, units, [factors(*row) for row in zip(units, ladders, shares, active, strict=True)])
 
 
 class Widths(nn.Module):
@@ -138,4 +136,4 @@ def _between(ladder: Float[Tensor, " n"]) -> Float[Tensor, " n-1"]:
     return (ladder[1:] + ladder[:-1]) / 2 / ladder[-1]
 
 
-KINDS: dict[Relaxation, type[Softmax] | type[Threshold]] = {"threshold": Threshold, "softmax": Softmax}
+RELAXATIONS: dict[Relaxation, type[Softmax] | type[Threshold]] = {"threshold": Threshold, "softmax": Softmax}

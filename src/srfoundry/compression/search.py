@@ -1,29 +1,31 @@
 """How many channels each inner width keeps: a differentiable search under a budget that is met (DRC).
 
-A unit's width is a random one of a ladder (compress.relaxation). Channels are ranked by the L1 norm of their weights,
-or of these times their activity, and channel c is multiplied by the probability that the width reaches its rank, so
-that all widths share one layer. Two things differ from the released code, which bounds the ladder and leaves the rest
-to chance: the expected cost (compress.budget) is differentiable and held to the budget by a Lagrangian, and the final
-widths are the likeliest ones that meet it. They are chosen before the end: a mixture that meets a budget in expectation
-is rarely one that has decided, and the last steps train the net that will be cut, on both halves.
+A unit's width is a random one of a ladder (compression.relaxation). Channels are ranked by the L1 norm of their
+weights, or of these times their activity, and channel c is multiplied by the probability that the width reaches its
+rank, so that all widths share one layer. Two things differ from the released code, which bounds the ladder and leaves
+the rest to chance: the expected cost (compression.budget) is differentiable and held to the budget by a Lagrangian, and
+the final widths are the likeliest ones that meet it. They are chosen before the end: a mixture that meets a budget in
+expectation is rarely one that has decided, and the last steps train the net that will be cut, on both halves.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Literal
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from srfoundry.compression.budget import Budget, choose
-from srfoundry.compression.importance import Importance, activities
-from srfoundry.compression.relaxation import KINDS, Relaxation, mixed
-from srfoundry.compression.selection import Selection
-from srfoundry.core.state import Log, Resumption
-from srfoundry.networks.sr.prunable import Unit, largest, masked
+from srfoundry.compression.budget import Budget
+from srfoundry.compression.importance import activities
+from srfoundry.compression.kept_channels import KeptChannels
+from srfoundry.compression.relaxation import RELAXATIONS, mixed
+from srfoundry.compression.settings import BudgetTarget, SearchDescent, WidthModel
+from srfoundry.compression.width_choice import choose
+from srfoundry.core.state import Resumption
+from srfoundry.networks.sr.units import largest, masked
 from srfoundry.training.loop import fit
 from srfoundry.training.schedules import cosine
 
@@ -72,116 +74,141 @@ def outer_loss(
     return functional_call(closed, moved, (validation,))
 
 
-def search(
-    net: nn.Module,
-    units: Sequence[Unit],
-    loss: Loss,
-    draw: tuple[Draw, Draw],
-    *,
-    budget: Budget,
-    remove: float,
-    tolerance: float,
-    order: Literal["first", "second"],
-    relaxation: Relaxation,
-    importance: Importance,
-    steps: int,
-    learning_rate: float,
-    width_rate: float,
-    temperature: float,
-    clip: float,
-    rng: torch.Generator,
-    trained: Sequence[nn.Module],
-    checkpoint: Path,
-    key: str,
-    log: Log,
-) -> tuple[list[Tensor], list[dict[str, float]]]:
-    """Search the units' widths (DRC): alpha on one half of the photographs, the weights on the other, in turns.
+class WidthSearch:
+    """The search of a net's widths (DRC): alpha on one half of the photographs, the weights on the other, in turns.
 
     When the channels are chosen both halves are for the weights, in one batch.
 
     Args:
-        draw: the batch of a step from either half, for the weights and for alpha: the same keys, images of one size.
+        net: lists its units; it is trained in place.
+        loss: of the net on a batch, `total`.
         budget: the cost that is measured, with the ladders of widths to choose from.
-        remove, tolerance: the fraction of that cost that must go, and how much more may.
-        trained: the modules whose weights the loss trains (the net, its dual nets); they are changed in place. A run
-            that resumes must be given them as the first was.
-        relaxation: how probabilities of a unit's widths are made of alpha (compress.relaxation).
-        temperature: of these probabilities when the widths are chosen (DECIDED); it falls from 1 geometrically.
-        importance: what ranks a unit's channels: weights (DRC), or these times the activity that the channels had
-            before the search (compress.activity).
-        width_rate, learning_rate: Adam's rates for alpha (constant) and for the weights (cosine to zero).
+        target: the fraction of that cost that must go.
+        model: how a width is relaxed, and what ranks channels: weights (DRC), or these times the activity that the
+            channels had before the search (compression.importance).
+        descent: rates of weights and alpha, and the temperature of the probabilities when the widths are chosen
+            (DECIDED).
+        trained: the modules whose weights the loss trains (the net, its dual nets), in place. A run that resumes must
+            be given them as the first was.
         rng: for the first alpha.
-
-    Returns:
-        indices of the channels that stay, ascending, for each unit, with a removed fraction in [remove, remove +
-        tolerance] where the ladders allow it, and the curve.
 
     Raises:
         FoundryError: even the narrowest widths remove less.
     """
-    ladders = budget.ladders
-    choose(budget, [torch.ones(len(steps)) for steps in ladders], remove=remove, tolerance=tolerance)  # or stop now
-    device = next(net.parameters()).device
-    target = remove + tolerance / 2
-    widths = KINDS[relaxation](budget, target, rng=rng).to(device)
-    weights = [value for module in trained for value in module.parameters() if value.requires_grad]
-    inner = torch.optim.Adam(weights, lr=learning_rate, betas=(0.9, 0.99))
-    outer = torch.optim.Adam(widths.parameters(), lr=width_rate, betas=(0.5, 0.99))
 
-    until, kept = math.ceil(DECIDED * steps), Selection(net, units)
-    flags = [kept.flags(index) for index in range(len(units))]
-    # of the net as it was given: the same after a resumption
-    active = activities(net, units, loss, map(draw[0], range(LOOKED))) if importance == "activation" else None
+    def __init__(
+        self,
+        net: Any,
+        loss: Loss,
+        budget: Budget,
+        target: BudgetTarget,
+        model: WidthModel,
+        descent: SearchDescent,
+        *,
+        trained: Sequence[nn.Module],
+        rng: torch.Generator,
+    ) -> None:
+        certain = [torch.ones(len(steps)) for steps in budget.ladders]
+        choose(budget, certain, target)  # or stop now
+        self.net, self.units, self.loss = net, net.units(), loss
+        self.budget, self.target, self.model, self.descent = budget, target, model, descent
+        self.trained = nn.ModuleList(trained)
+        relaxation = RELAXATIONS[model.relaxation]
+        self.widths = relaxation(budget, target.middle, rng=rng).to(next(net.parameters()).device)
+        self.weights = [value for value in self.trained.parameters() if value.requires_grad]
+        self.inner = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=(0.9, 0.99))
+        self.outer = torch.optim.Adam(self.widths.parameters(), lr=descent.width_rate, betas=(0.5, 0.99))
+        self.kept = KeptChannels(net, self.units)
+        self.active: list[Tensor] | None = None
+        self.until = math.ceil(DECIDED * descent.steps)
 
-    def decide() -> None:
-        chosen = choose(budget, widths.shares(temperature), remove=remove, tolerance=tolerance)
-        for index, channels in enumerate(largest(net, units, chosen, active)):
-            kept.mark(index, channels.tolist())
+    def run(self, draws: tuple[Draw, Draw], resumption: Resumption) -> list[dict[str, float]]:
+        """Search, then train what was decided; `kept` holds the channels that stay, and the curve is returned.
 
-    def explore(heat: float, rate: float, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
-        """Move alpha, and return what the curve shows of it."""
-        shares = widths.shares(heat)
-        with mixed(net, units, ladders, shares, active):
-            value = outer_loss(net, loss, train, validation, order=order, inner_rate=rate)
-        removed = budget.expected_removed(shares)
-        gap = target - removed
+        Args:
+            draws: the batch of a step from either half, for the weights and for alpha: the same keys, images of one
+                size.
+            resumption: where a killed search goes on from, and who watches it.
+        """
+        if self.model.importance == "activation":
+            # of the net as it was given: the same after a resumption
+            self.active = activities(self.net, self.units, self.loss, map(draws[0], range(LOOKED)))
+        state = {
+            "net": self.trained,
+            "widths": self.widths,
+            "kept": self.kept,
+            "inner": self.inner,
+            "outer": self.outer,
+        }
+
+        def step(index: int) -> dict[str, Tensor | float]:
+            train, validation = (half(index) for half in draws)
+            if index < self.until:
+                return self.explore(index, train, validation)
+            if index == self.until:
+                self.decide()
+            return self.settle(index, train, validation)
+
+        history = fit(step, steps=self.descent.steps, state=state, resumption=resumption, title="search")
+        if self.until >= self.descent.steps:  # no step was left to train what is decided
+            self.decide()
+        return history
+
+    def explore(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+        """Move alpha, then the weights under the mixture that it now says; what the curve shows."""
+        heat = self.descent.heat(index, self.until)
+        found = self.move_alpha(index, heat, train, validation)
+        shares = [share.detach() for share in self.widths.shares(heat)]
+        found["entropy"] = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in shares]).mean()
+        found["train"] = self.move_weights(index, train, self.mixture(shares))
+        return found
+
+    def move_alpha(self, index: int, heat: float, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+        """One step of alpha on the validation half, and of the price on the gap between expected cost and budget."""
+        shares, price = self.widths.shares(heat), self.widths.price
+        order, rate = self.model.order, self._rate(index)
+        with self.mixture(shares):
+            value = outer_loss(self.net, self.loss, train, validation, order=order, inner_rate=rate)
+        removed = self.budget.expected_removed(shares)
+        gap = self.target.middle - removed
         # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
-        whole = value / value.detach() + widths.price * gap + PENALTY / 2 * gap.square()
-        gradients = torch.autograd.grad(whole, list(widths.parameters()))
-        for alpha, gradient in zip(widths.parameters(), gradients, strict=True):
+        whole = value / value.detach() + price * gap + PENALTY / 2 * gap.square()
+        gradients = torch.autograd.grad(whole, list(self.widths.parameters()))
+        for alpha, gradient in zip(self.widths.parameters(), gradients, strict=True):
             alpha.grad = gradient
-        outer.step()
-        widths.settle(heat)
-        widths.price += PRICE_RATE * gap.detach()
-        return {"validation": value.detach(), "removed": removed.detach(), "price": widths.price.clone()}
+        self.outer.step()
+        self.widths.settle(heat)
+        price += PRICE_RATE * gap.detach()
+        return {"validation": value.detach(), "removed": removed.detach(), "price": price.clone()}
 
-    def step(index: int) -> dict[str, Tensor | float]:
-        train, validation = (half(index) for half in draw)
-        rate = cosine(index, steps, learning_rate)
-        if index < until:
-            heat = temperature ** (index / max(1, until - 1))
-            found = explore(heat, rate, train, validation)
-            fixed = [share.detach() for share in widths.shares(heat)]
-            found["entropy"] = torch.stack([-(p * p.clamp_min(1e-12).log()).sum() for p in fixed]).mean()
-            batch, masks = train, mixed(net, units, ladders, fixed, active)
-        else:
-            if index == until:
-                decide()
-            found = {"removed": budget.removed([len(channels) for channels in kept.kept()])}
-            batch = {factor: torch.cat([images, validation[factor]]) for factor, images in train.items()}
-            masks = masked(net, units, flags)
-        inner.zero_grad(set_to_none=True)
-        for group in inner.param_groups:
-            group["lr"] = rate
+    def move_weights(self, index: int, batch: Batch, masks: AbstractContextManager[None]) -> Tensor:
+        """One step of the weights, the channels multiplied as `masks` says; the loss before it."""
+        self.inner.zero_grad(set_to_none=True)
+        for group in self.inner.param_groups:
+            group["lr"] = self._rate(index)
         with masks:
-            terms = loss(net, batch)
+            terms = self.loss(self.net, batch)
         terms["total"].backward()
-        nn.utils.clip_grad_norm_(weights, clip)
-        inner.step()
-        return {**found, "train": terms["total"].detach()}
+        nn.utils.clip_grad_norm_(self.weights, self.descent.clip)
+        self.inner.step()
+        return terms["total"].detach()
 
-    state = {"net": nn.ModuleList(trained), "widths": widths, "kept": kept, "inner": inner, "outer": outer}
-    history = fit(step, steps=steps, state=state, resumption=Resumption(checkpoint, key, log), title="search")
-    if until >= steps:  # no step was left to train what is decided
-        decide()
-    return kept.kept(), history
+    def decide(self) -> None:
+        """Choose the likeliest widths that meet the budget, and of each unit the channels that matter most."""
+        chosen = choose(self.budget, self.widths.shares(self.descent.temperature), self.target)
+        for index, channels in enumerate(largest(self.net, self.units, chosen, self.active)):
+            self.kept.mark(index, channels.tolist())
+
+    def settle(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+        """Train the net that will be cut, on both halves."""
+        removed = self.budget.removed(self.kept.widths())
+        batch = {factor: torch.cat([images, validation[factor]]) for factor, images in train.items()}
+        masks = masked(self.net, self.units, self.kept.factors())
+        return {"removed": removed, "train": self.move_weights(index, batch, masks)}
+
+    def mixture(self, shares: Sequence[Tensor]) -> AbstractContextManager[None]:
+        """Within, all widths of the ladders share the layers, by these probabilities."""
+        return mixed(self.net, self.units, self.budget.ladders, shares, self.active)
+
+    def _rate(self, index: int) -> float:
+        return cosine(index, self.descent.steps, self.descent.learning_rate)

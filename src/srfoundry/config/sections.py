@@ -5,7 +5,7 @@ The file grows with the stages: it is the one list of all that can be set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -24,8 +24,19 @@ from srfoundry.blind.settings import (
     Turns,
     Windows,
 )
+from srfoundry.compression.compressors import CompressorName
+from srfoundry.compression.settings import (
+    BudgetTarget,
+    Compression,
+    GreedySelection,
+    LossWeights,
+    SearchDescent,
+    Searching,
+    Tuning,
+    WidthModel,
+)
 from srfoundry.core.addresses import one_of
-from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
+from srfoundry.core.ranges import Count, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
@@ -190,45 +201,47 @@ class Dual(Section):
 class Search(Section):
     """How many channels each inner width keeps (DRC)."""
 
-    measure: Literal["parameters", "macs", "latency"]
-    remove: Share
-    tolerance: Share
-    multiple: Count
-    order: Literal["first", "second"]
-    relaxation: Literal["threshold", "softmax"]
-    importance: Literal["activation", "weight"]
+    target: Annotated[BudgetTarget, Inline()]
+    model: Annotated[WidthModel, Inline()]
+    descent: Annotated[SearchDescent, Inline()]
     dual_weight: Weight
     draw: Annotated[PatchDraw, Inline()]
-    steps: Steps
-    learning_rate: Rate
-    width_rate: Rate
-    temperature: Rate
-    clip: Annotated[float, Field(gt=0)]
+
+    @property
+    def searching(self) -> Searching:
+        """All that the search is run by."""
+        return Searching(model=self.model, descent=self.descent, dual_weight=self.dual_weight, draws=self.draw)
 
 
 class Prune(Section):
     """Which channels stay, and fine-tuning without the others (DRC)."""
 
     start: Literal["search", "dual"]
-    per_round: Count
-    select_batches: Count
-    select_batch: Count
-    select_rate: Rate
-    feature_weight: Weight
-    dual_weight: Weight
-    teacher_weight: Weight
+    selection: Annotated[GreedySelection, Inline()]
+    weights: Annotated[LossWeights, Inline()]
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
+
+    @property
+    def tuning(self) -> Tuning:
+        """All that selection and fine-tuning are run by."""
+        return Tuning(selection=self.selection, weights=self.weights, draws=self.draw, descent=self.descent)
 
 
 class Compress(Section):
     """The further members of the family: searched and pruned as `search` and `prune` say, but for these."""
 
-    method: Literal["drc", "msgc", "uniform", "random"]
+    method: CompressorName
     groups: Count
     multiple: Count
     search_steps: Count
     steps: Steps
+
+    def over(self, search: Search, *, remove: float) -> Compression:
+        """What the method is given: the values of `search` but for what this section says otherwise."""
+        target = replace(search.target, remove=remove, multiple=self.multiple)
+        descent = replace(search.descent, steps=self.search_steps)
+        return Compression(target=target, searching=replace(search.searching, descent=descent), groups=self.groups)
 
 
 class Nonblind(Section):

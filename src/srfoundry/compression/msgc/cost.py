@@ -2,9 +2,9 @@
 
 Groups of differing sizes are the exception: what `convert` fills them up with (ragged=True) is not counted here.
 
-A chain (networks.chains) whose reader has G groups costs
+A pair (msgc.layer_pairs) whose reader has G groups costs
 
-    (pair * inputs + each) * used + read * sum_g n_g,   used = sum_c (1 - prod_g (1 - m_gc))
+    (joint * inputs + each) * used + read * sum_g n_g,   used = sum_c (1 - prod_g (1 - m_gc))
 
 `inputs` is what the first maker reads, `used` the union of what the groups read, n_g the size of each group's choice.
 With binary masks it is an integer; with probabilities of independent masks it is the expectation, for the factors share
@@ -20,25 +20,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.compression.msgc.layer_pairs import Chain, conv_of, depthwise
+from srfoundry.compression.msgc.layer_pairs import Choice, LayerPair, conv_of, depthwise
 from srfoundry.compression.msgc.masked_conv import groups_of
 from srfoundry.networks.sr.multiplications import multiplications
 
 
 @dataclass(frozen=True)
 class Term:
-    """One chain: its channel numbers when dense, and what they cost."""
+    """One pair: its channel numbers when dense, and what they cost."""
 
     inputs: int
     width: int
     groups: int
-    pair: float  # for each input and used channel of the first maker
+    joint: float  # for each input and used channel of the first maker
     each: float  # for each used channel
     read: float  # for each channel that a group reads
 
     def at(self, inputs: int, used: int, read: int) -> float:
         """The cost at these numbers; `read` is the sum over the groups."""
-        return (self.pair * inputs + self.each) * used + self.read * read
+        return (self.joint * inputs + self.each) * used + self.read * read
+
+    def of(self, choice: Choice) -> float:
+        """The cost of what stays."""
+        return self.at(len(choice.inputs), len(choice.used), choice.groups.numel())
 
     @property
     def dense(self) -> float:
@@ -58,56 +62,61 @@ class Count:
         """What no mask changes."""
         return self.total - sum(term.dense for term in self.terms)
 
-    def of(self, chains: Sequence[Chain], masks: Mapping[str, Float[Tensor, "*b g c"]]) -> Float[Tensor, "*b"]:
+    def of(self, pairs: Sequence[LayerPair], masks: Mapping[str, Float[Tensor, "*b g c"]]) -> Float[Tensor, "*b"]:
         """The cost under masks or their probabilities, by layer; of each sample where they are sample-wise."""
         cost = torch.tensor(self.fixed, dtype=torch.float64)
-        for chain, term in zip(chains, self.terms, strict=True):
-            groups = masks[chain.reader].double()
+        for pair, term in zip(pairs, self.terms, strict=True):
+            groups = masks[pair.reader].double()
             used = (1 - (1 - groups).prod(dim=-2)).sum(-1)
-            inputs = masks[chain.makers[0]].double().sum((-1, -2)) if chain.narrow else float(term.inputs)
-            cost = cost.to(used.device) + (term.pair * inputs + term.each) * used + term.read * groups.sum((-1, -2))
+            inputs = masks[pair.makers[0]].double().sum((-1, -2)) if pair.narrow else float(term.inputs)
+            cost = cost.to(used.device) + (term.joint * inputs + term.each) * used + term.read * groups.sum((-1, -2))
         return cost
 
-    def removed(self, chains: Sequence[Chain], masks: Mapping[str, Float[Tensor, "*b g c"]]) -> Tensor:
+    def removed(self, pairs: Sequence[LayerPair], masks: Mapping[str, Float[Tensor, "*b g c"]]) -> Tensor:
         """Fraction of the dense cost that is gone; the mean of the batch."""
-        return 1 - self.of(chains, masks).mean() / self.total
+        return 1 - self.of(pairs, masks).mean() / self.total
+
+    def removed_by(self, choices: Sequence[Choice]) -> float:
+        """Fraction of the dense cost that is gone when these channels stay."""
+        left = self.fixed + sum(term.of(choice) for term, choice in zip(self.terms, choices, strict=True))
+        return 1 - left / self.total
 
 
-def count_of(net: nn.Module, chains: Sequence[Chain], *, groups: int, low: Float[Tensor, "b c h w"] | None) -> Count:
-    """Count the dense `net`: parameters, or with an image its multiply-adds in one pass, as units.multiplications.
+def count_of(net: nn.Module, pairs: Sequence[LayerPair], *, groups: int, low: Float[Tensor, "b c h w"] | None) -> Count:
+    """Count the dense `net`: its parameters, or with an image the `multiplications` of one pass.
 
     Args:
-        groups: of the readers, as in `msgc.groups_of`.
+        groups: of the readers, as in `masked_conv.groups_of`.
     """
     if low is None:
         total, pixels = sum(weight.numel() for weight in net.parameters()), None
     else:
         hollow, image = copy.deepcopy(net).to("meta"), low.to("meta")
-        total, pixels = multiplications(hollow, image), _pixels(hollow, chains, image)
+        total, pixels = multiplications(hollow, image), _pixels(hollow, pairs, image)
 
     def cost(name: str) -> tuple[float, float]:
-        """What a pair of channels costs, and what a bias does."""
+        """What one input channel and one filter cost together, and what a bias does."""
         conv, area = conv_of(net, name), 1 if pixels is None else pixels[name]
         return float(conv.weight[0, 0].numel() * area), 0.0 if conv.bias is None else float(area)
 
     terms = []
-    for chain in chains:
-        first, reader = conv_of(net, chain.makers[0]), conv_of(net, chain.reader)
+    for pair in pairs:
+        first, reader = conv_of(net, pair.makers[0]), conv_of(net, pair.reader)
         count = groups_of(reader, groups)
-        pair, bias = cost(chain.makers[0])
+        joint, bias = cost(pair.makers[0])
         alone = depthwise(first)
-        each = chain.fold * (bias + (pair if alone else 0))
-        each += sum(sum(cost(name)) for name in chain.makers[1:])
+        each = pair.fold * (bias + (joint if alone else 0))
+        each += sum(sum(cost(name)) for name in pair.makers[1:])
         if low is None:
-            each += sum(w[0].numel() for name in chain.norms for w in net.get_submodule(name).parameters())
-        read = cost(chain.reader)[0] * reader.out_channels / count
-        pair = 0.0 if alone else pair * chain.fold
-        terms.append(Term(first.in_channels, reader.in_channels, count, pair, each, read))
+            each += sum(w[0].numel() for name in pair.norms for w in net.get_submodule(name).parameters())
+        read = cost(pair.reader)[0] * reader.out_channels / count
+        joint = 0.0 if alone else joint * pair.fold
+        terms.append(Term(first.in_channels, reader.in_channels, count, joint, each, read))
     return Count(float(total), tuple(terms))
 
 
-def _pixels(net: nn.Module, chains: Sequence[Chain], image: Tensor) -> dict[str, int]:
-    """Output pixels of every layer of the chains in one pass, all images of the batch together."""
+def _pixels(net: nn.Module, pairs: Sequence[LayerPair], image: Tensor) -> dict[str, int]:
+    """Output pixels of every layer of the pairs in one pass, all images of the batch together."""
     found: dict[str, int] = {}
 
     def note(name: str) -> object:
@@ -117,7 +126,7 @@ def _pixels(net: nn.Module, chains: Sequence[Chain], image: Tensor) -> dict[str,
         return hook
 
     with ExitStack() as stack, torch.no_grad():
-        for name in {name for chain in chains for name in (*chain.makers, chain.reader)}:
+        for name in {name for pair in pairs for name in (*pair.makers, pair.reader)}:
             stack.callback(net.get_submodule(name).register_forward_hook(note(name)).remove)  # pyright: ignore
         net(image)
     return found

@@ -1,20 +1,21 @@
-"""Which convolutions may read less, and which filters then go: chains of layers around one inner width.
+"""Which convolutions may read less, and which filters then go: pairs of makers and a reader around one inner width.
 
-A chain is what middle-spectrum grouped convolution masks: its reader, cut into filter groups that each choose what they
+A pair is what middle-spectrum grouped convolution masks: its reader, cut into filter groups that each choose what they
 read, and what makes the reader's input, whose filters go where no group reads them. The first maker may read less, too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.sr.prunable import Unit
 
 
 @dataclass(frozen=True)
-class Chain:
+class LayerPair:
     """Module names around one inner width; nothing else makes or reads these channels.
 
     reader: a convolution of one group, whose input channels are the inner width.
@@ -35,8 +36,24 @@ class Chain:
     block: str = ""
 
 
-def chains_of(units: Sequence[Unit]) -> list[Chain]:
-    """The chains of a net of plain convolutions that lists its units.
+@dataclass(frozen=True)
+class Choice:
+    """What stays of a pair: channels that the first maker reads, and those that each group of the reader reads.
+
+    `inputs` ascends (all of them where the maker is not narrow); `groups` is g x k, each row ascending.
+    """
+
+    inputs: Int[Tensor, " n"]
+    groups: Int[Tensor, "g k"]
+
+    @property
+    def used(self) -> list[int]:
+        """The channels that any group reads, ascending."""
+        return sorted(set(self.groups.flatten().tolist()))
+
+
+def pairs_of(units: Sequence[Unit]) -> list[LayerPair]:
+    """The pairs of a net of plain convolutions that lists its units.
 
     Raises:
         FoundryError: a unit belongs to an attention, whose channels are tied between heads.
@@ -45,7 +62,7 @@ def chains_of(units: Sequence[Unit]) -> list[Chain]:
         raise FoundryError(
             f"msgc needs networks of convolutions, got attention at {', '.join(tied[:3])}; take compress.method drc"
         )
-    return [Chain(unit.name, unit.consumer, (unit.producer,), fold=unit.fold) for unit in units]
+    return [LayerPair(unit.name, unit.consumer, (unit.producer,), fold=unit.fold) for unit in units]
 
 
 def conv_of(net: nn.Module, name: str) -> nn.Conv2d:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srfoundry.compression.msgc.layer_pairs import Chain, conv_of
+from srfoundry.compression.msgc.layer_pairs import LayerPair, conv_of
 from srfoundry.core.errors import FoundryError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -186,7 +186,7 @@ def groups_of(conv: nn.Conv2d, groups: int) -> int:
 
 def wrap(
     net: Net,
-    chains: Sequence[Chain],
+    pairs: Sequence[LayerPair],
     *,
     groups: int = 4,
     sampled: bool = False,
@@ -194,17 +194,17 @@ def wrap(
     reduction: int = 4,
     rng: torch.Generator | None = None,
 ) -> Net:
-    """A copy of the net with masks on every chain: `groups` on its reader, one group on its first maker if narrow.
+    """A copy of the net with masks on every pair: `groups` on its reader, one group on its first maker if narrow.
 
     It computes what the net computes until masks are drawn or trained. Arguments as in MSGConv2d.
     """
     masked = copy.deepcopy(net)
-    for chain in chains:
+    for pair in pairs:
         seen, pooled = None, None
-        if chain.block and (sampled or attention):
-            pooled, seen = Pooled(), conv_of(net, chain.makers[0]).in_channels
-            masked.get_submodule(chain.block).register_forward_pre_hook(pooled)
-        for name, wanted in [(chain.makers[0], 1)] * chain.narrow + [(chain.reader, groups)]:
+        if pair.block and (sampled or attention):
+            pooled, seen = Pooled(), conv_of(net, pair.makers[0]).in_channels
+            masked.get_submodule(pair.block).register_forward_pre_hook(pooled)
+        for name, wanted in [(pair.makers[0], 1)] * pair.narrow + [(pair.reader, groups)]:
             conv = conv_of(masked, name)
             layer = MSGConv2d(
                 conv, groups=groups_of(conv, wanted), sampled=sampled, attention=attention, pooled=pooled,
@@ -219,8 +219,19 @@ def layer_of(net: nn.Module, name: str) -> MSGConv2d:
     """The masked layer of that name; FoundryError if there is none."""
     found = net.get_submodule(name)
     if not isinstance(found, MSGConv2d):
-        raise FoundryError(f"{name} must be a masked convolution, got a {type(found).__name__}; use msgc.wrap first")
+        raise FoundryError(f"{name} must be a masked convolution, got a {type(found).__name__}; wrap the net first")
     return found
+
+
+def static_logits(net: nn.Module, name: str) -> Float[Tensor, "g c"]:
+    """The logits of a layer with static masks and no attention factors; FoundryError for another."""
+    layer = layer_of(net, name)
+    if layer.logits is None or layer.attention is not None:
+        raise FoundryError(
+            f"plain operators need static masks without attention, got others at {name}; "
+            "export the masked net itself (it saves nothing), or train static masks"
+        )
+    return layer.logits.detach()
 
 
 @contextmanager
@@ -239,8 +250,8 @@ def sampling(
             layer.sampling = None
 
 
-def keep_probabilities(net: nn.Module, chains: Sequence[Chain], heat: float = 1.0) -> dict[str, Tensor]:
+def keep_probabilities(net: nn.Module, pairs: Sequence[LayerPair], heat: float = 1.0) -> dict[str, Tensor]:
     """sigmoid(z / heat) of every layer with static masks, g x c, with gradient."""
-    names = [name for chain in chains for name in (*chain.makers[: int(chain.narrow)], chain.reader)]
+    names = [name for pair in pairs for name in (*pair.makers[: int(pair.narrow)], pair.reader)]
     logits = {name: layer_of(net, name).logits for name in names}
     return {name: torch.sigmoid(z / heat) for name, z in logits.items() if z is not None}

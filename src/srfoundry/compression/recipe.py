@@ -1,0 +1,230 @@
+"""The recipe of compression: a dense net becomes a smaller one under a budget, and the dense one teaches it.
+
+A compressor (compression.compressors) finds the smaller net; what follows is the same for all of them: channels are
+selected where that was left open, the net is cut, tuned and scored. Stages and benchmarks run these same steps.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.latency import onnx_runner, proved
+from srfoundry.compression.selection import select
+from srfoundry.compression.settings import BudgetTarget, Compression, LossWeights, Tuning
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.compute import Compute
+from srfoundry.core.seeds import Stream
+from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train, validate
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.units import multiplications, thin
+from srfoundry.training.settings import Descent, PatchDraw
+
+SIDE = 96  # low-resolution pixels a side at which the papers count multiply-adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What a compression works on, and where.
+
+    Args:
+        patches: the training photographs.
+        compute: where the nets run.
+        stream: of the random draws.
+        resumption: where a killed run goes on from, and who watches it.
+        threads: of the CPU, where the budget is of latency.
+    """
+
+    patches: Patches
+    compute: Compute
+    stream: Stream
+    resumption: Resumption
+    threads: int = 1
+
+    def beside(self, suffix: str) -> "Conditions":
+        """The same for a further part of the work."""
+        return replace(self, resumption=self.resumption.beside(suffix))
+
+    def after(self, steps: int) -> "Conditions":
+        """The same for work whose live curve goes on behind `steps` points of an earlier part."""
+        log = self.resumption.log
+        later = replace(self.resumption, log=lambda step, values: log(steps + step, values))
+        return replace(self, resumption=later)
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """What a compressor came to, before selection and fine-tuning.
+
+    Args:
+        net: the smaller net.
+        duals: the dual nets that go with its weights.
+        dense: the dense net's widths.
+        widths: the channels that stay of each unit.
+        arch: what the card's architecture gains.
+        scores: for metrics.json.
+        history: the curve of a search; empty if there was none.
+        selectable: whether only the widths count, where channels are to be selected in the dense net instead (DRC).
+    """
+
+    net: Any
+    duals: nn.Module
+    dense: list[int]
+    widths: list[int]
+    arch: dict[str, Any]
+    scores: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    selectable: bool = False
+
+
+Compress = Callable[[Any, nn.Module, Compression, Conditions], Smaller]  # net and duals may be trained meanwhile
+
+
+def budget_of(net: Any, target: BudgetTarget, on: Conditions) -> Budget:
+    """The cost of the net at other widths, as `target.measure` says; a measured one is kept beside the state."""
+    units = net.units()
+    ladders, low = ladders_of(net, units, target.multiple), torch.zeros(1, 3, SIDE, SIDE)
+    if target.measure == "parameters":
+        return Budget.parameters(net, units, ladders)
+    if target.measure == "macs":
+        return Budget.multiplications(net, units, ladders, low)
+    # measured once: a search that resumes must go on with its budget
+    kept, key = on.resumption.beside("latency").path, on.resumption.key
+    if kept.exists() and (read := json.loads(kept.read_text()))["key"] == key:
+        return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
+    runner = partial(onnx_runner, threads=on.threads)
+    budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=runner)
+    write_bytes(kept, json.dumps({"key": key, **asdict(budget)}).encode())
+    return budget
+
+
+def cut_to(
+    kept: Sequence[Tensor], net: Any, duals: nn.Module, budget: Budget, target: BudgetTarget, on: Conditions
+) -> Smaller:
+    """The net with these channels of each unit alone, and what is said of it.
+
+    A latency is looked at with the clock when all is decided, and no card holds it: a model's bytes do not depend on
+    the clock's last word.
+    """
+    units, widths = net.units(), [len(channels) for channels in kept]
+    cut, removed = thin(net, units, kept), budget.removed(widths)
+    scores = {**said_of(net, widths, target), "removed_fraction": removed}
+    if target.measure == "latency":
+        low, runner = torch.zeros(1, 3, SIDE, SIDE), partial(onnx_runner, threads=on.threads)
+        scores |= proved(net, cut, low, predicted=removed, remove=target.remove, runner=runner)
+    return Smaller(cut, duals, budget.dense, widths, {"inner": widths}, scores)
+
+
+def said_of(net: Any, widths: Sequence[int], target: BudgetTarget) -> dict[str, Any]:
+    """What metrics.json says of every smaller net: its widths by unit, and the budget that they are for."""
+    names = [unit.name for unit in net.units()]
+    budget = {"measure": target.measure, "remove": target.remove, "tolerance": target.tolerance}
+    return {"widths": dict(zip(names, widths, strict=True)), "budget": budget}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A tuned smaller net, what is said of it, and the curves of its selection (a row a unit) and its tuning."""
+
+    net: Any
+    scores: dict[str, Any]
+    selection: list[dict[str, float]]
+    history: list[dict[str, float]]
+
+
+def finish(
+    dense: Any,
+    duals: nn.Module,
+    widths: Sequence[int],
+    how: Tuning,
+    on: Conditions,
+    *,
+    searched: Any | None,
+    validation: Patches,
+) -> Member:
+    """Make the member of these widths: choose channels, cut, tune with the dense net as teacher, and score.
+
+    Args:
+        duals: the dual nets that go with the weights that are tuned; trained in place.
+        searched: the smaller net that there is already, to go on from; None selects channels of the dense net by
+            feature and dual-regression loss (DRC).
+        on: its state is the selection's; tuning's is beside it.
+        validation: the photographs for the scores.
+    """
+    net, rows = searched, []
+    if net is None:
+        net, rows = select_and_cut(dense, duals, widths, how, on)
+    device = on.compute.device
+    untuned = validate(net, validation, scale=dense.scale, device=device)
+    tuning = on.after(len(dense.units())).beside("tuning")
+    history = tune(net, duals, how.descent, how.draws, how.weights, tuning, teacher=dense)
+    scores = {
+        **sizes(dense, net),
+        "validation": validate(net, validation, scale=dense.scale, device=device),
+        "validation_untuned": untuned,
+        "validation_dense": validate(dense, validation, scale=dense.scale, device=device),
+        "kept": {unit.name: width for unit, width in zip(dense.units(), widths, strict=True)},
+    }
+    return Member(net, scores, rows, history)
+
+
+def select_and_cut(
+    dense: Any, duals: nn.Module, widths: Sequence[int], how: Tuning, on: Conditions
+) -> tuple[Any, list[dict[str, float]]]:
+    """The dense net with the channels that greedy selection keeps at these widths, and a row a unit (DRC)."""
+    draws = replace(how.draws, batch=how.selection.select_batch)
+    batches = [
+        draw(on.patches, draws, scale=dense.scale, rng=on.stream.rng("select", index))
+        for index in range(how.selection.select_batches)
+    ]
+    loss = loss_of(duals, scale=dense.scale, weight=how.weights.dual_weight, compute=on.compute)
+    sparse = thin(dense, [], [])
+    kept, rows = select(sparse, dense, widths, batches, loss, how.selection, on.resumption)
+    return thin(sparse, dense.units(), kept), rows
+
+
+def tune(
+    net: Any,
+    duals: nn.Module,
+    descent: Descent,
+    draws: PatchDraw,
+    weights: LossWeights,
+    on: Conditions,
+    *,
+    teacher: nn.Module | None,
+) -> list[dict[str, float]]:
+    """Train a net and its dual nets in place, by the closed loop and the teacher's features; the curve."""
+    loss = loss_of(
+        duals,
+        scale=net.scale,
+        weight=weights.dual_weight,
+        compute=on.compute,
+        teacher=teacher,
+        teacher_weight=weights.teacher_weight,
+    )
+    batches = Batches(patches=on.patches, draws=draws, scale=net.scale, stream=on.stream)
+    return train(net, duals, loss, batches, descent, resumption=on.resumption)
+
+
+def sizes(dense: nn.Module, net: nn.Module) -> dict[str, float]:
+    """Parameters and multiply-adds before and after, for metrics.json."""
+    low = torch.zeros(1, 3, SIDE, SIDE, device="meta")
+    full, left = (sum(weight.numel() for weight in each.parameters()) for each in (dense, net))
+    macs_before, macs = (multiplications(copy.deepcopy(each).to("meta"), low) for each in (dense, net))
+    return {
+        "parameters_before": full,
+        "parameters": left,
+        "removed_fraction": 1 - left / full,
+        "macs_before_96x96": macs_before,
+        "macs_96x96": macs,
+        "removed_macs_fraction": 1 - macs / macs_before,
+    }
