@@ -1,4 +1,4 @@
-"""What the stored runs of `_family` and `_masks` have in common: kept on disk when they are done, scored on test sets."""
+"""What the stored runs of `_family` and `_masks` share: kept on disk when they are done, scored on test sets."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from srfoundry.networks.sr.units import Unit, end_of, width_of
+from srfoundry.networks.sr.prunable import Unit, end_of, width_of
 
 
 class KeptChannels(nn.Module):

@@ -26,7 +26,8 @@ from srfoundry.dual_regression.batches import Batches, draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train, validate
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.sr.units import multiplications, thin
+from srfoundry.networks.sr.multiplications import multiplications
+from srfoundry.networks.sr.prunable import thin
 from srfoundry.training.settings import Descent, PatchDraw
 
 SIDE = 96  # low-resolution pixels a side at which the papers count multiply-adds

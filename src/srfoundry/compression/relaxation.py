@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget
 from srfoundry.compression.settings import Relaxation
-from srfoundry.networks.sr.units import Unit, importance_order, masked, read
+from srfoundry.networks.sr.prunable import Unit, importance_order, masked, read
 
 SOFTNESS = 0.15  # of a threshold's edge at temperature 1, in full widths
 REACH = 6.0  # softnesses beyond its ladder that an end may go; there its gradient is a hundredth of the steepest

@@ -25,7 +25,7 @@ from srfoundry.compression.relaxation import RELAXATIONS, mixed
 from srfoundry.compression.settings import BudgetTarget, SearchDescent, WidthModel
 from srfoundry.compression.width_choice import choose
 from srfoundry.core.state import Resumption
-from srfoundry.networks.sr.units import largest, masked
+from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
 from srfoundry.training.schedules import cosine
 

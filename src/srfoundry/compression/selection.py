@@ -20,7 +20,7 @@ from srfoundry.compression.kept_channels import KeptChannels
 from srfoundry.compression.settings import GreedySelection
 from srfoundry.core.errors import Diverged
 from srfoundry.core.state import Resumption
-from srfoundry.networks.sr.units import Unit, consumer_columns, end_of, masked, width_of
+from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, masked, width_of
 from srfoundry.training.loop import fit
 
 Batch = Mapping[int, Tensor]

@@ -16,7 +16,7 @@ from srfoundry.compression.settings import Compression
 from srfoundry.core.errors import FoundryError
 from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
-from srfoundry.networks.sr.units import widths_of
+from srfoundry.networks.sr.prunable import widths_of
 from srfoundry.networks.zoo.gather_conv import grouped_layers
 
 
