@@ -28,6 +28,7 @@ from srfoundry.compression.settings import (
     Tuning,
     WidthModel,
 )
+from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.prunable import thin, widths_of

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.compression.latency import Clock, Runner, seconds, tables_of
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import (
     Unit,
     end_of,
