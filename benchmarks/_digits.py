@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from srfoundry.networks.sr.units import multiplications
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,6 +21,7 @@ from srfoundry.compression.msgc.masked_conv import sampling, wrap
 from srfoundry.compression.settings import BudgetTarget, SearchDescent
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.training.schedules import cosine
 
 BATCH, RATE, TUNE_RATE, HINGE = 64, 3e-3, 1e-3, 30.0  # HINGE: the release's weight of the budget

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from srfoundry.networks.sr.units import channels_last, multiplications
 from torch import nn
 
 from benchmarks._runs import CPU, StoredRuns
@@ -32,8 +31,10 @@ from srfoundry.compression.settings import (
     Searching,
     WidthModel,
 )
+from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import grouped_layers
 from srfoundry.training.settings import Descent, PatchDraw

@@ -9,11 +9,10 @@ def prune(stage: Stage) -> None:
     `prune.start: search` keeps the net that was trained in the search, with the channels that it came to rely on;
     `dual` selects channels of the dual net one after another, by feature and dual-regression loss.
     """
-    from srfoundry.networks.sr.units import widths_of
-
     from pipelines.support.compressing import conditions, opened, save_net, show_widths
     from srfoundry.compression.recipe import finish
     from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.sr.prunable import widths_of
 
     chosen = stage.params.prune
     dense, duals, _ = opened(stage)

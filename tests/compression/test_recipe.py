@@ -10,7 +10,6 @@ from typing import Literal
 
 import pytest
 import torch
-from srfoundry.networks.sr.units import multiplications
 from torch import Tensor, nn
 
 from pipelines.support.compressing import untimed
@@ -22,6 +21,7 @@ from srfoundry.compression.settings import Searching
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.training.settings import PatchDraw
 from tests.closed import CPU, nets, photographs
 from tests.searches import along, modelled, wanted

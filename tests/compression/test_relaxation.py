@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from srfoundry.networks.sr.units import Unit
 from torch import Tensor, nn
 
 from srfoundry.compression.budget import Budget, ladders_of
@@ -15,6 +14,7 @@ from srfoundry.compression.settings import Relaxation
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.networks.sr.drn import DRN
+from srfoundry.networks.sr.prunable import Unit
 from tests.searches import along, modelled, wanted
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from srfoundry.networks.sr.units import multiplications
 from torch import nn
 
 from benchmarks._classifiers import MobileNetV2, ResNet, start
@@ -24,6 +23,7 @@ from srfoundry.compression.msgc.masked_conv import (
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.deployment import export
+from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import GatherConv2d, grouped_layers
 from tests.masks import LOW, edsr, shaken

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from srfoundry.networks.sr.units import multiplications
 
 from benchmarks._classifiers import MobileNetV2, ResNet
 from benchmarks._published import published
@@ -18,6 +17,7 @@ from srfoundry.compression.msgc.masked_conv import (
     layer_of,
 )
 from srfoundry.core.seeds import generator
+from srfoundry.networks.sr.multiplications import multiplications
 from tests.closed import nets
 from tests.masks import LOW, edsr, shaken, thresholded
 from tests.searches import wanted
