@@ -23,6 +23,7 @@ from srfoundry.compression.msgc.masked_conv import (
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.deployment import export
+from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.gather_conv import GatherConv2d, grouped_layers
@@ -128,8 +129,8 @@ def test_cards_and_onnx_know_gathering_layers(tmp_path: Path) -> None:
     loaded, card = cards.load(path)
     with torch.no_grad():
         torch.testing.assert_close(loaded(LOW), plain(LOW), atol=0, rtol=0)
-    about = export.describe(loaded, card, name="msgc", opset=20, tile=64, data_hash="d", metrics={})
-    worst = export.write(loaded, about, tmp_path / "net.onnx", sizes=[(16, 24), (9, 7)], tolerance=1e-5)
+    about = export.describe(loaded, card, GraphTarget(opset=20, tile=64), name="msgc", data_hash="d", metrics={})
+    worst = export.write(loaded, about, tmp_path / "net.onnx", ParityCheck(sizes=[(16, 24), (9, 7)], tolerance=1e-5))
     assert worst <= 1e-5
     kinds = {node.op_type for node in export.read_proto(tmp_path / "net.onnx").graph.node}
     assert "Gather" in kinds and not kinds & {"NonZero", "Where", "ScatterElements", "ScatterND", "If", "Loop"}
