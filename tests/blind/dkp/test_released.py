@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from srfoundry.blind.dkp import released
-from srfoundry.blind.dkp.released import Program, released_weights, run_released_program
+from srfoundry.blind.dkp import released_kernels
+from srfoundry.blind.dkp.released import Program, run_released_program
+from srfoundry.blind.dkp.released_kernels import released_weights
 from srfoundry.blind.estimate import Estimate
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.conventions import centre_of_mass
@@ -27,9 +28,9 @@ def run(outer: int, *, frozen: bool = True, **changes: Any) -> Estimate:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_random_kernels_are_where_the_test_kernels_are(scale: int) -> None:
-    size = released.size_of(scale)
+    size = released_kernels.size_of(scale)
     for first, second, angle in ((0.8, 3.5, 0.4), (2.0, 2.0, 0.0), (4.0, 1.2, 2.5)):
-        kernel = released.moved_gaussian(scale, first, second, angle)[None]
+        kernel = released_kernels.moved_gaussian(scale, first, second, angle)[None]
         values = (torch.tensor([value], dtype=torch.float64) for value in (first, second, angle))
         direct = gaussian(size, *values, offset=-(scale - 1) / 2)
         assert kernel_psnr(kernel, direct) > 75
@@ -38,18 +39,17 @@ def test_random_kernels_are_where_the_test_kernels_are(scale: int) -> None:
 
 
 def test_ranges_and_centres_are_the_programs() -> None:
-    assert [released.size_of(scale) for scale in (2, 3, 4, 8)] == [11, 15, 19, 21]
-    assert [released.centre_of(scale) for scale in (2, 3, 4, 8)] == [4.5, 6.0, 7.5, 13.5]  # 6.5 would be right
-    assert released.centre_of(8, "mzsr") == 10
-    housed = released.random_kernel(3, np.random.RandomState(1), "mzsr")[None]
+    assert [released_kernels.size_of(scale) for scale in (2, 3, 4, 8)] == [11, 15, 19, 21]
+    assert [released_kernels.centre_of(scale) for scale in (2, 3, 4, 8)] == [4.5, 6.0, 7.5, 13.5]  # 6.5 would be right
+    assert released_kernels.centre_of(8, "mzsr") == 10
+    housed = released_kernels.random_kernel(3, np.random.RandomState(1), "mzsr")[None]
     assert float((centre_of_mass(housed) - 7).abs().max()) < 0.3
-    assert released.variances_of(2) == pytest.approx((1.35, 13)) and released.variances_of(4) == pytest.approx(
-        (3.7, 20)
-    )
+    for scale, range_ in ((2, (1.35, 13)), (4, (3.7, 20))):
+        assert released_kernels.variances_of(scale) == pytest.approx(range_)
 
 
 def test_wide_kernels_lose_their_rim() -> None:
-    kernel = released.moved_gaussian(2, 20.0, 20.0, 0.0)
+    kernel = released_kernels.moved_gaussian(2, 20.0, 20.0, 0.0)
     assert float(kernel[0, 0]) > 1e-4 and float(kernel[-1].abs().max()) < 1e-12  # zeros came in
 
 

@@ -37,7 +37,7 @@ class CorrectionSearch:
         variances: least and largest of the kernels, in multiples of the scale (px^2).
         passes: corrections, each a run of the restorer.
         look: low-resolution pixels a side that are restored.
-        offset: pixels from the middle tap to the kernel's centre, a convention that no image can tell.
+        offset: pixels from the middle tap to the kernel's centre, a convention that no image shows.
     """
 
     kernel_size: int

@@ -1,4 +1,4 @@
-"""The latent image of few edges: what a blurred photograph may have been, sharp enough to tell a kernel from it.
+"""The latent image of few edges: what a blurred photograph may have been, sharp enough to find a kernel from it.
 
     min over x of |(x * k) down_s - y|^2 + lambda |grad x|_0        (Xu, Zheng and Jia 2013; Pan et al. 2014)
 
