@@ -1,4 +1,4 @@
-"""Models and training states come back as they were, or say in one line why not; nothing is ever unpickled."""
+"""Models come back as they were, or say in one line why not; nothing is ever unpickled."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import torch
 
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.state import load_state, save_state
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.zoo import cards
 
@@ -51,21 +50,3 @@ def test_bad_model_files_are_said(tmp_path: Path) -> None:
             cards.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(FoundryError, match="models are written by .dvc repro."):
         cards.load(tmp_path / "none.safetensors")
-
-
-def test_states_belong_to_their_key_and_survive_damage_by_saying_so(tmp_path: Path) -> None:
-    path, made = tmp_path / "state.pt", net()
-    optimiser = torch.optim.Adam(made.parameters())
-    made(torch.ones(1, 3, 4, 4)).sum().backward()
-    optimiser.step()
-    save_state(path, "key", {"net": made, "optimiser": optimiser}, 7, [{"step": 7.0, "loss": 0.5}])
-    other = net()
-    again = torch.optim.Adam(other.parameters())
-    assert load_state(path, "another key", {"net": other, "optimiser": again}) == (0, [])
-    step, history = load_state(path, "key", {"net": other, "optimiser": again})
-    assert (step, history) == (7, [{"step": 7.0, "loss": 0.5}])
-    assert all(a.equal(b) for a, b in zip(made.parameters(), other.parameters(), strict=True))
-    for blob in (b"", b"junk", path.read_bytes()[:500]):
-        path.write_bytes(blob)
-        with pytest.raises(FoundryError, match=r"state\.pt is damaged.*delete it"):
-            load_state(path, "key", {"net": other})
