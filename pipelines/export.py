@@ -33,7 +33,7 @@ def export(stage: Stage) -> None:
             "overlap": card.overlap,
         }
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
-    told = {"scale": str(stage.scale), "params.hash": stage.params.section_hash("export"), "data.md5": data_hash}
+    tags = {"scale": str(stage.scale), "params.hash": stage.params.section_hash("export"), "data.md5": data_hash}
     for name, alias in ALIASES.items():
         path = stage.output(f"exports/{name}.onnx")
         registered = registry.register(
@@ -42,7 +42,7 @@ def export(stage: Stage) -> None:
             md5=md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
             metric=f"x{stage.scale} bicubic.{name}.psnr_y",
             value=scores[name]["psnr_y"],
-            tags={**told, "member": name, "parameters": str(figures[name]["parameters"])},
+            tags={**tags, "member": name, "parameters": str(figures[name]["parameters"])},
             run_id=None if stage.run is None else stage.run.id,
             alias=alias,
         )

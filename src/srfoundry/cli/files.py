@@ -1,9 +1,10 @@
 """What the program does to files: which there are, where results go, and enlarging them with a model.
 
-cli.py parses and prints; here is the work, callable from Python too.
+program.py parses, commands.py prints; here is the work, callable from Python too.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -61,6 +62,11 @@ def plan(source: Path, out: Path | None, suffix: str) -> list[Job]:
 
     An image NAME goes to NAME_SUFFIX.png beside it, a folder to FOLDER_SUFFIX/ with the same tree inside.
 
+    Args:
+        source: an image or a folder.
+        out: the file or folder to write instead.
+        suffix: of the results' names.
+
     Raises:
         FoundryError: nothing there, or a result would replace its own source.
     """
@@ -69,11 +75,11 @@ def plan(source: Path, out: Path | None, suffix: str) -> list[Job]:
         if folder.is_file():
             raise FoundryError(f"{source} is a folder, so --out must be one too, got the file {folder}; name a folder")
         found = [path for path in images.find(source) if folder.resolve() not in path.resolve().parents]
-        stems = [path.with_suffix("") for path in found]
+        stems = Counter(path.with_suffix("") for path in found)
         jobs = []
-        for path, stem in zip(found, stems, strict=True):
+        for path in found:
             relative = path.relative_to(source)
-            twin = stems.count(stem) > 1  # a.jpg and a.png: keep both
+            twin = stems[path.with_suffix("")] > 1  # a.jpg and a.png: keep both
             name = f"{path.stem}_{path.suffix[1:]}.png" if twin else f"{path.stem}.png"
             jobs.append(Job(path, folder / relative.with_name(name)))
     else:
@@ -96,7 +102,15 @@ def upscale(
     overlap: int,
     progress: tiling.Progress | None = None,
 ) -> Iterator[tuple[Job, FoundryError | None]]:
-    """Enlarge the images one by one; yields each job with its error, None where it went well."""
+    """Enlarge the images one by one; yields each job with its error, None where it went well.
+
+    Args:
+        jobs: what to read and to write.
+        model: what enlarges.
+        tile: input pixels a side that run at once.
+        overlap: input pixels that a tile reaches into its neighbours.
+        progress: called after each tile.
+    """
     tiling.check(tile, overlap)
     for job in jobs:
         try:

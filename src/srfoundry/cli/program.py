@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srfoundry.cli import commands
+from srfoundry.cli import commands, degrading
 from srfoundry.core.errors import FoundryError
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
-PUBLISHED = [  # convert.known, likewise
+PUBLISHED = [  # networks.published_weights.known, likewise
     *(f"drn-{size}-x{scale}" for size in ("l", "l-duals", "s", "s-duals") for scale in (4, 8)),
     *(f"edsr-{size}x{scale}" for size in ("baseline-", "") for scale in (2, 3, 4)),
     *(f"swinir-light-x{scale}" for scale in (2, 3, 4)),
@@ -51,7 +51,7 @@ network trained on the image alone (minutes). Written: the restored image, the k
 of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,
 explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`."""
 
-DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression if asked to.
+DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
 Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of both beside the original
 (NAME_kernel.png). Conventions: mzsr keeps the top-left pixel of each block under a centred kernel; kernelgan (DIV2KRK)
@@ -102,7 +102,25 @@ def _parser() -> argparse.ArgumentParser:
     add("image", type=Path, help="an image, or a folder of images")
     add("--out", type=Path, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
     _model_options(add)
-    add = command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE).add_argument
+    _restore_options(command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE))
+    _degrade_options(command("degrade", degrading.degrade, "blur and shrink a sharp image: a test case", DEGRADE))
+    add = command("import", commands.bring, "take over weights that a network's authors published", IMPORT).add_argument
+    add("file", type=Path, help="their weights: .pt, .pth or .safetensors")
+    add("--as", dest="known", choices=PUBLISHED, metavar="NAME", required=True, help="which network it is (see above)")
+    add("--out", type=Path, help="model to write (default: NAME.safetensors here)")
+    add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
+    add("images", type=Path, nargs="+", help="sharp photographs")
+    add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")
+    _model_options(add)
+    command("models", commands.models, "list registered models, versions and aliases")
+    command("info", commands.info, "print a model's card").add_argument(
+        "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"
+    )
+    return parser
+
+
+def _restore_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("image", type=Path, help="an image, or a folder of images")
     add("--out", type=Path, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
     add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
@@ -125,12 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         help="step sizes and estimation settings (default: %(default)s)",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
-    degrade = command("degrade", commands.degrade, "blur and shrink a sharp image: a test case", DEGRADE)
-    add = degrade.add_argument
+
+
+def _degrade_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("image", type=Path, help="a sharp image")
     add("--out", type=Path, help="file to write (default: NAME_low.png)")
     add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")
-    blur = degrade.add_mutually_exclusive_group().add_argument
+    blur = parser.add_mutually_exclusive_group().add_argument
     blur("--width", type=_number(0.1), default=2.0, help="deviation of the Gaussian blur in pixels (default: 2.0)")
     blur("--family", choices=FAMILIES, help="a random kernel of a family instead (see --seed)")
     blur("--kernel", type=Path, metavar="FILE", help="a .npy, .npz, .mat or .png kernel instead")
@@ -140,19 +160,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--noise", type=_number(0.0), default=0.0, help="deviation of white noise, of 255 grey levels (default: 0)")
     add("--jpeg", type=_whole(1), metavar="QUALITY", help="compress the result, quality 1 to 95")
     add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
-    add = command("import", commands.bring, "take over weights that a network's authors published", IMPORT).add_argument
-    add("file", type=Path, help="their weights: .pt, .pth or .safetensors")
-    add("--as", dest="known", choices=PUBLISHED, metavar="NAME", required=True, help="which network it is (see above)")
-    add("--out", type=Path, help="model to write (default: NAME.safetensors here)")
-    add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
-    add("images", type=Path, nargs="+", help="sharp photographs")
-    add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")
-    _model_options(add)
-    command("models", commands.models, "list registered models, versions and aliases")
-    command("info", commands.info, "print a model's card").add_argument(
-        "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"
-    )
-    return parser
 
 
 def _convention(add: Any) -> None:

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 class Map(Protocol):
     """Calls a function for each item and yields the results in the order of the items, under a bar with the title.
 
-    Nothing runs before the first result is asked for. The first exception is raised and what has not begun is dropped.
+    Nothing runs before the first result is taken. The first exception is raised and what has not begun is dropped.
     The function and the items must be picklable (a function of a module, a functools.partial of one, paths, numbers):
     other machines may run them.
     """
@@ -29,7 +29,8 @@ class Map(Protocol):
 def threads(workers: int | None = None) -> Map:
     """Return a Map over threads of this process; PyTorch computes on one core in each of them meanwhile.
 
-    Twice as many items as workers are begun or waiting at any time, so memory does not grow with the items.
+    Twice as many items as workers are begun or waiting at any time, so memory does not grow with the items. (joblib's
+    ordered generator runs all items whether results are taken or not, and raises whichever error comes first.)
 
     Args:
         workers: how many at a time; as many as there are usable cores if not given.

@@ -18,7 +18,7 @@ def derive(seed: int, *names: str | int) -> int:
 
 
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator for `(seed, *names)`; the global generators are never touched.
+    """Return a generator for `(seed, *names)`; the global generators take no part.
 
     >>> torch.rand(1, generator=generator(1, "a")).equal(torch.rand(1, generator=generator(1, "a")))
     True

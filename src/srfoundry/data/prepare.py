@@ -48,6 +48,8 @@ def prepare(folder: Path, photographs: Mapping[str, Examined], factors: Sequence
     The same bytes for any `mapped`. The index comes last: a preparation that was killed leaves none, and no set.
 
     Args:
+        folder: of the set.
+        photographs: by name.
         factors: reductions (MATLAB's bicubic, from the 8-bit pixels); all photographs are cropped to multiples of the
             largest.
 

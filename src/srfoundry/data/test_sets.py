@@ -45,6 +45,12 @@ def kernels_of_tests(size: int) -> dict[str, Float[Tensor, "1 k k"]]:
 def write(folder: Path, photographs: Mapping[str, Path], recipe: Recipe, *, mapped: Map) -> None:
     """Write high/NAME.png, bicubic/NAME.png and TEST/NAME.png for every photograph; the same bytes for any `mapped`.
 
+    Args:
+        folder: of the test sets.
+        photographs: their files by name.
+        recipe: how the test images are made.
+        mapped: how to go through the photographs.
+
     Raises:
         FoundryError: a photograph cannot be read.
     """

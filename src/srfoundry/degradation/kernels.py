@@ -1,5 +1,9 @@
 """Blur kernels: the families that they are drawn from, and what makes one valid.
 
+A family's function takes how many kernels to draw, their taps a side, the scale that widths and lengths grow with, the
+generator, and `offset`; it returns the kernels and their parameters. A new family is such a function, its line in
+FAMILIES, and its count in settings.py.
+
 Every kernel here sums to 1 and is centred on its middle tap, or `offset` pixels from it (down and right) where another
 program wants its centre (conventions.py). All families are drawn in one batch, on the generator's device.
 """
@@ -34,7 +38,8 @@ def gaussian(
 
     Args:
         size: taps a side; an even size is centred between its two middle taps.
-        variance1, variance2: eigenvalues of S in square pixels (variances, not deviations).
+        variance1: an eigenvalue of S in square pixels (a variance, no deviation).
+        variance2: the other.
         theta: angle of the first axis in radians, from the column axis.
         offset: pixels from the middle to the centre, down and to the right.
     """
@@ -50,7 +55,14 @@ def gaussian(
 def line(
     size: int, length: Float[Tensor, " n"], theta: Float[Tensor, " n"], *, offset: float = 0.0
 ) -> Float[Tensor, "n k k"]:
-    """Uniform linear motion over `length` pixels at an angle of `theta` radians from the column axis."""
+    """Uniform linear motion.
+
+    Args:
+        size: taps a side.
+        length: of the way, in pixels.
+        theta: its angle in radians, from the column axis.
+        offset: pixels from the middle to the centre, down and to the right.
+    """
     along = (torch.arange(8 * size, dtype=length.dtype, device=length.device) + 0.5) / (8 * size) - 0.5
     way = along * length[:, None]
     return splat(size, torch.stack([way * theta.sin()[:, None], way * theta.cos()[:, None]], dim=-1) + offset)

@@ -37,6 +37,9 @@ def enlarge(
     """Enlarge by `scale` in one of the two ways; neither rounded nor clipped.
 
     Args:
+        low: range [0, 1].
+        scale: the enlargement.
+        how: `bicubic` or `linear`.
         kernel: the blur (MZSR's convention) that `linear` undoes, one for all images or one for each; None means that
             MATLAB's bicubic made the image.
         decimation: how the image was reduced after the blur.
@@ -52,6 +55,11 @@ def filters(
     kernel: Float[Tensor, "n k k"], scale: int, *, decimation: operator.Decimation = "direct"
 ) -> Float[Tensor, "n p t t"]:
     """For each kernel p = scale^2 filters of t = 2 RADIUS + 1 taps a side, for the places of a block row by row.
+
+    Args:
+        kernel: the blur, MZSR's convention.
+        scale: of the enlargement.
+        decimation: how images were reduced after the blur.
 
     Raises:
         FoundryError: not a kernel.

@@ -50,6 +50,6 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
 
 
 def known_noise(low: Float[Tensor, "1 c h w"]) -> float:
-    """Noise as a restorer is told of it: rounding to 8 bits, which is always there, does not count."""
+    """Noise as restorers take it: rounding to 8 bits, which is always there, does not count."""
     found = estimate_noise(low)
     return 0.0 if found < SILENT else math.sqrt(found**2 - ROUNDING**2)

@@ -37,7 +37,13 @@ class Sampling:
     def adjoint(
         self, low: Float[Tensor, "b c h w"], kernel: Float[Tensor, "n k k"], size: tuple[int, int]
     ) -> Float[Tensor, "b c H W"]:
-        """A' y, of height and width `size`."""
+        """A' y.
+
+        Args:
+            low: y.
+            kernel: the blur.
+            size: height and width of the result.
+        """
         return operator.adjoint(low, kernel, self.scale, size, decimation=self.decimation, border=self.border)
 
 

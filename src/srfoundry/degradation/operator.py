@@ -97,6 +97,7 @@ def add_noise(
     """Add white Gaussian noise n (MZSR eq. 1).
 
     Args:
+        low: any range.
         noise: standard deviation, in the image's range.
         rng: needed when `noise` is above 0.
 

@@ -73,7 +73,13 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> flo
 
 
 def parity(wrapped: nn.Module, session: Session, sizes: Sequence[Sequence[int]]) -> float:
-    """The largest |PyTorch - ONNX Runtime| over random images in [0, 1] of the given (height, width)."""
+    """The largest |PyTorch - ONNX Runtime| over random images in [0, 1].
+
+    Args:
+        wrapped: the network in PyTorch, clipping its output.
+        session: the exported file.
+        sizes: height and width of each image.
+    """
     differences: list[Tensor] = []
     for height, width in sizes:
         low = torch.rand(1, session.card.channels, height, width, generator=seeds.generator(0, "parity", height, width))

@@ -82,7 +82,7 @@ class Session:
         self.device = "cuda" if self._session.get_providers()[0].startswith("CUDA") else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise FoundryError(
-                "device cuda was asked for but ONNX Runtime could not start CUDA; "
+                "device cuda is wanted but ONNX Runtime could not start CUDA; "
                 "install the libraries onnxruntime-gpu names, or use --device cpu"
             )
 

@@ -16,6 +16,9 @@ def psnr_y(
     """Peak signal-to-noise ratio in dB on Y: both images rounded to 8 bits, `border` pixels cropped.
 
     Args:
+        restored: range [0, 1].
+        high: the original, of the same size.
+        border: pixels to crop.
         whole: round Y to whole numbers too, as MATLAB's rgb2ycbcr of 8-bit images does and MZSR's tables are made.
 
     Raises:
@@ -29,7 +32,14 @@ def psnr_y(
 def ssim_y(
     restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int, *, whole: bool = False
 ) -> float:
-    """Structural similarity on Y (Wang et al. 2004): Gaussian window 11x11 of deviation 1.5, valid region only."""
+    """Structural similarity on Y (Wang et al. 2004): Gaussian window 11x11 of deviation 1.5, valid region only.
+
+    Args:
+        restored: range [0, 1].
+        high: the original, of the same size.
+        border: pixels to crop.
+        whole: round Y to whole numbers too, as for `psnr_y`.
+    """
     a, b = _cropped_luma(restored, high, border, whole), _cropped_luma(high, restored, border, whole)
     axis = torch.arange(-5, 6, dtype=torch.float64)
     window = torch.exp(-(axis**2) / (2 * 1.5**2))

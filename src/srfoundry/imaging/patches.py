@@ -1,6 +1,6 @@
 """Training photographs as memory-mapped pixels, and aligned random patches from them, the same for every worker.
 
-Sets are written by prepare.py; each photograph lies at reductions 1, 2, ... in files of 8-bit pixels, `h w c`.
+Sets are written by data/prepare.py; each photograph lies at reductions 1, 2, ... in files of 8-bit pixels, `h w c`.
 """
 
 import json

@@ -29,6 +29,7 @@ def cubic(
     """Resize float images by `scale` (> 1 enlarges); differentiable, neither rounded nor clipped.
 
     Args:
+        image: any range.
         scale: one for both, or one for the rows and one for the columns; the smaller is done first, as in MATLAB.
         size: the output's height and width; ceil(scale * input) if not given. The sampling grid follows `scale`.
         border: `symmetric` mirrors including the edge pixel (today's MATLAB), `replicate` repeats it (older MATLAB).
@@ -50,6 +51,9 @@ def cubic_uint8(
     """Resize 8-bit images as MATLAB does: in double precision, rounded half up after each pass.
 
     Args:
+        image: levels 0 to 255.
+        scale: as for `cubic`.
+        size: as for `cubic`.
         border: `replicate`, as the published test sets were made, or `symmetric`, as today's MATLAB does.
     """
     for dim, length, factor in _passes(image, scale, size):

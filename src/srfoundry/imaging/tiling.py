@@ -63,9 +63,15 @@ def bands(
 ) -> Iterator[Float[Tensor, "1 c rows W"]]:
     """The enlarged image as finished bands of rows, from the top down.
 
-    `upscale` maps (1, c, h, w) to (1, c, scale h, scale w) and sees at most tile x tile pixels at once; each tile
-    reaches `overlap` input pixels into its neighbours. No more than one row of tiles is held in memory. `progress`
-    is called with (tiles done, tiles in all).
+    No more than one row of tiles is held in memory.
+
+    Args:
+        upscale: maps (1, c, h, w) to (1, c, scale h, scale w).
+        low: any range.
+        scale: the enlargement.
+        tile: most input pixels a side that `upscale` sees at once.
+        overlap: input pixels that each tile reaches into its neighbours.
+        progress: called with (tiles done, tiles in all).
 
     Raises:
         FoundryError: the tile has no room for its overlaps, or `upscale` returns another size.
@@ -101,7 +107,7 @@ def tiled(
     overlap: int,
     progress: Progress | None = None,
 ) -> Float[Tensor, "1 c H W"]:
-    """The whole enlarged image as floats; see `bands`.
+    """The whole enlarged image as floats; arguments are those of `bands`.
 
     >>> tiled(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3), low, 2, tile=64, overlap=8)
     """

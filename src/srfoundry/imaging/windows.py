@@ -26,7 +26,13 @@ def busiest(image: Float[Tensor, "b c h w"], side: int, *, energy: Energy) -> Bo
 
 
 def by_edges(image: Float[Tensor, "b c h w"], side: int, count: int) -> list[Box]:
-    """Up to `count` windows that do not overlap, the strongest edges first; one at least."""
+    """Windows that do not overlap, the strongest edges first.
+
+    Args:
+        image: the first of a batch decides.
+        side: pixels, or less where the image is smaller.
+        count: the most to return; one is there at least.
+    """
     height, width = image.shape[-2:]
     tall, wide = min(side, height), min(side, width)
     grey = image.mean(dim=1, keepdim=True)
