@@ -1,4 +1,4 @@
-"""Work beside work: one function over many items in order, several at a time, and a training's next steps ahead."""
+"""Work beside work: one function over many items in order, several at a time."""
 
 import os
 from collections import deque
