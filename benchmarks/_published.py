@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of MSGC's classification nets, counted as the released code counts them.
 
 A product is one, a ReLU's output and a pixel of an average one, a 3x3 maximum four; biases and normalisations are free.
-Our own budget (compress.count) counts otherwise; these numbers are for comparing with the published ones. No stage
+Our own budget (msgc.cost) counts otherwise; these numbers are for comparing with the published ones. No stage
 needs them: they are here for whoever compresses a classifier, the task that MSGC was published on, and for our check.
 """
 

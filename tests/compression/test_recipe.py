@@ -68,7 +68,7 @@ def searched(
 
 
 def test_a_latency_that_was_promised_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the prediction in the metrics; a busy machine is told of, and the net is the same, as is its card."""
+    """Beside the prediction in the metrics; a busy machine is warned of, and the net is the same, as is its card."""
     rest, said = searched(tmp_path / "rest", monkeypatch, "latency", busy=False)
     assert not said and rest.scores["latency_ratio"] == pytest.approx(rest.scores["latency_ratio_predicted"])
     assert 0.64 <= rest.scores["latency_ratio"] <= 0.7

@@ -91,7 +91,15 @@ Compress = Callable[[Any, nn.Module, Compression, Conditions], Smaller]  # net a
 
 
 def budget_of(net: Any, target: BudgetTarget, on: Conditions) -> Budget:
-    """The cost of the net at other widths, as `target.measure` says; a measured one is kept beside the state."""
+    """The cost of the net at other widths, as `target.measure` says; a measured one is kept beside the state.
+
+    Args:
+        target: its `multiple` makes the ladders of widths.
+        on: where a measured budget is kept for a search that resumes.
+
+    Raises:
+        FoundryError: a measured latency does not fall with the widths.
+    """
     units = net.units()
     ladders, low = ladders_of(net, units, target.multiple), torch.zeros(1, 3, SIDE, SIDE)
     if target.measure == "parameters":
@@ -111,7 +119,7 @@ def budget_of(net: Any, target: BudgetTarget, on: Conditions) -> Budget:
 def cut_to(
     kept: Sequence[Tensor], net: Any, duals: nn.Module, budget: Budget, target: BudgetTarget, on: Conditions
 ) -> Smaller:
-    """The net with these channels of each unit alone, and what is said of it.
+    """The net with these channels of each unit alone, and what is said of it: the end of every channel compressor.
 
     A latency is looked at with the clock when all is decided, and no card holds it: a model's bytes do not depend on
     the clock's last word.
@@ -181,7 +189,13 @@ def finish(
 def select_and_cut(
     dense: Any, duals: nn.Module, widths: Sequence[int], how: Tuning, on: Conditions
 ) -> tuple[Any, list[dict[str, float]]]:
-    """The dense net with the channels that greedy selection keeps at these widths, and a row a unit (DRC)."""
+    """The dense net with the channels that greedy selection keeps at these widths, and a row a unit (DRC).
+
+    Args:
+        duals: of the loss; they are not trained.
+        widths: how many channels of each unit stay.
+        on: its state is the selection's.
+    """
     draws = replace(how.draws, batch=how.selection.select_batch)
     batches = [
         draw(on.patches, draws, scale=dense.scale, rng=on.stream.rng("select", index))
@@ -203,7 +217,14 @@ def tune(
     *,
     teacher: nn.Module | None,
 ) -> list[dict[str, float]]:
-    """Train a net and its dual nets in place, by the closed loop and the teacher's features; the curve."""
+    """Train a net and its dual nets in place, by the closed loop and the teacher's features (DRC); the curve.
+
+    Args:
+        descent: steps and rates.
+        draws: the patches of a step.
+        weights: of the dual term and of the distillation.
+        teacher: the dense net; None leaves the distillation out.
+    """
     loss = loss_of(
         duals,
         scale=net.scale,

@@ -9,7 +9,7 @@ expectation is rarely one that has decided, and the last steps train the net tha
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -25,12 +25,12 @@ from srfoundry.compression.relaxation import RELAXATIONS, mixed
 from srfoundry.compression.settings import BudgetTarget, SearchDescent, WidthModel
 from srfoundry.compression.width_choice import choose
 from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batch
+from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
 from srfoundry.training.schedules import cosine
 
-Batch = Mapping[int, Tensor]
-Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Draw = Callable[[int], Batch]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
@@ -63,6 +63,11 @@ def outer_loss(
     First order takes w' = w. Second order differentiates through w' = w - inner_rate * grad L_train(w, alpha), an exact
     Hessian-vector product by automatic differentiation (the released code's finite difference is off by a square). w
     are the net's weights; the dual nets stand still within this step.
+
+    Args:
+        train: the batch of the virtual step; unused in first order.
+        validation: the batch of the loss.
+        inner_rate: of the virtual step.
     """
     closed = Closed(net, loss)
     if order == "first":

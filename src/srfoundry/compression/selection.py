@@ -9,7 +9,7 @@ The net that is made sparse need not be the dense one whose features are wanted:
 trained, which has learned to live without the lesser channels.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,11 +20,11 @@ from srfoundry.compression.kept_channels import KeptChannels
 from srfoundry.compression.settings import GreedySelection
 from srfoundry.core.errors import Diverged
 from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batch
+from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, masked, width_of
 from srfoundry.training.loop import fit
 
-Batch = Mapping[int, Tensor]
-Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 RETRIES = 4
 EXPLODED = 2.0  # a selection whose loss is this many times that of no channels at all has diverged
 
@@ -66,7 +66,7 @@ def missed(weight_gradient: Tensor, spans: int) -> Tensor:
 
 
 class UnitSelection:
-    """One unit's channels, filled from empty, in place (DRC's greedy selection).
+    """One unit's channels, filled from empty, in place (DRC's l0-constrained greedy selection).
 
     The objective is L_M + L_P + weight * L_D, with L_M the mean squared error of the consumer's output.
 
@@ -190,8 +190,17 @@ def select(
 ) -> tuple[list[Tensor], list[dict[str, float]]]:
     """Choose the channels of every unit in order; `net` ends sparse, ready for `thin` with the kept channels.
 
-    `net` is a copy of `dense`, or a net of the same shape whose weights are to be taken instead. A full width is left
-    alone. A unit that diverges is begun again at a tenth of the rate, up to three times; resumable between units.
+    A full width is left alone. A unit that diverges is begun again at a tenth of the rate, up to three times; resumable
+    between units.
+
+    Args:
+        net: a copy of `dense`, or a net of the same shape whose weights are to be taken instead.
+        dense: the net whose features are wanted.
+        widths: how many channels of each unit stay.
+        batches: what selection looks at, the same in every round.
+        loss: of a net on a batch, `total`: L_P + weight * L_D.
+        how: channels a round, the rate, and the weight of the feature error.
+        resumption: where a killed selection goes on from, and who watches it.
 
     Returns:
         The kept channels of each unit, ascending, and one row a unit (kept, loss after it, rate used).

@@ -22,6 +22,11 @@ def choose(budget: Budget, shares: Sequence[Float[Tensor, " _"]], target: Budget
     Where no combination of the ladders lies in the band, as few units as can be take a width between two of theirs, in
     quarters of the ladder's step. Where that does not help either, what removes least above the band is taken.
 
+    Args:
+        budget: the cost of widths.
+        shares: for each unit the probabilities of its ladder's widths.
+        target: the band.
+
     Raises:
         FoundryError: even the narrowest widths remove less.
     """
@@ -78,7 +83,11 @@ def likeliest(budget: Budget, logs: Sequence[np.ndarray], target: BudgetTarget) 
 
 
 def nearest(budget: Budget, wanted: Sequence[int | float], target: BudgetTarget) -> list[int]:
-    """The widths that meet the budget and are nearest to `wanted`: least squares of the fractions kept."""
+    """The widths that meet the budget and are nearest to `wanted`: least squares of the fractions kept.
+
+    Args:
+        wanted: a width for each unit, not necessarily of its ladder.
+    """
     shares: list[Tensor] = []
     for widths, width in zip(budget.ladders, wanted, strict=True):
         off = (torch.tensor(widths, dtype=torch.float64) - width) / widths[-1]

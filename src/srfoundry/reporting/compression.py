@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 FULL, KEPT, LINE = "#d0d0d0", "#3465a4", "#cc0000"
+Costs = Mapping[str, Mapping[str, float]]  # by title with its unit, then by what costs so much
 
 
 def widths_picture(
@@ -16,14 +20,16 @@ def widths_picture(
 ) -> None:
     """Write a PNG: a bar a layer (kept channels over all), and below the curve of the run.
 
-    With a `target` the curve is the removed fraction of a search, an expectation until its channels are chosen;
-    without, the loss after each unit.
+    Args:
+        path: of the picture.
+        names: of the layers.
+        dense: their channels before.
+        kept: their channels now.
+        history: rows with `step`, and `removed` or `total`.
+        target: the fraction to remove; the curve is then the removed fraction of a search, an expectation until its
+            channels are chosen. Without, it is the loss after each unit.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(5.0, 0.28 * len(names)), 6.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(max(5.0, 0.28 * len(names)), 6.0)
     bars, curve = figure.subplots(2, 1, height_ratios=[2, 1])
     places = range(len(names))
     bars.bar(places, dense, color=FULL, label="dense")
@@ -37,21 +43,18 @@ def widths_picture(
         curve.axhline(target, color=LINE, linewidth=0.8, linestyle="--")
     curve.set(xlabel="step", ylabel="loss" if target is None else "removed")
     curve.grid(alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    _save(figure, path, dpi=100)
 
 
-def family_picture(path: Path, psnr: Mapping[str, float], costs: Mapping[str, Mapping[str, float]]) -> None:
+def family_picture(path: Path, psnr: Mapping[str, float], costs: Costs) -> None:
     """Write a PNG: PSNR-Y in dB of each member of a family over each of its costs, a panel a cost.
 
     Args:
-        costs: by title with its unit, such as "parameters, K"; the members of each are `psnr`'s.
+        path: of the picture.
+        psnr: by member.
+        costs: of the same members, such as "parameters, K".
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1 + 3.2 * len(costs), 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(1 + 3.2 * len(costs), 3.2)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, (title, members) in zip(panels, costs.items(), strict=True):
         axes.plot([members[name] for name in psnr], list(psnr.values()), color=KEPT, marker="o", markersize=5)
@@ -62,24 +65,18 @@ def family_picture(path: Path, psnr: Mapping[str, float], costs: Mapping[str, Ma
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR-Y, dB")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    _save(figure, path, dpi=110)
 
 
-def methods_picture(
-    path: Path, psnr: Mapping[str, tuple[float, float]], costs: Mapping[str, Mapping[str, float]]
-) -> None:
+def methods_picture(path: Path, psnr: Mapping[str, tuple[float, float]], costs: Costs) -> None:
     """Write a PNG: PSNR-Y in dB of ways to compress one net over each of their costs, a panel a cost.
 
     Args:
+        path: of the picture.
         psnr: mean over the seeds and its spread, by method.
-        costs: by title with its unit; the methods of each are `psnr`'s.
+        costs: of the same methods.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1 + 3.6 * len(costs), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(1 + 3.6 * len(costs), 3.4)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, (title, members) in zip(panels, costs.items(), strict=True):
         for number, (name, (mean, spread)) in enumerate(psnr.items()):
@@ -91,5 +88,16 @@ def methods_picture(
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR-Y, dB")
     panels[0].legend(fontsize=8, frameon=False)
+    _save(figure, path, dpi=110)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path, *, dpi: int) -> None:
+    """The same picture gives the same bytes: no date, no version."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})

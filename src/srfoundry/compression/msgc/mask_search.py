@@ -20,10 +20,11 @@ from srfoundry.compression.msgc.cost import Count
 from srfoundry.compression.msgc.layer_pairs import Choice, LayerPair
 from srfoundry.compression.msgc.mask_choice import freeze, settle
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, keep_probabilities, sampling
-from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw, Loss
+from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw
 from srfoundry.compression.settings import BudgetTarget, SearchDescent
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.loss import Loss
 from srfoundry.training.loop import fit
 from srfoundry.training.schedules import cosine
 
