@@ -1,8 +1,8 @@
 """ResNet-18 and MobileNetV2 in the layouts that MSGC was published on, weights named as in torchvision.
 
 He et al. (CVPR 2016) and Sandler et al. (CVPR 2018). `stages`, `width` and the stem are free, so that small ones can be
-trained on small images; `layer_pairs` lists what may be masked, as the released code has it. No stage trains them: they are
-here because compression.msgc is of use, and can be held against its paper, on the task that it was published for.
+trained on small images; `layer_pairs` lists what may be masked, as the released code has it. No stage trains them: they
+are here because compression.msgc is of use, and can be held against its paper, on the task that it was published for.
 """
 
 from collections.abc import Sequence
