@@ -109,7 +109,7 @@ def test_stage_reads_only_the_values_that_it_lists(stage: str) -> None:
 def test_stages_are_thin() -> None:
     """A stage file joins library pieces; what thinks belongs to src/."""
     long = {name: len((REPO / "pipelines" / f"{name}.py").read_text().splitlines()) for name in [*STAGES, *BESIDE]}
-    assert not {name: lines for name, lines in long.items() if lines > 80}
+    assert not {name: lines for name, lines in long.items() if lines > 90}
 
 
 def test_inputs_of_every_stage_are_written_by_a_stage_or_are_code() -> None:
