@@ -35,9 +35,10 @@ class TorchModel:
         from srfoundry.deployment.export import OnnxNet
         from srfoundry.deployment.session import padded
         from srfoundry.networks.zoo import cards
+        from srfoundry.networks.zoo.architectures import ARCHITECTURES
 
         net, self.card = cards.load(path)
-        if "dual" in self.card.arch["name"]:
+        if ARCHITECTURES[self.card.arch["name"]].role == "dual":
             raise FoundryError(f"{path} is a dual map, which makes images smaller; take the network that it belongs to")
         self.scale = self.card.scale
         self.overlap = tiling.overlap_for(net, TILE)

@@ -9,15 +9,18 @@ from typing import Any
 
 from srfoundry.cli import commands, degrading
 from srfoundry.core.errors import FoundryError
+from srfoundry.networks.zoo import architectures
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
-PUBLISHED = [  # networks.published_weights.known, likewise
-    *(f"drn-{size}-x{scale}" for size in ("l", "l-duals", "s", "s-duals") for scale in (4, 8)),
-    *(f"edsr-{size}x{scale}" for size in ("baseline-", "") for scale in (2, 3, 4)),
-    *(f"swinir-light-x{scale}" for scale in (2, 3, 4)),
-    *(f"swinir-x{scale}" for scale in (2, 3, 4, 8)),
-]
+EXTRAS = {
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "cpu",
+    "mlflow": "tracking",
+    "diffusers": "diffusion",
+}
+PUBLISHED = list(architectures.published())
 
 EXAMPLES = """examples:
   srfoundry upscale photo.jpg                          photo_x2.png beside it, with the model in exports/
@@ -76,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options) or 0
     except FoundryError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(str(error.name).partition(".")[0])
+        if extra is None:
+            raise
+        sys.stderr.write(f"error: this needs {error.name}, which is not installed; pip install 'srfoundry[{extra}]'\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
