@@ -14,7 +14,7 @@ class GraphTarget:
 
     Args:
         opset: ONNX operator set.
-        tile: low-resolution pixels a side that users' programs are told to run at once.
+        tile: low-resolution pixels a side that users' programs run at once.
     """
 
     opset: Annotated[int, Field(ge=18, le=22)]

@@ -42,7 +42,10 @@ def digest(path: Path) -> str:
 
 
 class StageRun:
-    """The MLflow run of one stage. Values wait a moment and go in batches, so that logging costs training little."""
+    """The MLflow run of one stage. Values wait a moment and go in batches, so that logging costs training little.
+
+    MLflow's own asynchronous logging gives up what a silent server does not take; here it waits for the next try.
+    """
 
     def __init__(self, client: MlflowClient, run_id: str, parent_id: str) -> None:
         self.id = run_id
