@@ -1,6 +1,6 @@
 """Local servers, one of a kind a repository, on demand: nine temporary Prefect servers cost a minute and outlive kills.
 
-Prefect's own background server takes one fixed port, does not wait until it answers, and leaves no name by which a dead one is known.
+Prefect's own background server takes one fixed port, does not wait until it answers, and does not know a dead one.
 
 python -m pipelines.support.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
 python -m pipelines.support.server stop    ends them
