@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from srfoundry.config import sections
-from srfoundry.config.sections import Section
+from srfoundry.config.section import Section
 from srfoundry.core.errors import FoundryError
 
 
