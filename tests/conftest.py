@@ -47,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="srfoundry-tests-")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that run stages as processes come first: they take longest, and workers should not end by waiting."""
+    items.sort(key=lambda item: "tests/pipelines" not in item.path.as_posix())
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the shared server, if a test started it."""
     if not hasattr(config, "workerinput") and SHARED in os.environ:
