@@ -51,14 +51,14 @@ def closure(start: Path) -> set[str]:
     return {name for name in seen if says_something(REPO / name)}
 
 
-def unlisted(files: Iterable[str], inputs: Iterable[str]) -> list[str]:
-    """The files of the project that lie in none of the inputs and are not exempt."""
+def unlisted(files: Iterable[str], inputs: Iterable[str], root: Path = REPO) -> list[str]:
+    """The files of the project, or of a copy at `root`, that lie in none of the inputs and are not exempt."""
     folders = list(inputs)
     return sorted(
         name
         for name in files
         if not exempt(name)
-        and says_something(REPO / name)
+        and says_something(root / name)
         and not any(name == folder or name.startswith(f"{folder}/") for folder in folders)
     )
 
