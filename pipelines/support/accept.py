@@ -33,23 +33,24 @@ def accept(root: Path) -> list[str]:
     """
     lock = Graph(root).lock
     changed = {name: entries for name, entries in _status(root).items() if name != ALWAYS}
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}
     for name, entries in changed.items():
         for path, state in _changes(entries):
             known = {str(dep["path"]): str(dep.get("md5", "")) for dep in lock.get(name, {}).get("deps", [])}
             reason = _difference(root, path, state, known.get(path, ""))
             if reason:
-                refused.append(f"{name}: {path} {reason}")
+                refused.setdefault(f"{path} {reason}", []).append(name)
     if refused:
-        raise FoundryError("nothing was accepted, since a run is needed: " + "; ".join(refused) + "; run: dvc repro")
+        said = "; ".join(f"{reason} (for {', '.join(names)})" for reason, names in refused.items())
+        raise FoundryError(f"nothing was accepted, since a run is needed: {said}; run: dvc repro")
     if changed:
         _dvc(root, "commit", "--force", *changed)
     return list(changed)
 
 
 def _status(root: Path) -> dict[str, Any]:
-    """What `dvc status` says of each stage that is not up to date."""
-    return json.loads(_dvc(root, "status", "--json").strip().splitlines()[-1])
+    """What `dvc status` says of each stage of the graph that is not up to date; those beside it are left alone."""
+    return json.loads(_dvc(root, "status", "--json", "dvc.yaml").strip().splitlines()[-1])
 
 
 def _changes(entries: list[Any]) -> list[tuple[str, str]]:

@@ -36,7 +36,11 @@ DVC = (  # DVC, in a process that ends with this one
 def stale(root: Path) -> list[str]:
     """Stages that `dvc status` finds changed, but for the one that always runs; empty means that nothing needs to."""
     done = subprocess.run(
-        [sys.executable, "-c", DVC, "status", "--json"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", DVC, "status", "--json", "dvc.yaml"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise FoundryError(f"dvc status failed: {_last(done.stderr.splitlines())}")

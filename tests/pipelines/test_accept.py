@@ -35,6 +35,10 @@ def project(tmp_path: Path) -> Path:
     stage["deps"] = ["pipelines/work.py", "src", "data.txt"]
     with (root / "dvc.yaml").open("w") as file:
         YAML().dump({"stages": {"work": stage}}, file)
+    (root / "graphs" / "aside").mkdir(parents=True)  # never run: no affair of the graph's
+    with (root / "graphs" / "aside" / "dvc.yaml").open("w") as file:
+        aside = {"cmd": "true", "deps": ["../../data.txt"], "outs": ["never.txt"]}
+        YAML().dump({"stages": {"aside": aside}}, file)
     (root / ".dvcignore").write_text("__pycache__\n")
     run(root, "git", "init", "-q")
     for name, value in (("user.name", "Somebody"), ("user.email", "somebody@example.org")):
@@ -48,7 +52,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def up_to_date(root: Path) -> bool:
-    return not json.loads(run(root, sys.executable, "-m", "dvc", "status", "--json").strip().splitlines()[-1])
+    return not json.loads(
+        run(root, sys.executable, "-m", "dvc", "status", "--json", "dvc.yaml").strip().splitlines()[-1]
+    )
 
 
 def test_only_what_no_run_can_see_is_accepted(project: Path) -> None:
@@ -71,7 +77,7 @@ def test_only_what_no_run_can_see_is_accepted(project: Path) -> None:
         run(project, "git", "clean", "-fdq")
         change()
         before = (project / "dvc.lock").read_bytes()
-        with pytest.raises(FoundryError, match=f"work: .*{reason}.*dvc repro"):
+        with pytest.raises(FoundryError, match=f"{reason}.* \\(for work\\); run: dvc repro"):
             accept(project)
         assert (project / "dvc.lock").read_bytes() == before
 
