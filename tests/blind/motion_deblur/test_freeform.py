@@ -14,7 +14,7 @@ from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
-from srfoundry.networks.nonblind.usrnet import Observation
+from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 from tests.blind_cases import observed
 
 SIZE = 9
@@ -88,7 +88,7 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
     high, true = blocks(64, 48).mean(1, keepdim=True), shake()
     low = degrade(high, true, scale, border="circular")
     image = latent(low, true, scale=scale, edges=1e-5)
-    again = Observation(low, true, scale).reduce(image)
+    again = PeriodicObservation(low, true, scale).reduce(image)
     assert float((again - low).square().mean()) < 1e-3 * float(low.var())
     start = functional.interpolate(low, scale_factor=scale, mode="bicubic")
     assert float((image - high).square().mean()) < 0.5 * float((start - high).square().mean())
@@ -146,7 +146,7 @@ def test_network_takes_the_last_rounds_and_every_beginning_is_judged() -> None:
 
     def restore(low: torch.Tensor, kernel: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
         calls.append(tuple(kernel.shape))
-        seen = Observation(low, kernel, scale)
+        seen = PeriodicObservation(low, kernel, scale)
         return seen.data_step(functional.interpolate(low, scale_factor=scale), torch.full((1, 1, 1, 1), 0.01))
 
     figures: list[float] = []

@@ -11,7 +11,7 @@ from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import metrics
 from srfoundry.networks.nonblind import usrnet
-from srfoundry.networks.nonblind.usrnet import Observation, USRNet
+from srfoundry.networks.nonblind.usrnet import PeriodicObservation, USRNet
 from srfoundry.networks.zoo import cards
 from tests.conftest import golden
 
@@ -29,14 +29,14 @@ def image(*shape: int, seed: int = 1) -> torch.Tensor:
 def test_reduction_is_that_of_degrade(scale: int) -> None:
     high = image(2, 3, 6 * scale, 5 * scale)
     low = degrade(high, kernel(), scale, border="circular")
-    assert torch.allclose(Observation(low, kernel(), scale).reduce(high), low, atol=1e-12)
+    assert torch.allclose(PeriodicObservation(low, kernel(), scale).reduce(high), low, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_data_step_solves_its_least_squares_problem(scale: int) -> None:
     """At the minimum the gradient of |A x - y|^2 + alpha |x - z|^2 vanishes."""
     low, start = image(1, 2, 5, 4), image(1, 2, 5 * scale, 4 * scale, seed=2)
-    seen, alpha = Observation(low, kernel(), scale), torch.full((1, 1, 1, 1), 0.03, dtype=torch.float64)
+    seen, alpha = PeriodicObservation(low, kernel(), scale), torch.full((1, 1, 1, 1), 0.03, dtype=torch.float64)
     found = seen.data_step(start, alpha).requires_grad_()
     cost = (seen.reduce(found) - low).square().sum() + 0.03 * (found - start).square().sum()
     assert float(torch.autograd.grad(cost, found)[0].abs().max()) < 1e-12
@@ -105,7 +105,7 @@ def test_a_net_that_starts_plain_is_data_steps_alone() -> None:
     blur = kernels.normalise(torch.ones(1, 3, 3))
     low = degrade(high, blur, 2, border="circular")
     alphas, _ = net.strengths(torch.zeros(1), 2)
-    seen = Observation(low, blur, 2)
+    seen = PeriodicObservation(low, blur, 2)
     wanted = torch.nn.functional.interpolate(low, scale_factor=2, mode="nearest")
     for alpha in alphas:
         wanted = seen.data_step(wanted, alpha)

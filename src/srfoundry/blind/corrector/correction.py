@@ -22,7 +22,7 @@ from srfoundry.core.state import Log, silent
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.nonblind.corrector import Corrector, features_of, mirrored
-from srfoundry.networks.nonblind.usrnet import Observation, USRNet
+from srfoundry.networks.nonblind.usrnet import PeriodicObservation, USRNet
 
 MARGIN = 1.5  # guesses may be so many times narrower or wider than the prior's kernels
 AVERAGED = 3  # last corrections whose mean is the estimate
@@ -149,7 +149,7 @@ def trial_features(
     seen = low if periodic else make_periodic(low, kernel.shape[-1], scale)
     with autocast(low.device, precision):
         restored = restorer(seen, kernel, scale, noise).float()
-    again = Observation(seen, kernel, scale).reduce(restored.clamp(0, 1))[..., :height, :width]
+    again = PeriodicObservation(seen, kernel, scale).reduce(restored.clamp(0, 1))[..., :height, :width]
     return features_of(
         restored[..., : scale * height, : scale * width], again - low, shape.to(low.device), noise, scale
     )

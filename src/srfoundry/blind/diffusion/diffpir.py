@@ -20,7 +20,7 @@ from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.observation import Observation
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.tiling import Progress, count, tiled
-from srfoundry.networks.nonblind.usrnet import Observation as Spectra
+from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 
 LOWEST = 0.006  # noise of the last evaluation, range [0, 1]
 TILE, OVERLAP = 192, 16  # low-resolution pixels a side that are restored at once, and that tiles reach into each other
@@ -98,7 +98,7 @@ class Canvas:
     ) -> Float[Tensor, "1 3 H W"]:
         """argmin over x of |(x * k) down_s - y|^2 + alpha |x - image|^2; in doubles, for it is divided by alpha."""
         strength = torch.full((1, 1, 1, 1), alpha, dtype=torch.float64, device=image.device)
-        seen = Spectra(self.whole.double(), kernel.double(), self.scale)
+        seen = PeriodicObservation(self.whole.double(), kernel.double(), self.scale)
         return seen.data_step(image.double(), strength).float()
 
     def cut(self, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 3 y x"]:

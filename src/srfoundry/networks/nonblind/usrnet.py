@@ -57,7 +57,7 @@ class USRNet(nn.Module):
         count = max(len(low), len(kernel))
         level = torch.as_tensor(noise, device=low.device).float().expand(count)
         alphas, betas = self.strengths(level, scale)
-        seen = Observation(low.float(), kernel.float(), scale)
+        seen = PeriodicObservation(low.float(), kernel.float(), scale)
         image = functional.interpolate(low.float(), scale_factor=scale, mode="nearest").expand(count, -1, -1, -1)
         for alpha, beta in zip(alphas, betas, strict=True):
             image = seen.data_step(image, alpha)
@@ -92,7 +92,7 @@ def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3), nois
         last.bias[net.iterations :] = 0.0
 
 
-class Observation:
+class PeriodicObservation:
     """One low-resolution image under one kernel, transformed once for all data steps.
 
     Args:
