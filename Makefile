@@ -24,7 +24,7 @@ accept: setup  ## take changed comments and docstrings into dvc.lock without a r
 test: setup  ## formatting, lint, layers, types, tests
 	@ruff format --check -q . && ruff check -q .
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
-	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2
+	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
 bench: setup  ## run every benchmark but those that train for long (drc, msgc, blind); tables, and benchmarks/results/NAME.json
 	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done

@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that run stages as processes come first: they take longest, and workers should not end by waiting."""
+    """The tests that run stages as processes come first: they take longest, and no worker should end by waiting."""
     items.sort(key=lambda item: "tests/pipelines" not in item.path.as_posix())
 
 
