@@ -1,12 +1,14 @@
 """Images, kernels and small settings that the tests of blind restoration share."""
 
 import json
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from srfoundry.blind.dkp.dkp import estimate_by_dkp
+from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.estimate import BlindObservation, Estimate
 from srfoundry.blind.settings import Estimation
 from srfoundry.config import sections
@@ -15,6 +17,17 @@ from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import degrade
+
+PRIOR = GaussianPrior(15, 0.35, 5.0)  # variances in px^2
+
+
+def shape_of(first: float, second: float, angle: float) -> Tensor:
+    """A Gaussian's variances along its axes, and the angle of the first, as `GaussianPrior` has them: 1 3."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    a, b = math.log(first), math.log(second)
+    row = [a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2]
+    return torch.tensor([row], dtype=torch.float64)
+
 
 VALUES: dict[str, Any] = {
     "method": "dkp",

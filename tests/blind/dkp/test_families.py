@@ -6,21 +6,9 @@ import pytest
 import torch
 
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
-
-PRIOR = GaussianPrior(15, 0.35, 5.0)
-
-
-MODEL = SpectrumModel(noise=0.0, tile=32, keep=1.0, exponent=(2.5, 0.5), softness=0.0)
-
-
-def shape(first: float, second: float, angle: float) -> torch.Tensor:
-    cos, sin = math.cos(angle), math.sin(angle)
-    a, b = math.log(first), math.log(second)
-    row = [a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2]
-    return torch.tensor([row], dtype=torch.float64)
+from tests.blind_cases import PRIOR, shape_of
 
 
 def test_kernels_are_centred_positive_and_sum_to_one() -> None:
@@ -52,7 +40,7 @@ def test_density_is_that_of_the_draws() -> None:
     draws = wide.loc + noise @ wide.scale_tril.T
     ratio = (PRIOR.log_density(draws) - wide.log_prob(draws)).exp()
     assert float(ratio.mean()) == pytest.approx(1.0, abs=0.04)
-    assert PRIOR.log_density(shape(6.0, 1.0, 0.3)).item() == -math.inf
+    assert PRIOR.log_density(shape_of(6.0, 1.0, 0.3)).item() == -math.inf
 
 
 def test_prior_refuses_nonsense() -> None:

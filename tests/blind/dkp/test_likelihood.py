@@ -1,36 +1,23 @@
 """The likelihood of a kernel by the spectrum of the image."""
 
-import math
-
 import pytest
 import torch
 
-from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.dkp.likelihood import SpectralLikelihood
 from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
-from tests.blind_cases import power_law
-
-PRIOR = GaussianPrior(15, 0.35, 5.0)
-
+from tests.blind_cases import PRIOR, power_law, shape_of
 
 MODEL = SpectrumModel(noise=0.0, tile=32, keep=1.0, exponent=(2.5, 0.5), softness=0.0)
-
-
-def shape(first: float, second: float, angle: float) -> torch.Tensor:
-    cos, sin = math.cos(angle), math.sin(angle)
-    a, b = math.log(first), math.log(second)
-    row = [a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2]
-    return torch.tensor([row], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_likelihood_prefers_the_true_kernel(scale: int) -> None:
     true, wide, narrow, turned = (
-        PRIOR.kernels(shape(*values)).float()
+        PRIOR.kernels(shape_of(*values)).float()
         for values in ((3.0, 1.2, 0.5), (4.2, 1.7, 0.5), (2.1, 0.85, 0.5), (3.0, 1.2, 1.4))
     )
     low = from_uint8(to_uint8(degrade(power_law(240, 1), true, scale)))
@@ -39,7 +26,7 @@ def test_likelihood_prefers_the_true_kernel(scale: int) -> None:
 
 
 def test_likelihood_is_invariant_to_contrast_and_refuses_specks() -> None:
-    low = degrade(power_law(128, 2), PRIOR.kernels(shape(2.0, 2.0, 0.0)).float(), 2)
+    low = degrade(power_law(128, 2), PRIOR.kernels(shape_of(2.0, 2.0, 0.0)).float(), 2)
     family = PRIOR.kernels(PRIOR.sample(8, rng=generator(4, "prior")))
     fainter, plain = (
         SpectralLikelihood(0.5 * low, 2, MODEL, noise=0.005)(family),

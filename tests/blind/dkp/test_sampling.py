@@ -5,18 +5,9 @@ import math
 import pytest
 import torch
 
-from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.dkp.sampling import Population, posterior_weights
 from srfoundry.core.seeds import generator
-
-PRIOR = GaussianPrior(15, 0.35, 5.0)
-
-
-def shape(first: float, second: float, angle: float) -> torch.Tensor:
-    cos, sin = math.cos(angle), math.sin(angle)
-    a, b = math.log(first), math.log(second)
-    row = [a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2]
-    return torch.tensor([row], dtype=torch.float64)
+from tests.blind_cases import PRIOR, shape_of
 
 
 def test_posterior_weights_are_a_distribution() -> None:
@@ -27,7 +18,9 @@ def test_posterior_weights_are_a_distribution() -> None:
 
 def test_population_finds_a_known_posterior() -> None:
     population, rng = Population(PRIOR), generator(5, "population")
-    target = torch.distributions.MultivariateNormal(shape(2.5, 1.5, 0.7)[0], 1e-3 * torch.eye(3, dtype=torch.float64))
+    target = torch.distributions.MultivariateNormal(
+        shape_of(2.5, 1.5, 0.7)[0], 1e-3 * torch.eye(3, dtype=torch.float64)
+    )
     k_hat = PRIOR.mean()
     for _ in range(8):
         shapes = population.draw(128, rng=rng)
