@@ -1,6 +1,7 @@
 """The training loop: resumed equals uninterrupted, a bad loss stops it, curves have fixed rows."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,38 @@ def train(folder: Path, steps: int, *, stop: int | None = None, bad: int | None 
 
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
-    whole, curve = train(tmp_path / "a", 250)
-    for stop in (1, 133, 201):
+    whole, curve = train(tmp_path / "a", 350)
+    for stop in (1, 133, 134, 201):  # between two rows, too
         with pytest.raises(Stop):
-            train(tmp_path / "b", 250, stop=stop)
-    resumed, again = train(tmp_path / "b", 250)
-    assert curve == again and len(curve) == 125
+            train(tmp_path / "b", 350, stop=stop)
+        assert torch.load(tmp_path / "b" / "state.pt", weights_only=True)["step"] == stop
+    resumed, again = train(tmp_path / "b", 350)
+    assert curve == again and len(curve) == 117
     assert all(a.equal(b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("of_a_save", "between"), [(0.0, 3), (1.2, 5), (60.0, 7)])
+def test_checkpoints_come_by_time_at_any_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_a_save: float, between: int
+) -> None:
+    """A million steps of ten seconds: a minute is lost at most, and saving takes few percent where it can."""
+    now, saved = [0.0], []
+
+    class Slow(Resumption):
+        def save(self, state: object, step: int, history: object) -> None:
+            saved.append(step)
+            now[0] += of_a_save
+
+    def step(index: int) -> dict[str, float]:
+        if index == 50:
+            raise Stop
+        now[0] += 10.0
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: now[0])
+    with pytest.raises(Stop):
+        fit(step, steps=1_000_000, state={}, resumption=Slow(tmp_path / "state.pt", "k"), title="t")
+    assert {after - before for before, after in pairwise(saved[1:])} == {between}
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -13,8 +14,37 @@ from srfoundry.core.state import Resumption, Stateful
 
 Step = Callable[[int], Mapping[str, Tensor | float]]
 
-SAVE_SECONDS = 20.0
+SAVE_SECONDS = 20.0  # between two checkpoints, and up to three times that where one takes long
+SAVE_SHARE = 0.03  # of the time that checkpoints may take, as far as the seconds allow
 ROWS = 100  # points of a training curve
+
+
+class RowMeans:
+    """Means of named values since the last row of a curve; part of a checkpoint, which may fall between two rows."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take one step's values."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] += 1
+
+    def take(self) -> dict[str, float]:
+        """The means, and begin again."""
+        row = {name: total / self.counts[name] for name, total in self.sums.items()}
+        self.load_state_dict({"sums": {}, "counts": {}})
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts."""
+        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up sums and counts."""
+        self.sums, self.counts = dict(state_dict["sums"]), Counter(state_dict["counts"])
 
 
 def fit(
@@ -23,6 +53,7 @@ def fit(
     """Run `step(i)` for every i below `steps`, resuming where a killed run stopped, and return the curve.
 
     A step must draw everything random from a generator seeded with i; then a resumed run ends with the same bytes.
+    Checkpoints come by time, between any two steps: a kill costs about a minute at most, whatever the budget.
 
     Args:
         step: trains once and returns named losses; none of them may be NaN or infinite.
@@ -36,29 +67,28 @@ def fit(
     Raises:
         Diverged: a loss is NaN or infinite; the last good checkpoint is kept.
     """
+    means = RowMeans()
+    state = {**state, "row": means}
     done, history = resumption.load(state)
     every = max(1, steps // ROWS)
-    series: dict[str, list[float]] = defaultdict(list)  # since the last row
-    saved_at = time.monotonic()
+    saved_at, wait = time.monotonic(), SAVE_SECONDS
     with bar(title, steps, start=done) as progress:
         for index in range(done, steps):
             values = {name: float(value) for name, value in step(index).items()}
             _check_finite(values, index, title, resumption)
-            for name, value in values.items():
-                series[name].append(value)
+            means.add(values)
             progress.update(1)
-            # Rows end at fixed steps, and a checkpoint is only taken there: resuming never cuts a mean in two.
             last = index + 1 == steps
-            if (index + 1) % every and not last:
-                continue
-            row = {name: sum(found) / len(found) for name, found in series.items()}
-            series.clear()
-            history.append({"step": float(index + 1), **row})
-            progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
-            resumption.log(index + 1, row)
-            if last or time.monotonic() - saved_at > SAVE_SECONDS:
+            if (index + 1) % every == 0 or last:
+                row = means.take()
+                history.append({"step": float(index + 1), **row})
+                progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
+                resumption.log(index + 1, row)
+            began = time.monotonic()
+            if last or began - saved_at > wait:
                 resumption.save(state, index + 1, history)
                 saved_at = time.monotonic()
+                wait = min(max(SAVE_SECONDS, (saved_at - began) / SAVE_SHARE), 3 * SAVE_SECONDS)
     return history
 
 
