@@ -44,7 +44,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
-from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging import decoding, images, metrics, resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
@@ -87,7 +87,7 @@ def stored(data: Path, scale: int) -> Iterator[Case]:
 
 def drawn(data: Path, name: str, scale: int, count: int | None) -> Iterator[Case]:
     """The first images of another set, each with a kernel of its own."""
-    for path in images.find(data / "test" / name)[:count]:
+    for path in decoding.find(data / "test" / name)[:count]:
         high = images.read(path)
         high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
         family = prior(scale)
@@ -99,7 +99,7 @@ def moved(data: Path) -> Iterator[Case]:
     """Levin's eight motion kernels, centred, on Set5's photographs in turns, x2."""
     with np.load(data / "kernels/levin09_motion.npz") as file:
         taps = [torch.from_numpy(file[key]).float()[None] for key in sorted(file)]
-    paths = images.find(data / "test/Set5")
+    paths = decoding.find(data / "test/Set5")
     for number, kernel in enumerate(taps):
         high = images.read(paths[number % len(paths)])
         high = high[..., : high.shape[-2] // 2 * 2, : high.shape[-1] // 2 * 2]
@@ -257,7 +257,7 @@ def borders(data: Path, restorer: USRNet) -> dict[str, float]:
     for scale in (2, 4, 8):
         for grey in (False, True):
             worse = []
-            for path in images.find(data / "test/BSD100")[:20]:
+            for path in decoding.find(data / "test/BSD100")[:20]:
                 high = images.read(path)
                 high = high.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1) if grey else high
                 high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]

@@ -21,7 +21,7 @@ def diffuse(stage: Stage) -> None:
     from srfoundry.core.progress import track
     from srfoundry.degradation import kernel_files
     from srfoundry.degradation.observation import Sampling
-    from srfoundry.imaging import images
+    from srfoundry.imaging import decoding, images
     from srfoundry.imaging.patches import Patches
     from srfoundry.reporting import pictures
 
@@ -40,7 +40,7 @@ def diffuse(stage: Stage) -> None:
     figures, sampling = {}, Sampling(stage.scale)
     for name in SETS:
         found = {}
-        for path in track(images.find(stage.input(f"{data}/held_out/{name}")), f"diffuse {name}"):
+        for path in track(decoding.find(stage.input(f"{data}/held_out/{name}")), f"diffuse {name}"):
             low, rng = images.read(path).to(stage.device), stage.stream.rng(name, path.stem)
             found[path] = estimate_kernel_by_diffusion(
                 low, sampling, settings, sampler=chosen.sampler, denoiser=denoiser, rng=rng, bank=bank

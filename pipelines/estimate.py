@@ -21,7 +21,7 @@ def estimate(stage: Stage) -> None:
     from srfoundry.blind import jobs
     from srfoundry.blind.dkp.families import family_of
     from srfoundry.degradation import kernel_files
-    from srfoundry.imaging import images
+    from srfoundry.imaging import decoding
     from srfoundry.imaging.metrics import padded_kernel_psnr
     from srfoundry.reporting import pictures
 
@@ -35,7 +35,7 @@ def estimate(stage: Stage) -> None:
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for name in SETS:
         kept, low = stage.checkpoint.with_suffix("") / name, stage.input(f"data/synthesize/held_out/{name}")
-        waiting = [jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem)) for path in images.find(low)]
+        waiting = [jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem)) for path in decoding.find(low)]
         estimates = spread(partial(jobs.estimate_kernel_of_file, work=work), waiting, f"estimate {name}")
         found = {}
         for job, (kernel, history) in zip(waiting, estimates, strict=True):

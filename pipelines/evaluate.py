@@ -21,7 +21,7 @@ def evaluate(stage: Stage) -> None:
     from srfoundry.core.compute import channels_last
     from srfoundry.core.progress import track
     from srfoundry.degradation.observation import Observation, Sampling
-    from srfoundry.imaging import images
+    from srfoundry.imaging import decoding, images
     from srfoundry.networks.sr.multiplications import multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import FAMILY, FIXED, NETS
@@ -36,7 +36,7 @@ def evaluate(stage: Stage) -> None:
     folder = stage.input("data/synthesize/held_out")
     table = ResultTable(SETS)
     for test in SETS:
-        for path in track(images.find(folder / "high"), f"evaluate {test}"):
+        for path in track(decoding.find(folder / "high"), f"evaluate {test}"):
             high, low = images.read(path), images.read(folder / test / path.name)
             known = _kernels(stage, test, path.stem)
             observed = {

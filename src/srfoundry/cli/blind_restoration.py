@@ -121,7 +121,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     observation = shared.observe(original.image, job.source.stem, ticker)
     found = shared.restorer.restore(observation, job.source.stem, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)
-    user_image.write(images.to_uint8(checked.restored), original, job.target)
+    user_image.write(images.to_uint8(checked.restored)[0].cpu().numpy(), original, job.target)
     assert observation.kernel is not None
     kernel_files.save(observation.kernel[0], stem.with_suffix(".npy"))
     caption = "estimated kernel" if shared.kernel is None else "given kernel"

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import images, tiling, user_image
+from srfoundry.imaging import decoding, tiling, user_image
 
 TILE = 256  # low-resolution pixels a side where a model suggests nothing
 
@@ -75,7 +75,7 @@ def plan(source: Path, out: Path | None, suffix: str) -> list[Job]:
         folder = out or source.resolve().with_name(f"{source.resolve().name}_{suffix}")
         if folder.is_file():
             raise FoundryError(f"{source} is a folder, so --out must be one too, got the file {folder}; name a folder")
-        found = [path for path in images.find(source) if folder.resolve() not in path.resolve().parents]
+        found = [path for path in decoding.find(source) if folder.resolve() not in path.resolve().parents]
         stems = Counter(path.with_suffix("") for path in found)
         jobs = []
         for path in found:
@@ -120,7 +120,7 @@ def upscale(
             pixels = tiling.tiled_uint8(
                 model.run, original.image, model.scale, tile=tile, overlap=overlap, progress=progress
             )
-            user_image.write(pixels, original, job.target)
+            user_image.write(pixels[0].numpy(), original, job.target)
         except FoundryError as error:
             yield job, error
         else:

@@ -10,7 +10,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.data import download, near_duplicates, unpack
 from srfoundry.data.settings import Archive, Source
-from srfoundry.imaging import images
+from srfoundry.imaging import decoding, images
 
 LONGEST = 250  # bytes of a name, to which .png is added: file systems take 255
 
@@ -47,7 +47,7 @@ def listed(wanted: Source, root: Path) -> list[tuple[str, Path]]:
         return [(path.stem, path) for path in images.bundled()]
     if wanted.source == "folder":
         folder = root / wanted.folder
-        return [(path.relative_to(folder).as_posix(), path) for path in images.find(folder)]
+        return [(path.relative_to(folder).as_posix(), path) for path in decoding.find(folder)]
     return _archived(wanted.archives, root / "downloads")
 
 
@@ -65,7 +65,7 @@ def _archived(archives: Sequence[Archive], cache: Path) -> list[tuple[str, Path]
             )
         stems[stem] = one.url
         inside = unpack.extract(archive, cache)
-        for path in images.find(inside):
+        for path in decoding.find(inside):
             parts = path.relative_to(inside).parts
             parts = parts[1:] if parts[0] == stem and len(parts) > 1 else parts  # many archives hold one such folder
             found.append((PurePosixPath(stem, *parts).as_posix(), path))

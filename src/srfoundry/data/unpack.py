@@ -19,7 +19,7 @@ from typing import Any
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
 from srfoundry.data.download import disk, key, lock
-from srfoundry.imaging.images import SUFFIXES
+from srfoundry.imaging.decoding import SUFFIXES
 
 BLOCK = 1 << 20
 BOMB_RATIO, BOMB_FLOOR = 200, 10**9  # photographs hardly shrink: more than both is no archive of photographs

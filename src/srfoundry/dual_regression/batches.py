@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import decoding, images, resize
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.patches import Patches
 from srfoundry.imaging.scales import reductions
@@ -117,7 +117,7 @@ def read_unpaired(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
     Raises:
         FoundryError: the folder is missing or empty, or an image is smaller than `size` pixels a side or unreadable.
     """
-    found = {path: images.read(path) for path in images.find(folder)}
+    found = {path: images.read(path) for path in decoding.find(folder)}
     for path, image in found.items():
         if min(image.shape[-2:]) < size:
             shape = "x".join(map(str, image.shape[-2:]))

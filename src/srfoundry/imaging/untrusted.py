@@ -1,7 +1,7 @@
 """Files come from strangers: what one claims is checked against its own bytes before a pixel is decoded.
 
 Memory and time of a read are bounded here: by LARGEST, by what a byte of the format can hold and by the length of the
-file's lists; its checksums are verified where the format has them. `images.decode` decodes what is left.
+file's lists; its checksums are verified where the format has them. `decoding.decode` decodes what is left.
 """
 
 import ctypes
@@ -40,7 +40,7 @@ class Jpeg(JpegImagePlugin.JpegImageFile):
 
 class Tiff(TiffImagePlugin.TiffImageFile):
     def load_end(self) -> None:
-        """Neither follow the metadata, for the same reason, nor rotate, which `images.decode` does for every format."""
+        """Neither follow the metadata, for the same reason, nor rotate: `decoding.decode` does, for every format."""
         self._size = self._tile_size
 
 

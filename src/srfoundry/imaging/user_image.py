@@ -6,52 +6,58 @@ and pass the colour profile on; that is all this file adds.
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import decoding
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """An image in [0, 1] with its alpha (None where opaque), whether it is grey, and its ICC profile."""
+    """Pixels of 8 bits with their alpha (None where opaque), whether it is grey, and its ICC profile."""
 
-    image: Float[Tensor, "1 3 h w"]
-    alpha: Float[Tensor, "1 1 h w"] | None
+    pixels: UInt8[np.ndarray, "h w 3"]
+    alpha: UInt8[np.ndarray, "h w"] | None
     grey: bool
     profile: bytes | None
+
+    @property
+    def image(self) -> "torch.Tensor":
+        """The pixels as a float tensor 1 3 h w in [0, 1]."""
+        import torch
+
+        from srfoundry.imaging import images
+
+        return images.from_uint8(torch.from_numpy(self.pixels).unsqueeze(0))
 
 
 def read(path: Path) -> Photograph:
     """Read a file of any kind that `images.read` reads; FoundryError where that one raises it."""
-    picture = images.decode(path)
-    alpha = None
-    if "A" in picture.getbands():
-        band = np.array(picture.getchannel("A"))
-        alpha = images.from_uint8(torch.from_numpy(band)[None, ..., None])
-    return Photograph(images.rgb(picture), alpha, picture.mode in ("L", "LA"), picture.info.get("icc_profile"))
+    picture = decoding.decode(path)
+    alpha = np.array(picture.getchannel("A")) if "A" in picture.getbands() else None
+    pixels = np.array(picture.convert("RGB"))
+    return Photograph(pixels, alpha, picture.mode in ("L", "LA"), picture.info.get("icc_profile"))
 
 
-def write(pixels: UInt8[Tensor, "1 H W 3"], original: Photograph, path: Path) -> None:
+def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path) -> None:
     """Write an enlarged 8-bit image with the original's alpha (enlarged bicubically), greyness and profile.
 
     Raises:
         FoundryError: the format that the suffix of `path` names is unknown, cannot hold alpha, or the disk is full.
     """
     check_target(original, path)
-    height, width = pixels.shape[1:3]
-    picture = Image.fromarray(pixels[0].numpy())
+    picture = Image.fromarray(pixels)
     if original.grey:
         picture = picture.convert("L")
     if original.alpha is not None:
-        scale = height / original.alpha.shape[-2]
-        alpha = resize.cubic(original.alpha, scale, (height, width))
-        picture.putalpha(Image.fromarray(images.to_uint8(alpha)[0, ..., 0].numpy()))
+        picture.putalpha(Image.fromarray(_enlarged(original.alpha, pixels.shape[0], pixels.shape[1])))
     partial = path.with_name(f".partial.{path.name}")  # an interrupted run leaves no half image under the real name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +80,17 @@ def check_target(original: Photograph, path: Path) -> None:
 def size(path: Path) -> tuple[int, int]:
     """Height and width from the file's header, (0, 0) where it cannot be read; a rotated one may come transposed."""
     try:
-        return images.size(path)
+        return decoding.size(path)
     except FoundryError:
         return 0, 0
+
+
+def _enlarged(band: UInt8[np.ndarray, "h w"], height: int, width: int) -> UInt8[np.ndarray, "H W"]:
+    """A band at another size, by MATLAB's bicubic; needs PyTorch, which an opaque photograph does not."""
+    import torch
+
+    from srfoundry.imaging import images, resize
+
+    low = images.from_uint8(torch.from_numpy(band)[None, ..., None])
+    high = resize.cubic(low, height / band.shape[0], (height, width))
+    return images.to_uint8(high)[0, ..., 0].numpy()
