@@ -52,7 +52,7 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pyte
     assert all(a.equal(b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("of_a_save", "between"), [(0.0, 3), (1.2, 5), (60.0, 7)])
+@pytest.mark.parametrize(("of_a_save", "between"), [(0.0, 3), (1.25, 5), (60.0, 7)])
 def test_checkpoints_come_by_time_at_any_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_a_save: float, between: int
 ) -> None:
