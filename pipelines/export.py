@@ -33,6 +33,8 @@ def export(stage: Stage) -> None:
             "overlap": card.overlap,
         }
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
+    if stage.place.trial:  # a trial's models take no alias from the project's
+        return
     tags = {"scale": str(stage.scale), "params.hash": stage.params.section_hash("export"), "data.md5": data_hash}
     for name, alias in ALIASES.items():
         path = stage.output(f"exports/{name}.onnx")

@@ -39,4 +39,6 @@ with_uv || {
 # A CUDA build of torch needs NVIDIA's libraries, which the lock cannot name for those who install a CPU build.
 .venv/bin/pip install -q --constraint requirements.lock "$(grep '^torch==' requirements.lock)"
 .venv/bin/pip install -q --no-build-isolation --no-deps -e .
+# A program of .venv finds .venv's others without activation: `.venv/bin/dvc repro` its stages' python.
+cp scripts/beside.pth "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/"
 wanted >"$stamp"

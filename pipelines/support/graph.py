@@ -24,20 +24,22 @@ class Graph:
     Args:
         aside: a stage that is to be known too if it has a DVC file of its own, graphs/aside/dvc.yaml, and so is none
             that `dvc repro` runs by itself; it works in `root` like the others.
+        values: the params file that fills in paths, `root`/params.yaml if not given.
+        folder: where outputs lie that go before those of `root`, for values that are tried; `root` if not given.
     """
 
-    def __init__(self, root: Path, aside: str = "") -> None:
-        self.root = root
-        values = _read(root / "params.yaml")
+    def __init__(self, root: Path, aside: str = "", *, values: Path | None = None, folder: Path | None = None) -> None:
+        self.root, self.folder = root, folder or root
+        filled = _read(values or root / "params.yaml")
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
         for folder in dict.fromkeys((root, root / ASIDE / section_of(aside))):
             listed |= _read(folder / "dvc.yaml").get("stages") or {}
             self.lock |= _read(folder / "dvc.lock").get("stages", {})
         self.stages: dict[str, dict[str, Any]] = {
-            name: _filled(stage, values | {"item": item})
+            name: _filled(stage, filled | {"item": item})
             for above, stage in listed.items()
-            for name, item in _items(above, _filled(stage.get("matrix", {}), values))
+            for name, item in _items(above, _filled(stage.get("matrix", {}), filled))
         }
 
     def inputs(self, name: str) -> list[str]:
@@ -94,7 +96,11 @@ class Graph:
             for out in self.lock.get(other, {}).get("outs", [])
             if "md5" in out
         }
-        return {path: written.get(path) or _hash(self.root / path) for path in self.inputs(name)}
+        tried = [path for path in self.inputs(name) if self.folder != self.root and (self.folder / path).exists()]
+        return {
+            path: _hash(self.folder / path) if path in tried else written.get(path) or _hash(self.root / path)
+            for path in self.inputs(name)
+        }
 
 
 def section_of(name: str) -> str:

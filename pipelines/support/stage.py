@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.support import server
 from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
 from pipelines.support.locks import locked
+from pipelines.support.place import Place
 from pipelines.support.processes import die_with_parent
 from pipelines.support.telemetry import mark_dead_runs, process_tag, shown, tracked
 from pipelines.support.versions import versions
@@ -39,18 +40,19 @@ if TYPE_CHECKING:
 class Stage:
     """One stage at work in the folder of one dvc.yaml: where it reads and writes, and how it says how it goes."""
 
-    def __init__(self, name: str, root: Path, params: Params, run: "StageRun | None" = None) -> None:
+    def __init__(self, name: str, root: Path, params: Params, place: Place | None = None) -> None:
         self.name = name  # as dvc.yaml has it, compress@50 for one of a matrix
         self.section, _, self.item = name.partition("@")
-        self.root = root
+        self.root = root  # of code and of the user's inputs
+        self.place = place or Place.of(root)  # of all that stages write
         self.params = params
         self.seed = params.shared.seed
         self.scale = params.shared.scale
         self.precision = params.shared.precision
-        self.results = root / "results" / folder_of(name)
-        self.checkpoint = root / ".ckpt" / f"{name}.pt"
-        self.run = run
-        self._graph = Graph(root, aside=name)
+        self.results = self.place.folder / "results" / folder_of(name)
+        self.checkpoint = self.place.folder / ".ckpt" / f"{name}.pt"
+        self.run: StageRun | None = None
+        self._graph = self.place.graph(name)
 
     @cached_property
     def device(self) -> "torch.device":
@@ -103,18 +105,13 @@ class Stage:
         """A file or folder that an earlier stage wrote.
 
         Raises:
-            FoundryError: it is not there; names the stage that writes it.
+            FoundryError: it is not there, or is of other values; names the stage that writes it.
         """
-        found = self.root / path
-        if not found.exists():
-            writer = self._graph.writer(path)
-            remedy = f"it is written by: dvc repro {writer}" if writer else "no stage of dvc.yaml writes it"
-            raise FoundryError(f"{path} not found; {remedy}")
-        return found
+        return self.place.find(path, self._graph, self.params)
 
     def output(self, path: str) -> Path:
         """Where to write; the folder above is made."""
-        target = self.root / path
+        target = self.place.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
@@ -165,12 +162,13 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     server.prepare_environment(root)
     if "DVC_STAGE" in os.environ:
         die_with_parent()
-    busy = f"stage {name} is already running in {root}; wait for it, or stop it first"
+    place = Place.of(root, options.params)
+    busy = f"stage {name} is already running in {place.folder}; wait for it, or stop it first"
     try:
         params = params_file.load(options.params)
-        with locked(root / ".ckpt" / f"{name}.lock", busy):
+        with locked(place.folder / ".ckpt" / f"{name}.lock", busy):
             began = time.monotonic()
-            _run(function, Stage(name, root, params))
+            _run(function, Stage(name, root, params, place))
             _say(f"{name}: done in {time.monotonic() - began:.0f} s")
     except FoundryError as error:
         _say(f"error: {error}")
@@ -193,9 +191,10 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
 
     @flow(name=stage.name, description=function.__doc__, persist_result=False, validate_parameters=False)
     def stage_flow(params: dict[str, Any]) -> None:
-        _say(f"{stage.name}: seed {stage.seed}, {device}, {stage.params.shared.threads} threads, key {key[:8]}")
+        threads = stage.params.shared.threads
+        _say(f"{stage.name}: seed {stage.seed}, {device}, {threads} threads, key {key[:8]}{stage.place.title}")
         run = tracked(
-            stage.name, stage.root, stage.params, key=key, digests=stage.digests, flow_run_id=str(flow_run.id)
+            stage.name, stage.place, stage.params, key=key, digests=stage.digests, flow_run_id=str(flow_run.id)
         )
         with run as stage.run:
             function(stage)
@@ -230,7 +229,12 @@ def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentP
         description="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="another params file, to try things")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        default=Path("params.yaml"),
+        help="another params file, to try things: all that is written goes to runs/NAME/, nothing is registered",
+    )
     for key, values in matrix.items():
         parser.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")
     return parser

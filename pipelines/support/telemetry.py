@@ -10,8 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.support.graph import Graph, folder_of, section_of
+from pipelines.support.graph import folder_of, section_of
 from pipelines.support.locks import locked
+from pipelines.support.place import Place
 from pipelines.support.processes import alive, identity
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
@@ -24,27 +25,29 @@ CODE = ("src", "pipelines", "params.yaml", "dvc.yaml", "pyproject.toml", "requir
 
 @contextmanager
 def tracked(
-    name: str, root: Path, params: Params, *, key: str, digests: Mapping[str, str], flow_run_id: str
+    name: str, place: Place, params: Params, *, key: str, digests: Mapping[str, str], flow_run_id: str
 ) -> Iterator["StageRun"]:
     """Open the stage's MLflow run, or go on with a killed one's, and close it as the stage ends."""
     from srfoundry.tracking.runs import Tracker
 
+    root = place.root
     tags = {
         **git_state(root),
         **{f"dvc.dep.{path}": md5 for path, md5 in digests.items()},
         "params.hash": params.section_hash(section_of(name)),
         "prefect.flow_run_id": flow_run_id,
-        "process.host": f"{platform.node()}:{root}",
+        "process.host": f"{platform.node()}:{place.folder}",
+        **({"params.file": place.values.name} if place.trial else {}),
     }
-    whole = (root / "params.yaml").read_bytes() if (root / "params.yaml").exists() else b""
+    whole = place.values.read_bytes() if place.values.exists() else b""
     pipeline = blake2b(whole + tags["git.commit"].encode(), digest_size=8).hexdigest()
     common = {name: tags[name] for name in ("git.commit", "git.dirty")}
     with locked(root / ".ckpt" / "mlflow.lock"):
         tracker = Tracker(os.environ["MLFLOW_TRACKING_URI"], "srfoundry", root / "mlartifacts")
         parent = tracker.parent(pipeline, common)
         run = tracker.stage(name, parent=parent, key=key, params=shown(params, name), tags=tags)
-        for other in Graph(root, aside=name).ancestors(name):  # those that DVC restored left no run under this parent
-            results = root / "results" / folder_of(other)
+        for other in place.graph(name).ancestors(name):  # those that DVC restored left no run under this parent
+            results = place.folder / "results" / folder_of(other)
             tracker.mirror(other, parent=parent, results=results, params=shown(params, other), tags=common)
     status = "FAILED"
     try:
