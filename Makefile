@@ -16,6 +16,7 @@ preset: setup  ## write a preset's values into params.yaml: make preset NAME=lap
 repro: setup  ## run every stage that is out of date, then show the figures
 	@sh scripts/room.sh 2
 	@dvc repro
+	@srfoundry register --new || true
 	@python scripts/summary.py
 
 accept: setup  ## take changed comments and docstrings into dvc.lock without a run; anything else is refused by name

@@ -41,6 +41,7 @@ UNDECLARED = {
 NOT_LOCKED = {
     "onnxruntime": "the lock has onnxruntime-gpu, whose files have the same names",
     "srfoundry": "extras made of extras",
+    **dict.fromkeys(("psycopg2-binary", "boto3", "dvc-s3"), "only for who has such a store"),
 }
 
 

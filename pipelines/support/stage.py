@@ -143,6 +143,10 @@ class Stage:
         if self.run is not None:
             self.run.complete(history)
 
+    def note(self, text: str) -> None:
+        """Say one line to the person who runs the stage."""
+        _say(f"{self.name}: {text}")
+
     def picture(self, name: str, path: Path) -> None:
         """Hand a PNG that stands under results/<stage>/ to MLflow."""
         if not path.is_file():

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import time
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from srfoundry.cli import program
 from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
-from srfoundry.deployment import export
 from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, resize
 from srfoundry.networks.adaptive.mzsr import MZSR
@@ -28,6 +26,7 @@ from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
 from tests import tiny
+from tests.conftest import REPO
 
 Capture = pytest.CaptureFixture[str]
 
@@ -192,15 +191,11 @@ def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, several, at its import
 def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, capsys: Capture) -> None:
-    from srfoundry.tracking import registry
-
-    assert "no model is registered" in failure(capsys, "models")
-    file = folder / "exports" / "pruned.onnx"
-    digest = md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    registry.register(
-        export.read_proto(file), name="tiny", md5=digest, metric="psnr_y", value=31.0, tags={"scale": "2"}
-    )
-    capsys.readouterr()
+    assert "srfoundry register" in failure(capsys, "models")
+    shutil.copy(REPO / "params.yaml", folder)
+    assert run("register", "--name", "tiny") == 0
+    assert "pruned is version 1, champion: +1.00 dB over bicubic" in capsys.readouterr().out
+    assert run("register", "--name", "tiny", "--new") == 0 and not capsys.readouterr().out
     assert run("models") == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["tiny", "1", "champion", "psnr_y", "=", "31.000000", "2"]
     assert run("upscale", "photo.png", "--model", "models:/tiny@champion", "--out", "champion.png") == 0

@@ -1,6 +1,5 @@
 """The registry: one version a model file, a champion that never gets worse, one line where nothing is registered."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,15 @@ from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.held_out import Figures
 from srfoundry.tracking import registry
+from srfoundry.tracking.champion import decide
 
 NAME = "toy-x2"
 
 
-def _model(weight: float) -> tuple[Any, str]:
-    """A graph that multiplies images by a number, and the md5 of its bytes."""
+def _model(weight: float) -> bytes:
+    """A graph that multiplies images by a number."""
     shape = [None, 3, None, None]
     low = helper.make_tensor_value_info("low", TensorProto.FLOAT, shape)
     restored = helper.make_tensor_value_info("restored", TensorProto.FLOAT, shape)
@@ -27,13 +28,21 @@ def _model(weight: float) -> tuple[Any, str]:
         helper.make_node("Mul", ["low", "one"], ["restored"]),
     ]
     graph = helper.make_graph(nodes, "toy", [low], [restored], [constant, first])
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return proto, hashlib.md5(proto.SerializeToString(deterministic=True), usedforsecurity=False).hexdigest()
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return proto.SerializeToString(deterministic=True)
 
 
-def _register(weight: float, value: float, metric: str = "psnr", alias: str = "champion") -> registry.Registered:
-    proto, md5 = _model(weight)
-    return registry.register(proto, name=NAME, md5=md5, metric=metric, value=value, tags={"scale": "2"}, alias=alias)
+def _figures(psnr: float, held_out: str = "these") -> Figures:
+    return Figures(psnr, bicubic=20.0, held_out=held_out, seconds=None, size=len(_model(1.0)))
+
+
+def _register(
+    weight: float, psnr: float, alias: str = "champion", held_out: str = "these", **more: Any
+) -> registry.Registered:
+    given: dict[str, Any] = {"score": lambda _: None, "tags": {"scale": "2"}} | more
+    return registry.register(
+        _model(weight), name=NAME, figures=_figures(psnr, held_out), least_gain=0.02, alias=alias, **given
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -43,17 +52,62 @@ def store(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return mlflow_store
 
 
-def test_champion_moves_only_to_what_is_no_worse() -> None:
-    """Worse becomes challenger; equal or better takes over; the same file is the same version."""
+def test_champion_moves_only_to_what_is_better() -> None:
+    """Worse or as good becomes challenger; better takes over; the same file is the same version."""
     assert _register(1.0, 30.0) == registry.Registered("1", "champion", True)
     assert _register(1.0, 30.0) == registry.Registered("1", "champion", False)
     assert _register(2.0, 29.0) == registry.Registered("2", "challenger", True)
     assert _champion() == "1"
-    assert _register(3.0, 30.0) == registry.Registered("3", "champion", True)
+    assert _register(3.0, 30.1) == registry.Registered("3", "champion", True)
     assert _register(2.0, 29.0) == registry.Registered("2", "challenger", False)
+    assert _register(4.0, 30.101).reason.startswith("+0.001 dB against version 3, under 0.02 dB")
     assert _champion() == "3"
-    assert _register(4.0, 1.0, metric="other") == registry.Registered("4", "champion", True)
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 4
+
+
+def test_nothing_at_or_below_bicubic_is_champion() -> None:
+    """Not even the first; the reason stands on the version."""
+    found = _register(1.0, 20.0)
+    assert found.alias == "challenger" and "above" in found.reason
+    assert MlflowClient().get_model_version(NAME, "1").tags["decision"] == found.reason
+    assert _register(2.0, 20.5).alias == "champion"
+
+
+def test_holder_scored_on_other_photographs_is_scored_anew() -> None:
+    """33 dB on easy photographs say nothing against 28 dB on hard ones."""
+    _register(1.0, 33.0, held_out="easy")
+    unknown = _register(2.0, 28.4, held_out="hard")
+    assert unknown.alias == "challenger" and "dvc pull" in unknown.reason
+    scores = {_model(1.0): _figures(27.0, "hard"), _model(2.0): _figures(28.4, "hard")}
+    assert _register(2.0, 28.4, held_out="hard", score=scores.get).alias == "champion"
+    old = MlflowClient().get_model_version(NAME, "1").tags
+    assert old["held_out.md5"] == "hard" and float(old["value"]) == 27.0, "so that it need not be scored again"
+    scores[_model(3.0)] = _figures(28.0, "third")
+    scores[_model(2.0)] = _figures(28.5, "third")
+    assert _register(3.0, 28.0, held_out="third", score=scores.get).alias == "challenger"
+    assert _champion() == "2"
+
+
+def test_another_scale_is_not_comparable() -> None:
+    """Who changes shared.scale wants the other model."""
+    _register(1.0, 33.0)
+    found = _register(2.0, 28.0, tags={"scale": "4"})
+    assert found.alias == "champion" and "enlarges 2 times" in found.reason
+
+
+def test_time_and_size_decide_between_equals() -> None:
+    """A small gain takes over with less time or size, and not with more of either."""
+    holder = Figures(30.0, 20.0, "x", seconds=1.0, size=1000)
+
+    def takes(psnr: float, seconds: float | None, size: int) -> bool:
+        return decide(Figures(psnr, 20.0, "x", seconds, size), holder, 0.02).takes
+
+    assert takes(30.0, 0.5, 1000) and takes(30.01, 1.0, 700) and takes(30.0, None, 700)
+    assert not takes(30.01, 1.0, 1000) and not takes(30.0, 0.5, 1200) and not takes(30.0, 1.5, 500)
+    assert not takes(29.99, 0.1, 10) and takes(30.02, 3.0, 3000)
+    assert decide(Figures(20.1, 20.0, "x", None, 1), Figures(19.0, 20.0, "x", None, 1), 0.02).takes
+    with pytest.raises(ValueError, match="cannot be compared"):
+        decide(Figures(30.0, 20.0, "y", None, 1), holder, 0.02)
 
 
 def test_members_of_a_family_have_aliases_of_their_own() -> None:
@@ -77,23 +131,21 @@ def test_challenger_that_wins_is_challenger_no_more() -> None:
 
 def test_fetch_gives_the_registered_bytes() -> None:
     """By alias and by version, with free height and width in the signature, and nothing pickled on the way."""
-    proto, md5 = _model(1.0)
     _register(1.0, 30.0)
     for uri in (f"models:/{NAME}@champion", f"models:/{NAME}/1"):
-        assert hashlib.md5(registry.fetch(uri), usedforsecurity=False).hexdigest() == md5
+        assert registry.fetch(uri) == _model(1.0)
     from mlflow.models import get_model_info
 
     info = get_model_info(f"models:/{NAME}@champion")
     assert info.signature is not None
     assert [entry["tensor-spec"]["shape"] for entry in info.signature.inputs.to_dict()] == [(-1, 3, -1, -1)]
-    assert proto is not None
 
 
 def test_nothing_registered_is_one_line(tmp_path: Path) -> None:
     """And looking makes no database."""
     database = tmp_path / "mlflow.db"
     kept = database.rename(tmp_path / "kept.db")
-    with pytest.raises(FoundryError, match="dvc repro export"):
+    with pytest.raises(FoundryError, match="srfoundry register"):
         registry.fetch(f"models:/{NAME}@champion")
     assert not database.exists()
     kept.rename(database)

@@ -117,6 +117,22 @@ def models(options: argparse.Namespace) -> int:
     return 0
 
 
+def register(options: argparse.Namespace) -> int:
+    """Register the family in exports/: into a new registry, or after one that did not answer."""
+    from srfoundry.config import params
+
+    _registry()
+    from srfoundry.tracking.registering import Place, register_family
+
+    chosen = params.load(options.params).export
+    name = options.name or chosen.registered_model
+    held_out = options.params.parent / "data/synthesize/held_out"
+    place = Place(options.exports, held_out, name, chosen.least_gain)
+    for member, found in register_family(place, new=options.new):
+        say(f"{member} is version {found.version}, {found.alias}: {found.reason}")
+    return 0
+
+
 def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this house from published weights."""
     import hashlib
@@ -218,10 +234,10 @@ def _below(jobs: "Sequence[Job]") -> str:
 
 def _registry() -> Any:
     """The registry of the project in this folder, or of MLFLOW_TRACKING_URI; MLflow reads these at its import."""
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').absolute()}")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    from srfoundry.tracking import stores
+
+    stores.prepare(Path.cwd())
+    stores.settle(os.environ["MLFLOW_TRACKING_URI"], Path.cwd())
     from srfoundry.tracking import registry
 
     return registry

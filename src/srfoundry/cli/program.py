@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   srfoundry degrade sharp.png --family trajectory --noise 2 --jpeg 80 --scale 4
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
   srfoundry models                                     what is registered, who is champion
+  srfoundry register                                   the models in exports/, into a registry that is new
   srfoundry info exports/pruned.onnx                   the card inside a model
   srfoundry import EDSR_x2.pt --as edsr-x2             published weights as a model of this program
 
@@ -61,6 +62,13 @@ Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of
 is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders, and dkp truncates to 8 bits. A kernel file
 is used as its convention says; --width and --family are put where the convention has its centre, or in the middle with
 --decimation bicubic. All kernels are written as correlations, for --kernel of restore."""
+
+REGISTER = """Registers pruned.onnx, pruned50.onnx and pruned70.onnx in the MLflow registry at MLFLOW_TRACKING_URI.
+
+The stage `export` does this by itself; this is for a registry that is new or did not answer then. The same file is one
+version, however often it is registered. An alias (champion, p50, p70) moves only to a model that is above bicubic and
+better than its holder on the same held-out photographs by `export.least_gain` dB, or as good with less time or size; a
+holder that was scored on other photographs is scored on the present ones first, if data/synthesize is here."""
 
 IMPORT = """Makes a model of this program from the weights that a network's authors published.
 
@@ -122,10 +130,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")
     _model_options(add)
     command("models", commands.models, "list registered models, versions and aliases")
+    _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
     command("info", commands.info, "print a model's card").add_argument(
         "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"
     )
     return parser
+
+
+def _register_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--exports", type=Path, default=Path("exports"), help="folder of the .onnx files (default: %(default)s)")
+    add("--name", help="of the registered model (default: export.registered_model of the params file)")
+    add("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
+    add("--new", action="store_true", help="only files that have no version yet; says nothing where there is none")
 
 
 def _restore_options(parser: argparse.ArgumentParser) -> None:

@@ -299,5 +299,6 @@ class Export(Section):
     """What is handed out, under which name, and how exact it must be."""
 
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    least_gain: Annotated[float, Field(ge=0, le=10)]
     target: Annotated[GraphTarget, Inline()]
     parity: Annotated[ParityCheck, Inline()]

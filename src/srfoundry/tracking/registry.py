@@ -1,14 +1,14 @@
-"""Finished models in MLflow's registry, under one name whose alias `champion` is never worse than it was.
+"""Finished models in MLflow's registry, under one name whose alias `champion` only moves to a better one.
 
-A family shares the name; its smaller members have aliases of their own, which are never worse either.
+A family shares the name; its smaller members have aliases of their own, which follow the same rule (champion.py).
 
 Registering is idempotent: the same model file is one version, however often its stage runs.
 """
 
 import hashlib
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,62 +23,82 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.held_out import Figures, seconds
+from srfoundry.tracking.champion import Decision, decide
+from srfoundry.tracking.runs import Tracker
+from srfoundry.tracking.stores import ARTIFACTS, reached, shown
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+METRIC = "psnr_y"  # dB, on the held-out photographs reduced by MATLAB's bicubic
 RUNTIME = ["onnxruntime-gpu", "numpy"]  # without a list MLflow writes onnxruntime and onnxruntime-gpu, which collide
+
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
+
+Score = Callable[[bytes], Figures | None]  # scores a model's file on the photographs that are there now
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a model stands: its version, and the alias that it holds now (champion or challenger, of its kind)."""
+    """Where a model stands: its version, the alias that it holds now (champion or challenger, of its kind), and why."""
 
     version: str
     alias: str
     fresh: bool
+    reason: str = field(default="", compare=False)
 
 
 def register(
-    proto: Any,
+    blob: bytes,
     *,
     name: str,
-    md5: str,
-    metric: str,
-    value: float,
+    figures: Figures,
     tags: Mapping[str, str],
+    score: Score,
+    least_gain: float = 0.0,
     run_id: str | None = None,
     alias: str = CHAMPION,
 ) -> Registered:
     """Ensure that a version with this model exists, and give it the alias that it deserves.
 
+    `champion` moves to the version if `champion.decide` says so; else the version is `challenger` (`p50_challenger`
+    for another alias). A holder that was scored on other images is scored on the present ones first.
+
     Args:
-        proto: the onnx.ModelProto; `md5` is of the file that it was read from.
-        metric, value: the held-out figure that decides, larger is better; e.g. "bicubic.pruned.psnr", dB.
-        tags: further facts for people; plain strings.
+        blob: the ONNX file.
+        name: of the registered model.
+        figures: the model's own.
+        tags: further facts for people; plain strings. `scale` among them: other scales are not comparable.
+        score: of a model on the photographs that are there now; gives None where it cannot.
+        least_gain: dB that the model must be better by, unless it costs less.
         run_id: the MLflow run that the version belongs to.
         alias: what the best of its kind is called, `p50` for instance.
-
-    `champion` moves to the version unless its holder has a larger `metric`; then the version is `challenger`
-    (`p50_challenger` for another alias). A holder with another metric is not comparable and gives way.
     """
-    client = MlflowClient()
-    version = _version_with(client, name, md5)
-    fresh = version is None
-    if version is None:
-        number = _log(proto, name, run_id)
-        for key, text in {**tags, "model.md5": md5, "metric": metric, "value": f"{value:.6f}"}.items():
-            client.set_model_version_tag(name, number, key, text)
-        version = client.get_model_version(name, number)
-    number = str(version.version)
-    challenger = CHALLENGER if alias == CHAMPION else f"{alias}_{CHALLENGER}"
-    holder = _holder(client, name, alias)
-    better = holder is None or holder.tags.get("metric") != metric or value >= float(holder.tags["value"])
-    if holder is not None and str(holder.version) == number:
-        return Registered(number, alias, fresh)
-    client.set_registered_model_alias(name, alias if better else challenger, number)
-    rival = _holder(client, name, challenger)
-    if better and rival is not None and str(rival.version) == number:
-        client.delete_registered_model_alias(name, challenger)
-    return Registered(number, alias if better else challenger, fresh)
+    with reached(_store()):
+        client = MlflowClient()
+        md5 = _md5(blob)
+        version = _version_with(client, name, md5)
+        fresh = version is None
+        number = _log(blob, name, run_id) if version is None else str(version.version)
+        if fresh:
+            _note(client, name, number, {**tags, "model.md5": md5, **_as_tags(figures)})
+        holder = _holder(client, name, alias)
+        if holder is not None and str(holder.version) == number:
+            return Registered(number, alias, fresh, str(holder.tags.get("decision", "")))
+        decision = _compare(client, blob, (figures, tags.get("scale", "")), holder, score, least_gain)
+        challenger = CHALLENGER if alias == CHAMPION else f"{alias}_{CHALLENGER}"
+        held = alias if decision.takes else challenger
+        client.set_registered_model_alias(name, held, number)
+        _note(client, name, number, {"decision": decision.reason})
+        rival = _holder(client, name, challenger)
+        if decision.takes and rival is not None and str(rival.version) == number:
+            client.delete_registered_model_alias(name, challenger)
+        return Registered(number, held, fresh, decision.reason)
+
+
+def registered(blob: bytes, name: str) -> bool:
+    """Whether a version with this file, and its file with it, is there."""
+    with reached(_store()):
+        return _version_with(MlflowClient(), name, _md5(blob)) is not None
 
 
 def fetch(uri: str) -> bytes:
@@ -91,18 +111,25 @@ def fetch(uri: str) -> bytes:
     name, mark = (rest.split("@", 1) if "@" in rest else [*rest.rsplit("/", 1), ""][:2]) if rest else ("", "")
     if not uri.startswith("models:/") or not name or not mark:
         raise FoundryError(f"{uri} is no model address; write models:/NAME@champion or models:/NAME/VERSION")
-    missing = FoundryError(f"{uri}: no such registered model at {_store()}; it is made by: dvc repro export")
+    missing = FoundryError(
+        f"{uri}: no such registered model at {shown(_store())}; `srfoundry models` lists what there is, "
+        f"`srfoundry register` registers the files in exports/"
+    )
     _refuse_new_store(missing)
-    client = MlflowClient()
-    try:
-        version = client.get_model_version_by_alias(name, mark) if "@" in rest else client.get_model_version(name, mark)
-    except MlflowException:
-        raise missing from None
-    blob = _bytes(client, version)
+    with reached(_store()):
+        client = MlflowClient()
+        try:
+            by_alias = "@" in rest
+            version = (client.get_model_version_by_alias if by_alias else client.get_model_version)(name, mark)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise missing from None
+        blob = _bytes(client, version)
     if blob is None:
         raise FoundryError(
             f"{uri}: version {version.version} is registered but its file is gone or changed (a moved folder?); "
-            "use the file under exports/, or run: dvc repro --force --single-item export"
+            "use the file under exports/, or register that again: srfoundry register"
         )
     return blob
 
@@ -113,9 +140,19 @@ def versions() -> list[dict[str, str]]:
     Raises:
         FoundryError: nothing was ever registered in this store.
     """
-    nothing = FoundryError(f"no model is registered at {_store()}; one is by: make repro")
+    nothing = FoundryError(
+        f"no model is registered at {shown(_store())}; `srfoundry register` registers the files in exports/, "
+        "which `make repro` makes"
+    )
     _refuse_new_store(nothing)
-    client = MlflowClient()
+    with reached(_store()):
+        rows = _rows(MlflowClient())
+    if not rows:
+        raise nothing
+    return rows
+
+
+def _rows(client: MlflowClient) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for model in client.search_registered_models(order_by=["name ASC"]):
         found = client.search_model_versions(f"name = '{model.name}'")
@@ -131,9 +168,71 @@ def versions() -> list[dict[str, str]]:
                     "scale": tags.get("scale", ""),
                 }
             )
-    if not rows:
-        raise nothing
     return rows
+
+
+def _compare(
+    client: MlflowClient,
+    blob: bytes,
+    own: tuple[Figures, str],
+    holder: ModelVersion | None,
+    score: Score,
+    least_gain: float,
+) -> Decision:
+    """Whether a model with these figures and scale takes over from the holder; what is found out is noted there."""
+    figures, scale = own
+    kept = None if holder is None else _bytes(client, holder)
+    if holder is None or kept is None:
+        decision = decide(figures, None, least_gain)
+        lost = holder is not None and decision.takes
+        return replace(decision, reason=f"{decision.reason}; the holder's file is gone") if lost else decision
+    if holder.tags.get("scale", "") != scale:
+        decision = decide(figures, None, least_gain)
+        scales = f"; version {holder.version} enlarges {holder.tags.get('scale', '?')} times, this {scale or '?'}"
+        return replace(decision, reason=decision.reason + scales)
+    standing = _from_tags(holder, kept)
+    if standing is None or standing.held_out != figures.held_out:
+        standing, here = score(kept), score(blob)
+        if standing is None or here is None:
+            return Decision(
+                False,
+                f"version {holder.version} was scored on other photographs, and the present ones are not here to score "
+                "it on: dvc pull data/synthesize, then srfoundry register",
+            )
+        figures = here
+        _note(client, holder.name, str(holder.version), _as_tags(standing))
+    if 0 <= figures.psnr - standing.psnr < least_gain:  # both times from here and now, or they say nothing
+        figures, standing = replace(figures, seconds=seconds(blob)), replace(standing, seconds=seconds(kept))
+    decision = decide(figures, standing, least_gain)
+    return replace(decision, reason=decision.reason.replace("the holder", f"version {holder.version}"))
+
+
+def _as_tags(figures: Figures) -> dict[str, str]:
+    return {
+        "metric": METRIC,
+        "value": f"{figures.psnr:.6f}",
+        "bicubic": f"{figures.bicubic:.6f}",
+        "held_out.md5": figures.held_out,
+        "bytes": str(figures.size),
+        "seconds.128x128": "" if figures.seconds is None else f"{figures.seconds:.4f}",
+    }
+
+
+def _from_tags(version: ModelVersion, blob: bytes) -> Figures | None:
+    """What a version was scored; None for one that was registered without all of it."""
+    tags = version.tags
+    if not tags.get("held_out.md5") or "bicubic" not in tags:
+        return None
+    return Figures(float(tags["value"]), float(tags["bicubic"]), tags["held_out.md5"], None, len(blob))
+
+
+def _note(client: MlflowClient, name: str, number: str, tags: Mapping[str, str]) -> None:
+    for key, text in tags.items():
+        client.set_model_version_tag(name, number, key, text)
+
+
+def _md5(blob: bytes) -> str:
+    return hashlib.md5(blob, usedforsecurity=False).hexdigest()
 
 
 def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | None:
@@ -145,9 +244,12 @@ def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | N
     return None
 
 
-def _log(proto: Any, name: str, run_id: str | None) -> str:
+def _log(blob: bytes, name: str, run_id: str | None) -> str:
+    import onnx
+
+    proto: Any = onnx.load_model_from_string(blob)
     signature = ModelSignature(_schema(proto.graph.input), _schema(proto.graph.output))
-    mlflow.start_run(run_id=run_id)
+    mlflow.start_run(run_id=run_id or _run())
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own modules
@@ -165,6 +267,14 @@ def _log(proto: Any, name: str, run_id: str | None) -> str:
     return str(info.registered_model_version)
 
 
+def _run() -> str:
+    """A run for a model that no stage registers."""
+    uri = _store()
+    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:") else Path()
+    tracker = Tracker(uri, "srfoundry", folder / ARTIFACTS)
+    return tracker.client.create_run(tracker.experiment, run_name="register").info.run_id
+
+
 def _schema(values: Any) -> Schema:
     """Float tensors b c h w of any batch and size, under the names that the graph gives them."""
     return Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1), value.name) for value in values])
@@ -180,14 +290,15 @@ def _bytes(client: MlflowClient, version: ModelVersion) -> bytes | None:
     if len(files) != 1:
         return None
     blob = files[0].read_bytes()
-    right = hashlib.md5(blob, usedforsecurity=False).hexdigest() == version.tags.get("model.md5")
-    return blob if right else None
+    return blob if _md5(blob) == version.tags.get("model.md5") else None
 
 
 def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     try:
         return client.get_model_version_by_alias(name, alias)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         return None
 
 

@@ -1,0 +1,110 @@
+"""The held-out photographs as a judge of exported models: how well and how fast ONNX Runtime runs any of them.
+
+A figure belongs to the images that it was measured on, so it travels with a hash of their content.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.session import Session
+from srfoundry.imaging import images, metrics, resize, tiling
+
+SIDE = 128  # low-resolution pixels a side of the image that is timed
+RUNS = 5  # the fastest of these counts
+HIGH, LOW = "high", "bicubic"  # folders of the originals and of their bicubic reductions
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a model is judged by.
+
+    Args:
+        psnr: PSNR-Y in dB, mean over the held-out photographs, reduced by MATLAB's bicubic.
+        bicubic: of MATLAB's bicubic enlargement of the same images, on the grid of the originals.
+        held_out: hash of these images' content; figures on other images are of another kind.
+        seconds: of one run in ONNX Runtime on this machine; None = not measured.
+        size: bytes of the file.
+    """
+
+    psnr: float
+    bicubic: float
+    held_out: str
+    seconds: float | None
+    size: int
+
+
+class HeldOut:
+    """Held-out photographs and their bicubic reductions in data/synthesize/held_out.
+
+    Args:
+        folder: holds `high` and `bicubic`, with the same names in both; it may be missing.
+        scale: the enlargement that they were made for.
+        threads: of ONNX Runtime while scoring.
+    """
+
+    def __init__(self, folder: Path, scale: int, threads: int = 1) -> None:
+        self.scale = scale
+        self._folder = folder
+        self._threads = threads
+
+    def digest(self) -> str:
+        """Hash of the content of all these images, whatever else the data set holds; empty where there are none."""
+        total = hashlib.md5(str(self.scale).encode(), usedforsecurity=False)
+        names = self._names()
+        for name in names:
+            for part in (HIGH, LOW):
+                total.update(name.encode("utf-8", "surrogateescape") + part.encode())
+                total.update(hashlib.md5((self._folder / part / name).read_bytes(), usedforsecurity=False).digest())
+        return total.hexdigest() if names else ""
+
+    def figures(self, blob: bytes) -> Figures | None:
+        """Score and time a model.
+
+        Args:
+            blob: an ONNX file with a card.
+
+        Returns:
+            None where it cannot be scored here: no photographs, no card, or a model of another scale.
+        """
+        held_out = self.digest()
+        try:
+            session = Session(blob, threads=self._threads, device="cpu")
+        except FoundryError:
+            return None
+        if not held_out or session.scale != self.scale:
+            return None
+        found, plain = [], []
+        for name in self._names():
+            high, low = images.read(self._folder / HIGH / name), images.read(self._folder / LOW / name)
+            card = session.card
+            restored = tiling.tiled(session.run, low, self.scale, tile=card.tile, overlap=card.overlap)
+            found.append(metrics.psnr_y(restored, high, self.scale))
+            plain.append(metrics.psnr_y(resize.cubic(low, self.scale).clamp(0, 1), high, self.scale))
+        count = len(found)
+        return Figures(sum(found) / count, sum(plain) / count, held_out, seconds(blob), len(blob))
+
+    def _names(self) -> list[str]:
+        if not (self._folder / HIGH).is_dir():
+            return []
+        names = [path.name for path in images.find(self._folder / HIGH)]
+        return names if all((self._folder / LOW / name).is_file() for name in names) else []
+
+
+def seconds(blob: bytes) -> float | None:
+    """Of one run on 128x128 pixels and one thread, the fastest of five: only for comparing models on one machine."""
+    try:
+        session = Session(blob, threads=1, device="cpu")
+    except FoundryError:
+        return None
+    low = torch.full((1, session.card.channels, SIDE, SIDE), 0.5)
+    taken = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        session.run(low)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
