@@ -97,7 +97,7 @@ def test_results_inside_the_folder_are_not_taken_for_photographs(folder: Path) -
     (folder / "album").mkdir()
     pixels().save(folder / "album" / "a.png")
     assert run("upscale", "album", "--out", "album/large") == 0
-    assert run("upscale", "album", "--out", "album/large") == 0
+    assert run("upscale", "album", "--out", "album/large", "--overwrite") == 0
     assert [path.name for path in (folder / "album" / "large").rglob("*.png")] == ["a.png"]
 
 
@@ -147,7 +147,7 @@ def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path
         (["upscale", "photo.png", "--out", "photo.png"], "would replace its own source"),
         (["upscale", "photo.png", "--out", "photo.xyz"], "names no picture format"),
         (["upscale", "empty"], "holds no photograph"),
-        (["upscale", "empty", "--out", "photo.png"], "--out must be one too"),
+        (["upscale", "empty", "--out", "photo.png"], "--out must be a folder"),
         (["info", "models/none.safetensors"], "models/none.safetensors not found"),
         (["restore", "photo.png"], "params.yaml not found"),
         (["degrade", "photo.png", "--kernel", "photo.png"], "must be square"),
@@ -247,7 +247,9 @@ def test_degrade_names_its_files_as_restore_does(folder: Path, capsys: Capture) 
     assert run("degrade", "photo.png", "--out", "to") == 0
     assert (folder / "to" / "photo_low.png").exists() and (folder / "to" / "photo_low_kernel.npy").exists()
     assert "cannot write a.xyz" in failure(capsys, "degrade", "photo.png", "--out", "a.xyz")
-    assert "own kernel" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
+    blur_file(folder)
+    (folder / "blur.npy").rename("a_kernel.npy")
+    assert "own source" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
 
 
 def meta_trained(folder: Path, enlargement: linear_enlargement.How = "bicubic") -> Path:
@@ -338,7 +340,7 @@ def test_restore_with_a_network_that_is_conditioned_on_the_blur(folder: Path, ca
     assert high.shape[-1] == 2 * low.shape[-1] and high.shape[-2] == 2 * low.shape[-2]
     assert run("restore", "photo.png", "--model", model, "--kernel", "one_kernel.npy", "--noise", "3") == 0
     assert "noise 3.0 of 255" in capsys.readouterr().out
-    assert run("restore", "photo.png", "--model", model, "--scale", "3") == 1
+    assert run("restore", "photo.png", "--model", model, "--scale", "3", "--out", "x3.png") == 1
     assert "trained for x2" in capsys.readouterr().err
 
 

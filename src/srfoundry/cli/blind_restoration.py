@@ -4,26 +4,28 @@ One image uses all cores. Of a folder, each core has an image of its own: an ima
 small convolutions gain little from a second core. A GPU does one image after another.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.cli.files import Job
+from srfoundry.cli.batch import Outcome, attempt
 from srfoundry.cli.kernel_estimation import KernelEstimation
+from srfoundry.cli.plan import Job, Plan
 from srfoundry.cli.restorers.restorer import RestoreOptions, Restorer, Ticker, no_ticker
 from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config import params
 from srfoundry.core import parallel
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.atomic import replacing
 from srfoundry.degradation import back_projection, kernel_files
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize, user_image
 from srfoundry.reporting import pictures
+
+BESIDE = ("_kernel.npy", "_kernel.png")  # endings of what is written beside a restored image
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,21 @@ def check_consistency(image: Float[Tensor, "1 3 H W"], observation: Observation,
     return Checked(closed, bicubic, *explains)
 
 
-def restore_files(jobs: Sequence[Job], options: RestoreOptions) -> Iterator[tuple[Job, list[str], FoundryError | None]]:
-    """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, and its error."""
+def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None = None) -> Iterator[Outcome[list[str]]]:
+    """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, or its error.
+
+    Args:
+        planned: what to read and to write.
+        options: of the call.
+        ticker: shows how an image gets on where there is one alone.
+    """
     shared = Restoration.load(options)  # what is wrong for all images is said once
+    one = partial(_attempt, shared=shared, batch=planned.batch, ticker=ticker or no_ticker)
+    if not planned.batch:
+        yield from map(one, planned.jobs)
+        return
     mapped = parallel.threads(1 if options.device.type == "cuda" else None)
-    yield from mapped(partial(_attempt, shared=shared), jobs, "restore")
+    yield from mapped(one, planned.jobs, "restore")
 
 
 def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> list[str]:
@@ -113,42 +125,29 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         what to say of it, in lines.
 
     Raises:
-        FoundryError: the image is missing, damaged or too small, or a result would replace a file that is read.
+        FoundryError: the image is missing, damaged or too small.
     """
     original = user_image.read(job.source)
     user_image.check_target(original, job.target)
-    stem = _kernel_files(job, shared.options.kernel)
     observation = shared.observe(original.image, job.source.stem, ticker)
     found = shared.restorer.restore(observation, job.source.stem, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)
-    user_image.write(images.to_uint8(checked.restored)[0].cpu().numpy(), original, job.target)
     assert observation.kernel is not None
-    kernel_files.save(observation.kernel[0], stem.with_suffix(".npy"))
     caption = "estimated kernel" if shared.kernel is None else "given kernel"
     shown = {"before: bicubic": checked.bicubic, "after: restored": checked.restored}
-    pictures.blind(stem.with_suffix(".png"), observation.low, shown, observation.kernel, caption)
+    taps, picture = map(job.beside, BESIDE)
+    # All or none: a result that is there has its kernel beside it.
+    with replacing(taps) as partial_taps, replacing(picture) as partial_picture:
+        kernel_files.save(observation.kernel[0], partial_taps)
+        pictures.blind(partial_picture, observation.low, shown, observation.kernel, caption)
+        user_image.write(images.to_uint8(checked.restored)[0].cpu().numpy(), original, job.target)
     return [
         f"{job.target}  (x{observation.scale}, {found.how})",
-        f"{stem}.npy  and  {stem}.png",
+        f"{taps}  and  {picture}",
         *found.remarks,
         *checked.lines(),
     ]
 
 
-def _kernel_files(job: Job, kernel: Path | None) -> Path:
-    """Where kernel and picture go, without suffix; refused where they would replace what is read."""
-    stem = job.target.with_name(f"{job.target.stem}_kernel")
-    for written in (stem.with_suffix(".npy"), stem.with_suffix(".png")):
-        for read in (job.source, kernel):
-            if read is not None and read.resolve() == written.resolve():
-                raise FoundryError(
-                    f"the result would replace {read}, which it is made from; name another place with --out"
-                )
-    return stem
-
-
-def _attempt(job: Job, shared: Restoration) -> tuple[Job, list[str], FoundryError | None]:
-    try:
-        return job, restore_file(job, shared), None
-    except FoundryError as error:
-        return job, [], error
+def _attempt(job: Job, *, shared: Restoration, batch: bool, ticker: Ticker) -> Outcome[list[str]]:
+    return attempt(job, lambda one: restore_file(one, shared, ticker), batch=batch)

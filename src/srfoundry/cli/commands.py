@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,7 @@ from srfoundry.core.errors import FoundryError
 if TYPE_CHECKING:
     import torch
 
-    from srfoundry.cli.files import Job, Model
-    from srfoundry.imaging.tiling import Progress
+    from srfoundry.cli.files import Model
 
 DEFAULT = "exports/pruned.onnx"
 
@@ -28,83 +26,35 @@ def say(text: str = "") -> None:
 
 
 def upscale(options: argparse.Namespace) -> int:
-    """Enlarge an image or a folder."""
-    from tqdm import tqdm
+    """Enlarge images and folders."""
+    from srfoundry.cli import batch, files
+    from srfoundry.cli.plan import Naming, plan
+    from srfoundry.imaging import tiling
 
-    from srfoundry.cli import files
-    from srfoundry.core.progress import bar
-    from srfoundry.imaging import tiling, user_image
-
-    model, tile, overlap = _model(options)
+    model, tile, overlap = load_model(options)
     tiling.check(tile, overlap)
-    jobs = files.plan(options.image, options.out, f"x{model.scale}")
-    tiles = {job: tiling.count(*user_image.size(job.source), tile, overlap) for job in jobs}
-    if len(jobs) == 1:  # then a bad image is simply the program's error, before any bar
-        user_image.check_target(user_image.read(jobs[0].source), jobs[0].target)
-    failed = 0
-    with bar("upscale", sum(tiles.values())) as progress:
-        done = 0
-
-        def tick(_done: int, _total: int) -> None:
-            progress.update(1)
-
-        for job, error in files.upscale(jobs, model, tile=tile, overlap=overlap, progress=tick):
-            done += tiles[job]
-            progress.update(done - progress.n)  # an image that failed counts as done
-            progress.set_postfix_str(job.source.name)
-            if error is not None:
-                failed += 1
-                tqdm.write(f"error: {error}", file=sys.stderr)
-    if failed:
-        return _failed(failed, jobs)
-    say(f"{jobs[0].target if len(jobs) == 1 else _below(jobs)}  (x{model.scale})")
-    return 0
+    planned = plan(options.images, options.out, Naming(f"x{model.scale}"), existing=options.existing)
+    outcomes = files.upscale_files(planned, model, tile=tile, overlap=overlap)
+    return batch.report(outcomes, planned, f"  (x{model.scale})")
 
 
 def restore_blindly(options: argparse.Namespace) -> int:
-    """Estimate the kernel, adapt, restore: an image or a folder."""
-    from tqdm import tqdm
-
-    from srfoundry.cli import blind_restoration, files
+    """Estimate the kernel, adapt, restore: images and folders."""
+    from srfoundry.cli import batch, blind_restoration
+    from srfoundry.cli.plan import Naming, plan
     from srfoundry.cli.restorers.restorer import RestoreOptions
+    from srfoundry.core.progress import Bars
 
-    jobs = files.plan(options.image, options.out, "restored")
+    naming = Naming("restored", beside=blind_restoration.BESIDE)
+    read = [] if options.kernel is None else [options.kernel]
+    planned = plan(options.images, options.out, naming, existing=options.existing, read=read)
     names = ("model", "params", "kernel", "convention", "steps", "close", "decimation", "scale")
     noise = None if options.noise is None else options.noise / 255
     chosen = RestoreOptions(
         **{name: getattr(options, name) for name in names}, noise=noise, device=_device(options.device)
     )
-    if not options.image.is_dir():
-        for line in blind_restoration.restore_file(jobs[0], blind_restoration.Restoration.load(chosen), _ticker):
-            say(line)
-        return 0
-    failed = 0
-    for _, lines, error in blind_restoration.restore_files(jobs, chosen):
-        failed += error is not None
-        tqdm.write("\n".join(lines) if error is None else f"error: {error}", file=sys.stdout if lines else sys.stderr)
-    if failed:
-        return _failed(failed, jobs)
-    say(_below(jobs))
-    return 0
-
-
-def compare(options: argparse.Namespace) -> int:
-    """Make photographs small, enlarge them with the model, and draw the two beside the original."""
-    from srfoundry.imaging import images, resize, tiling
-    from srfoundry.reporting import pictures
-
-    model, tile, overlap = _model(options)
-    rows = []
-    for path in options.images:
-        high = images.read(path)
-        high = high[..., : high.shape[-2] // model.scale * model.scale, : high.shape[-1] // model.scale * model.scale]
-        # The model sees what a file would hold: 8 bits.
-        low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / model.scale)))
-        restored = tiling.tiled(model.run, low, model.scale, tile=tile, overlap=overlap)
-        rows.append((low, {"srfoundry": restored}, high, None))
-    pictures.hero(options.out, rows)
-    say(str(options.out))
-    return 0
+    with Bars() as bars:
+        return batch.report(blind_restoration.restore_files(planned, chosen, bars), planned)
 
 
 def models(options: argparse.Namespace) -> int:
@@ -137,14 +87,15 @@ def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this house from published weights."""
     import hashlib
 
+    from srfoundry.cli.plan import claim
     from srfoundry.networks import published_weights
     from srfoundry.networks.zoo import architectures, cards
 
-    target = options.out or Path(f"{options.known}.safetensors")
+    name = f"{options.known}.safetensors"
+    target = Path(name) if options.out is None else options.out.path / name if options.out.folder else options.out.path
     if target.suffix != ".safetensors":
         raise FoundryError(f"--out must be a .safetensors file, got {target}; name one")
-    if target.resolve() == options.file.resolve():
-        raise FoundryError(f"the result would replace its own source {target}; name another place with --out")
+    claim([target], [options.file], existing=options.existing)
     net, arch = published_weights.from_authors(
         published_weights.read_foreign(options.file), architectures.published()[options.known]
     )
@@ -172,7 +123,7 @@ def info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(options: argparse.Namespace) -> "tuple[Model, int, int]":
+def load_model(options: argparse.Namespace) -> "tuple[Model, int, int]":
     """The model that the options name, with its tile and overlap."""
     path = _find(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
@@ -202,34 +153,6 @@ def _find(name: str | None) -> Path | bytes:
     if not found:
         raise FoundryError("no model: exports/ holds no .onnx file here; run `make repro`, or name one with --model")
     return found[0]
-
-
-def _ticker(title: str) -> "Progress":
-    """Return what moves a bar to (done, in all); the bar comes with the first call and ends with the last."""
-    from srfoundry.core.progress import bar
-
-    bars: list[Any] = []
-
-    def tick(done: int, total: int) -> None:
-        if not bars:
-            bars.append(bar(title, total))
-        bars[0].update(done - bars[0].n)
-        if done == total:
-            bars[0].close()
-
-    return tick
-
-
-def _failed(failed: int, jobs: "Sequence[Job]") -> int:
-    """The exit status, after a last line where the images of a folder have been named one by one."""
-    if len(jobs) > 1:
-        sys.stderr.write(f"error: {failed} of {len(jobs)} images were left out (named above); the others are done\n")
-    return 1
-
-
-def _below(jobs: "Sequence[Job]") -> str:
-    below = os.path.relpath(os.path.commonpath([job.target.parent.resolve() for job in jobs]))
-    return f"{len(jobs)} images below {below}"
 
 
 def _registry() -> Any:

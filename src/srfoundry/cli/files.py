@@ -1,11 +1,7 @@
-"""What the program does to files: which there are, where results go, and enlarging them with a model.
+"""Enlarging image files with a model. plan.py says which, commands.py prints; here is the work."""
 
-program.py parses, commands.py prints; here is the work, callable from Python too.
-"""
-
-import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,10 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.cli.batch import Outcome, attempt
+from srfoundry.cli.plan import Job, Plan
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding, tiling, user_image
+from srfoundry.core.progress import Bars, bar
+from srfoundry.imaging import tiling, user_image
 
 TILE = 256  # low-resolution pixels a side where a model suggests nothing
+OTHERWISE = {  # what networks are that do not enlarge by themselves
+    "dual": "is a dual map, which makes images smaller; take the network that it belongs to",
+    "adaptive": "holds a network that adapts to an image's blur; it is for 'srfoundry restore --model'",
+    "nonblind": "holds a network that must be told an image's blur; it is for 'srfoundry restore --model'",
+    "corrector": "holds a network that corrects kernels and makes no image; take one that enlarges",
+}
 
 
 @runtime_checkable  # for the shape checks of the tests
@@ -38,8 +43,9 @@ class TorchModel:
         from srfoundry.networks.zoo.architectures import ARCHITECTURES
 
         net, self.card = cards.load(path)
-        if ARCHITECTURES[self.card.arch["name"]].role == "dual":
-            raise FoundryError(f"{path} is a dual map, which makes images smaller; take the network that it belongs to")
+        role = ARCHITECTURES[self.card.arch["name"]].role
+        if role != "primal":
+            raise FoundryError(f"{path} {OTHERWISE[role]}")
         self.scale = self.card.scale
         self.overlap = tiling.overlap_for(net, TILE)
         self._net = OnnxNet(net).to(device)
@@ -50,78 +56,47 @@ class TorchModel:
             return self._padded(self._net, low.to(self._device), self.card.multiple_of, self.scale).cpu()
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One image to read and the file to write."""
-
-    source: Path
-    target: Path
-
-
-def plan(source: Path, out: Path | None, suffix: str) -> list[Job]:
-    """Which files `source` (an image or a folder, nested ones too) stands for, and where each result goes.
-
-    An image NAME goes to NAME_SUFFIX.png beside it, a folder to FOLDER_SUFFIX/ with the same tree inside.
+def upscale_file(job: Job, model: Model, *, tile: int, overlap: int, progress: tiling.Progress | None = None) -> None:
+    """Enlarge one image.
 
     Args:
-        source: an image or a folder.
-        out: the file or folder to write instead.
-        suffix: of the results' names.
-
-    Raises:
-        FoundryError: nothing there, or a result would replace its own source.
-    """
-    if source.is_dir():
-        folder = out or source.resolve().with_name(f"{source.resolve().name}_{suffix}")
-        if folder.is_file():
-            raise FoundryError(f"{source} is a folder, so --out must be one too, got the file {folder}; name a folder")
-        found = [path for path in decoding.find(source) if folder.resolve() not in path.resolve().parents]
-        stems = Counter(path.with_suffix("") for path in found)
-        jobs = []
-        for path in found:
-            relative = path.relative_to(source)
-            twin = stems[path.with_suffix("")] > 1  # a.jpg and a.png: keep both
-            name = f"{path.stem}_{path.suffix[1:]}.png" if twin else f"{path.stem}.png"
-            jobs.append(Job(path, folder / relative.with_name(name)))
-    else:
-        target = out or source.with_name(f"{source.stem}_{suffix}.png")
-        target = target / f"{source.stem}_{suffix}.png" if target.is_dir() or not target.suffix else target
-        jobs = [Job(source, target)]
-    if not jobs:
-        raise FoundryError(f"{source} holds no image outside of the results' own folder; name another place with --out")
-    for job in jobs:
-        if job.target.resolve() == job.source.resolve():
-            raise FoundryError(f"the result would replace its own source {job.source}; name another place with --out")
-    return jobs
-
-
-def upscale(
-    jobs: Sequence[Job],
-    model: Model,
-    *,
-    tile: int,
-    overlap: int,
-    progress: tiling.Progress | None = None,
-) -> Iterator[tuple[Job, FoundryError | None]]:
-    """Enlarge the images one by one; yields each job with its error, None where it went well.
-
-    Args:
-        jobs: what to read and to write.
+        job: what to read and to write.
         model: what enlarges.
         tile: input pixels a side that run at once.
         overlap: input pixels that a tile reaches into its neighbours.
         progress: called after each tile.
+
+    Raises:
+        FoundryError: the image cannot be read, or the result not written.
     """
+    original = user_image.read(job.source)
+    user_image.check_target(original, job.target)
+    pixels = tiling.tiled_uint8(model.run, original.image, model.scale, tile=tile, overlap=overlap, progress=progress)
+    user_image.write(pixels[0].numpy(), original, job.target)
+
+
+def upscale_files(planned: Plan, model: Model, *, tile: int, overlap: int) -> Iterator[Outcome[None]]:
+    """Enlarge images one after another, under a bar; yields each job with its error, None where it went well."""
     tiling.check(tile, overlap)
-    for job in jobs:
-        try:
-            original = user_image.read(job.source)
-            user_image.check_target(original, job.target)
-            pixels = tiling.tiled_uint8(
-                model.run, original.image, model.scale, tile=tile, overlap=overlap, progress=progress
-            )
-            user_image.write(pixels[0].numpy(), original, job.target)
-        except FoundryError as error:
-            yield job, error
-        else:
-            yield job, None
+    advice = f"run smaller tiles with --tile (now {tile}), or cut it into parts"
+
+    def one(progress: tiling.Progress, job: Job) -> None:
+        upscale_file(job, model, tile=tile, overlap=overlap, progress=progress)
+
+    if not planned.batch:  # its bar begins once the image is read and found good
+        with Bars() as bars:
+            for job in planned.jobs:
+                yield attempt(job, partial(one, bars("upscale")), batch=False, advice=advice)
+        return
+    tiles = {job: tiling.count(*user_image.size(job.source), tile, overlap) for job in planned.jobs}
+    with bar("upscale", sum(tiles.values())) as progress:
+        done = 0
+
+        def tick(_done: int, _total: int) -> None:
+            progress.update(1)
+
+        for job in planned.jobs:
+            yield attempt(job, partial(one, tick), batch=True, advice=advice)
+            done += tiles[job]
+            progress.update(done - progress.n)  # an image that failed counts as done
+            progress.set_postfix_str(job.source.name)

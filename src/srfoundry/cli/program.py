@@ -1,13 +1,15 @@
 """The program `srfoundry`: enlarge and restore photographs, list and describe the models that do it."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srfoundry.cli import commands, degrading
+from srfoundry.cli import commands, comparing, degrading
+from srfoundry.cli.place import Place
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo import architectures
 
@@ -82,6 +84,9 @@ names: """ + ", ".join(PUBLISHED)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status: 0 done, 1 an error was named, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding has not
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -116,18 +121,21 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     add = command("upscale", commands.upscale, "enlarge an image or a folder", UPSCALE).add_argument
-    add("image", type=Path, help="an image, or a folder of images")
-    add("--out", type=Path, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
+    add("images", type=Path, nargs="+", metavar="image", help="images, or folders of images")
+    add("--out", type=Place.of, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
+    _existing(add, skip=True)
     _model_options(add)
     _restore_options(command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE))
     _degrade_options(command("degrade", degrading.degrade, "blur and shrink a sharp image: a test case", DEGRADE))
     add = command("import", commands.bring, "take over weights that a network's authors published", IMPORT).add_argument
     add("file", type=Path, help="their weights: .pt, .pth or .safetensors")
     add("--as", dest="known", choices=PUBLISHED, metavar="NAME", required=True, help="which network it is (see above)")
-    add("--out", type=Path, help="model to write (default: NAME.safetensors here)")
-    add = command("compare", commands.compare, "draw what a model gives back of photographs made small").add_argument
+    add("--out", type=Place.of, help="model to write (default: NAME.safetensors here)")
+    _existing(add)
+    add = command("compare", comparing.compare, "draw what a model gives back of photographs made small").add_argument
     add("images", type=Path, nargs="+", help="sharp photographs")
-    add("--out", type=Path, default=Path("before_after.png"), help="picture to write (default: %(default)s)")
+    add("--out", type=Place.of, default="before_after.png", help="picture to write (default: %(default)s)")
+    _existing(add)
     _model_options(add)
     command("models", commands.models, "list registered models, versions and aliases")
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
@@ -147,8 +155,9 @@ def _register_options(parser: argparse.ArgumentParser) -> None:
 
 def _restore_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("image", type=Path, help="an image, or a folder of images")
-    add("--out", type=Path, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
+    add("images", type=Path, nargs="+", metavar="image", help="images, or folders of images")
+    add("--out", type=Place.of, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
+    _existing(add, skip=True)
     add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
     _convention(add)
     add("--decimation", choices=["direct", "bicubic"], default="direct", help="how it was reduced (default: direct)")
@@ -174,7 +183,8 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
 def _degrade_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("image", type=Path, help="a sharp image")
-    add("--out", type=Path, help="file to write (default: NAME_low.png)")
+    add("--out", type=Place.of, help="file or folder to write (default: NAME_low.png)")
+    _existing(add)
     add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")
     blur = parser.add_mutually_exclusive_group().add_argument
     blur("--width", type=_number(0.1), default=2.0, help="deviation of the Gaussian blur in pixels (default: 2.0)")
@@ -184,8 +194,21 @@ def _degrade_options(parser: argparse.ArgumentParser) -> None:
     add("--decimation", choices=["direct", "bicubic"], default="direct", help="how to reduce (default: direct)")
     add("--border", choices=["reflect", "replicate", "circular"], help="what lies outside (default: the convention's)")
     add("--noise", type=_number(0.0), default=0.0, help="deviation of white noise, of 255 grey levels (default: 0)")
-    add("--jpeg", type=_whole(1), metavar="QUALITY", help="compress the result, quality 1 to 95")
+    add("--jpeg", type=_whole(1, 95), metavar="QUALITY", help="compress the result, quality 1 to 95")
     add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
+
+
+def _existing(add: Any, *, skip: bool = False) -> None:
+    """What becomes of results that are there already; by default the program stops before the work."""
+    more = {"dest": "existing", "action": "store_const", "default": "refuse"}
+    add(
+        "--overwrite",
+        const="overwrite",
+        help="replace results that are there (default: refuse, before the work)",
+        **more,
+    )
+    if skip:
+        add("--skip-existing", const="skip", help="keep results that are there, make the others", **more)
 
 
 def _convention(add: Any) -> None:
@@ -206,8 +229,14 @@ def _model_options(add: Any) -> None:
     )
     add("--overlap", type=_whole(0), help="input pixels that a tile reaches into its neighbours (default: the model's)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
-    threads = len(os.sched_getaffinity(0))
-    add("--threads", type=_whole(1), default=threads, help="CPU threads (default: %(default)s)")
+    cores = len(os.sched_getaffinity(0))
+    # More threads than cores gain nothing; a few more are let pass, for a script that was written for another machine.
+    add(
+        "--threads",
+        type=_whole(1, max(64, cores)),
+        default=cores,
+        help="CPU threads (default: %(default)s, one a core)",
+    )
 
 
 def _number(least: float) -> Any:
@@ -223,10 +252,11 @@ def _number(least: float) -> Any:
     return number
 
 
-def _whole(least: int) -> Any:
+def _whole(least: int, most: int | None = None) -> Any:
     def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+        if not text.isdecimal() or len(text) > 9 or int(text) < least or (most is not None and int(text) > most):
+            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, got {text!r}")
         return int(text)
 
     return number

@@ -1,15 +1,44 @@
 """Files that are either the old one or the whole new one, whatever happens meanwhile."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
+
+_unfinished: set[Path] = set()  # what `discard` removes where a process ends in the middle of writing
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden path beside `path` to write to, with the same ending; it takes that one's place if all goes well.
+
+    Its length does not depend on the name's, which may be as long as the file system allows.
+
+    >>> with replacing(Path("a.txt")) as partial:
+    ...     partial.write_text("whole")
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    partial = path.with_name(f".partial-{digest}{path.suffix[:16]}")
+    _unfinished.add(partial)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+        _unfinished.discard(partial)
+
+
+def discard() -> None:
+    """Remove what is half written, of all threads; for a process that ends at once."""
+    for partial in list(_unfinished):
+        partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, blob: bytes) -> None:
     """Write a file so that it is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         file.write(blob)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)

@@ -1,8 +1,8 @@
 """Progress for people: a bar with rate and time left on a terminal, a line now and then in a log file."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -23,3 +23,33 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
         for item in items:
             yield item
             progress.update(1)
+
+
+class Bars:
+    """Bars of one image's work: called with a title, it gives what moves a bar to (done, in all).
+
+    A bar comes with the first such call and ends with the last, or with the work.
+    """
+
+    def __init__(self) -> None:
+        self._bars: list[Any] = []
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for one in self._bars:
+            one.close()
+
+    def __call__(self, title: str) -> Callable[[int, int], None]:
+        made: list[Any] = []
+
+        def tick(done: int, total: int) -> None:
+            if not made:
+                made.append(bar(title, total))
+                self._bars.append(made[0])
+            made[0].update(done - made[0].n)
+            if done == total:
+                made[0].close()
+
+        return tick

@@ -13,8 +13,8 @@ def derive(seed: int, *names: str | int) -> int:
     >>> derive(1, "dual", 7) == derive(1, "dual", 7)
     True
     """
-    text = "\x1f".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    text = "\x1f".join([str(seed), *map(str, names)]).encode(errors="surrogateescape")  # a file's name may be any bytes
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -13,6 +13,10 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import untrusted
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
+UNREAD = set(  # pictures of kinds that are not read: a person who has them in a folder is told
+    ".avif .gif .heic .heif .jp2 .j2k .jxl .exr .hdr .pgm .ppm .psd .svg .tga "
+    ".arw .cr2 .cr3 .dng .nef .orf .pef .raf .rw2 .srw".split()
+)
 UPRIGHT = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), strict=True))  # by EXIF orientation
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # rawmodes that show the low byte
 PLAIN = {"1": "L", "L": "L", "LA": "LA", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}  # any other mode becomes RGB
@@ -49,23 +53,35 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def find(folder: Path) -> list[Path]:
-    """List the image files below a folder, sorted by their path in it; links are followed, each folder visited once.
-
-    Hidden files and folders and macOS's resource forks are left out. A broken link is listed, so that `read` names it.
+    """List the image files below a folder, sorted by their path in it. See `walk`.
 
     Raises:
         FoundryError: the folder is missing or holds no image, or one in it cannot be listed.
     """
+    found = [path for path in walk(folder) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise FoundryError(f"{folder} holds no photograph; put files there that end in {' '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def walk(folder: Path) -> list[Path]:
+    """List the files below a folder, sorted by their path in it; links are followed, each folder visited once.
+
+    Hidden files and folders and macOS's resource forks are left out. A broken link is listed, so that `read` names it.
+
+    Raises:
+        FoundryError: the folder is missing, or one in it cannot be listed.
+    """
     if not os.path.isdir(folder):
         raise FoundryError(f"{folder} is not a folder; point to a folder of photographs")
     found: list[Path] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
     real, linked = [folder], list[Path]()
     while real or linked:  # links last: what is here under its own name keeps it
         place = real.pop() if real else linked.pop(0)
-        if place.resolve() in seen:
+        if os.path.realpath(place) in seen:
             continue
-        seen.add(place.resolve())
+        seen.add(os.path.realpath(place))
         try:
             names = sorted(os.listdir(place))
         except OSError as error:
@@ -73,11 +89,8 @@ def find(folder: Path) -> list[Path]:
         for path in (place / name for name in names if not name.startswith(".") and name != "__MACOSX"):
             if os.path.isdir(path):
                 (linked if path.is_symlink() else real).append(path)
-            elif path.suffix.lower() in SUFFIXES:
+            else:
                 found.append(path)
-    if not found:
-        kinds = " ".join(sorted(SUFFIXES))
-        raise FoundryError(f"{folder} holds no photograph; put files there that end in {kinds}")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
+from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding
 
@@ -39,8 +40,8 @@ def write(image: Float[Tensor, "1 3 h w"], path: Path, *, truncate: bool = False
         FoundryError: the suffix names no format, or the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(path)
+        with replacing(path) as partial:
+            Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(partial)
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 

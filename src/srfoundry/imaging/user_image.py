@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding
 
@@ -58,23 +59,25 @@ def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path) 
         picture = picture.convert("L")
     if original.alpha is not None:
         picture.putalpha(Image.fromarray(_enlarged(original.alpha, pixels.shape[0], pixels.shape[1])))
-    partial = path.with_name(f".partial.{path.name}")  # an interrupted run leaves no half image under the real name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, icc_profile=original.profile)
-        partial.replace(path)
+        with replacing(path) as partial:
+            picture.save(partial, icc_profile=original.profile)
     except (OSError, ValueError, KeyError) as error:
-        partial.unlink(missing_ok=True)
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 
 
 def check_target(original: Photograph, path: Path) -> None:
     """Raise FoundryError where `write` could not write this photograph, so that no work is done in vain."""
+    check_ending(path)
     kinds = Image.registered_extensions()
-    if kinds.get(path.suffix.lower()) not in Image.SAVE:
-        raise FoundryError(f"cannot write {path}: its ending names no picture format; end it in .png")
     if original.alpha is not None and kinds[path.suffix.lower()] in ("JPEG", "BMP"):
         raise FoundryError(f"cannot write {path}: the image has transparency and that format has none; end it in .png")
+
+
+def check_ending(path: Path) -> None:
+    """Raise FoundryError where the ending of a result names no format that can be written."""
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise FoundryError(f"cannot write {path}: its ending names no picture format; end it in .png")
 
 
 def size(path: Path) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from srfoundry.core.atomic import replacing
 from srfoundry.imaging import images, metrics, resize, windows
 from srfoundry.imaging.windows import Box
 
@@ -214,8 +215,8 @@ def _strip(panels: Mapping[str, Image.Image]) -> Image.Image:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, optimize=True)
+    with replacing(path) as partial:
+        picture.save(partial, optimize=True)
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -228,6 +229,6 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _save_figure(figure: "Figure", path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     nothing: dict[str, Any] = {"Software": None}  # matplotlib would write its version into the file
-    figure.savefig(path, metadata=nothing)
+    with replacing(path) as partial:
+        figure.savefig(partial, metadata=nothing)

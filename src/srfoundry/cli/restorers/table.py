@@ -46,7 +46,10 @@ def load_restorer(options: RestoreOptions, chosen: Params) -> Restorer:
     for kind in KINDS:
         if kind.fits(options.model):
             return kind.load(options, chosen)
+    given = str(options.model)
+    if options.model.suffix == ".safetensors":
+        given = f"{cards.read_card(options.model).arch['name']} in {options.model}"
     raise FoundryError(
-        f"restore takes {', '.join(kind.title for kind in KINDS)}, got {cards.read_card(options.model).arch['name']} "
-        f"in {options.model}; name another --model"
+        f"restore takes {', '.join(kind.title for kind in KINDS)}, got {given}; name another --model "
+        "(networks that enlarge by themselves are for 'srfoundry upscale')"
     )

@@ -33,7 +33,7 @@ def fits(model: Path) -> bool:
     Raises:
         FoundryError: the file is missing or damaged.
     """
-    return cards.read_card(model).arch["name"] == "usrnet"
+    return model.suffix == ".safetensors" and cards.read_card(model).arch["name"] == "usrnet"
 
 
 def load(options: RestoreOptions, chosen: Params) -> UsrnetRestorer:

@@ -1,0 +1,26 @@
+"""What the options of the command line say of results: where they go, and what becomes of those that are there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Existing = Literal["refuse", "overwrite", "skip"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What --out says: a file or a folder.
+
+    Attributes:
+        path: of it; it need not be there.
+        folder: whether it is a folder, where the path alone does not tell.
+    """
+
+    path: Path
+    folder: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> "Place":
+        """A folder where the text ends in a slash, names one, or has no ending as files have."""
+        return cls(Path(text), text.endswith(("/", os.sep)) or os.path.isdir(text) or not Path(text).suffix)

@@ -1,0 +1,184 @@
+"""Results never meet, never replace an input of the call, and replace what is there only on demand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from srfoundry.cli.place import Place
+from srfoundry.cli.plan import Job, Naming, Plan, check_names, plan
+from srfoundry.core.errors import FoundryError
+
+LARGE = Naming("x2")
+RESTORED = Naming("restored", beside=("_kernel.npy", "_kernel.png"))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def targets(planned: Plan) -> dict[str, str]:
+    """What each image becomes."""
+    return {job.source.as_posix(): os.path.relpath(job.target) for job in planned.jobs}
+
+
+def test_names_with_dots_are_kept_whole() -> None:
+    touch("photo.png", "photo.v1.png", "album/holiday.png", "album/holiday.2.png")
+    (job,) = plan([Path("photo.v1.png")], None, RESTORED).jobs
+    assert [path.name for path in job.outputs] == [
+        "photo.v1_restored.png",
+        "photo.v1_restored_kernel.npy",
+        "photo.v1_restored_kernel.png",
+    ]
+    assert targets(plan([Path("album")], None, LARGE)) == {
+        "album/holiday.png": "album_x2/holiday.png",
+        "album/holiday.2.png": "album_x2/holiday.2.png",
+    }
+
+
+@pytest.mark.parametrize("naming", [LARGE, RESTORED])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.jpg", "a.png", "a_jpg.png"],
+        ["a.png", "a_kernel.jpg"],
+        ["a.png", "a_kernel.png", "a_kernel.jpg", "a_kernel_png.png"],
+        ["a.png", "A.PNG", "a.PNG", "a_png.jpg", "a_png_2.jpg"],
+        ["é.png", "e\u0301.png"],
+        ["a.jpg", "a.jpeg", "a.jfif", "a_jpg.tif", "a_jpeg.webp"],
+    ],
+)
+def test_no_two_results_have_one_name(naming: Naming, names: list[str]) -> None:
+    """Not even where upper and lower case are the same."""
+    touch(*(f"album/{name}" for name in names))
+    jobs = plan([Path("album")], None, naming).jobs
+    written = [str(path).casefold() for job in jobs for path in job.outputs]
+    assert len(jobs) == len(names) and len(set(written)) == len(written)
+    together = plan([Path("album") / name for name in names], Place.of("to/"), naming).jobs
+    written = [str(path).casefold() for job in together for path in job.outputs]
+    assert len(together) == len(names) and len(set(written)) == len(written)
+
+
+def test_several_images_and_folders_go_into_one() -> None:
+    touch("a.png", "one/b.png", "two/b.png", "two/deep/c.jpg")
+    sources = [Path("a.png"), Path("one"), Path("two"), Path("a.png")]
+    assert targets(plan(sources, Place.of("new.folder/"), LARGE)) == {
+        "a.png": "new.folder/a_x2.png",
+        "one/b.png": "new.folder/one/b.png",
+        "two/b.png": "new.folder/two/b.png",
+        "two/deep/c.jpg": "new.folder/two/deep/c.png",
+    }
+    assert targets(plan(sources[:2], None, LARGE)) == {"a.png": "a_x2.png", "one/b.png": "one_x2/b.png"}
+    assert plan([Path("a.png")], Place.of("new.folder/"), LARGE).jobs[0].target == Path("new.folder/a_x2.png")
+    assert plan([Path("a.png")], Place.of("b.c.jpg"), LARGE).jobs[0].target == Path("b.c.jpg")
+    with pytest.raises(FoundryError, match="must be a folder"):
+        plan([Path("a.png"), Path("one")], Place.of("a.png"), LARGE)
+
+
+def test_results_may_go_into_a_parent_but_not_among_the_images() -> None:
+    touch("album/a.png", "album/deep/b.png")
+    assert targets(plan([Path("album")], Place.of("."), LARGE)) == {
+        "album/a.png": "a.png",
+        "album/deep/b.png": "deep/b.png",
+    }
+    assert len(plan([Path("album/deep")], Place.of(".."), LARGE).jobs) == 1
+    touch("album/large/a.png")
+    assert targets(plan([Path("album")], Place.of("album/large"), LARGE, existing="overwrite")) == {
+        "album/a.png": "album/large/a.png",
+        "album/deep/b.png": "album/large/deep/b.png",
+    }
+    with pytest.raises(FoundryError, match="among the images"):
+        plan([Path("album")], Place.of("album/../album"), LARGE)
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite"])
+def test_no_input_is_replaced(existing: str) -> None:
+    touch("a.png", "a_x2.png", "b_kernel.png", "low_kernel.npy", "album/album/a.png")
+    Path("link.png").symlink_to("a.png")
+    with pytest.raises(FoundryError, match="own source a_x2.png"):
+        plan([Path("a.png"), Path("a_x2.png")], None, LARGE, existing=existing)
+    with pytest.raises(FoundryError, match="own source b_kernel.png"):
+        plan([Path("b_kernel.png")], Place.of("b.png"), RESTORED, existing=existing)
+    with pytest.raises(FoundryError, match="own source low_kernel.npy"):
+        plan([Path("a.png")], Place.of("low.png"), RESTORED, existing=existing, read=[Path("low_kernel.npy")])
+    with pytest.raises(FoundryError, match="own source a.png"):
+        plan([Path("a.png")], Place.of("link.png"), LARGE, existing=existing)
+
+
+def test_what_is_there_stays_unless_it_may_go() -> None:
+    touch("album/a.png", "album/b.png", "album_x2/a.png", "c.png", "c_restored_kernel.npy")
+    with pytest.raises(
+        FoundryError, match=r"album_x2/a.png would be replaced; allow it with --overwrite.*--skip-existing"
+    ):
+        plan([Path("album")], None, LARGE)
+    assert len(plan([Path("album")], None, LARGE, existing="overwrite").jobs) == 2
+    planned = plan([Path("album")], None, LARGE, existing="skip")
+    assert [job.source.name for job in planned.jobs] == ["b.png"]
+    assert planned.remarks() == ["1 results are there already and stay as they are"]
+    for existing in ("refuse", "skip"):
+        with pytest.raises(FoundryError, match="c_restored_kernel.npy would be replaced"):
+            plan([Path("c.png")], None, RESTORED, existing=existing)
+
+
+def test_places_that_cannot_be_written_are_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    touch("a.png")
+    Path("a_x2.png").mkdir()
+    for out in ("a.png/b.png", "/proc/a.png", "a.png/deep/b.png"):
+        with pytest.raises(FoundryError, match="cannot write to .*--out"):
+            plan([Path("a.png")], Place.of(out), LARGE)
+    with pytest.raises(FoundryError, match="a folder has that name"):
+        plan([Path("a.png")], None, LARGE, existing="overwrite")
+
+    def refuse(*_: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch, pytest.raises(FoundryError, match="Read-only file system"):
+        patch.setattr(os, "open", refuse)
+        plan([Path("a.png")], Place.of("b.png"), LARGE)
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.png", "a_x2.png"]
+
+
+def test_a_name_that_is_too_long_is_said() -> None:
+    name = "n" * 251
+    touch(f"{name}.png")
+    (job,) = plan([Path(f"{name}.png")], None, LARGE).jobs
+    with pytest.raises(FoundryError, match="258 bytes, 255 are the most"):
+        check_names(job)
+    check_names(Job(Path("a.png"), Path(f"{name}.png")))
+
+
+def test_pictures_that_cannot_be_read_are_counted() -> None:
+    touch("album/a.png", "album/b.HEIC", "album/c.heic", "album/d.gif", "album/notes.txt", "other/e.avif")
+    assert plan([Path("album")], None, LARGE).remarks() == [
+        "left out: 1 .gif, 2 .heic, which cannot be read; save them as PNG or JPEG"
+    ]
+    with pytest.raises(FoundryError, match=r"holds no photograph.*1 \.avif"):
+        plan([Path("other")], None, LARGE)
+
+
+def test_thousands_of_names_are_planned_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in looks at the disk, not in seconds: a few for each image, however many there are."""
+    looks: list[str] = []
+    real = os.lstat
+
+    def lstat(path: str, *more: object, **named: object) -> os.stat_result:
+        looks.append(path)
+        return real(path, *more, **named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    counts = {}
+    monkeypatch.setattr(os, "lstat", lstat)
+    for many in (200, 400):
+        touch(*(f"{many}/{index}.{ending}" for index in range(many // 2) for ending in ("png", "jpg")))
+        looks.clear()
+        assert len({job.target for job in plan([Path(str(many))], None, LARGE).jobs}) == many
+        counts[many] = len(looks)
+    assert counts[400] <= 2 * counts[200]
