@@ -32,6 +32,7 @@ bench: setup  ## run every benchmark but those that train for long (drc, msgc, b
 
 ui: setup  ## start or reuse the Prefect and MLflow user interfaces
 	@python -m pipelines.support.server ui
+	@python -m pipelines.support.sender
 
 stop:    ## end them
 	@python -m pipelines.support.server stop

@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.support import server
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map, threads
 from srfoundry.core.progress import track
@@ -72,6 +74,7 @@ def _result(future: Any, address: str) -> Any:
 
 def _cluster(address: str, workers: int) -> Map:
     def over_cluster(function: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
+        server.ensure_prefect(Path.cwd())
         from prefect import flow
         from prefect.cache_policies import NO_CACHE
         from prefect.tasks import Task

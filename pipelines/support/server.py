@@ -4,6 +4,9 @@ Prefect's own background server takes one fixed port, does not wait until it ans
 
 python -m pipelines.support.server ui      starts or reuses the Prefect and the MLflow server and prints their addresses
 python -m pipelines.support.server stop    ends them
+
+They end by themselves, too: when nobody has used them for SRFOUNDRY_IDLE_MINUTES (30; 0 = never), or when the project's
+folder is gone.
 """
 
 import argparse
@@ -23,27 +26,28 @@ from pathlib import Path
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity
 from srfoundry.core.errors import FoundryError
+from srfoundry.tracking import stores
 
 QUIET = {  # nothing leaves this machine
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # a wrong address is an error, not eight hidden seconds
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stage speaks for itself; the UI keeps the log
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes and 1 GB otherwise
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable CUDA matrix products
 }
 
+SAY = 20.0  # seconds of starting after which a person learns that it goes on
+
 
 def prepare_environment(root: Path) -> None:
-    """Set what Prefect and MLflow read at their first import; what the user has set stays, but PREFECT_HOME is ours."""
+    """Set what Prefect and MLflow read at their first import; what the user has set stays."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    os.environ["PREFECT_HOME"] = str(root / ".prefect")
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    os.environ.setdefault("PREFECT_HOME", str(root / ".prefect"))
+    stores.prepare(root)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Service:
     health: str
 
     def command(self, port: int) -> list[str]:
-        """The command line that serves on `port`."""
+        """The command line that serves on `port` of this machine."""
         if self.name == "prefect":
             return [
                 sys.executable,
@@ -76,14 +80,21 @@ class Service:
             "server",
             "--backend-store-uri",
             store,
+            "--host",
+            "127.0.0.1",
             "--port",
             str(port),
             "--workers",
             "1",
         ]
 
-    def ensure(self, root: Path, wait: float = 120.0) -> str:
-        """The server's address, http://127.0.0.1:PORT: the one this repository already runs, or a new one."""
+    def ensure(self, root: Path, wait: float = 600.0) -> str:
+        """The server's address, http://127.0.0.1:PORT: the one this repository already runs, or a new one.
+
+        Args:
+            root: the project's folder.
+            wait: seconds in which a new one must answer, as long as its process lives.
+        """
         folder = root / ".prefect"
         record = folder / f"{self.name}.json"
         with locked(folder / f"{self.name}.lock"):
@@ -119,7 +130,7 @@ class Service:
             environment.pop(name, None)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                self.command(port),
+                [sys.executable, "-m", "pipelines.support.watched", str(port), *self.command(port)],
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -131,13 +142,17 @@ class Service:
         return process.pid
 
     def _answers(self, url: str, wait: float, who: str) -> bool:
-        deadline = time.monotonic() + wait
-        while alive(who) and time.monotonic() < deadline:
+        began = said = time.monotonic()
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while alive(who) and time.monotonic() - began < wait:
             try:
-                with urllib.request.urlopen(url + self.health, timeout=2) as reply:
+                with direct.open(url + self.health, timeout=2) as reply:
                     return reply.status == 200
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
+            if time.monotonic() - said > SAY:
+                said = time.monotonic()
+                sys.stderr.write(f"the local {self.name} server is still starting, {said - began:.0f} s so far\n")
         return False
 
 

@@ -1,6 +1,6 @@
-"""What every stage is given and promises: `main(function)` makes of a plain function a DVC stage and a Prefect flow.
+"""What every stage is given and promises: `main(function)` makes a stage of a plain function, known to all three tools.
 
-Imports nothing heavy: Prefect and MLflow freeze their settings at their first import, and `--help` should be quick.
+Imports nothing heavy, for `--help` should be quick; neither MLflow nor Prefect is ever imported by a stage.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
 from pipelines.support.locks import locked
 from pipelines.support.place import Place
 from pipelines.support.processes import die_with_parent
-from pipelines.support.telemetry import mark_dead_runs, process_tag, shown, tracked
+from pipelines.support.telemetry import tracked
 from pipelines.support.versions import versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from srfoundry.core.compute import Compute
     from srfoundry.core.seeds import Stream
     from srfoundry.core.state import Resumption
-    from srfoundry.tracking.runs import StageRun
+    from srfoundry.tracking.spool import StageRun
 
 
 class Stage:
@@ -156,7 +156,7 @@ class Stage:
 
 
 def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> None:
-    """Run a stage as DVC's command: params first, one writer a stage, a Prefect flow run and an MLflow run.
+    """Run a stage as DVC's command: params first, one writer a stage, a run in Prefect and in MLflow.
 
     Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours."""
     root = Path.cwd()
@@ -186,27 +186,12 @@ def _run(function: Callable[[Stage], None], stage: Stage) -> None:
     from srfoundry.core.compute import settle
 
     settle(stage.params.shared.threads, stage.precision)
-    device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before a server starts
-    server.ensure_prefect(stage.root)
-    from prefect import flow, tags
-    from prefect.runtime import flow_run
-
-    mark_dead_runs()
-
-    @flow(name=stage.name, description=function.__doc__, persist_result=False, validate_parameters=False)
-    def stage_flow(params: dict[str, Any]) -> None:
-        threads = stage.params.shared.threads
-        _say(f"{stage.name}: seed {stage.seed}, {device}, {threads} threads, key {key[:8]}{stage.place.title}")
-        run = tracked(
-            stage.name, stage.place, stage.params, key=key, digests=stage.digests, flow_run_id=str(flow_run.id)
-        )
-        with run as stage.run:
-            function(stage)
-        stage.run = None
-
-    factory = os.environ.get("SRFOUNDRY_FACTORY_RUN")
-    with tags(process_tag(), *([f"factory:{factory}"] if factory else [])):
-        stage_flow(shown(stage.params, stage.name))
+    device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before anything is told
+    threads = stage.params.shared.threads
+    _say(f"{stage.name}: seed {stage.seed}, {device}, {threads} threads, key {key[:8]}{stage.place.title}")
+    with tracked(stage.name, stage.place, stage.params, key=key, digests=stage.digests) as stage.run:
+        function(stage)
+    stage.run = None
     for leftover in stage.checkpoint.parent.glob(f"{stage.name}.pt*"):
         leftover.unlink()
     shutil.rmtree(stage.checkpoint.with_suffix(""), ignore_errors=True)  # where a stage keeps several

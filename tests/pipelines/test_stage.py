@@ -2,19 +2,26 @@
 
 import json
 import math
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from pipelines.support import server
+from pipelines.support import server, watched
 from pipelines.support.graph import Graph
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity
 from pipelines.support.stage import Stage
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
-from tests.conftest import REPO, Toy
+from srfoundry.tracking import stores
+from tests.conftest import REPO, Toy, wait_until
 
 
 @pytest.fixture
@@ -119,7 +126,7 @@ def test_mistakes_are_one_line_and_code_one(toy: Toy) -> None:
     process = toy.start("pretrain")
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 1
-    assert toy.prefect_states(process.pid) == ["FAILED"]
+    wait_until(lambda: toy.prefect_states(process.pid) == ["FAILED"])
     assert [line for line in said.splitlines() if "error" in line.lower()] == ["error: low is 3, need 8; enlarge it"]
     assert "Traceback" not in said
     code, said = toy.run("metatrain")
@@ -148,18 +155,8 @@ def test_second_writer_is_told(toy: Toy) -> None:
     assert said.strip() == f"error: stage pretrain is already running in {toy.root}; wait for it, or stop it first"
 
 
-def test_unreachable_prefect_is_one_line(toy: Toy) -> None:
-    """A user's own PREFECT_API_URL is honoured, and named when nobody answers there."""
-    toy.stage("pretrain", "pass")
-    code, said = toy.run("pretrain", PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
-    assert code == 1
-    assert "http://127.0.0.1:9/api does not answer" in said and "Traceback" not in said
-
-
 def test_identity_outlives_a_used_again_pid() -> None:
     """A process is its boot, its pid and its start together."""
-    import os
-
     who = identity(os.getpid())
     assert alive(who)
     boot, pid, start = who.split("/")
@@ -167,10 +164,84 @@ def test_identity_outlives_a_used_again_pid() -> None:
     assert not alive("") and not identity(2**22 + 1)
 
 
+def test_what_the_user_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of Prefect's files among it; without it, they are the project's."""
+    for name in [*server.QUIET, "PREFECT_HOME", "MLFLOW_TRACKING_URI", "no_proxy", "NO_PROXY", *stores.PATIENCE]:
+        monkeypatch.setenv(name, "mine")
+    server.prepare_environment(tmp_path)
+    assert os.environ["PREFECT_HOME"] == os.environ["MLFLOW_TRACKING_URI"] == "mine"
+    monkeypatch.delenv("PREFECT_HOME")
+    server.prepare_environment(tmp_path)
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / ".prefect")
+
+
+SERVE = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), "
+SERVE += "http.server.SimpleHTTPRequestHandler).serve_forever()"
+
+
+def _watched(root: Path, port: int, idle: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipelines.support.watched", str(port), sys.executable, "-c", SERVE, str(port)]
+    environment = os.environ | {"SRFOUNDRY_IDLE_MINUTES": idle, "PYTHONPATH": f"{REPO / 'src'}:{REPO}"}
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_idle_server_ends_by_itself(tmp_path: Path) -> None:
+    """And what it has started with it."""
+    port = _free_port()
+    process = _watched(tmp_path, port, "0.01")
+    wait_until(lambda: not server._free(port), process=process)
+    process.wait(timeout=100)
+    assert server._free(port)
+
+
+def test_server_of_a_deleted_folder_ends(tmp_path: Path) -> None:
+    """However long it may be idle; and the folder stays gone."""
+    root, port = tmp_path / "project", _free_port()
+    root.mkdir()
+    process = _watched(root, port, "0")
+    wait_until(lambda: not server._free(port), process=process)
+    root.rmdir()
+    process.wait(timeout=100)
+    assert server._free(port) and not root.exists()
+
+
+def test_use_keeps_a_server_alive() -> None:
+    """A connection of a moment ago counts; so does a stage at work."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert not watched.used(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            assert watched.used(port)
+        assert watched.used(port)
+
+
+def test_local_servers_are_not_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the user's own is not asked for 127.0.0.1."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as listening:
+        Thread(target=listening.serve_forever, daemon=True).start()
+        there = server.Service("prefect", 4200, "/")
+        assert there._answers(f"http://127.0.0.1:{listening.server_port}", 10.0, identity(os.getpid()))
+        listening.shutdown()
+
+
 def test_taken_port_is_not_used(tmp_path: Path) -> None:
     """The next free one is."""
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.support import sender
 from pipelines.support.processes import alive, identity
 from tests.conftest import Toy, wait_until
 
@@ -109,10 +110,10 @@ def test_killed_run_goes_on_in_mlflow_and_is_marked_in_prefect(toy: Toy) -> None
     process.kill()
     process.communicate(timeout=10)
     (toy.root / "hold").unlink()
-    assert toy.prefect_states(process.pid) == ["RUNNING"]
+    wait_until(lambda: toy.prefect_states(process.pid) == ["CRASHED"])
     code, said = toy.run("pretrain")
     assert code == 0, said
-    assert toy.prefect_states(process.pid) == ["CRASHED"]
+    wait_until(lambda: not sender.boxes(toy.root))
     client = MlflowClient(tracking_uri=f"sqlite:///{toy.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("srfoundry")
     assert experiment is not None

@@ -114,7 +114,7 @@ def test_copied_project_uses_its_own_store(tmp_path: Path, empty_store: Path, mo
         mlflow.set_tracking_uri(stores.own(second))
         assert registry.fetch(f"models:/{NAME}@champion") == _model(1.0)
         client = MlflowClient()
-        assert client.get_run(run).info.artifact_uri.startswith((second / "mlartifacts").as_uri())
+        assert str(client.get_run(run).info.artifact_uri).startswith((second / "mlartifacts").as_uri())
         assert [item.path for item in client.list_artifacts(run, "pictures")] == ["pictures/picture.png"]
         _project(second)
         assert not (first / "mlartifacts").exists(), "the copy wrote into the original's folder"

@@ -12,7 +12,7 @@ import torch
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.session import Session
-from srfoundry.imaging import images, metrics, resize, tiling
+from srfoundry.imaging import decoding, images, metrics, resize, tiling
 
 SIDE = 128  # low-resolution pixels a side of the image that is timed
 RUNS = 5  # the fastest of these counts
@@ -91,7 +91,7 @@ class HeldOut:
     def _names(self) -> list[str]:
         if not (self._folder / HIGH).is_dir():
             return []
-        names = [path.name for path in images.find(self._folder / HIGH)]
+        names = [path.name for path in decoding.find(self._folder / HIGH)]
         return names if all((self._folder / LOW / name).is_file() for name in names) else []
 
 

@@ -1,0 +1,176 @@
+"""MLflow and Prefect may go away at any moment: no stage fails or waits for them, and what was missed arrives later."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipelines.support import sender
+from pipelines.support.locks import locked
+from pipelines.support.processes import alive
+from srfoundry.tracking.runs import PARENT
+from srfoundry.tracking.spool import StageRun
+from tests.conftest import Toy, wait_until
+from tests.outages import Line, Mode
+
+LOGS = """
+import time
+picture = stage.output("results/{0}/picture.png")
+began = time.perf_counter()
+for step in range(200):
+    stage.log(step, {{"loss": 1.0 / (step + 1)}})
+    {1}
+stage.metrics({{"n": 1}})
+picture.write_bytes(b"a picture")
+stage.picture("picture", picture)
+stage.output("models/{0}.txt").write_text(str(time.perf_counter() - began))
+"""
+
+
+def _runs(toy: Toy) -> dict[str, str]:
+    """Status of each run in the toy's own MLflow store, by stage."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{toy.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("srfoundry")
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    return {run.data.tags["dvc.stage"]: run.info.status for run in runs}
+
+
+@pytest.mark.parametrize("mode", ["refused", "silent", "broken"])
+def test_servers_that_are_away_cost_nothing(toy: Toy, mode: str) -> None:
+    """From the start: refused, silent, or answering 500. One line each says so, and where it waits."""
+    toy.stage("pretrain", LOGS.format("pretrain", "pass"))
+    kind: Mode = "broken" if mode == "broken" else "silent"
+    with Line(kind) as line:
+        url = "http://127.0.0.1:9" if mode == "refused" else line.url
+        code, said = toy.run("pretrain", MLFLOW_TRACKING_URI=url, PREFECT_API_URL=f"{url}/api")
+        assert code == 0 and "Traceback" not in said, said
+        assert float((toy.root / "models" / "pretrain.txt").read_text()) < 5.0, "the training waited"
+        [box] = sender.boxes(toy.root)
+        assert [event["event"] for event, _ in box.events(0)][-1] == "close"
+        wait_until(lambda: "does not answer" in box.away("mlflow") and "does not answer" in box.away("prefect"))
+
+
+def test_the_end_of_a_stage_says_what_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And waits no longer than it may."""
+    run = StageRun(tmp_path / sender.FOLDER / "1-dual-1", {"stage": "dual"})
+    run.close()
+    run.box.mark("mlflow", "MLflow at http://x does not answer")
+    with locked(tmp_path / sender.FOLDER / sender.LOCK):  # as the sender does
+        sender.wait(tmp_path, run.box, {"mlflow": 60.0, "prefect": 0.2})
+    said = capsys.readouterr().err
+    assert said.startswith("MLflow at http://x does not answer; what it misses waits in .ckpt/telemetry")
+    assert len(said.splitlines()) == 1
+
+
+def test_what_mlflow_missed_arrives_with_the_next_stage(toy: Toy) -> None:
+    """Curves, pictures, metrics, the end: as if nothing had been."""
+    toy.stage("pretrain", LOGS.format("pretrain", "pass"))
+    toy.stage("metatrain", LOGS.format("metatrain", "pass"))
+    store = toy.root / "mlflow.db"
+    whole = store.rename(toy.root / "kept.db")
+    store.write_bytes(b"damaged" * 1000)
+    code, said = toy.run("pretrain")
+    assert code == 0 and "mlflow.db cannot be used" in said, said
+    whole.replace(store)
+    code, said = toy.run("metatrain")
+    assert code == 0, said
+    wait_until(lambda: not sender.boxes(toy.root))
+    assert _runs(toy) == {"pretrain": "FINISHED", "metatrain": "FINISHED", "pipeline": "FINISHED"}
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+    experiment = client.get_experiment_by_name("srfoundry")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id], "tags.`dvc.stage` = 'pretrain'")
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 200 and run.data.metrics["n"] == 1.0
+    assert [item.path for item in client.list_artifacts(run.info.run_id, "pictures")] == ["pictures/picture.png"]
+    assert run.info.end_time and run.info.end_time - run.info.start_time < 60_000, "the stage's times, not the sender's"
+
+
+def test_prefect_that_goes_away_in_training_and_comes_back(toy: Toy) -> None:
+    """The flow run ends as it should, late."""
+    wait = (
+        "time.sleep(0.02 if (stage.root / 'away').exists() else 0.2)\n    (stage.root / 'step').write_text(str(step))"
+    )
+    toy.stage("pretrain", LOGS.format("pretrain", wait))
+    toy.stage("metatrain", LOGS.format("metatrain", "pass"))
+    with Line("through", toy.environment["PREFECT_API_URL"].removesuffix("/api")) as line:
+        process = toy.start("pretrain", PREFECT_API_URL=f"{line.url}/api")
+        wait_until(lambda: toy.prefect_states(process.pid) == ["RUNNING"], process=process)
+        line.cut("silent")
+        (toy.root / "away").touch()
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        assert toy.prefect_states(process.pid) == ["RUNNING"]
+        line.cut("through")
+        code, said = toy.run("metatrain")
+        assert code == 0, said
+        wait_until(lambda: toy.prefect_states(process.pid) == ["COMPLETED"])
+
+
+def test_failure_and_its_cause_arrive(toy: Toy) -> None:
+    """On the stage's run and on its pipeline's."""
+    toy.stage("pretrain", "raise ZeroDivisionError('ours')")
+    code, _ = toy.run("pretrain")
+    assert code == 1
+    wait_until(lambda: _runs(toy).get("pretrain") == "FAILED")
+    client = MlflowClient(tracking_uri=f"sqlite:///{toy.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("srfoundry")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id], "tags.`dvc.stage` = 'pretrain'")
+    parent = client.get_run(run.data.tags[PARENT])
+    assert run.data.tags["error"] == parent.data.tags["error.pretrain"] == "pretrain: ours"
+    wait_until(lambda: bool(client.get_run(run.info.run_id).data.tags.get("prefect.flow_run_id")))
+
+
+def test_a_server_that_does_not_start_is_a_warning(toy: Toy) -> None:
+    """The stage's results do not need it."""
+    toy.stage("pretrain", LOGS.format("pretrain", "pass"))
+    (toy.root / "prefect.py").write_text("raise SystemExit('no Prefect here')")  # the server's process finds this first
+    code, said = toy.run("pretrain", PREFECT_API_URL="", PYTHONPATH=f"{toy.root}:{toy.environment['PYTHONPATH']}")
+    assert code == 0 and "Traceback" not in said, said
+    assert (toy.root / "models" / "pretrain.txt").exists()
+
+
+def test_a_sender_ends_when_its_folder_is_gone(toy: Toy) -> None:
+    """As after `dvc exp run --temp`; and nothing makes the folder again."""
+    toy.stage("pretrain", LOGS.format("pretrain", "pass"))
+    code, said = toy.run("pretrain")
+    assert code == 0, said
+    process = next(iter(_senders(toy.root)), None)
+    shutil.rmtree(toy.root)
+    if process is not None:
+        wait_until(lambda: not alive(process), seconds=30)
+    time.sleep(0.3)
+    assert not toy.root.exists()
+
+
+def test_a_box_of_a_killed_process_is_closed(tmp_path: Path) -> None:
+    """Whoever filled it cannot."""
+    run = StageRun(tmp_path / sender.FOLDER / "1-dual-1", {"process": "boot/4194305/1", "host": _host()})
+    assert sender._dead(run.box)
+    other = StageRun(tmp_path / sender.FOLDER / "2-dual-1", {"process": "boot/4194305/1", "host": "elsewhere"})
+    assert not sender._dead(other.box), "of other hosts nothing is known"
+    assert [box.folder.name for box in sender.boxes(tmp_path)] == ["1-dual-1", "2-dual-1"]
+    assert not sender.busy(tmp_path)
+    assert json.dumps(run.box.opening())
+
+
+def _host() -> str:
+    import platform
+
+    return platform.node()
+
+
+def _senders(root: Path) -> list[str]:
+    import psutil
+
+    from pipelines.support.processes import identity
+
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        if "pipelines.support.sender" in command and process.info["cwd"] == str(root):
+            found.append(identity(process.pid))
+    return found
