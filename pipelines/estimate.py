@@ -20,6 +20,7 @@ def estimate(stage: Stage) -> None:
     from pipelines.support.fan_out import mapped
     from srfoundry.blind import jobs
     from srfoundry.blind.dkp.families import family_of
+    from srfoundry.core.compute import is_gpu
     from srfoundry.degradation import kernel_files
     from srfoundry.imaging import decoding
     from srfoundry.imaging.metrics import padded_kernel_psnr
@@ -30,7 +31,7 @@ def estimate(stage: Stage) -> None:
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
     models = stage.input("models/nonblind.safetensors").parent
     work = jobs.Work(settings, stage.scale, stage.stream, stage.key, stage.compute, models, bank)
-    spread = mapped(1 if stage.device.type == "cuda" else None)  # a GPU does one image after another
+    spread = mapped(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
     guess = family_of(settings.prior, stage.scale, bank).mean().float()  # of one who does not look at the image
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for name in SETS:

@@ -19,6 +19,7 @@ from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config import params
 from srfoundry.core import parallel
 from srfoundry.core.atomic import replacing
+from srfoundry.core.compute import is_gpu
 from srfoundry.degradation import back_projection, kernel_files
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
@@ -114,7 +115,7 @@ def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None 
     if not planned.batch:
         yield from map(one, planned.jobs)
         return
-    mapped = parallel.threads(1 if options.device.type == "cuda" else None)
+    mapped = parallel.threads(1 if is_gpu(options.device) else None)
     yield from mapped(one, planned.jobs, "restore")
 
 

@@ -237,7 +237,7 @@ def tune(
     return train(net, duals, loss, batches, descent, resumption=on.resumption)
 
 
-def sizes(dense: nn.Module, net: nn.Module) -> dict[str, float]:
+def sizes(dense: nn.Module, net: nn.Module) -> dict[str, int | float]:
     """Parameters and multiply-adds before and after, for metrics.json."""
     low = torch.zeros(1, 3, SIDE, SIDE, device="meta")
     full, left = (sum(weight.numel() for weight in each.parameters()) for each in (dense, net))

@@ -27,6 +27,11 @@ class Compute:
         return autocast(self.device, self.precision)
 
 
+def is_gpu(device: torch.device) -> bool:
+    """Whether it is anything but a CPU: it does one image after another, and many small tasks at once."""
+    return device.type != "cpu"
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the context in which a network runs in bfloat16 where `precision` and the hardware say so."""
     if not fast_bfloat16(device) if precision == "auto" else precision == "float32":

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srfoundry.core.compute import channels_last
+from srfoundry.core.compute import channels_last, is_gpu
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import Batch, Batches, targets
@@ -55,7 +55,7 @@ def train(
     """
     optimisation = Optimisation(net, duals, descent, skip=skip, fused=True)
     # where a thread draws ahead, a kernel that is learned would be read while it moves
-    on_gpu = next(net.parameters()).is_cuda
+    on_gpu = is_gpu(next(net.parameters()).device)
     batch = ahead(batches, depth=2 if on_gpu and batches.blur is None else 0)
 
     def step(index: int) -> dict[str, Tensor | float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
@@ -145,14 +145,16 @@ def reach(net: Callable[[Tensor], Tensor], *, share: float = 0.99, size: int = 9
     Measured at the middle pixel of a random image of `size` pixels a side. The global means of channel attention make
     the formal receptive field infinite; this is the radius that a tile's surroundings should have.
     """
-    low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).requires_grad_()
+    weights = net.parameters() if isinstance(net, nn.Module) else iter(())
+    device = next((weight.device for weight in weights), torch.device("cpu"))
+    low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).to(device).requires_grad_()
     restored = net(low)  # not clipped: a clipped pixel has no slope
     middle = restored.shape[-1] // 2
     (slope,) = torch.autograd.grad(restored[..., middle, middle].sum(), low)
     distance = (torch.arange(size) - size // 2).abs()
     ring = torch.maximum(distance[:, None], distance[None, :]).flatten()
     mass = torch.zeros(size // 2 + 1, dtype=torch.float64)
-    mass.index_add_(0, ring, slope.abs().sum(dim=(0, 1)).flatten().double())
+    mass.index_add_(0, ring, slope.cpu().abs().sum(dim=(0, 1)).flatten().double())
     return int((mass.cumsum(0) < share * mass.sum()).sum())
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from srfoundry.core.compute import is_gpu
+
 Images = Float[Tensor, "t _ _ _ _"]  # t n c h w
 Kernels = Float[Tensor, "t _ _ _ _"]  # t o c k l; c of one group
 
@@ -190,7 +192,7 @@ def _slopes(
 
 
 def _grouped(x: Images) -> bool:
-    return x.device.type == "cuda" and len(x) > 1
+    return is_gpu(x.device) and len(x) > 1
 
 
 def _last(image: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry.core.compute import fast_bfloat16
+from srfoundry.core.compute import fast_bfloat16, is_gpu
 from srfoundry.zero_shot.double_backward import quick
 from srfoundry.zero_shot.settings import Order
 
@@ -92,7 +92,7 @@ def gradient(
     Args:
         together: tasks in one program; all of them on a GPU, and one on a CPU, whose caches hold no more.
     """
-    together = together or (len(tasks.support) if tasks.support.device.type == "cuda" else 1)
+    together = together or (len(tasks.support) if is_gpu(tasks.support.device) else 1)
     weights: Weights = dict(net.named_parameters())
     rates = rates.detach().requires_grad_()
     wanted = [*weights.values(), rates]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, is_gpu
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.training.loop import fit
@@ -47,7 +47,7 @@ def metatrain(
     if inner.learn_rates:
         groups.append({"params": list(learned.parameters()), "speed": SPEED})
     adam = torch.optim.Adam(groups, lr=outer.learning_rate)
-    depth = 2 if compute.device.type == "cuda" else 0
+    depth = 2 if is_gpu(compute.device) else 0
     drawn = ahead(lambda index: draw(rng=stream.rng(index)), depth=depth)
     warmup = min(WARMUP, outer.steps // 10)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, is_gpu
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.imaging import resize
@@ -56,7 +56,7 @@ def train(
     """
     net.to(compute.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(net.parameters(), lr=chosen.learning_rate)
-    depth = 2 if compute.device.type == "cuda" else 0
+    depth = 2 if is_gpu(compute.device) else 0
     drawn = ahead(lambda index: pairs(rng=stream.rng(index)), depth=depth)
     warmup = min(WARMUP, chosen.steps // 10)
 

@@ -11,9 +11,8 @@ from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import resize
 from srfoundry.imaging.tiling import overlap_for, tiled
 from srfoundry.networks.zoo.family import FIXED, ZERO_SHOT
-from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.restoration import restore_tiled
 
 # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
 FINE_TUNING = 0.01
@@ -31,15 +30,13 @@ def trials(
         nets: by the stage that made them, on the image's device.
         observations: one image with each kernel that adaptation is given, `true` among them.
         recipe: how the meta-trained net is adapted.
-        tile: low-resolution pixels a side that are restored, and adapted on, at once.
+        tile: low-resolution pixels a side that are restored at once; adaptation sees what it sees in the program.
     """
     low, scale = observations["true"].low, observations["true"].scale
     count = len(recipe.rates)
 
     def zero_shot(net: nn.Module, observation: Observation, recipe: Recipe) -> Tensor:
-        part = replace(observation, low=low[..., :tile, :tile])  # adaptation holds every feature map at once
-        weights = adapt(net, part, recipe).weights
-        return restore_tiled(net, observation, weights=weights, tile=tile, device=low.device)
+        return adapt_and_restore(net, observation, recipe, tile=tile, device=low.device)[0]
 
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
     bicubic = replace(observations["true"], kernel=None)

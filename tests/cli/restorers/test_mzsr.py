@@ -10,6 +10,7 @@ from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import tiling
 from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import overlap
 
@@ -21,7 +22,7 @@ def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enla
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1))
     observation = Observation(low, kernel, Sampling(2))
     tiled, whole = (
-        mzsr.adapt_and_restore(net, observation, Recipe([0.01]), tile=tile, device=torch.device("cpu"))[0]
+        adapt_and_restore(net, observation, Recipe([0.01]), tile=tile, device=torch.device("cpu"))[0]
         for tile in (66, 256)
     )
     # 2e-4: pixels at a tile's own border see MATLAB's bicubic mirror there, within its overlap they do not count
@@ -29,18 +30,6 @@ def test_blind_adaptation_runs_in_tiles_as_on_the_whole(enlargement: linear_enla
     explains = [check_consistency(image, observation).consistency for image in (tiled, whole)]
     assert explains[0] == pytest.approx(explains[1], abs=0.01)
     assert tiling.count(70, 130, 66, overlap(net, 66)) > 1
-
-
-def test_a_large_image_adapts_on_its_busiest_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mzsr, "ADAPT", 64)
-    low = torch.full((1, 3, 96, 160), 0.5)
-    low[..., 48:80, 96:128] = torch.rand(1, 3, 32, 32, generator=generator(0, "busy"))
-    low[..., 0:32, 0:32] = low[..., 48:80, 96:128] * 0.8
-    seen = mzsr.adaptation_windows(low, 4)
-    assert seen.shape == (4, 3, 32, 32) and seen[0].equal(low[0, :, 48:80, 96:128])
-    assert seen[1].equal(low[0, :, :32, :32])
-    assert mzsr.adaptation_windows(low[..., :60, :60], 4).shape == (1, 3, 60, 60)
-    assert mzsr.adaptation_windows(low[..., :20, :], 4).shape == (4, 3, 20, 32)
 
 
 def test_an_image_leaves_the_loaded_network_as_it_was() -> None:

@@ -1,27 +1,21 @@
 """FILE.safetensors with MZSR's network, which adapts to each image."""
 
 import copy
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from srfoundry.cli.files import TILE
 from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
-from srfoundry.imaging import windows
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot.adaptation import Adaptation, adapt
+from srfoundry.zero_shot.adaptation import Adaptation
+from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.restoration import restore_tiled
-
-ADAPT = 384  # low-resolution pixels a side that the network adapts on: its gradients hold every feature map
-CROPS = 4  # windows that these pixels are dealt into
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,9 @@ class MzsrRestorer:
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         """See `Restorer`."""
         net = copy.deepcopy(self.net)  # one for each image: threads must not share one, whose weights are swapped
-        image, found = adapt_and_restore(net, observation, self.recipe, device=self.device, ticker=ticker)
+        image, found = adapt_and_restore(
+            net.to(self.device), observation, self.recipe, tile=TILE, device=self.device, ticker=ticker
+        )
         return Restored(image, f"{found.step} steps", tuple(_remarks(found)))
 
 
@@ -61,40 +57,6 @@ def load(options: RestoreOptions, chosen: Params) -> MzsrRestorer:
         raise FoundryError(f"{options.model} enlarges by {card.scale}, got --scale {options.scale}; leave --scale out")
     recipe = Recipe.from_card(card.metrics, chosen.metatrain.adaptation.rates).with_steps(options.steps)
     return MzsrRestorer(card.scale, net, recipe, options.device)
-
-
-def adapt_and_restore(
-    net: nn.Module,
-    observation: Observation,
-    recipe: Recipe,
-    *,
-    device: torch.device,
-    tile: int = TILE,
-    ticker: Ticker = no_ticker,
-) -> tuple[Float[Tensor, "1 3 H W"], Adaptation]:
-    """Adapt on the image's own reduced copies, then restore it over tiles.
-
-    Adaptation sees the busiest windows of a large image, so that time and memory stay bounded. Estimate the kernel of
-    a window of it before, for the same reason.
-
-    Raises:
-        FoundryError: the image is too small to adapt on.
-    """
-    assert observation.kernel is not None
-    net = net.to(device)
-    part = adaptation_windows(observation.low, CROPS).to(device)
-    seen = replace(observation, low=part, kernel=observation.kernel.to(device))
-    found = adapt(net, seen, recipe, progress=ticker("adapt"))
-    image = restore_tiled(net, observation, weights=found.weights, tile=tile, device=device, progress=ticker("restore"))
-    return image, found
-
-
-def adaptation_windows(low: Float[Tensor, "1 3 h w"], crops: int) -> Float[Tensor, "b 3 p q"]:
-    """The windows that adaptation sees: the whole of a small image, up to `crops` busy ones of a large one."""
-    if max(low.shape[-2:]) <= ADAPT:
-        return low
-    boxes = windows.by_edges(low, ADAPT // math.isqrt(crops), crops)
-    return torch.cat([windows.crop(low, box) for box in boxes])
 
 
 def _remarks(found: Adaptation) -> list[str]:
