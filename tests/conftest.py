@@ -18,6 +18,7 @@ import pytest
 
 from pipelines.support import server
 from pipelines.support.processes import identity
+from tests import pretended_gpu
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
@@ -42,7 +43,8 @@ def golden(name: str) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the shared server's folder once, before workers start and inherit its name."""
+    """Make the shared server's folder once, before workers start and inherit its name; each knows the pretended GPU."""
+    pretended_gpu.register()
     if not hasattr(config, "workerinput"):
         os.environ[SHARED] = tempfile.mkdtemp(prefix="srfoundry-tests-")
 

@@ -69,6 +69,15 @@ class GpuTensor(Tensor):
         return run(func, args, kwargs or {})
 
 
+class GpuGenerator(torch.Generator):
+    """A generator that says it is the GPU's."""
+
+
+def _moved(rng: torch.Generator, device: torch.device) -> torch.Generator:
+    own = rng if device.type == "cpu" else GpuGenerator()
+    return own if own is rng else own.manual_seed(rng.initial_seed())
+
+
 def _index(key: Any) -> Any:
     """The key with lists of numbers as tensors."""
     if isinstance(key, tuple):
@@ -115,7 +124,7 @@ def _refuse_mixed(func: Any, args: Any, given: list[Any], device: torch.device |
     if device is None or device.type != NAME:
         return
     for each in given:
-        if isinstance(each, torch.Generator) and each.device.type == "cpu":
+        if isinstance(each, torch.Generator) and not isinstance(each, GpuGenerator):
             raise RuntimeError(f"{func}: Expected a '{NAME}' device type for generator but found 'cpu'")
     if func in COPIES:
         return
@@ -139,8 +148,8 @@ class _Module(_DummyBackendModule):
 
 
 @cache
-def _registered() -> torch.device:
-    """The device, which PyTorch knows from here to the process's end."""
+def register() -> torch.device:
+    """The device, known to PyTorch from here to the process's end; before the first gradient, which counts devices."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     _LIBRARY.fallback(lambda func, *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
     return torch.device(NAME)
@@ -153,6 +162,8 @@ _LIBRARY = torch.library.Library("_", "IMPL")  # noqa: TOR901  (its kernels must
 def pretended_gpu() -> Iterator[torch.device]:
     """The device; within, `inference_mode` is `no_grad`, since wrappers of tensors have no kind for inference."""
 
+    from srfoundry.blind.dkp import kernel_network
+
     def enter(self: torch.inference_mode) -> None:
         self._inference_mode_context = torch.set_grad_enabled(not self.mode)  # pyright: ignore
 
@@ -161,8 +172,8 @@ def pretended_gpu() -> Iterator[torch.device]:
 
     makers = {name: _by_copy(getattr(torch, name)) for name in MAKERS}
     inference = mock.patch.multiple(torch.inference_mode, __enter__=enter, __exit__=leave)
-    with inference, mock.patch.multiple(torch, **makers):
-        yield _registered()
+    with inference, mock.patch.multiple(torch, **makers), mock.patch.object(kernel_network, "moved", _moved):
+        yield register()
 
 
 def _by_copy(maker: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -275,7 +275,7 @@ def test_restore_with_a_given_kernel_explains_its_input(
     folder: Path, capsys: Capture, enlargement: linear_enlargement.How
 ) -> None:
     model, kernel = meta_trained(folder, enlargement), blur_file(folder)
-    common = ("--kernel", "blur.npy", "--model", model, "--steps", "3", "--decimation", "bicubic")
+    common = ("--kernel", "blur.npy", "--model", model, "--steps", "3", "--decimation", "bicubic", "--force")
     assert run("restore", "photo.png", *common) == 0
     assert images.read(folder / "photo_restored.png").shape == (1, 3, 100, 140)
     assert np.allclose(np.load(folder / "photo_restored_kernel.npy"), kernel[0].numpy())
@@ -294,7 +294,7 @@ def test_restore_of_a_folder_gives_what_it_gives_one_by_one(folder: Path, capsys
     pixels().save(album / "a.png")
     pixels(60, 44).save(album / "deep" / "b.png")
     pixels(9, 5).save(album / "tiny.png")
-    common = ("--kernel", "blur.npy", "--model", model, "--steps", "2")
+    common = ("--kernel", "blur.npy", "--model", model, "--steps", "2", "--force")
     assert run("restore", "album", *common) == 1
     said = capsys.readouterr()
     assert (
@@ -312,7 +312,11 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     text = re.sub(r"(iterations|draws|image_steps|kernel_steps):( *)\d+", r"\1:\g<2>8", text)
     text = text.replace("method: fast", "method: dkp")
     (folder / "params.yaml").write_text(text)
-    assert run("restore", "photo.png", "--model", model, "--steps", "1") == 0
+    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--out", "plain.png") == 0
+    said = capsys.readouterr().out
+    assert "plain enlargement" in said and "--force" in said and not Path("plain_kernel.npy").exists()
+    assert images.read(Path("plain.png")).shape == (1, 3, 100, 140)
+    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--force") == 0
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
 
 
@@ -332,7 +336,7 @@ def trained_networks(folder: Path) -> str:
 def test_restore_with_a_network_that_is_conditioned_on_the_blur(folder: Path, capsys: Capture) -> None:
     meta_trained(folder)
     model = trained_networks(folder)
-    assert run("restore", "photo.png", "--model", model, "--out", "one.png") == 0
+    assert run("restore", "photo.png", "--model", model, "--force", "--out", "one.png") == 0
     said = capsys.readouterr().out
     assert "USRNet, noise" in said and "consistency" in said and "steps" not in said
     assert (folder / "one_kernel.png").exists()
@@ -350,7 +354,7 @@ def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.Monke
     blur_file(folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(re.sub(r"(width|levels):( *)\d+", r"\1:\g<2>3", text))
-    assert run("restore", "photo.png", "--model", "dip", "--kernel", "blur.npy", "--scale", "3") == 0
+    assert run("restore", "photo.png", "--model", "dip", "--kernel", "blur.npy", "--scale", "3", "--force") == 0
     assert "deep image prior" in capsys.readouterr().out
     assert run("restore", "photo.png", "--model", "models/none.safetensors", "--kernel", "blur.npy") == 1
 

@@ -11,6 +11,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind import guard
 from srfoundry.cli.batch import Outcome, attempt
 from srfoundry.cli.kernel_estimation import KernelEstimation
 from srfoundry.cli.plan import Job, Plan
@@ -53,6 +54,13 @@ class Restoration:
             return cls(options, restorer, sampling, kernel_files.read(options.kernel, options.convention), None)
         estimation = KernelEstimation.load(chosen, sampling, device=options.device)
         return cls(options, restorer, sampling, None, estimation)
+
+    def doubt(self, low: Float[Tensor, "1 3 h w"]) -> guard.Doubt | None:
+        """Why the image is better left alone, if it is and the user does not insist."""
+        if self.options.force:
+            return None
+        blind, uses_noise = self.kernel is None, self.restorer.uses_noise
+        return guard.doubt(low, self.sampling, noise=self.options.noise, blind=blind, uses_noise=uses_noise)
 
     def observe(self, low: Float[Tensor, "1 3 h w"], name: str, ticker: Ticker) -> Observation:
         """The image with its kernel and its noise, given or estimated."""
@@ -122,6 +130,8 @@ def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None 
 def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> list[str]:
     """Restore one image and write it, its kernel NAME_kernel.npy and a picture NAME_kernel.png.
 
+    An image that restoration would make worse (blind.guard) is enlarged plainly, and has no kernel.
+
     Returns:
         what to say of it, in lines.
 
@@ -130,6 +140,14 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     """
     original = user_image.read(job.source)
     user_image.check_target(original, job.target)
+    doubt = shared.doubt(original.image)
+    if doubt is not None:
+        left = guard.plain(original.image, shared.sampling.scale, doubt.phase)
+        user_image.write(images.to_uint8(left)[0].cpu().numpy(), original, job.target)
+        return [
+            f"{job.target}  (x{shared.sampling.scale}, plain enlargement)",
+            f"{job.source.name} is not restored: {doubt.why}; --force restores it all the same",
+        ]
     observation = shared.observe(original.image, job.source.stem, ticker)
     found = shared.restorer.restore(observation, job.source.stem, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)

@@ -55,7 +55,12 @@ parts. --model takes another restorer instead, which is conditioned on both: USR
 (models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word dip, a
 network trained on the image alone (minutes). Written: the restored image, the kernel (NAME_kernel.npy) and a picture
 of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,
-explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`."""
+explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`.
+
+An ordinary reduced image, one that is hardly blurred, and strong noise under a model that is not told it would be made
+worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the same. A
+kernel that is given is believed. --noise is told to the estimation of the kernel, to USRNet and to diffusion models;
+MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
@@ -170,7 +175,8 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
         help="MZSR's or USRNet's checkpoint, a folder with a diffusion model, or dip (default: %(default)s)",
     )
     add("--scale", type=_whole(1), help="enlargement, where the model leaves it open (default: shared.scale)")
-    add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: estimated; not for MZSR)")
+    add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: estimated)")
+    add("--force", action="store_true", help="restore what looks as if restoration would harm it, too (see above)")
     add(
         "--params",
         type=Path,

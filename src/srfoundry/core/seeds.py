@@ -48,6 +48,15 @@ class Stream:
         return generator(self.seed, self.name, *names, device=device)
 
 
+def moved(rng: torch.Generator, device: torch.device) -> torch.Generator:
+    """The generator itself on a CPU; else one of the device's own, that starts from its seed."""
+    if device.type == "cpu":
+        return rng
+    own = torch.Generator(device)
+    own.manual_seed(rng.initial_seed())
+    return own
+
+
 def redraw(net: nn.Module, rng: torch.Generator) -> None:
     """Draw the weights of every convolution and linear map anew (PyTorch's default: uniform within 1/sqrt(fan in)).
 

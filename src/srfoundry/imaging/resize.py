@@ -151,13 +151,13 @@ def _contributions(length: int, scale: int | float) -> tuple[Float[Tensor, "n ta
     centre = torch.arange(1, length + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
     first = torch.floor(centre - support / 2)
     source = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
-    weights = shrink * _keys(shrink * (centre[:, None] - source))
+    weights = shrink * keys(shrink * (centre[:, None] - source))
     weights = weights / weights.sum(dim=1, keepdim=True)
     used = (weights != 0).any(dim=0)
     return weights[:, used], source[:, used].long() - 1
 
 
-def _keys(distance: Tensor) -> Tensor:
+def keys(distance: Tensor) -> Tensor:
     """Keys' cubic convolution kernel with a = -0.5."""
     d = distance.abs()
     near = (1.5 * d - 2.5) * d * d + 1

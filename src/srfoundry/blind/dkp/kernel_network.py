@@ -20,6 +20,7 @@ from srfoundry.blind.dkp.families import Family
 from srfoundry.blind.dkp.losses import Data, divergence
 from srfoundry.blind.estimate import Losses
 from srfoundry.blind.settings import KernelFit
+from srfoundry.core.seeds import moved
 
 WARM_UP = 100  # steps that bring G_k to its family's mean
 
@@ -38,7 +39,7 @@ class LearnedKernel:
         self.form = forms.make(settings.form, family, rng=rng, device=device)
         self.family, self.settings, self.device = family, settings, device
         # A generator of the device's own, so that noise need not be carried there.
-        self.rng = rng if device.type == "cpu" else torch.Generator(device).manual_seed(rng.initial_seed())
+        self.rng = moved(rng, device)
         self.weights = list(self.form.parameters())
         self.largest_rate = settings.kernel_rate * forms.PACE[settings.form]
 

@@ -37,6 +37,7 @@ class RestoreOptions:
         device: where networks run.
         scale: of the enlargement; that of the model's training, or shared.scale, if not given.
         noise: standard deviation of the image's noise, range [0, 1]; estimated if not given.
+        force: restore what would better be left alone, too (blind.guard).
     """
 
     model: Path
@@ -49,6 +50,7 @@ class RestoreOptions:
     device: torch.device = torch.device("cpu")
     scale: int | None = None
     noise: float | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)

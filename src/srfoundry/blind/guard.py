@@ -1,0 +1,124 @@
+"""Whether an image should be left alone: what a restorer of blurs makes worse, seen in the image itself.
+
+Restoration takes an image for a blurred photograph of which every s-th pixel was kept. Of an ordinary thumbnail, or of
+an image that was hardly blurred at all, it sharpens what is sharp and puts it half a pixel beside its place; strong
+noise becomes a pattern. Two numbers tell them: the width of the blur that explains the spectrum best (a thumbnail's
+antialiasing looks like a narrow Gaussian), and the noise. Both are read from the image and depend on no network.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.blind.dkp.likelihood import SpectralLikelihood
+from srfoundry.blind.settings import SpectrumModel
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Sampling
+from srfoundry.imaging import resize
+
+# Chosen on training photographs (BSD400, x2). Deviations of blurs in multiples of the scale.
+NARROW = 0.475  # nine of ten thumbnails look narrower; so do a quarter of Gaussians of half that, and all of less
+SHARP = 0.28  # below it, aliases say that pixels were kept as they are; above, that they were antialiased
+NOISY = 1.5 / 255  # above it, restorers that are not told the noise lose on half of the photographs
+PHOTOGRAPHS = SpectrumModel(noise=0.0, tile=32, keep=1.0, exponent=(2.5, 0.8), softness=0.2)
+WIDTHS = (0.1, 1.15, 32)  # deviations that are tried, in multiples of the scale, and their number
+TEMPERATURE = 4.0  # of their likelihoods, as tiles overlap and photographs are no Gaussian process
+LEAST = 16  # pixels a side below which a spectrum says nothing
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why an image is better enlarged than restored.
+
+    Attributes:
+        why: in one line, for the user.
+        phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block: 0 where every
+            s-th pixel was kept, (s - 1) / 2 where blocks were averaged.
+    """
+
+    why: str
+    phase: float
+
+
+def doubt(
+    low: Float[Tensor, "1 c h w"], sampling: Sampling, *, noise: float | None, blind: bool, uses_noise: bool
+) -> Doubt | None:
+    """Say why restoration would do harm, or nothing.
+
+    Args:
+        low: the image, range [0, 1].
+        sampling: what it is taken for.
+        noise: standard deviation of its noise, range [0, 1]; estimated if not given.
+        blind: the kernel is to be estimated; a kernel that is given is believed.
+        uses_noise: the restorer is told the noise.
+    """
+    direct = (sampling.scale - 1) / 2
+    if float(low.amax() - low.amin()) < 1 / 255:
+        return Doubt("it is of one colour", direct)
+    if blind and min(low.shape[-2:]) < LEAST:
+        return Doubt(f"from less than {LEAST} pixels a side no blur can be told", direct)
+    level = noise if noise is not None else known_noise(low) if min(low.shape[-2:]) >= LEAST else 0.0
+    kept = sampling.decimation == "direct"
+    judged = blind and kept and sampling.scale > 1
+    width = apparent_width(low, sampling.scale, noise=level) if judged else math.inf
+    phase = 0.0 if kept and not SHARP <= width < NARROW else direct
+    if not uses_noise and level > NOISY:
+        why = f"its noise is {255 * level:.1f} of 255, which this model is not told and would draw as a pattern"
+        return Doubt(f"{why} (models/nonblind.safetensors is told it)", phase)
+    if width >= NARROW:
+        return None
+    seen = f"it looks hardly blurred ({width:.2f} low-resolution pixels)"
+    return Doubt(f"{seen}, as {'if pixels were only left out' if width < SHARP else 'a reduced image does'}", phase)
+
+
+def apparent_width(low: Float[Tensor, "1 c h w"], scale: int, *, noise: float) -> float:
+    """Deviation, in low-resolution pixels, of the Gaussian that explains the image's spectrum best.
+
+    The root of the mean variance under the kernels' likelihood, over a grid of widths.
+
+    Args:
+        low: range [0, 1].
+        scale: by how much it was reduced, as is supposed.
+        noise: standard deviation, range [0, 1].
+    """
+    first, last, count = WIDTHS
+    widths = torch.logspace(math.log10(first), math.log10(last), count)
+    size = 2 * math.ceil(3 * scale * last) + 1
+    variances = (scale * widths) ** 2
+    family = gaussian(size, variances, variances, torch.zeros(count)).to(low.device)
+    score = SpectralLikelihood(low, scale, PHOTOGRAPHS, noise=noise)(family).cpu()
+    weights = ((score - score.max()) / TEMPERATURE).softmax(dim=0)
+    return float((weights * widths.double() ** 2).sum().sqrt())
+
+
+def plain(low: Float[Tensor, "1 c h w"], scale: int, phase: float) -> Float[Tensor, "1 c H W"]:
+    """Cubic enlargement with low-resolution pixel i at the place scale * i + phase, in [0, 1].
+
+    Args:
+        low: range [0, 1].
+        scale: the enlargement.
+        phase: high-resolution pixels, 0 to scale - 1; (scale - 1) / 2 is MATLAB's bicubic.
+    """
+    if phase == (scale - 1) / 2:
+        return resize.cubic(low, scale).clamp(0, 1)
+    for dim in (-2, -1):
+        places = (torch.arange(scale * low.shape[dim], dtype=torch.float64) - phase) / scale
+        low = _along(low, places.to(low.device), dim)
+    return low.clamp(0, 1)
+
+
+def _along(image: Tensor, places: Tensor, dim: int) -> Tensor:
+    """Keys' interpolation at fractional places of one dimension, edge pixels repeated outside."""
+    first = places.floor()
+    total = None
+    for tap in (-1, 0, 1, 2):
+        source = (first + tap).clamp(0, image.shape[dim] - 1).long()
+        weights = resize.keys(places - first - tap).to(image)
+        part = image.index_select(dim, source) * (weights[:, None] if dim == -2 else weights)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
