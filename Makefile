@@ -7,8 +7,8 @@ export DVC_NO_ANALYTICS := 1
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
 
-setup:   ## make .venv from requirements.lock, once
-	@sh scripts/setup.sh
+setup:   ## make .venv with what repro needs, once; make setup EXTRAS="ui cluster diffusion dev" adds what is named
+	@sh scripts/setup.sh $(EXTRAS)
 
 preset: setup  ## write a preset's values into params.yaml: make preset NAME=laptop, NAME="paper direct_x4"; none lists them
 	@python -m pipelines.support.preset $(NAME)
@@ -22,15 +22,18 @@ repro: setup  ## run every stage that is out of date, then show the figures
 accept: setup  ## take changed comments and docstrings into dvc.lock without a run; anything else is refused by name
 	@python -m pipelines.support.accept
 
-test: setup  ## formatting, lint, layers, types, tests
+test:    ## formatting, lint, layers, types, tests
+	@sh scripts/setup.sh ui cluster diffusion dev
 	@ruff format --check -q . && ruff check -q .
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
-bench: setup  ## run every benchmark but those that train for long (drc, msgc, blind); tables, and benchmarks/results/NAME.json
+bench:   ## run every benchmark but those that train for long (drc, msgc, blind); tables, and benchmarks/results/NAME.json
+	@sh scripts/setup.sh dev
 	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
-ui: setup  ## start or reuse the Prefect and MLflow user interfaces
+ui:      ## start or reuse the Prefect and MLflow user interfaces
+	@sh scripts/setup.sh ui
 	@python -m pipelines.support.server ui
 	@python -m pipelines.support.sender
 

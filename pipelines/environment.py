@@ -1,21 +1,38 @@
-"""The installed versions as an input of every stage: after an upgrade no result stands as if nothing had happened.
+"""What comes from outside as inputs of the stages: the installed versions, and what is in the user's folders.
 
-DVC runs this each time (`always_changed`), which takes a moment; the file changes only when a version does. It is no
+After an upgrade no result stands as if nothing had happened. DVC runs this each time (`always_changed`), which takes a
+moment; a file changes only when a version or a photograph does, and a wrong value stops everything here. It is no
 flow of Prefect's, since it does no work that anybody would watch.
 """
 
 import json
+import sys
 from pathlib import Path
 
-from pipelines.support.versions import versions
+from pipelines.support.inputs import write_lists
+from pipelines.support.versions import BESIDE, DISTRIBUTIONS, versions
+from srfoundry.config import params
 from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
 
 
 def environment(root: Path) -> None:
-    """Write results/environment/versions.json."""
-    text = json.dumps(versions(), indent=2, sort_keys=True) + "\n"
-    write_bytes(root / "results" / "environment" / "versions.json", text.encode())
+    """Write results/environment/versions.json, and beside.json for the stages beside the graph."""
+    for name, distributions in (("versions", DISTRIBUTIONS), ("beside", BESIDE)):
+        text = json.dumps(versions(distributions), indent=2, sort_keys=True) + "\n"
+        write_bytes(root / "results" / "environment" / f"{name}.json", text.encode())
+
+
+def main(root: Path) -> None:
+    """Write all lists, or say in one line what is wrong with the values or the folders."""
+    try:
+        values = params.load(root / "params.yaml")
+        environment(root)
+        write_lists(root, values)
+    except FoundryError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
-    environment(Path.cwd())
+    main(Path.cwd())

@@ -16,6 +16,7 @@ from packaging.version import Version
 from PIL import Image
 
 from tests.conftest import REPO
+from tests.extras import distributions
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PROJECT["optional-dependencies"].items()}
@@ -31,15 +32,14 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "src/srfoundry/data": {"train"},
     "src/srfoundry/deployment": {"export", "cpu", "gpu"},
     "src/srfoundry/tracking": {"tracking"},
-    "pipelines": {"pipeline"},
-    "benchmarks": {"pipeline", "dev"},
-    "tests": {"pipeline", "diffusion", "dev"},
+    "pipelines": {"pipeline", "cluster"},
+    "benchmarks": {"pipeline", "cluster", "dev"},
+    "tests": {"pipeline", "cluster", "diffusion", "dev"},
 }
 UNDECLARED = {
-    "packaging": "pytest needs it, and this file alone uses it",
+    "packaging": "pytest needs it, and only tests of the installation use it",
 }
 NOT_LOCKED = {
-    "onnxruntime": "the lock has onnxruntime-gpu, whose files have the same names",
     "srfoundry": "extras made of extras",
     **dict.fromkeys(("psycopg2-binary", "boto3", "dvc-s3"), "only for who has such a store"),
 }
@@ -90,6 +90,14 @@ def test_every_import_is_declared_for_its_folder() -> None:
             )
 
 
+def test_the_first_run_needs_few_packages() -> None:
+    """What only one command needs is an extra of its own; set-up installs it when that command is used."""
+    first = distributions("pipeline", "cpu")
+    assert len(first) <= 215
+    assert not first & {"mlflow", "pyarrow", "flask", "distributed", "diffusers", "basedpyright", "pytest"}
+    assert first <= set(LOCK)
+
+
 def test_the_base_holds_nothing_unused() -> None:
     """A leftover would be installed for nothing."""
     provided = packages_distributions()
@@ -114,7 +122,7 @@ def test_every_range_admits_the_locked_version(requirement: Requirement) -> None
 def test_the_lock_says_neither_cpu_nor_cuda() -> None:
     for name, version in LOCK.items():
         assert version.local is None, f"{name}=={version}"
-        assert not name.startswith("nvidia-") and name not in ("onnxruntime", "torchvision", "triton")
+        assert not name.startswith("nvidia-") and name not in ("torchvision", "triton")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ folder is gone.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -212,7 +213,10 @@ def main() -> None:
             return
         prefect = os.environ.get("PREFECT_API_URL", "").removesuffix("/api") or PREFECT.ensure(root)
         mlflow = os.environ["MLFLOW_TRACKING_URI"]
-        mlflow = mlflow if mlflow.startswith("http") else MLFLOW.ensure(root)
+        if not mlflow.startswith("http"):
+            if importlib.util.find_spec("flask") is None:
+                raise FoundryError("MLflow's pages are not installed; run: make setup EXTRAS=ui")
+            mlflow = MLFLOW.ensure(root)
         sys.stdout.write(f"Prefect (runs, logs, schedules)    {prefect}\n")
         sys.stdout.write(f"MLflow  (curves, pictures, models) {mlflow}   choose 'Model training' at the top left\n")
         sys.stdout.write("make stop ends both\n")

@@ -20,9 +20,9 @@ from pipelines.support import server
 from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
 from pipelines.support.locks import locked
 from pipelines.support.place import Place
-from pipelines.support.processes import die_with_parent
+from pipelines.support.processes import die_with_parent, end_soon_after_interrupt
 from pipelines.support.telemetry import tracked
-from pipelines.support.versions import versions
+from pipelines.support.versions import remedy, versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
@@ -167,6 +167,10 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     if "DVC_STAGE" in os.environ:
         die_with_parent()
     place = Place.of(root, options.params)
+    stopped = _once(
+        f"{name}: stopped; {'the same command' if place.trial else 'dvc repro'} goes on from the last checkpoint"
+    )
+    end_soon_after_interrupt(stopped)
     busy = f"stage {name} is already running in {place.folder}; wait for it, or stop it first"
     try:
         params = params_file.load(options.params)
@@ -177,8 +181,13 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
     except FoundryError as error:
         _say(f"error: {error}")
         raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        if not (advice := remedy(error)):
+            raise
+        _say(f"error: {advice}")
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _say(f"{name}: stopped; dvc repro goes on from the last checkpoint")
+        stopped()
         raise SystemExit(130) from None
 
 
@@ -227,6 +236,12 @@ def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentP
     for key, values in matrix.items():
         parser.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")
     return parser
+
+
+def _once(text: str) -> Callable[[], None]:
+    """Something that says a line the first time that it is called."""
+    lines = [text]
+    return lambda: _say(lines.pop()) if lines else None
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """What is installed is an input: an upgrade changes the file that all stages depend on, and every checkpoint's key."""
 
 import json
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 
 from pipelines.environment import environment
 from pipelines.support import versions as installed
+from pipelines.support.graph import Graph
 from pipelines.support.stage import Stage
 from srfoundry.config import params
-from tests.conftest import REPO
+from tests.conftest import REPO, Toy
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 
 REAL = metadata.version
 
@@ -36,13 +40,34 @@ def test_an_upgrade_changes_the_file_and_the_key(tmp_path: Path, monkeypatch: py
         assert Stage("pretrain", tmp_path, params.load(REPO / "params.yaml")).key != key
 
 
-def test_an_extra_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage that needs it says so itself."""
+def test_an_extra_is_no_version_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make test` installs more than `make repro`: no stage is stale for it, but those beside the graph that use it."""
 
     def without(name: str) -> str:
         if name == "diffusers":
             raise metadata.PackageNotFoundError(name)
-        return upgraded(name)
+        return REAL(name)
 
+    environment(tmp_path)
+    folder = tmp_path / "results" / "environment"
+    graph, beside = ((folder / f"{name}.json").read_bytes() for name in ("versions", "beside"))
+    assert "diffusers" in json.loads(beside)
     monkeypatch.setattr(installed.metadata, "version", without)
-    assert "diffusers" not in installed.versions()
+    environment(tmp_path)
+    assert (folder / "versions.json").read_bytes() == graph
+    assert "diffusers" not in json.loads((folder / "beside.json").read_bytes())
+    inputs = {name: Graph(REPO, aside="diffuse").inputs(name) for name in ("dual", "diffuse")}
+    assert [name for name, paths in inputs.items() if "results/environment/beside.json" in paths] == ["diffuse"]
+
+
+def test_what_is_missing_says_how_to_get_it(toy: Toy) -> None:
+    """One line; a module that no extra has keeps its traceback."""
+    toy.stage("pretrain", "import sys\nsys.modules['diffusers'] = None\nimport diffusers.models")
+    toy.stage("metatrain", "import no_such_module")
+    code, said = toy.run("pretrain")
+    assert code == 1 and "Traceback" not in said
+    assert said.strip().splitlines()[-1].startswith("error: this needs diffusers"), said
+    assert said.strip().endswith("which is not installed; run: make setup EXTRAS=diffusion")
+    code, said = toy.run("metatrain")
+    assert code == 1 and "Traceback" in said
+    assert set(installed.EXTRAS.values()) <= set(PROJECT["optional-dependencies"])

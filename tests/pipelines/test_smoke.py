@@ -1,5 +1,6 @@
 """The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path.
 
+It runs as if nothing but what `make repro` installs were there: extras of other commands cannot be imported.
 The first run is made with the worked examples of CONTRIBUTING.md, the second with what the repository comes with.
 """
 
@@ -20,6 +21,7 @@ from pipelines.support.graph import Graph, folder_of, section_of
 from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.examples import examples
+from tests.extras import distributions, lacking
 from tests.inputs import closure, is_input, unlisted
 
 STAGES = [
@@ -108,10 +110,16 @@ def repro(root: Path, environment: dict[str, str]) -> str:
     """Run `dvc repro` and return what it said."""
     paths = os.pathsep.join([str(root / "src"), str(root), str(REPO / "tests/pipelines/loaded")])
     (root / "loaded").mkdir(exist_ok=True)
+    (root / "lacking.json").write_text(json.dumps(lacking(distributions("pipeline", "cpu", "gpu"))))
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=root,
-        env=environment | {"PYTHONPATH": paths, "SRFOUNDRY_LOADED": str(root / "loaded")},
+        env=environment
+        | {
+            "PYTHONPATH": paths,
+            "SRFOUNDRY_LOADED": str(root / "loaded"),
+            "SRFOUNDRY_LACKING": str(root / "lacking.json"),
+        },
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

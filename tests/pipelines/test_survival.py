@@ -139,6 +139,28 @@ def test_two_repros_at_once(toy: Toy, undisturbed: dict[str, bytes]) -> None:
     assert _outs(toy) == undisturbed
 
 
+BUSY = """
+from srfoundry.core.parallel import threads
+import time
+def work(item):
+    (stage.root / "busy").touch()
+    time.sleep(600)
+list(threads(2)(work, [1, 2, 3], "work"))
+"""
+
+
+def test_ctrl_c_ends_a_stage_whose_threads_work_on(toy: Toy) -> None:
+    """Soon, with the advice said once and no traceback."""
+    toy.stage("pretrain", BUSY)
+    process = toy.start("pretrain")
+    wait_until((toy.root / "busy").exists, process=process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.count("pretrain: stopped; dvc repro goes on from the last checkpoint") == 1
+    assert "Traceback" not in said, said
+
+
 def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: dict[str, str]) -> None:
     """The last line of defence: a thread ends the process when its parent is gone."""
     worker = (

@@ -1,0 +1,78 @@
+"""The user's folders as inputs: lists of what is in them, by content, in files that stages depend on.
+
+DVC does not look into the folders itself: at a link to nothing or a name that is not UTF-8 it ends in an error of its
+own, whatever `on_bad_image` says, and at a pipe it waits for ever. So `synthesize` names or skips what cannot be used.
+"""
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from srfoundry.config.params import Params
+from srfoundry.core.atomic import write_bytes
+
+FOLDERS = ("photographs", "kernels", "unpaired")  # of inputs/, which git does not hold
+KNOWN = Path(".ckpt/inputs.json")  # md5s of files that have not moved since: hashing a large folder takes seconds
+
+
+def write_lists(root: Path, params: Params) -> None:
+    """Write results/environment/{photographs,kernels,unpaired}.json: what the values let stages read of each folder.
+
+    Raises:
+        FoundryError: a folder that is to be read is not there, or holds nothing that could be used.
+    """
+    from srfoundry.degradation import kernel_files
+    from srfoundry.imaging import decoding
+
+    for name in FOLDERS:
+        (root / "inputs" / name).mkdir(parents=True, exist_ok=True)
+    source, dual = params.synthesize.photographs, params.dual
+    folders = {
+        "photographs": (root / source.folder, decoding.find, source.source == "folder"),
+        "kernels": (root / params.synthesize.blur.kernels, kernel_files.find, True),
+        "unpaired": (root / dual.unpaired, decoding.find, dual.unpaired_share > 0),
+    }
+    known, seen = _known(root / KNOWN), dict[str, Any]()
+    for name, (folder, find, read) in folders.items():
+        found = contents(folder, find(folder), known, seen) if read else {}
+        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
+        write_bytes(root / "results" / "environment" / f"{name}.json", text.encode())
+    write_bytes(root / KNOWN, json.dumps(seen).encode())
+
+
+def contents(folder: Path, paths: Iterable[Path], known: dict[str, Any], seen: dict[str, Any]) -> dict[str, str]:
+    """md5 of each file by its name below the folder, or why there is none.
+
+    Args:
+        folder: on which no name depends: the same files are the same list on every machine.
+        paths: of the files.
+        known: by absolute path size, time of change, number and md5 of files that were read before.
+        seen: takes the same of these files.
+    """
+    found = dict[str, str]()
+    for path in paths:
+        name, where = path.relative_to(folder).as_posix(), str(path.absolute())
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                found[name] = "no file"
+                continue
+            mark: list[Any] = [status.st_size, status.st_mtime_ns, status.st_ino]
+            if known.get(where, [])[:3] != mark:
+                with path.open("rb") as file:
+                    mark.append(hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest())
+            seen[where] = known[where] if len(mark) == 3 else mark
+            found[name] = seen[where][3]
+        except OSError as error:
+            found[name] = f"unreadable: {error.strerror}"
+    return found
+
+
+def _known(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
