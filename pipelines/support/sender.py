@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(".ckpt") / "telemetry"
 LOCK, LOG = "sender.lock", "sender.log"
 SECONDS = 3.0  # between two deliveries of an open box
-FIRST, LONGEST = 2.0, 30.0  # seconds until a server that does not answer is asked again, twice as many each time
+FIRST, LONGEST = 2.0, 10.0  # seconds until a server that does not answer is asked again, twice as many each time
 LINGER = 15.0  # seconds without a box before the process ends
 TRIES = 20.0  # seconds that the boxes of ended stages are tried for where nobody answers
 PATIENCE = 600.0  # likewise where somebody may: a server that starts, or is slow
