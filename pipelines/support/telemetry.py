@@ -48,7 +48,7 @@ def tracked(name: str, place: Place, params: Params, *, key: str, digests: Mappi
         raise
     finally:
         run.close(status, cause)
-        own = not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+        own = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
         sender.wait(place.root, run.box, {"mlflow": LOCAL if own else REMOTE, "prefect": REMOTE})
 
 

@@ -66,6 +66,14 @@ def test_unusable_address_is_one_line(tmp_path: Path, uri: str, words: str) -> N
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'boto3'", name="boto3"), OSError("refused")])
+def test_what_a_store_needs_is_named(error: Exception) -> None:
+    """Artefacts in s3:// need a package that only who has such a store installs."""
+    words = "pip install 'srfoundry\\[s3\\]'" if isinstance(error, ImportError) else "does not answer: refused"
+    with pytest.raises(FoundryError, match=words), stores.reached("http://me:secret@x/y") as _:
+        raise error
+
+
 def test_silent_server_is_given_up_in_seconds(tmp_path: Path, silent: str) -> None:
     """Not after four minutes of retries."""
     said, seconds = _models(tmp_path, silent)
