@@ -15,7 +15,7 @@ preset: setup  ## write a preset's values into params.yaml: make preset NAME=lap
 
 repro: setup  ## run every stage that is out of date, then show the figures
 	@sh scripts/room.sh 2
-	@dvc repro
+	@python -m pipelines.support.reproduce
 	@srfoundry register --new || true
 	@python scripts/summary.py
 

@@ -18,14 +18,11 @@ def dual(stage: Stage) -> None:
     from srfoundry.training.loop import last_value
 
     chosen, scale, device = stage.params.dual, stage.scale, stage.device
-    kind = ARCHITECTURES[chosen.network]
-    assert kind.dual is not None
-    arch = {"name": chosen.network, "scale": scale, "width": chosen.width, **kind.depth(chosen.blocks)}
-    dual_arch = {"name": kind.dual, "scale": scale, "width": chosen.dual_width}
+    arch, dual_arch = chosen.archs(scale)
     net, duals = build(arch), build(dual_arch)
     redraw(net, generator(stage.seed, "dual", "net"))
     redraw(duals, generator(stage.seed, "dual", "duals"))
-    kind.start_at_bicubic(net)
+    ARCHITECTURES[chosen.network].start_at_bicubic(net)
     net, duals = channels_last(net, device), duals.to(device)
     folder, size = stage.root / chosen.unpaired, chosen.draw.patch // scale
     batches = Batches(

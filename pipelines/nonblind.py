@@ -21,11 +21,12 @@ def nonblind(stage: Stage) -> None:
     from srfoundry.networks.nonblind.corrector import Corrector
     from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
     from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo.architectures import build
 
     chosen, collection = stage.params.nonblind, stage.params.nonblind.collection
     noise, motion = chosen.degradations.noise, chosen.degradations.motion
-    arch = {"widths": chosen.widths, "blocks": chosen.blocks, "iterations": chosen.iterations, "residual": True}
-    net = USRNet(**arch)
+    net = build(chosen.arch)
+    assert isinstance(net, USRNet)
     redraw(net, stage.stream.rng("net"))
     start_plain(net)
     net = channels_last(net, stage.device)
@@ -39,7 +40,7 @@ def nonblind(stage: Stage) -> None:
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
     save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
-    save(stage.output("models/nonblind.safetensors"), net, arch={"name": "usrnet", **arch}, metrics=scores)
+    save(stage.output("models/nonblind.safetensors"), net, arch=chosen.arch, metrics=scores)
     drawn = SharpPatches(patches, replace(chosen.draw, patch=collection.sample_patch))
     pairs, kept = PairDraw(drawn, noise, collection.photograph_softness), stage.resumption.beside("samples", silent)
     samples = collect_samples(net, pairs, samples=collection.samples, variances=VARIANCES, resumption=kept, **context)

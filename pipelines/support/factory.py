@@ -8,77 +8,19 @@ Scheduled runs start only while `serve` lives. A table artifact in the UI says w
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Generator
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
+from pipelines.support.dvc_runs import complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from srfoundry.config import params as params_file
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     from prefect import Flow
-
-BARS = 30.0  # seconds between two logged states of a progress bar
-DVC = (  # DVC, in a process that ends with this one
-    "from pipelines.support.processes import die_with_parent; die_with_parent(); "
-    "from dvc.cli import main; raise SystemExit(main())"
-)
-
-
-def stale(root: Path) -> list[str]:
-    """Stages that `dvc status` finds changed, but for the one that always runs; empty means that nothing needs to."""
-    done = subprocess.run(
-        [sys.executable, "-c", DVC, "status", "--json", "dvc.yaml"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise FoundryError(f"dvc status failed: {_last(done.stderr.splitlines())}")
-    return [stage for stage in json.loads(done.stdout.strip().splitlines()[-1]) if stage != ALWAYS]
-
-
-def lines(command: list[str], root: Path, environment: dict[str, str]) -> Generator[tuple[str, int | None]]:
-    """Run a command and give each line as it comes, then ("", exit code); progress bars give one line now and then.
-
-    The process ends with the iteration, also when that is broken off."""
-    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    barred = -BARS
-    try:
-        with TextIOWrapper(process.stdout, errors="replace", newline="") as said:  # "\r" ends a bar's line
-            for line in said:
-                if line.endswith("\r"):
-                    if time.monotonic() - barred < BARS:
-                        continue
-                    barred = time.monotonic()
-                if line.strip():
-                    yield line.rstrip(), None
-        yield "", process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def verdict(said: list[str]) -> str:
-    """ran, restored or unchanged: what `dvc repro --single-item` did, from what it said."""
-    if any(line.startswith("Running stage") for line in said):
-        return "ran"
-    return "restored" if any("is cached - skipping run" in line for line in said) else "unchanged"
 
 
 def build(root: Path) -> "Flow[..., dict[str, str]]":
@@ -94,9 +36,8 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
         logger = get_run_logger()
         said: list[str] = []
         environment = os.environ | {"SRFOUNDRY_FACTORY_RUN": str(flow_run.id), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-c", DVC, "repro", "--single-item", stage]
         code = 0
-        for line, ended in lines(command, root, environment):
+        for line, ended in lines(single(stage), root, environment):
             if ended is not None:
                 code = ended
                 continue
@@ -105,7 +46,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
         if code:
-            raise FoundryError(f"stage {stage} failed: {_last(said)}")
+            raise FoundryError(f"stage {stage} failed: {complaint(said)}")
         return verdict(said)
 
     @flow(name="factory", persist_result=False)
@@ -163,13 +104,6 @@ def _serve(cron: str | None) -> None:
 
 def _table(what: dict[str, str]) -> str:
     return "\n".join(f"{stage:12s} {done}" for stage, done in what.items())
-
-
-def _last(said: list[str]) -> str:
-    for line in reversed(said):
-        if line.startswith("error: ") or line.startswith("ERROR: "):
-            return line.split(": ", 1)[1]
-    return said[-1] if said else "it said nothing"
 
 
 def __getattr__(name: str) -> Any:

@@ -57,12 +57,9 @@ class Stage:
     @cached_property
     def device(self) -> "torch.device":
         """Where to compute: `shared.device`, where auto takes a GPU if there is one."""
-        import torch
+        from srfoundry.core.compute import chosen_device
 
-        wanted = self.params.shared.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise FoundryError("shared.device is cuda, got no GPU that torch can use; set it to auto or cpu")
-        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+        return chosen_device(self.params.shared.device)
 
     @property
     def compute(self) -> "Compute":

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines.support.factory import lines, verdict
+from pipelines.support.dvc_runs import lines, verdict
 from pipelines.support.processes import alive, identity
 from tests.conftest import Toy, wait_until
 

@@ -5,7 +5,7 @@ The file grows with the stages: it is the one list of all that can be set.
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -128,6 +128,13 @@ class Dual(Section):
     unpaired: Annotated[str, Field(min_length=1)]
     unpaired_share: Annotated[float, Field(ge=0, lt=1)]
 
+    def archs(self, scale: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the net and its dual nets are built from: their cards' arch."""
+        kind = ARCHITECTURES[self.network]
+        assert kind.dual is not None
+        net = {"name": self.network, "scale": scale, "width": self.width, **kind.depth(self.blocks)}
+        return net, {"name": kind.dual, "scale": scale, "width": self.dual_width}
+
     @model_validator(mode="after")
     def _possible(self) -> "Dual":
         if self.width % (multiple := ARCHITECTURES[self.network].width_multiple):
@@ -199,6 +206,12 @@ class Nonblind(Section):
     descent: Annotated[Descent, Inline()]
     collection: Annotated[SampleCollection, Inline(names={"photograph_softness": "softness"})]
     corrector: Annotated[CorrectorDescent, Inline("corrector_")]
+
+    @property
+    def arch(self) -> dict[str, Any]:
+        """What the network is built from: its card's arch."""
+        shape = {"widths": self.widths, "blocks": self.blocks, "iterations": self.iterations}
+        return {"name": "usrnet", **shape, "residual": True}
 
     @model_validator(mode="after")
     def _possible(self) -> "Nonblind":

@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from srfoundry.core.errors import FoundryError
+
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -30,6 +32,17 @@ class Compute:
 def is_gpu(device: torch.device) -> bool:
     """Whether it is anything but a CPU: it does one image after another, and many small tasks at once."""
     return device.type != "cpu"
+
+
+def chosen_device(wanted: str) -> torch.device:
+    """Where to compute by `shared.device`: auto takes a GPU if there is one.
+
+    Raises:
+        FoundryError: a GPU is wanted, and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise FoundryError("shared.device is cuda, got no GPU that torch can use; set it to auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

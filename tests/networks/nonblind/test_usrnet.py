@@ -112,6 +112,17 @@ def test_a_net_that_starts_plain_is_data_steps_alone() -> None:
     assert torch.allclose(net(low, blur, 2), wanted, atol=1e-5)
 
 
+def test_a_net_that_starts_plain_trusts_a_noisy_image_less() -> None:
+    """alpha = noise^2 / SPREAD beyond what it is without noise, shared by the iterations; whatever was drawn before."""
+    net = tiny()
+    usrnet.start_plain(net, alphas=(1e-4, 1e-4))
+    for noise in usrnet.KNOTS:
+        alphas, _ = net.strengths(torch.tensor([noise]), 2)
+        assert [alpha.item() for alpha in alphas] == pytest.approx(
+            [1e-4 + 2 * noise**2 / usrnet.SPREAD] * 2, rel=1e-3, abs=2e-6
+        )
+
+
 def test_card_rebuilds_it(tmp_path: Path) -> None:
     net = tiny()
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}

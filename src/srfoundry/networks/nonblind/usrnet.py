@@ -74,22 +74,37 @@ class USRNet(nn.Module):
         return list(parts[: self.iterations]), list(parts[self.iterations :])
 
 
-def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3), noise_gain: float = 30.0) -> None:
-    """Make an untrained residual net do nothing but data steps, with growing alphas: where short trainings start.
+KNOTS = (0.0, 0.003, 0.006, 0.0125, 0.025, 0.05, 0.1)  # noise between which an untrained net's alphas are exact
+SPREAD = 0.004  # variance of what a photograph has beyond the pixels of its low-resolution image, range [0, 1]
+
+
+def start_plain(net: USRNet, *, alphas: tuple[float, float] = (1e-4, 2e-3)) -> None:
+    """Make an untrained residual net do nothing but data steps: where short trainings start, and none stays.
+
+    One data step is best with alpha = noise^2 / SPREAD, n of them with n times that; without noise it is limited by
+    rounding and by what a kernel's zeros allow.
 
     Args:
-        alphas: of the first and the last iteration.
-        noise_gain: factor on the first weights of the noise, a number in [0, 0.1] that is to decide between alphas of
-            1e-5 and 1e-1.
+        alphas: of the first and the last iteration, without noise.
     """
-    wanted = torch.logspace(math.log10(alphas[0]), math.log10(alphas[1]), net.iterations)
+    least = torch.logspace(math.log10(alphas[0]), math.log10(alphas[1]), net.iterations)
+    knots = torch.tensor(KNOTS)
+    wanted = least[:, None] + net.iterations * knots.square() / SPREAD
+    wanted = wanted.expm1().log()  # before softplus, at each knot
+    slopes = torch.cat([torch.zeros(net.iterations, 1), wanted.diff(dim=1) / knots.diff()], dim=1).diff(dim=1)
+    units, count = len(KNOTS) - 1, net.iterations
     with torch.no_grad():
         net.denoiser.tail.weight.zero_()
-        first, last = net.schedule[0], net.schedule[-1]
-        assert isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d) and last.bias is not None
-        first.weight[:, 0].mul_(noise_gain)
-        last.bias[: net.iterations] = wanted.expm1().log()
-        last.bias[net.iterations :] = 0.0
+        first, middle, last = (layer for layer in net.schedule if isinstance(layer, nn.Conv2d))
+        assert first.bias is not None and middle.bias is not None and last.bias is not None
+        first.weight[:units] = first.weight.new_tensor([1.0, 0.0])[:, None, None]  # relu(noise - knot)
+        first.bias[:units] = -knots[:-1]
+        middle.weight[:units] = torch.eye(units, middle.in_channels)[:, :, None, None]
+        middle.bias[:units] = 0.0
+        last.weight[:count] = 0.0
+        last.weight[:count, :units, 0, 0] = slopes
+        last.bias[:count] = wanted[:, 0]
+        last.bias[count:] = 0.0
 
 
 class PeriodicObservation:

@@ -1,0 +1,90 @@
+"""DVC run from here, stage by stage: which stages are stale, one stage at a time, and what that did."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from io import TextIOWrapper
+from pathlib import Path
+
+from pipelines.support.graph import ALWAYS
+from srfoundry.core.errors import FoundryError
+
+BARS = 30.0  # seconds between two lines of a progress bar
+DVC = (  # DVC, in a process that ends with this one
+    "from pipelines.support.processes import die_with_parent; die_with_parent(); "
+    "from dvc.cli import main; raise SystemExit(main())"
+)
+
+
+def stale(root: Path) -> list[str]:
+    """Stages that `dvc status` finds changed, but for the one that always runs; empty means that nothing needs to.
+
+    Raises:
+        FoundryError: DVC cannot tell.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", DVC, "status", "--json", "dvc.yaml"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise FoundryError(f"dvc status failed: {complaint(done.stderr.splitlines())}")
+    return [stage for stage in json.loads(done.stdout.strip().splitlines()[-1]) if stage != ALWAYS]
+
+
+def single(stage: str) -> list[str]:
+    """The command that lets DVC run, restore or skip one stage.
+
+    It waits where another stage's DVC holds the project for a moment."""
+    return [sys.executable, "-c", DVC, "--wait-for-lock", "repro", "--single-item", stage]
+
+
+def lines(
+    command: list[str], root: Path, environment: dict[str, str], bars: float = BARS
+) -> Generator[tuple[str, int | None]]:
+    """Run a command and give each line as it comes, then ("", exit code); progress bars give one line now and then.
+
+    The process ends with the iteration, also when that is broken off.
+
+    Args:
+        bars: seconds between two lines of a progress bar."""
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    barred = -bars
+    try:
+        with TextIOWrapper(process.stdout, errors="replace", newline="") as said:  # "\r" ends a bar's line
+            for line in said:
+                if line.endswith("\r"):
+                    if time.monotonic() - barred < bars:
+                        continue
+                    barred = time.monotonic()
+                if line.strip():
+                    yield line.rstrip(), None
+        yield "", process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def verdict(said: list[str]) -> str:
+    """ran, restored or unchanged: what `dvc repro --single-item` did, from what it said."""
+    if any(line.startswith("Running stage") for line in said):
+        return "ran"
+    return "restored" if any("is cached - skipping run" in line for line in said) else "unchanged"
+
+
+def complaint(said: list[str]) -> str:
+    """The line that says why a command failed."""
+    for line in reversed(said):
+        if line.startswith("error: ") or line.startswith("ERROR: "):
+            return line.split(": ", 1)[1]
+    return said[-1] if said else "it said nothing"
