@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from srfoundry.config.params import Params
+from srfoundry.core.parallel import usable_cores
 
 if TYPE_CHECKING:
     from srfoundry.core.compute import Compute
@@ -143,6 +144,15 @@ def _usrnet_step(params: Params, compute: "Compute") -> Callable[[], object]:
         restored.float().abs().mean().backward()
 
     return step
+
+
+def jobs(params: Params) -> int:
+    """Stages that this machine has cores for at a time; one on a GPU, which a stage fills."""
+    from srfoundry.core.compute import chosen_device
+
+    if chosen_device(params.shared.device).type == "cuda":
+        return 1
+    return max(1, usable_cores() // params.shared.threads)
 
 
 def told(total: float) -> str:

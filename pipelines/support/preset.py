@@ -14,7 +14,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipelines.support import forecast
+from pipelines.support.graph import Graph
+from pipelines.support.schedule import makespan
 from srfoundry.config import params as params_file
+from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 
 DEFAULT = "default"  # the values in git: they are kept there only
@@ -99,6 +103,14 @@ def _plain(value: Any) -> Any:
     return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), value)
 
 
+def _time(params: Params, root: Path) -> str:
+    """What `make repro` would take if all were stale; MZSR's presets are for more photographs and a GPU."""
+    graph = Graph(root)
+    parents = {name: graph.parents(name) for name in graph.order()}
+    seconds, count = forecast.seconds(params, list(parents)), forecast.jobs(params)
+    return f"make repro takes about {forecast.told(makespan(parents, seconds, count))} here, if all of it has to run"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the presets, or write some."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.support.preset", description=__doc__)
@@ -110,8 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from None
     if names:
+        lines.append(_time(params_file.load(root / "params.yaml"), root))
         back = "git checkout params.yaml brings the repository's back"
-        lines.append(f"params.yaml: {len(lines)} values changed; {back}" if lines else "params.yaml: nothing to change")
+        changed = len(lines) - 1
+        lines.append(f"params.yaml: {changed} values changed; {back}" if changed else "params.yaml: nothing to change")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -24,7 +24,6 @@ from pipelines.support.schedule import makespan, side_by_side
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.parallel import usable_cores
 
 BARS = 10.0  # seconds between two lines of a stage's progress
 CHATTER = re.compile(
@@ -70,7 +69,7 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
     names = concerned(graph, stale(root))
     if not names:
         return what
-    count = jobs or max(1, usable_cores() // params.shared.threads)
+    count = jobs or forecast.jobs(params)
     seconds = forecast.seconds(params, list(names))
     needed = makespan(names, seconds, count)
     threads = f"{params.shared.threads} thread{'s' if params.shared.threads > 1 else ''}"

@@ -15,6 +15,7 @@ from tests.conftest import REPO
 BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
 OVERLAYS |= {"laptop_bicubic": "laptop"}
+TIMES = ["minutes", "hour", "night"]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def comments(path: Path) -> list[str]:
 
 
 def test_every_preset_is_tried_here() -> None:
-    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS])
+    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES])
     assert all(len(title) > 20 for title in preset.titles(REPO).values())
 
 
@@ -59,6 +60,20 @@ def keys(name: str) -> set[str]:
 def test_a_base_sets_all_that_any_preset_sets(base: str) -> None:
     """So it is what it says, whatever preset came before."""
     assert not set().union(*(keys(name) for name in [*BASES, *OVERLAYS])) - keys(base)
+
+
+def test_times_set_the_same_values_and_minutes_is_what_git_holds(root: Path) -> None:
+    """So each of them undoes the others, whatever came before."""
+    assert keys("minutes") == keys("hour") == keys("night")
+    text = (root / "params.yaml").read_bytes()
+    assert preset.apply(["minutes"], root) == []
+    steps = [params.load(root / "params.yaml").dual.descent.steps]
+    for name in ("hour", "night"):
+        assert preset.apply([name], root)
+        steps.append(params.load(root / "params.yaml").dual.descent.steps)
+    assert steps == sorted(steps)
+    preset.apply(["minutes"], root)
+    assert (root / "params.yaml").read_bytes() == text
 
 
 def test_the_paper_is_the_papers(root: Path) -> None:

@@ -1,0 +1,72 @@
+"""make repro: stages side by side, the same outputs as `dvc repro`, one line where one fails."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.support import forecast
+from pipelines.support.graph import Graph
+from pipelines.support.reproduce import concerned, plain
+from srfoundry.config.params import load
+from tests.conftest import REPO, Toy
+
+WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
+
+
+def graph_of(toy: Toy) -> None:
+    toy.stage("pretrain", WRITE.format("pretrain", "p"))
+    toy.stage("dual", WRITE.format("dual", "d"))
+    toy.stage("metatrain", WRITE.format("metatrain", "m"), deps=["models/pretrain.txt"])
+    toy.stage("evaluate", WRITE.format("evaluate", "e"), deps=["models/metatrain.txt", "models/dual.txt"])
+
+
+def test_runs_what_is_stale_and_leaves_nothing_for_dvc(toy: Toy) -> None:
+    graph_of(toy)
+    code, said = toy.run("pipelines.support.reproduce", "--jobs", "2")
+    assert code == 0, said
+    assert "4 stages, 2 side by side, 1 thread each: about " in said and "Updating lock file" not in said
+    assert (toy.root / "models" / "evaluate.txt").read_text() == "e"
+    code, again = toy.run("dvc", "status")
+    assert code == 0 and "up to date" in again
+    code, said = toy.run("pipelines.support.reproduce")
+    assert code == 0 and said == "", "nothing stale, nothing said"
+
+
+def test_a_failing_stage_ends_it_with_its_own_line(toy: Toy) -> None:
+    graph_of(toy)
+    (toy.root / "dual.py").write_text(
+        (toy.root / "dual.py").read_text().replace("stage.metrics", "stage.input('gone')\n    stage.metrics")
+    )
+    code, said = toy.run("pipelines.support.reproduce", "--jobs", "2")
+    assert code == 1 and "Traceback" not in said
+    assert "error: stage dual failed: gone not found" in said and "goes on from the last checkpoints" in said
+    assert not (toy.root / "models" / "evaluate.txt").exists()
+
+
+def test_only_what_depends_on_a_stale_stage_is_looked_at() -> None:
+    graph = Graph(REPO)
+    assert set(concerned(graph, ["evaluate"])) == {"evaluate", "export"}
+    assert concerned(graph, ["search"])["prune"] == ["search"], "dual is up to date and no longer waited for"
+    assert concerned(graph, []) == {}
+
+
+def test_lines_are_for_people() -> None:
+    bar = "dual:  24%|##4       | 371/1500 [00:45<02:17,  8.21it/s, total=0.03622]"
+    assert plain(bar, "dual") == "24 %, 371/1500, 8.21it/s, 02:17 left"
+    assert plain("estimate aniso:  50%|#####     | 1/2 [00:01<?, ?it/s]", "estimate") == "aniso 50 %, 1/2, ?it/s"
+    assert plain("dual: done in 42 s", "dual") == "done in 42 s"
+
+
+def test_a_forecast_grows_with_the_steps(tmp_path: Path) -> None:
+    """Of every stage of the graph, from timed steps; only the order of magnitude is promised."""
+    text = (REPO / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text)
+    names = Graph(REPO).order()
+    found = forecast.seconds(load(tmp_path / "params.yaml"), names)
+    assert set(found) == set(names) and all(0 < value < 36_000 for value in found.values())
+    assert found["dual"] > found["search"] > 0
+
+
+@pytest.mark.parametrize(("total", "told"), [(42.4, "42 s"), (600, "10 min"), (12_000, "3 h 20 min")])
+def test_times_as_people_say_them(total: float, told: str) -> None:
+    assert forecast.told(total) == told
