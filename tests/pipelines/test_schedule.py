@@ -1,4 +1,4 @@
-"""Work whose parts wait for each other: never too early, no more at a time than there is room for, a failure ends it."""
+"""Work whose parts wait for each other: never too early, no more at a time than there is room for, failures end it."""
 
 import threading
 import time
