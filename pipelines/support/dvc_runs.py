@@ -83,8 +83,9 @@ def verdict(said: list[str]) -> str:
 
 
 def complaint(said: list[str]) -> str:
-    """The line that says why a command failed."""
-    for line in reversed(said):
-        if line.startswith("error: ") or line.startswith("ERROR: "):
-            return line.split(": ", 1)[1]
+    """The line that says why a command failed: a stage's own before DVC's, which only says that it did."""
+    for mark in ("error: ", "ERROR: "):
+        for line in reversed(said):
+            if line.startswith(mark):
+                return line.removeprefix(mark)
     return said[-1] if said else "it said nothing"
