@@ -148,9 +148,9 @@ def _usrnet_step(params: Params, compute: "Compute") -> Callable[[], object]:
 
 def jobs(params: Params) -> int:
     """Stages that this machine has cores for at a time; one on a GPU, which a stage fills."""
-    from srfoundry.core.compute import chosen_device
+    from srfoundry.core.compute import chosen_device, is_gpu
 
-    if chosen_device(params.shared.device).type == "cuda":
+    if is_gpu(chosen_device(params.shared.device)):
         return 1
     return max(1, usable_cores() // params.shared.threads)
 
