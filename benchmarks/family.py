@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1, where nothing spins)")
     options = parser.parse_args()
     figures = json.loads(Path("results/evaluate/metrics.json").read_text())
-    low = torch.rand(1, 3, options.size, options.size, generator=seeds.generator(0, "family"))
+    low = torch.rand(1, 3, options.size, options.size, generator=seeds.generator(0, "family")).numpy()
     sessions = {name: Session(Path(f"exports/{name}.onnx"), threads=options.threads, device="cpu") for name in FAMILY}
     calls = {name: (lambda session=session: session.run(low)) for name, session in sessions.items()}
     seconds = table.interleaved(calls, options.rounds)

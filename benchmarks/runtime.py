@@ -22,13 +22,13 @@ FILES = {
 }
 
 
-def contestants(runtime: str, low: torch.Tensor, threads: int) -> dict[str, Callable[[], torch.Tensor]]:
+def contestants(runtime: str, low: torch.Tensor, threads: int) -> dict[str, Callable[[], object]]:
     """One call for each net: a whole image, numbers in and numbers out."""
-    found: dict[str, Callable[[], torch.Tensor]] = {}
+    found: dict[str, Callable[[], object]] = {}
     for name, (exported, trained) in FILES.items():
         if runtime == "onnxruntime":
             session = Session(Path(exported), threads=threads, device="cpu")
-            found[name] = lambda session=session: session.run(low)
+            found[name] = lambda session=session: session.run(low.numpy())
         else:
             net = OnnxNet(cards.load(Path(trained))[0])
             found[name] = lambda net=net: net(low)

@@ -1,12 +1,19 @@
 """The family of networks become ONNX files with cards, proven equal to PyTorch; the pruned ones are registered."""
 
 import json
+from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SEEN = 4  # photographs on which tiles are measured
 
 
 def export(stage: Stage) -> None:
     """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
+    from srfoundry.core.atomic import published
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
@@ -17,22 +24,37 @@ def export(stage: Stage) -> None:
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     held_out = HeldOut(stage.input("data/synthesize/held_out"), stage.scale).digest()
+    pictures = _windows(stage)
     figures = {}
-    for name, trained in FAMILY.items():
-        net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
-        found = {SCORES: scores[name], HELD_OUT: held_out}
-        card = describe(net, made, chosen.target, name=name, data_hash=data_hash, metrics=found)
-        path = stage.output(f"exports/{name}.onnx")
-        worst = write(net, card, path, chosen.parity)
-        figures[name] = {
-            "parity_max_abs": worst,
-            "bytes": path.stat().st_size,
-            "parameters": card.parameters,
-            "overlap": card.overlap,
-        }
+    with published(stage.output("exports")) as folder:
+        for name, trained in FAMILY.items():
+            net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
+            found = {SCORES: scores[name], HELD_OUT: held_out}
+            card = describe(net, made, chosen.target, pictures=pictures, name=name, data_hash=data_hash, metrics=found)
+            path = folder / f"{name}.onnx"
+            written = write(net, card, path, chosen.parity)
+            figures[name] = {
+                "parity_max_abs": written.worst,
+                "bytes": path.stat().st_size,
+                "parameters": card.parameters,
+                "opset": written.card.opset,
+                "overlap": card.overlap,
+                "tile_error": card.tile_error,
+            }
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
     if not stage.place.trial:  # a trial's models take no alias from the project's
         _register(stage)
+
+
+def _windows(stage: Stage) -> "list[np.ndarray]":
+    """The busiest window of each of the first validation photographs: the overlap of tiles is measured on them."""
+    from srfoundry.deployment.overlap import WINDOW
+    from srfoundry.imaging import windows
+    from srfoundry.imaging.patches import Patches
+
+    photographs = Patches.open(stage.input("data/synthesize/validation"))
+    images = map(photographs.image, photographs.photographs()[:SEEN])
+    return [windows.crop(image, windows.busiest(image, WINDOW, energy="edges")).numpy() for image in images]
 
 
 def _register(stage: Stage) -> None:

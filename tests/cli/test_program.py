@@ -65,7 +65,7 @@ def failure(capture: Capture, *arguments: str | Path) -> str:
 def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> None:
     assert run("upscale", "photo.png", "--tile", "256") == 0
     session = Session(folder / "exports" / "pruned.onnx", threads=1)
-    expected = images.to_uint8(session.run(images.read(folder / "photo.png")))
+    expected = images.to_uint8(torch.from_numpy(session.run(images.read(folder / "photo.png").numpy())))
     with Image.open(folder / "photo_x2.png") as written:
         assert np.array_equal(np.array(written), expected[0].numpy())
     assert "photo_x2.png" in capsys.readouterr().out

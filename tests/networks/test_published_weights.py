@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from srfoundry.cli import files, program
+from srfoundry.cli import program
+from srfoundry.cli.torch_model import TorchModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.networks.published_weights import from_authors
@@ -160,10 +161,10 @@ def test_the_program_imports(
     torch.save(state, "theirs.pt")
     assert program.main(["import", "theirs.pt", "--as", "edsr-baseline-x2", "--out", "ours.safetensors"]) == 0
     assert "1,369,883 parameters" in capsys.readouterr().out
-    model = files.TorchModel(Path("ours.safetensors"), torch.device("cpu"))
+    model = TorchModel(Path("ours.safetensors"), torch.device("cpu"))
     low = torch.rand(1, 3, 9, 8, generator=generator(0, "low"))
     wanted = authors.edsr(state, 255 * low, scale=2, blocks=16, strength=1.0) / 255
-    torch.testing.assert_close(model.run(low), wanted.clamp(0, 1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(model.run(low.numpy())), wanted.clamp(0, 1), atol=1e-4, rtol=0)
     assert cards.read_card(Path("ours.safetensors")).made_by == "import edsr-baseline-x2"
     torch.save({"weights": object}, "code.pt")
     Path("cut.pth").write_bytes(Path("theirs.pt").read_bytes()[:5000])

@@ -2,7 +2,7 @@
 
 import torch
 
-from srfoundry.cli.files import TILE
+from srfoundry.cli.torch_model import TILE
 from srfoundry.cli.restorers.mzsr import MzsrRestorer
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels

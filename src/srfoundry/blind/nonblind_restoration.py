@@ -6,7 +6,8 @@ from torch import Tensor
 
 from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.observation import Observation
-from srfoundry.imaging.tiling import Progress, tiled
+from srfoundry.imaging.tensor_tiles import tiled
+from srfoundry.imaging.tiling import Progress
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 VARIANCES = (0.175, 2.5)  # of the Gaussians that the networks are trained on, in multiples of the scale (FKP, DKP)

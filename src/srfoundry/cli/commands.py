@@ -127,11 +127,11 @@ def load_model(options: argparse.Namespace) -> "tuple[Model, int, int]":
     """The model that the options name, with its tile and overlap."""
     path = _find(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
-        from srfoundry.cli.files import TILE, TorchModel
+        from srfoundry.cli.torch_model import TILE, TorchModel
 
         device = _device(options.device)
         model: Any = TorchModel(path, device)
-        tile, overlap = TILE, model.overlap
+        tile, overlap = TILE, model.overlap if options.overlap is None else options.overlap
     else:
         from srfoundry.deployment.session import Session
 

@@ -10,6 +10,8 @@ from srfoundry.core.errors import FoundryError
 
 def compare(options: argparse.Namespace) -> int:
     """Make photographs small, enlarge them with the model, and draw the two beside the original."""
+    import torch
+
     from srfoundry.cli import batch
     from srfoundry.cli.plan import Job, Plan, claim
     from srfoundry.imaging import images, resize, tiling, user_image
@@ -30,8 +32,8 @@ def compare(options: argparse.Namespace) -> int:
         high = high[..., :height, :width]
         # The model sees what a file would hold: 8 bits.
         low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / model.scale)))
-        restored = tiling.tiled(model.run, low, model.scale, tile=tile, overlap=overlap)
-        return low, {"srfoundry": restored}, high, None
+        restored = tiling.tiled(model.run, low.numpy(), model.scale, tile=tile, overlap=overlap)
+        return low, {"srfoundry": torch.from_numpy(restored)}, high, None
 
     planned = Plan([Job(path, target) for path in options.images], len(options.images) > 1)
     for job in planned.jobs:

@@ -2,26 +2,15 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from srfoundry.cli.batch import Outcome, attempt
 from srfoundry.cli.plan import Job, Plan
-from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import Bars, bar
 from srfoundry.imaging import tiling, user_image
-
-TILE = 256  # low-resolution pixels a side where a model suggests nothing
-OTHERWISE = {  # what networks are that do not enlarge by themselves
-    "dual": "is a dual map, which makes images smaller; take the network that it belongs to",
-    "adaptive": "holds a network that adapts to an image's blur; it is for 'srfoundry restore --model'",
-    "nonblind": "holds a network that must be told an image's blur; it is for 'srfoundry restore --model'",
-    "corrector": "holds a network that corrects kernels and makes no image; take one that enlarges",
-}
 
 
 @runtime_checkable  # for the shape checks of the tests
@@ -30,30 +19,7 @@ class Model(Protocol):
 
     scale: int
 
-    def run(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]: ...
-
-
-class TorchModel:
-    """A checkpoint, run by PyTorch with the interface of Session."""
-
-    def __init__(self, path: Path, device: torch.device) -> None:
-        from srfoundry.deployment.export import OnnxNet
-        from srfoundry.deployment.session import padded
-        from srfoundry.networks.zoo import cards
-        from srfoundry.networks.zoo.architectures import ARCHITECTURES
-
-        net, self.card = cards.load(path)
-        role = ARCHITECTURES[self.card.arch["name"]].role
-        if role != "primal":
-            raise FoundryError(f"{path} {OTHERWISE[role]}")
-        self.scale = self.card.scale
-        self.overlap = tiling.overlap_for(net, TILE)
-        self._net = OnnxNet(net).to(device)
-        self._padded, self._device = padded, device
-
-    def run(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        with torch.inference_mode():
-            return self._padded(self._net, low.to(self._device), self.card.multiple_of, self.scale).cpu()
+    def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]: ...
 
 
 def upscale_file(job: Job, model: Model, *, tile: int, overlap: int, progress: tiling.Progress | None = None) -> None:
@@ -62,7 +28,7 @@ def upscale_file(job: Job, model: Model, *, tile: int, overlap: int, progress: t
     Args:
         job: what to read and to write.
         model: what enlarges.
-        tile: input pixels a side that run at once.
+        tile: side of the largest square that runs at once, input pixels.
         overlap: input pixels that a tile reaches into its neighbours.
         progress: called after each tile.
 
@@ -71,8 +37,8 @@ def upscale_file(job: Job, model: Model, *, tile: int, overlap: int, progress: t
     """
     original = user_image.read(job.source)
     user_image.check_target(original, job.target)
-    pixels = tiling.tiled_uint8(model.run, original.image, model.scale, tile=tile, overlap=overlap, progress=progress)
-    user_image.write(pixels[0].numpy(), original, job.target)
+    pixels = tiling.tiled_uint8(model.run, original.pixels, model.scale, tile=tile, overlap=overlap, progress=progress)
+    user_image.write(pixels, original, job.target)
 
 
 def upscale_files(planned: Plan, model: Model, *, tile: int, overlap: int) -> Iterator[Outcome[None]]:

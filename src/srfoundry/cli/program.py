@@ -42,7 +42,8 @@ EXAMPLES = """examples:
 
 UPSCALE = """Enlarges an image, or every image below a folder, with a trained model.
 
-The image is cut into tiles which overlap and are cross-faded, so that memory stays bounded and no seam shows.
+An image that is larger than --tile squared is cut into tiles which overlap and are cross-faded, so that memory stays
+bounded and no seam shows; they are fitted to the image, so that few pixels are computed twice.
 Alpha is enlarged bicubically, grey stays grey, the EXIF orientation is applied, colour profiles are kept. A file of
 a folder that cannot be read is named, the others are done, and the exit status is 1."""
 
@@ -231,7 +232,7 @@ def _model_options(add: Any) -> None:
     add(
         "--tile",
         type=_whole(16),
-        help="input pixels a side that run at once; less needs less memory (default: the model's)",
+        help="side of the largest square that runs at once, pixels; less needs less memory (default: the model's)",
     )
     add("--overlap", type=_whole(0), help="input pixels that a tile reaches into its neighbours (default: the model's)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")

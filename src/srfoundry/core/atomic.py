@@ -1,6 +1,7 @@
-"""Files that are either the old one or the whole new one, whatever happens meanwhile."""
+"""Files and folders that are either the old one or the whole new one, whatever happens meanwhile."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -42,3 +43,32 @@ def write_bytes(path: Path, blob: bytes) -> None:
         file.write(blob)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def published(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `folder` when the block ends well; else the former one stays.
+
+    Not the files are replaced but the folder, so that no file of the former one is left among the new.
+
+    >>> with published(Path("exports")) as fresh:
+    ...     (fresh / "a.onnx").write_bytes(blob)
+
+    Args:
+        folder: need not be there yet.
+    """
+    fresh, former = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "former"))
+    if former.exists() and not folder.exists():  # of a run that was killed between the two moves
+        former.rename(folder)
+    for left in (fresh, former):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    if folder.exists():
+        folder.rename(former)
+    fresh.rename(folder)
+    shutil.rmtree(former, ignore_errors=True)

@@ -1,7 +1,7 @@
 """ONNX: write a net as a file that ONNX runtimes load, and prove that it gives the same numbers (session.py runs it).
 
-A network is wrapped, never edited. An exported file carries its card (scale, padding, tile hint, metrics, hashes) in
-its own metadata, so that nothing beside it is needed to use it.
+A network is wrapped, never edited; its graph is then made plain (graph.py). An exported file carries its card (scale,
+padding, tiles, metrics, hashes) in its own metadata, so that nothing beside it is needed to use it.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,13 +21,14 @@ from torch import Tensor, nn
 from srfoundry.core import seeds
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
+from srfoundry.deployment import graph, overlap
 from srfoundry.deployment.session import SMALLEST, OnnxCard, Session, padded
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
-from srfoundry.imaging import tiling
 from srfoundry.networks.zoo import cards
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 BATCH = 64
+EXPORTER = 18  # operator set that torch.onnx writes by itself; graph.lower goes on from there
 
 
 class OnnxNet(nn.Module):
@@ -39,8 +41,22 @@ class OnnxNet(nn.Module):
     def forward(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
         return self.net(low).clamp(0, 1)
 
+    def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]:
+        """The same from array to array, without gradients."""
+        place = next(self.net.parameters()).device
+        with torch.no_grad():
+            return self(torch.from_numpy(np.ascontiguousarray(low)).to(place)).cpu().numpy()
 
-def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> float:
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """The card inside an exported file, with the operator set that the file came to need, and its parity."""
+
+    card: OnnxCard
+    worst: float  # |PyTorch - ONNX Runtime|
+
+
+def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Written:
     """Export `net` to `path`, and its card to the .json beside it.
 
     Batch, height and width stay free. On one machine the same net and card give the same bytes.
@@ -52,27 +68,28 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> flo
         check: what the file is compared at; none of its sizes should be the size of tracing.
 
     Returns:
-        The worst |PyTorch - ONNX Runtime|.
+        The card as it was written, and the worst |PyTorch - ONNX Runtime|.
 
     Raises:
         FoundryError: the numbers differ by more than is tolerated; then no file is left.
     """
     wrapped = OnnxNet(net).cpu().float().eval()
-    write_bytes(path, _to_bytes(wrapped, card))
+    blob, card = _to_bytes(wrapped, card)
+    write_bytes(path, blob)
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), check.sizes)
     if not worst <= check.tolerance:  # the comparison is written so that NaN fails too
         path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
         raise FoundryError(
             f"{path.name} must give PyTorch's numbers within {check.tolerance:g}, got a difference of {worst:g}; "
-            "the file was deleted: try another export.opset"
+            "the file was deleted: try a later export.opset"
         )
     text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
     write_bytes(path.with_suffix(".json"), text.encode())
-    return worst
+    return Written(card, worst)
 
 
-def parity(wrapped: nn.Module, session: Session, sizes: Sequence[Sequence[int]]) -> float:
+def parity(wrapped: OnnxNet, session: Session, sizes: Sequence[Sequence[int]]) -> float:
     """The largest |PyTorch - ONNX Runtime| over random images in [0, 1].
 
     Args:
@@ -80,28 +97,37 @@ def parity(wrapped: nn.Module, session: Session, sizes: Sequence[Sequence[int]])
         session: the exported file.
         sizes: height and width of each image.
     """
-    differences: list[Tensor] = []
+    differences: list[float] = []
     for height, width in sizes:
-        low = torch.rand(1, session.card.channels, height, width, generator=seeds.generator(0, "parity", height, width))
-        with torch.no_grad():
-            expected = padded(wrapped, low, session.card.multiple_of, session.scale)
-        differences.append((expected - session.run(low)).abs().max())
-    return float(torch.stack(differences).max())  # NaN wins, as it should
+        rng = seeds.generator(0, "parity", height, width)
+        low = torch.rand(1, session.card.channels, height, width, generator=rng).numpy()
+        expected = padded(wrapped.run, low, session.card.multiple_of, session.scale)
+        differences.append(float(np.abs(expected - session.run(low)).max()))
+    return float(np.max(differences))  # NaN wins, as it should
 
 
 def describe(
-    net: nn.Module, made: cards.Card, target: GraphTarget, *, name: str, data_hash: str, metrics: Mapping[str, Any]
+    net: nn.Module,
+    made: cards.Card,
+    target: GraphTarget,
+    *,
+    pictures: Sequence[Float[np.ndarray, "1 3 h w"]],
+    name: str,
+    data_hash: str,
+    metrics: Mapping[str, Any],
 ) -> OnnxCard:
     """The card of the file that `net` will be exported to.
 
     Args:
         net: to export.
         made: its checkpoint's card.
-        target: operator set and tile.
+        target: oldest operator set to try, and tiles.
+        pictures: windows of photographs, in [0, 1], on which the tiles' overlap is measured.
         name: of the exported model.
         data_hash: of the photographs.
         metrics: to add to the checkpoint's.
     """
+    found = overlap.least(OnnxNet(net).run, pictures, made.scale, target.tile_error)
     return OnnxCard(
         name=name,
         arch=made.arch,
@@ -110,13 +136,14 @@ def describe(
         value_range=[0.0, 1.0],
         multiple_of=made.multiple_of,
         tile=target.tile,
-        overlap=tiling.overlap_for(net, target.tile),
+        overlap=found.pixels,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         opset=target.opset,
         metrics={**made.metrics, **metrics},
         made_by=made.made_by,
         params_hash=made.params_hash,
         data_hash=data_hash,
+        tile_error=round(found.error, 6),
     )
 
 
@@ -127,8 +154,8 @@ def read_proto(path: Path) -> Any:
     return onnx.load_model(path, load_external_data=False)
 
 
-def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> bytes:
-    import onnx
+def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
+    """The file, and its card with the operator set that it came to need."""
     from torch.export import Dim
 
     # Two images and height != width: a dimension of one, or two equal ones, would be frozen by the tracing.
@@ -148,7 +175,7 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> bytes:
             dynamo=True,
             external_data=False,
             verbose=False,
-            opset_version=card.opset,
+            opset_version=EXPORTER,
             input_names=["low"],
             output_names=["restored"],
             dynamic_shapes=(dynamic,),
@@ -156,22 +183,12 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> bytes:
     if program is None:
         raise FoundryError("torch.onnx returned no program; check the installed torch and onnxscript versions")
     model = program.model_proto
-    _anonymise(model, card)
+    graph.anonymise(model, card.scale)
+    graph.plain(model)
+    card = dataclasses.replace(card, opset=graph.lower(model, card.opset))
     for key, value in dataclasses.asdict(card).items():
         model.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True))
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
-
-
-def _anonymise(model: Any, card: OnnxCard) -> None:
-    """Remove what the exporter notes about this machine (stack traces with paths) and name the output's sizes."""
-    graph = model.graph
-    for item in [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
-        item.ClearField("metadata_props")
-        item.ClearField("doc_string")
-    sizes = graph.output[0].type.tensor_type.shape.dim
-    for dim, name in zip(sizes[2:], ("height", "width"), strict=True):
-        dim.dim_param = f"{card.scale}*{name}"
+    return model.SerializeToString(deterministic=True), card
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from srfoundry.core.errors import FoundryError
@@ -82,8 +83,8 @@ class HeldOut:
         for name in self._names():
             high, low = images.read(self._folder / HIGH / name), images.read(self._folder / LOW / name)
             card = session.card
-            restored = tiling.tiled(session.run, low, self.scale, tile=card.tile, overlap=card.overlap)
-            found.append(metrics.psnr_y(restored, high, self.scale))
+            restored = tiling.tiled(session.run, low.numpy(), self.scale, tile=card.tile, overlap=card.overlap)
+            found.append(metrics.psnr_y(torch.from_numpy(restored), high, self.scale))
             plain.append(metrics.psnr_y(resize.cubic(low, self.scale).clamp(0, 1), high, self.scale))
         count = len(found)
         return Figures(sum(found) / count, sum(plain) / count, held_out, seconds(blob), len(blob))
@@ -101,7 +102,7 @@ def seconds(blob: bytes) -> float | None:
         session = Session(blob, threads=1, device="cpu")
     except FoundryError:
         return None
-    low = torch.full((1, session.card.channels, SIDE, SIDE), 0.5)
+    low = np.full((1, session.card.channels, SIDE, SIDE), 0.5, np.float32)
     taken = []
     for _ in range(RUNS):
         began = time.perf_counter()

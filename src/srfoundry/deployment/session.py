@@ -1,15 +1,18 @@
-"""An exported network, run by ONNX Runtime: the file alone is enough, for its card stands in its metadata."""
+"""An exported network, run by ONNX Runtime: the file alone is enough, for its card stands in its metadata.
 
+Neither PyTorch nor anything else that is heavy is needed, so that a program which enlarges an image starts at once.
+"""
+
+import ctypes
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional
 
 from srfoundry.core.errors import FoundryError
 
@@ -26,20 +29,21 @@ class OnnxCard:
     channels: int  # of input and output: RGB in that order
     value_range: list[float]  # of input and output; the graph itself clips its output
     multiple_of: int  # height and width of the input must be multiples of this; Session pads and crops
-    tile: int  # suggested input pixels a side
-    overlap: int  # suggested input pixels that a tile reaches into its neighbours: about the receptive field
+    tile: int  # suggested: no more input pixels at once than in a square of this side
+    overlap: int  # suggested input pixels that a tile reaches into its neighbours
     parameters: int
     opset: int
     metrics: dict[str, Any]
     made_by: str  # the stage that trained it
     params_hash: str
     data_hash: str
+    tile_error: float | None = None  # what tiles with that overlap change, rms of the worst row or column (overlap.py)
 
 
 class Session:
     """An exported model (a file, or its bytes from the registry), ready to run: `Session(path, threads=2).run(low)`.
 
-    CUDA is chosen by what torch sees, for ONNX Runtime lists CUDA on machines that have none.
+    CUDA is chosen by what NVIDIA's driver counts, for ONNX Runtime lists CUDA on machines that have none.
 
     Args:
         model: the .onnx file, or its bytes.
@@ -86,19 +90,20 @@ class Session:
                 "install the libraries onnxruntime-gpu names, or use --device cpu"
             )
 
-    def run(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
+    def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]:
         """Enlarge a float image in [0, 1] of any size; the padding that the net needs is added and cropped."""
 
-        def call(image: Tensor) -> Tensor:
-            feed = {"low": image.detach().cpu().float().contiguous().numpy()}
-            return torch.from_numpy(self._session.run(["restored"], feed)[0])
+        def call(image: np.ndarray) -> np.ndarray:
+            restored = self._session.run(["restored"], {"low": np.ascontiguousarray(image, np.float32)})[0]
+            assert isinstance(restored, np.ndarray)
+            return restored
 
         return padded(call, low, self.card.multiple_of, self.scale)
 
 
 def padded(
-    net: Callable[[Tensor], Tensor], low: Float[Tensor, "b c h w"], multiple: int, scale: int
-) -> Float[Tensor, "b c H W"]:
+    net: Callable[[np.ndarray], np.ndarray], low: Float[np.ndarray, "b c h w"], multiple: int, scale: int
+) -> Float[np.ndarray, "b c H W"]:
     """Run `net` on an image of any size: edges repeated up to a multiple of `multiple`, the result cropped.
 
     Args:
@@ -108,21 +113,36 @@ def padded(
         scale: the enlargement.
     """
     height, width = low.shape[-2:]
-    down = max(-height % multiple, SMALLEST - height)
-    across = max(-width % multiple, SMALLEST - width)
-    if down > 0 or across > 0:
-        low = functional.pad(low, (0, max(across, 0), 0, max(down, 0)), mode="replicate")
+    down = max(-height % multiple, SMALLEST - height, 0)
+    across = max(-width % multiple, SMALLEST - width, 0)
+    if down or across:
+        low = np.pad(low, ((0, 0), (0, 0), (0, down), (0, across)), mode="edge")
     return net(low)[..., : height * scale, : width * scale]
 
 
+@cache
+def gpus() -> int:
+    """How many GPUs NVIDIA's driver shows to this process; none where there is no driver."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
 def _providers(device: str) -> list[Any]:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
-    if device == "cpu" or not torch.cuda.is_available():
-        return ["CPUExecutionProvider"]
     import onnxruntime
 
-    onnxruntime.preload_dlls()  # the CUDA libraries that torch brought along
+    if device == "cuda" and not gpus():
+        raise FoundryError("device cuda was asked for, got no GPU that its driver shows; use --device cpu or auto")
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cpu" or not gpus() or not (built or device == "cuda"):
+        return ["CPUExecutionProvider"]
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # the CUDA libraries that PyTorch's wheels brought along
     # TF32 keeps 10 bits of mantissa: differences of 1e-3 would show up as wrong last bits in flat skies.
     # HEURISTIC: the default tries every algorithm anew at each size of image.
     return [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
@@ -130,7 +150,9 @@ def _providers(device: str) -> list[Any]:
 
 def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
     try:
-        values = {field.name: json.loads(properties[field.name]) for field in dataclasses.fields(OnnxCard)}
+        names = [field.name for field in dataclasses.fields(OnnxCard)]
+        # the last one is younger than files that are still in use
+        values = {name: json.loads(properties[name]) for name in names if name in properties or name != "tile_error"}
         card = OnnxCard(**values)
         sane = [card.scale, card.multiple_of, card.tile, card.channels]
         if not all(isinstance(value, int) and value >= 1 for value in sane) or card.overlap < 0:

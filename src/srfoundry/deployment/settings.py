@@ -13,12 +13,15 @@ class GraphTarget:
     """What a graph is written for.
 
     Args:
-        opset: ONNX operator set.
-        tile: low-resolution pixels a side that users' programs run at once.
+        opset: the oldest ONNX operator set that is tried; a file has the oldest from there that knows its operators.
+        tile: side of the square that is the most that users' programs run at once, low-resolution pixels.
+        tile_error: the most that tiles may change a row or a column of the result, root mean square, image range
+            [0, 1]; the overlap follows from it (overlap.py).
     """
 
-    opset: Annotated[int, Field(ge=18, le=22)]
+    opset: Annotated[int, Field(ge=11, le=22)]
     tile: Annotated[int, Field(ge=32)]
+    tile_error: Annotated[float, Field(gt=0, le=0.1)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,163 +4,211 @@ A net with channel attention takes global means, so two neighbouring tiles never
 them would show as a line. Neighbours are therefore cross-faded. A tile's outermost pixels lack their surroundings;
 they only give context to the others and have weight zero in the result. For a net that sees no further than its
 overlap the result thus equals that of the whole image.
+
+Tiles are fitted to the image: of all grids whose tiles are no larger than is allowed, the one that computes fewest
+pixels. NumPy alone, so that a program that runs an exported model starts at once; tensors: tensor_tiles.py.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
 
-from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import images
+from srfoundry.imaging import levels
 
-Upscale = Callable[[Float[Tensor, "1 c h w"]], Float[Tensor, "1 c H W"]]
+Upscale = Callable[[Float[np.ndarray, "1 c h w"]], Float[np.ndarray, "1 c H W"]]
 Progress = Callable[[int, int], None]
 
+SLIMMEST = 4  # times its share that a tile's side may be larger or smaller where that spares pixels
 
-def starts(extent: int, tile: int, overlap: int) -> list[int]:
-    """First pixels of the tiles that cover `extent` pixels, spread evenly; each has min(tile, extent) pixels.
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Equal tiles that cover an image: their first rows and columns, their size, and what each reaches into others."""
+
+    rows: list[int]
+    columns: list[int]
+    tall: int
+    wide: int
+    overlap: int
+
+    @property
+    def count(self) -> int:
+        """How many tiles there are."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def computed(self) -> int:
+        """Input pixels that are run, those in several tiles several times."""
+        return self.count * self.tall * self.wide
+
+
+@runtime_checkable  # for the shape checks of the tests
+class Arrays(Protocol):
+    """What the result is built of: NumPy's arrays, or tensors on a device."""
+
+    def zeros(self, *shape: int) -> Any: ...
+
+    def weights(self, values: Float[np.ndarray, "h w"]) -> Any: ...
+
+
+def fit(height: int, width: int, tile: int, overlap: int) -> Grid:
+    """The grid for an image of this size that computes fewest pixels, with tiles of no more than `tile` squared.
 
     Neighbours share at least 2 * overlap pixels: each reaches `overlap` pixels beyond their common border.
+
+    Args:
+        height, width: pixels of the image.
+        tile: side of the square that is the most that may run at once, pixels; a tile may be longer and slimmer.
+        overlap: pixels.
+
+    Raises:
+        FoundryError: the tile has no room for its overlaps.
     """
-    if tile >= extent:
-        return [0]
-    count = math.ceil((extent - 2 * overlap) / (tile - 2 * overlap))
-    return [(extent - tile) * index // (count - 1) for index in range(count)]
+    check(tile, overlap)
+    found: list[tuple[int, int, Grid]] = []
+    most = min(SLIMMEST * math.ceil(max(height - 2 * overlap, 1) / (tile - 2 * overlap)), height)
+    for rows in range(1, most + 1):
+        tall = _side(height, rows, overlap)
+        room = min(tile * tile // tall, SLIMMEST * tile)
+        if tall > SLIMMEST * tile or (room < width and room <= 2 * overlap):
+            continue
+        columns = 1 if room >= width else math.ceil((width - 2 * overlap) / (room - 2 * overlap))
+        wide = _side(width, columns, overlap)
+        grid = Grid(_starts(height, tall, rows), _starts(width, wide, columns), tall, wide, overlap)
+        found.append((grid.computed, grid.count, grid))
+    return min(found, key=lambda each: each[:2])[2]
 
 
-def weights(first: list[int], tile: int, overlap: int, scale: int) -> list[Float[Tensor, " n"]]:
+def weights(first: list[int], side: int, overlap: int, scale: int) -> list[Float[np.ndarray, " n"]]:
     """Blending weight of each tile along one axis, per output pixel of the tile; over all tiles they sum to one.
 
     Tile i weighs rise_i - rise_(i+1), where rise_i climbs linearly from 0 to 1 inside the pixels that tiles i-1 and i
     share, leaving overlap // 2 input pixels at either end as context; the sum telescopes to one.
     """
-    centres = (torch.arange(tile * scale, dtype=torch.float64) + 0.5) / scale
+    centres = (np.arange(side * scale) + 0.5) / scale
     context = overlap // 2
 
-    def rise(index: int, position: Tensor) -> Tensor:
+    def rise(index: int, position: np.ndarray) -> np.ndarray:
         if index == 0:
-            return torch.ones_like(position)
+            return np.ones_like(position)
         if index == len(first):
-            return torch.zeros_like(position)
-        begin, end = first[index] + context, first[index - 1] + tile - context
-        return ((position - begin) / max(end - begin, 1e-6)).clamp(0, 1)
+            return np.zeros_like(position)
+        begin, end = first[index] + context, first[index - 1] + side - context
+        return ((position - begin) / max(end - begin, 1e-6)).clip(0, 1)
 
-    return [(rise(i, s + centres) - rise(i + 1, s + centres)).float() for i, s in enumerate(first)]
+    return [(rise(i, s + centres) - rise(i + 1, s + centres)).astype(np.float32) for i, s in enumerate(first)]
 
 
-def bands(
+def blended(
+    upscale: Callable[[slice, slice], Any],
+    grid: Grid,
+    scale: int,
+    channels: int,
+    *,
+    arrays: Arrays,
+    progress: Progress | None = None,
+) -> Iterator[Any]:
+    """The enlarged image as finished bands of rows (1, channels, rows, W), from the top down.
+
+    No more than two rows of tiles are held. Tiles are added in a fixed order: the result is the same each time.
+
+    Args:
+        upscale: the enlarged tile of these rows and columns.
+        grid: of `fit`.
+        scale: the enlargement.
+        channels: of the result.
+        arrays: where the bands are built.
+        progress: called with (tiles done, tiles in all).
+
+    Raises:
+        FoundryError: `upscale` returns another size.
+    """
+    rows, columns, tall, wide = grid.rows, grid.columns, grid.tall, grid.wide
+    row_weights = weights(rows, tall, grid.overlap, scale)
+    column_weights = weights(columns, wide, grid.overlap, scale)
+    begun = None
+    for i, top in enumerate(rows):
+        held = arrays.zeros(1, channels, tall * scale, (columns[-1] + wide) * scale)
+        if begun is not None:
+            held[:, :, : begun.shape[2]] = begun
+        for j, left in enumerate(columns):
+            piece = upscale(slice(top, top + tall), slice(left, left + wide))
+            _check_size(piece, channels, tall * scale, wide * scale)
+            if grid.count > 1:
+                piece = piece * arrays.weights(row_weights[i][:, None] * column_weights[j][None, :])
+            held[..., left * scale : (left + wide) * scale] += piece
+            if progress is not None:
+                progress(i * len(columns) + j + 1, grid.count)
+        finished = ((rows[i + 1] if i + 1 < len(rows) else top + tall) - top) * scale
+        yield held[:, :, :finished]
+        begun = held[:, :, finished:]
+
+
+def tiled(
     upscale: Upscale,
-    low: Float[Tensor, "1 c h w"],
+    low: Float[np.ndarray, "1 c h w"],
     scale: int,
     *,
     tile: int,
     overlap: int,
     progress: Progress | None = None,
-) -> Iterator[Float[Tensor, "1 c rows W"]]:
-    """The enlarged image as finished bands of rows, from the top down.
+) -> Float[np.ndarray, "1 c H W"]:
+    """The whole enlarged image as floats.
 
-    No more than one row of tiles is held in memory.
+    >>> tiled(lambda x: x.repeat(2, 2).repeat(2, 3), low, 2, tile=64, overlap=8)
 
     Args:
         upscale: maps (1, c, h, w) to (1, c, scale h, scale w).
         low: any range.
         scale: the enlargement.
-        tile: most input pixels a side that `upscale` sees at once.
+        tile: side of the square that is the most that `upscale` sees at once, input pixels.
         overlap: input pixels that each tile reaches into its neighbours.
         progress: called with (tiles done, tiles in all).
 
     Raises:
         FoundryError: the tile has no room for its overlaps, or `upscale` returns another size.
     """
-    check(tile, overlap)
-    height, width = low.shape[-2:]
-    rows, columns = starts(height, tile, overlap), starts(width, tile, overlap)
-    tall, wide = min(tile, height), min(tile, width)
-    row_weights = weights(rows, tall, overlap, scale)
-    column_weights = weights(columns, wide, overlap, scale)
-    held = low.new_zeros(1, low.shape[1], 0, width * scale)
-    for i, top in enumerate(rows):
-        fresh = low.new_zeros(1, low.shape[1], tall * scale - held.shape[2], width * scale)
-        held = torch.cat([held, fresh], dim=2)
-        for j, left in enumerate(columns):
-            piece = upscale(low[..., top : top + tall, left : left + wide].contiguous())
-            _check_size(piece, low.shape[1], tall * scale, wide * scale)
-            blend = row_weights[i][:, None] * column_weights[j][None, :]
-            held[..., left * scale : (left + wide) * scale] += piece.to(held) * blend.to(held)
-            if progress is not None:
-                progress(i * len(columns) + j + 1, len(rows) * len(columns))
-        finished = ((rows[i + 1] if i + 1 < len(rows) else top + tall) - top) * scale
-        yield held[:, :, :finished]
-        held = held[:, :, finished:]
 
+    def run(rows: slice, columns: slice) -> np.ndarray:
+        return upscale(np.ascontiguousarray(low[..., rows, columns]))
 
-def tiled(
-    upscale: Upscale,
-    low: Float[Tensor, "1 c h w"],
-    scale: int,
-    *,
-    tile: int,
-    overlap: int,
-    progress: Progress | None = None,
-) -> Float[Tensor, "1 c H W"]:
-    """The whole enlarged image as floats; arguments are those of `bands`.
-
-    >>> tiled(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3), low, 2, tile=64, overlap=8)
-    """
-    return torch.cat(list(bands(upscale, low, scale, tile=tile, overlap=overlap, progress=progress)), dim=2)
+    grid = fit(low.shape[2], low.shape[3], tile, overlap)
+    bands = blended(run, grid, scale, low.shape[1], arrays=_Plain(), progress=progress)
+    return np.concatenate(list(bands), axis=2)
 
 
 def tiled_uint8(
     upscale: Upscale,
-    low: Float[Tensor, "1 3 h w"],
+    pixels: UInt8[np.ndarray, "h w 3"],
     scale: int,
     *,
     tile: int,
     overlap: int,
     progress: Progress | None = None,
-) -> UInt8[Tensor, "1 H W 3"]:
-    """As `tiled`, in 8 bits: 3 bytes a pixel and one row of tiles are all that is held of the output."""
-    height, width = low.shape[-2:]
-    result = torch.empty(1, height * scale, width * scale, 3, dtype=torch.uint8)
+) -> UInt8[np.ndarray, "H W 3"]:
+    """As `tiled`, from 8 bits to 8 bits: 3 bytes a pixel and two rows of tiles are all that is held."""
+
+    def run(rows: slice, columns: slice) -> np.ndarray:
+        return upscale(levels.to_floats(pixels[rows, columns]))
+
+    height, width = pixels.shape[:2]
+    result = np.empty((height * scale, width * scale, 3), np.uint8)
     row = 0
-    for band in bands(upscale, low, scale, tile=tile, overlap=overlap, progress=progress):
-        result[:, row : row + band.shape[2]] = images.to_uint8(band)
+    grid = fit(height, width, tile, overlap)
+    for band in blended(run, grid, scale, 3, arrays=_Plain(), progress=progress):
+        result[row : row + band.shape[2]] = levels.to_levels(band)
         row += band.shape[2]
     return result
 
 
 def count(height: int, width: int, tile: int, overlap: int) -> int:
-    """How many tiles an image of this size takes."""
-    check(tile, overlap)
-    return len(starts(height, tile, overlap)) * len(starts(width, tile, overlap))
-
-
-def reach(net: Callable[[Tensor], Tensor], *, share: float = 0.99, size: int = 96) -> int:
-    """How far a net looks in practice: the radius in input pixels that holds `share` of |d output / d input|.
-
-    Measured at the middle pixel of a random image of `size` pixels a side. The global means of channel attention make
-    the formal receptive field infinite; this is the radius that a tile's surroundings should have.
-    """
-    weights = net.parameters() if isinstance(net, nn.Module) else iter(())
-    device = next((weight.device for weight in weights), torch.device("cpu"))
-    low = torch.rand(1, 3, size, size, generator=seeds.generator(0, "reach")).to(device).requires_grad_()
-    restored = net(low)  # not clipped: a clipped pixel has no slope
-    middle = restored.shape[-1] // 2
-    (slope,) = torch.autograd.grad(restored[..., middle, middle].sum(), low)
-    distance = (torch.arange(size) - size // 2).abs()
-    ring = torch.maximum(distance[:, None], distance[None, :]).flatten()
-    mass = torch.zeros(size // 2 + 1, dtype=torch.float64)
-    mass.index_add_(0, ring, slope.cpu().abs().sum(dim=(0, 1)).flatten().double())
-    return int((mass.cumsum(0) < share * mass.sum()).sum())
-
-
-def overlap_for(net: Callable[[Tensor], Tensor], tile: int) -> int:
-    """Pixels that tiles should share on each side: twice the net's reach, for `bands` fades over half of them."""
-    return min(max(2 * reach(net), 16), tile // 4)
+    """How many tiles an image of this size takes; none for one that has no pixels."""
+    return fit(height, width, tile, overlap).count if height and width else 0
 
 
 def check(tile: int, overlap: int) -> None:
@@ -172,7 +220,24 @@ def check(tile: int, overlap: int) -> None:
         )
 
 
-def _check_size(piece: Tensor, channels: int, height: int, width: int) -> None:
+class _Plain:
+    def zeros(self, *shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    def weights(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+
+def _side(extent: int, count: int, overlap: int) -> int:
+    """Pixels of each of `count` equal tiles that cover `extent` and share twice the overlap."""
+    return min(math.ceil((extent + (count - 1) * 2 * overlap) / count), extent)
+
+
+def _starts(extent: int, side: int, count: int) -> list[int]:
+    return [(extent - side) * index // max(count - 1, 1) for index in range(count)]
+
+
+def _check_size(piece: Any, channels: int, height: int, width: int) -> None:
     if tuple(piece.shape) != (1, channels, height, width):
         raise FoundryError(
             f"a model must return {(1, channels, height, width)} for this tile, got {tuple(piece.shape)}; "

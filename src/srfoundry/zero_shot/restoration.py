@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from srfoundry.degradation import linear_enlargement
 from srfoundry.degradation.observation import Observation
-from srfoundry.imaging import tiling
+from srfoundry.imaging import tensor_tiles, tiling
 
 Weights = dict[str, Tensor]
 
@@ -52,7 +52,7 @@ def restore_tiled(
         return restore(net, part, weights=weights).to(low.device)
 
     shared = overlap(net, tile)
-    return tiling.tiled(run, low, observation.scale, tile=tile, overlap=shared, progress=progress)
+    return tensor_tiles.tiled(run, low, observation.scale, tile=tile, overlap=shared, progress=progress)
 
 
 def overlap(net: nn.Module, tile: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import resize
-from srfoundry.imaging.tiling import overlap_for, tiled
+from srfoundry.imaging.tensor_tiles import reach, tiled
 from srfoundry.networks.zoo.family import FIXED, ZERO_SHOT
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
@@ -53,6 +53,6 @@ def trials(
 
 
 def _whole(net: nn.Module, low: Tensor, scale: int, tile: int) -> Tensor:
-    overlap = overlap_for(net, tile)
+    overlap = min(max(2 * reach(net), 16), tile // 4)  # bands fade over half of it
     with torch.inference_mode():
         return tiled(lambda part: net(part).clamp(0, 1), low, scale, tile=tile, overlap=overlap)

@@ -129,9 +129,17 @@ def test_cards_and_onnx_know_gathering_layers(tmp_path: Path) -> None:
     loaded, card = cards.load(path)
     with torch.no_grad():
         torch.testing.assert_close(loaded(LOW), plain(LOW), atol=0, rtol=0)
-    about = export.describe(loaded, card, GraphTarget(opset=20, tile=64), name="msgc", data_hash="d", metrics={})
-    worst = export.write(loaded, about, tmp_path / "net.onnx", ParityCheck(sizes=[(16, 24), (9, 7)], tolerance=1e-5))
-    assert worst <= 1e-5
+    about = export.describe(
+        loaded,
+        card,
+        GraphTarget(opset=11, tile=64, tile_error=2e-3),
+        pictures=[],
+        name="msgc",
+        data_hash="d",
+        metrics={},
+    )
+    check = ParityCheck(sizes=[(16, 24), (9, 7)], tolerance=1e-5)
+    assert export.write(loaded, about, tmp_path / "net.onnx", check).worst <= 1e-5
     kinds = {node.op_type for node in export.read_proto(tmp_path / "net.onnx").graph.node}
     assert "Gather" in kinds and not kinds & {"NonZero", "Where", "ScatterElements", "ScatterND", "If", "Loop"}
     wrong = copy.deepcopy(plain)

@@ -72,9 +72,17 @@ def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path)
     cards.save(tmp_path / "a.safetensors", net, arch=arch, scale=2, made_by="dual", params_hash="0" * 16)
     back, card = cards.load(tmp_path / "a.safetensors")
     assert back(low).equal(net(low)) and card.multiple_of == case.multiple_of
-    made = export.describe(back, card, GraphTarget(opset=20, tile=64), name=case.name, data_hash="", metrics={})
+    made = export.describe(
+        back,
+        card,
+        GraphTarget(opset=11, tile=64, tile_error=2e-3),
+        pictures=[],
+        name=case.name,
+        data_hash="",
+        metrics={},
+    )
     sizes = [(8, 12), (24, 16), (7, 9)]
-    assert export.write(back, made, tmp_path / "net.onnx", ParityCheck(sizes=sizes, tolerance=1e-4)) < 1e-4
+    assert export.write(back, made, tmp_path / "net.onnx", ParityCheck(sizes=sizes, tolerance=1e-4)).worst < 1e-4
     wide = channels_last(case.net(), torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):
         rough = wide.paint(wide.trunk(wide.prepare(low))[0])

@@ -19,7 +19,8 @@ from srfoundry.blind.dkp.likelihood import ROUNDING
 from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.observation import Observation
 from srfoundry.degradation.operator import degrade
-from srfoundry.imaging.tiling import Progress, count, tiled
+from srfoundry.imaging.tensor_tiles import tiled
+from srfoundry.imaging.tiling import Progress, count
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 
 LOWEST = 0.006  # noise of the last evaluation, range [0, 1]

@@ -1,7 +1,6 @@
 """Diffusion models as diffusers keeps them: a U-Net with the noise that it was trained on, made, written and read."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from srfoundry.blind.diffusion.denoiser import Denoiser, Target
+from srfoundry.core.atomic import published
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import redraw
 
@@ -61,11 +61,8 @@ def save_unet(folder: Path, net: "UNet2DModel") -> None:
     """Write a network of `make_unet` as diffusers writes a DDPMPipeline; the folder is replaced as a whole."""
     from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    DDPMPipeline(net, _scheduler()).save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with published(folder) as fresh:
+        DDPMPipeline(net, _scheduler()).save_pretrained(fresh)
 
 
 def load_denoiser(folder: Path, *, device: torch.device | str = "cpu", tile: int | None = None) -> Denoiser:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from srfoundry.cli.files import TILE
 from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
+from srfoundry.cli.torch_model import TILE
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
