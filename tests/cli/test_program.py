@@ -392,3 +392,17 @@ def test_wrong_numbers_are_wrong_usage(folder: Path, bad: str, capsys: Capture) 
     with pytest.raises(SystemExit) as caught:
         run("upscale", "photo.png", "--tile", bad)
     assert caught.value.code == 2 and "whole number of at least 16" in capsys.readouterr().err
+
+
+def test_upscale_with_an_exported_model_loads_nothing_heavy(folder: Path) -> None:
+    """PyTorch alone takes longer to load than a small image to enlarge."""
+    code = (
+        "import sys; from srfoundry.cli.program import main; status = main(sys.argv[1:]); "
+        "heavy = {'torch', 'mlflow', 'pandas', 'scipy', 'matplotlib', 'onnx', 'pydantic'} & set(sys.modules); "
+        "sys.exit(f'loaded {sorted(heavy)}' if heavy else status)"
+    )
+    for arguments in (["photo.png"], ["info"]):
+        command = ["upscale", *arguments] if arguments != ["info"] else ["info", "exports/pruned.onnx"]
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (folder / "photo_x2.png").is_file()

@@ -4,7 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
 
@@ -170,3 +173,22 @@ def test_lost_file_is_told_and_healed(tmp_path: Path) -> None:
 
 def _champion() -> str:
     return str(MlflowClient().get_model_version_by_alias(NAME, "champion").version)
+
+
+def test_a_version_says_what_it_takes_and_needs_and_loads_without_a_word_of_cuda(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """MLflow's own loader, without a GPU: pinned requirements, a signature, a description, no red error."""
+    _register(1.0, 30.0)
+    assert "float32, (batch, 3, height, width)" in MlflowClient().get_model_version(NAME, "1").description
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
+    needed = [line for line in (folder / "requirements.txt").read_text().split() if "==" in line]
+    assert {line.partition("==")[0] for line in needed} >= {"onnxruntime", "numpy", "onnx"}
+    capfd.readouterr()
+    loaded = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    low = np.full((2, 3, 5, 4), 0.5, np.float32)
+    np.testing.assert_array_equal(loaded.predict({"low": low})["restored"], low)
+    for wrong in (low.astype(np.uint8), low.transpose(0, 2, 3, 1), low[:, :1]):  # 8 bits, channels last, grey
+        with pytest.raises(MlflowException, match="(?i)expected"):
+            loaded.predict({"low": wrong})
+    assert "CUDA" not in "".join(capfd.readouterr())

@@ -6,6 +6,7 @@ Registering is idempotent: the same model file is one version, however often its
 """
 
 import hashlib
+import importlib.metadata
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,8 +31,18 @@ from srfoundry.tracking.stores import ARTIFACTS, reached, shown
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 METRIC = "psnr_y"  # dB, on the held-out photographs reduced by MATLAB's bicubic
-RUNTIME = ["onnxruntime-gpu", "numpy"]  # without a list MLflow writes onnxruntime and onnxruntime-gpu, which collide
+RUNTIME = [
+    "onnxruntime",
+    "onnx",
+    "numpy",
+]  # that a loader needs; MLflow lists onnxruntime-gpu besides, which collides
 
+DESCRIPTION = (
+    "Enlarges photographs. Input `low`: float32, (batch, 3, height, width), RGB in [0, 1]; other types and orders are "
+    "refused. Output `restored`, the same, larger by the scale, clipped. As a pyfunc it runs on the CPU and takes the "
+    "whole image at once (about 4 KB of memory a pixel); `srfoundry upscale --model models:/...` runs tiles, and on a "
+    "GPU where there is one. The ONNX file carries a card in its metadata: scale, tiles, figures."
+)
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
 
 Score = Callable[[bytes], Figures | None]  # scores a model's file on the photographs that are there now
@@ -258,13 +269,30 @@ def _log(blob: bytes, name: str, run_id: str | None) -> str:
                 name=name,
                 signature=signature,
                 registered_model_name=name,
-                onnx_execution_providers=["CUDAExecutionProvider", "CPUExecutionProvider"],
-                pip_requirements=RUNTIME,
+                onnx_execution_providers=[
+                    "CPUExecutionProvider"
+                ],  # asked for CUDA, a machine without prints red errors
+                pip_requirements=_requirements(),
                 save_as_external_data=False,  # one file, the same bytes as under exports/
             )
     finally:
         mlflow.end_run()
-    return str(info.registered_model_version)
+    number = str(info.registered_model_version)
+    MlflowClient().update_model_version(name, number, description=DESCRIPTION)
+    return number
+
+
+def _requirements() -> list[str]:
+    """The runtime, each part pinned to what is installed here, whichever of its packages brought it."""
+    found = {name: _installed(name) or _installed(f"{name}-gpu") for name in RUNTIME}
+    return [f"{name}=={number}" if number else name for name, number in found.items()]
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _run() -> str:
