@@ -85,7 +85,7 @@ def test_means_and_shifts_are_written_plainly() -> None:
 
     low = np.random.default_rng(0).random((2, 3, 5, 4), np.float32)
     (found,) = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"low": low})
-    np.testing.assert_allclose(found, (low + shift[:, None, None]).mean((2, 3), keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(np.asarray(found), (low + shift[:, None, None]).mean((2, 3), keepdims=True), atol=1e-6)
 
 
 def test_other_means_and_convolutions_are_left_alone() -> None:

@@ -2,8 +2,8 @@
 
 import torch
 
-from srfoundry.cli.torch_model import TILE
 from srfoundry.cli.restorers.mzsr import MzsrRestorer
+from srfoundry.cli.torch_model import TILE
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Observation, Sampling
