@@ -170,7 +170,7 @@ def pretended_gpu() -> Iterator[torch.device]:
     def leave(self: torch.inference_mode, *_: object) -> None:
         torch.set_grad_enabled(self._inference_mode_context.prev)  # pyright: ignore
 
-    makers = {name: _by_copy(getattr(torch, name)) for name in MAKERS}
+    makers: dict[str, Any] = {name: _by_copy(getattr(torch, name)) for name in MAKERS}
     inference = mock.patch.multiple(torch.inference_mode, __enter__=enter, __exit__=leave)
     with inference, mock.patch.multiple(torch, **makers), mock.patch.object(kernel_network, "moved", _moved):
         yield register()

@@ -15,16 +15,10 @@ DIRECT = Sampling(2)
 
 def photograph(name: str) -> Tensor:
     """The middle of a bundled photograph that trains, 256 pixels a side."""
-    path = next(each for each in images_of_the_project() if each.stem == name)
+    path = next(each for each in images.bundled() if each.stem == name)
     image = images.read(path)
     top, left = ((extent - 256) // 2 for extent in image.shape[-2:])
     return image[..., top : top + 256, left : left + 256]
-
-
-def images_of_the_project() -> list:
-    from srfoundry.imaging.images import bundled
-
-    return bundled()
 
 
 def eight_bit(image: Tensor) -> Tensor:
@@ -87,7 +81,7 @@ def test_one_colour_and_tiny_images_have_nothing_to_restore(height: int, width: 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_plain_enlargement_lies_on_its_grid(scale: int) -> None:
     high = photograph("china")[..., :192, :192]
-    soft = operator.degrade(high, kernels.gaussian(25, *(torch.tensor([9.0]),) * 2, torch.zeros(1)), 1)
+    soft = operator.degrade(high, kernels.gaussian(25, torch.tensor([9.0]), torch.tensor([9.0]), torch.zeros(1)), 1)
     kept, averaged = soft[..., ::scale, ::scale], resize.cubic(soft, 1 / scale)
     inner = (..., slice(12, -12), slice(12, -12))
     for low, phase in ((kept, 0.0), (averaged, (scale - 1) / 2)):

@@ -16,7 +16,7 @@ from tests.pretended_gpu import pretended_gpu
 __all__ = ["folder"]  # a fixture
 
 
-def both(monkeypatch: pytest.MonkeyPatch, *command: object, out: str = "out.png") -> tuple[Path, Path]:
+def both(monkeypatch: pytest.MonkeyPatch, *command: str | Path, out: str = "out.png") -> tuple[Path, Path]:
     """What a command writes on the CPU and on the pretended GPU."""
     assert run(*command, "--out", f"cpu_{out}") == 0
     with pretended_gpu() as device, monkeypatch.context() as patched:

@@ -67,7 +67,16 @@ def settle(threads: int, precision: str) -> None:
         precision: float32 also keeps a GPU's convolutions from rounding to 10 bits (TF32).
     """
     torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    settle_gpu(tf32=precision != "float32")
+
+
+def settle_gpu(*, tf32: bool) -> None:
+    """Let cuDNN take the same algorithm each time.
+
+    Args:
+        tf32: whether convolutions may round to 10 bits of mantissa.
+    """
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
 
 
