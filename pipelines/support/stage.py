@@ -25,6 +25,7 @@ from pipelines.support.telemetry import tracked
 from pipelines.support.versions import remedy, versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
+from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.results import curve_names, write_curve, write_metrics
 
@@ -185,7 +186,7 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         stopped()
-        raise SystemExit(130) from None
+        parallel.leave(130)
 
 
 def _run(function: Callable[[Stage], None], stage: Stage) -> None:

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from srfoundry.cli.place import Place
+from srfoundry.cli.place import Existing, Place
 from srfoundry.cli.plan import Job, Naming, Plan, check_names, plan
 from srfoundry.core.errors import FoundryError
 
@@ -101,7 +102,7 @@ def test_results_may_go_into_a_parent_but_not_among_the_images() -> None:
 
 
 @pytest.mark.parametrize("existing", ["refuse", "overwrite"])
-def test_no_input_is_replaced(existing: str) -> None:
+def test_no_input_is_replaced(existing: Existing) -> None:
     touch("a.png", "a_x2.png", "b_kernel.png", "low_kernel.npy", "album/album/a.png")
     Path("link.png").symlink_to("a.png")
     with pytest.raises(FoundryError, match="own source a_x2.png"):
@@ -170,9 +171,9 @@ def test_thousands_of_names_are_planned_in_one_pass(monkeypatch: pytest.MonkeyPa
     looks: list[str] = []
     real = os.lstat
 
-    def lstat(path: str, *more: object, **named: object) -> os.stat_result:
+    def lstat(path: str, *more: Any, **named: Any) -> os.stat_result:
         looks.append(path)
-        return real(path, *more, **named)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return real(path, *more, **named)
 
     counts = {}
     monkeypatch.setattr(os, "lstat", lstat)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from srfoundry.cli import program
+from srfoundry.cli import files, program
+from srfoundry.cli.plan import Job
 from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
@@ -406,3 +408,124 @@ def test_upscale_with_an_exported_model_loads_nothing_heavy(folder: Path) -> Non
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (folder / "photo_x2.png").is_file()
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from srfoundry.cli import commands, program
+from srfoundry.core import atomic
+
+def info(options):
+    atomic.write_bytes(Path("whole"), b"whole")
+    with atomic.replacing(Path("half")) as partial:
+        partial.write_bytes(b"half")
+        print("begun", flush=True)
+        time.sleep(600)
+
+commands.info = info
+sys.exit(program.main(["info"]))
+"""
+
+
+def test_an_interruption_is_not_held_up_by_a_long_step(tmp_path: Path) -> None:
+    """A step of native code that takes minutes, as of a large tile: it does not look for signals."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in process.communicate(timeout=120)[1] and process.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_existing_results_are_kept_or_replaced_as_asked(folder: Path, capsys: Capture) -> None:
+    assert run("upscale", "photo.png") == 0
+    (folder / "photo_x2.png").write_text("mine")
+    assert "--overwrite" in failure(capsys, "upscale", "photo.png")
+    assert run("upscale", "photo.png", "--skip-existing") == 0
+    assert "nothing left to do" in capsys.readouterr().out and (folder / "photo_x2.png").read_text() == "mine"
+    assert run("upscale", "photo.png", "--overwrite") == 0
+    assert images.read(folder / "photo_x2.png").shape == (1, 3, 100, 140)
+    for command in (["degrade", "photo.png"], ["compare", "photo.png"]):
+        assert run(*command) == 0
+        assert "--overwrite" in failure(capsys, *command)
+        assert run(*command, "--overwrite") == 0
+
+
+def test_several_images_and_a_new_folder(folder: Path, capsys: Capture) -> None:
+    shutil.copy("photo.png", "other.png")
+    assert run("upscale", "photo.png", "gone.png", "other.png", "--out", "new.folder/") == 1
+    said = capsys.readouterr().err
+    assert "gone.png not found" in said and "1 of 3 images" in said
+    assert sorted(path.name for path in (folder / "new.folder").iterdir()) == ["other_x2.png", "photo_x2.png"]
+
+
+def test_no_bad_item_ends_a_batch(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Whatever goes wrong: links that loop, names of any bytes, too little memory, our own faults."""
+    album = folder / "album"
+    album.mkdir()
+    for name in ("a.png", "b.png", "c.png", os.fsdecode(b"caf\xe9.png"), "n" * 251 + ".png"):
+        shutil.copy("photo.png", album / name)
+    (album / "loop.png").symlink_to(album / "loop.png")
+    (album / "gone.png").symlink_to(album / "nowhere.png")
+    whole = files.upscale_file
+
+    def upscale(job: Job, *more: Any, **named: Any) -> None:
+        if job.source.name == "a.png":
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+        if job.source.name == "b.png":
+            raise KeyError("of ours")
+        whole(job, *more, **named)
+
+    monkeypatch.setattr(files, "upscale_file", upscale)
+    assert run("upscale", "album") == 1
+    said = capsys.readouterr().err
+    assert "a.png takes more memory than there is; run smaller tiles with --tile" in said
+    assert "b.png: KeyError: 'of ours'; this is a fault of the program" in said and "4 of 7 images" in said
+    assert "gone.png not found" in said and "loop.png is a link that leads to itself" in said
+    made = {path.name for path in (folder / "album_x2").iterdir()}
+    assert made == {"c.png", os.fsdecode(b"caf\xe9.png"), "n" * 251 + ".png"}
+    with pytest.raises(KeyError):  # alone it shows where
+        run("upscale", album / "b.png")
+    assert "a.png takes more memory" in failure(capsys, "upscale", album / "a.png")
+    assert run("upscale", album / os.fsdecode(b"caf\xe9.png")) == 0
+    assert "caf\\udce9_x2.png" in capsys.readouterr().out
+
+
+def test_networks_of_another_kind_are_named(folder: Path, capsys: Capture) -> None:
+    meta, model = meta_trained(folder), trained_networks(folder)
+    assert "srfoundry restore --model" in failure(capsys, "upscale", "photo.png", "--model", model)
+    assert "srfoundry restore --model" in failure(capsys, "upscale", "photo.png", "--model", meta)
+    assert "makes no image" in failure(capsys, "upscale", "photo.png", "--model", "models/corrector.safetensors")
+    said = failure(capsys, "restore", "photo.png", "--model", "exports/pruned.onnx")
+    assert "got exports/pruned.onnx" in said and "srfoundry upscale" in said and "damaged" not in said
+    assert "got corrector in" in failure(capsys, "restore", "photo.png", "--model", "models/corrector.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("result.xyz", "names no picture format"),
+        ("photo.png", "own source"),
+        ("photo.png/a.png", "cannot write to"),
+        ("/proc/a.png", "cannot write to"),
+    ],
+)
+def test_compare_names_a_bad_place_before_the_work(folder: Path, capsys: Capture, out: str, words: str) -> None:
+    assert words in failure(capsys, "compare", "photo.png", "--out", out)
+
+
+def test_compare_leaves_out_what_is_too_small(folder: Path, capsys: Capture) -> None:
+    pixels(1, 1).save("dot.png")
+    assert "dot.png is smaller than the scale 2" in failure(capsys, "compare", "dot.png")
+    assert run("compare", "dot.png", "photo.png", "--out", "pictures/") == 1
+    assert (folder / "pictures" / "before_after.png").exists()
+    assert "1 of 2 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", ["100000", "0", "9" * 30])
+def test_threads_are_bounded(folder: Path, bad: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("upscale", "photo.png", "--threads", bad)
+    assert caught.value.code == 2 and "whole number from 1 to" in capsys.readouterr().err

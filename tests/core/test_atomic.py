@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from srfoundry.core import atomic
 from srfoundry.core.atomic import published
 
 
@@ -38,3 +39,28 @@ def test_what_a_kill_left_is_put_right(tmp_path: Path) -> None:
         raise ValueError
     assert (tmp_path / "exports" / "a.onnx").read_text() == ".exports.former"
     assert [path.name for path in tmp_path.iterdir()] == ["exports"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    atomic.write_bytes(path, b"old")
+    with pytest.raises(ValueError, match="full"), atomic.replacing(path) as partial:
+        partial.write_bytes(b"half")
+        raise ValueError("full")
+    assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
+    atomic.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new" and list(path.parent.iterdir()) == [path]
+
+
+def test_names_may_be_as_long_as_files_have_them(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".png")
+    atomic.write_bytes(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_what_is_half_written_can_be_discarded(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic.replacing(tmp_path / "a.txt") as partial:
+        partial.write_bytes(b"half")
+        atomic.discard()
+        assert not partial.exists()
+    assert not list(tmp_path.iterdir())

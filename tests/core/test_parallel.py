@@ -1,8 +1,12 @@
 """Results come in order, several items are at work at once, but never many more."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,3 +84,49 @@ def test_no_workers_is_said() -> None:
     """What, got, do."""
     with pytest.raises(FoundryError, match="1 or more, got 0"):
         threads(0)
+
+
+def test_who_stops_waits_for_nobody() -> None:
+    """An interruption comes to `for` as the end of its generator."""
+    free, begun = threading.Event(), threading.Event()
+
+    def work(item: int) -> int:
+        begun.set()
+        assert item == 0 or free.wait(60)
+        return item
+
+    results = threads(2)(work, range(100), "working")
+    assert next(results) == 0 and begun.wait(60)
+    results.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert not free.is_set()
+    free.set()
+
+
+LEAVING = """
+import sys, time
+from pathlib import Path
+from srfoundry.core import atomic, parallel
+
+def work(item):
+    atomic.write_bytes(Path(f"whole{item}"), b"whole")
+    with atomic.replacing(Path(f"half{item}")) as partial:
+        partial.write_bytes(b"half")
+        print("begun", flush=True)
+        time.sleep(600)
+
+try:
+    for _ in parallel.threads(2)(work, range(10), "working"):
+        pass
+except KeyboardInterrupt:
+    parallel.leave(130)
+"""
+
+
+def test_an_interruption_ends_the_process_and_leaves_no_half_file(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", LEAVING], cwd=tmp_path, text=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130  # not the 600 seconds of the items
+    process.stdout.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole0", "whole1"]

@@ -5,11 +5,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 from srfoundry.cli import commands, comparing, degrading
 from srfoundry.cli.place import Place
+from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo import architectures
 
@@ -94,8 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
+    command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:
-        return options.run(options) or 0
+        return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -106,11 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: this needs {error.name}, which is not installed; pip install 'srfoundry[{extra}]'\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+        sys.stderr.write("\ninterrupted; what is finished stays\n")
+        parallel.leave(130)
     except BrokenPipeError:  # `srfoundry models | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python flushes stdout once more at exit)
         return 0
+    finally:
+        command.shutdown(wait=False)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,15 +1,21 @@
 """Work beside work: one function over many items in order, several at a time."""
 
+import atexit
 import os
+import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Protocol, TypeVar, runtime_checkable
+from contextlib import contextmanager, suppress
+from typing import NoReturn, Protocol, TypeVar, runtime_checkable
 
+from srfoundry.core import atomic
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
 
+NAME = "srfoundry"  # of the threads of this project's work
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -18,7 +24,8 @@ Result = TypeVar("Result")
 class Map(Protocol):
     """Calls a function for each item and yields the results in the order of the items, under a bar with the title.
 
-    Nothing runs before the first result is taken. The first exception is raised and what has not begun is dropped.
+    Nothing runs before the first result is taken. The first exception is raised and what has not begun is dropped. An
+    interruption does not wait for what has begun: `leave` ends the process then.
     The function and the items must be picklable (a function of a module, a functools.partial of one, paths, numbers):
     other machines may run them.
     """
@@ -58,7 +65,8 @@ def usable_cores() -> int:
 
 def _results(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(count, thread_name_prefix="srfoundry")
+    pool = ThreadPoolExecutor(count, thread_name_prefix=NAME)
+    wait = False  # an item may take minutes: neither an interruption nor whoever takes no more results waits for it
     with one_core_each():
         try:
             for item in items:
@@ -67,8 +75,28 @@ def _results(function: Callable[[Item], Result], items: Sequence[Item], count: i
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except Exception:
+            wait = True
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait, cancel_futures=True)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process as `sys.exit` does, but without waiting for items that still work; what they write is removed.
+
+    Python would wait for the threads of an interrupted Map, and PyTorch does not survive it when they are cut off.
+    """
+    if not any(thread.name.startswith(NAME) for thread in threading.enumerate()):
+        raise SystemExit(status)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who interrupts once more wants no farewell
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    atomic.discard()
+    os._exit(status)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ file's lists; its checksums are verified where the format has them. `decoding.de
 """
 
 import ctypes
+import errno
 import logging
 import mmap
 import os
@@ -75,6 +76,8 @@ def guarded(path: Path) -> Iterator[BinaryIO]:
     except MemoryError:
         raise FoundryError(f"{path} needs more memory than there is; cut it into parts") from None
     except Exception as error:  # Pillow's parsers answer damaged bytes with whatever Python raised in them
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise FoundryError(f"{path} is a link that leads to itself; remove it") from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FoundryError(f"{path} is damaged or of a rare kind ({reason}); replace it or save it as PNG") from None
 
