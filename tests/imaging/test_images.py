@@ -81,7 +81,9 @@ def test_a_bad_file_is_named(tmp_path: Path, make: Callable[[Path], object], sai
 def test_a_bomb_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (200, 200)).save(tmp_path / "a.png")
     monkeypatch.setattr(untrusted, "LARGEST", 1000)
-    with pytest.raises(FoundryError, match="a.png claims an absurd 200x200 pixels, more than 1,000 .*; cut it"):
+    with pytest.raises(
+        FoundryError, match="a.png claims 200x200 pixels, more than 1,000 .*; cut it .*--largest-megapixels"
+    ):
         images.read(tmp_path / "a.png")
 
 
@@ -194,12 +196,13 @@ def test_negative_and_twelve_bit_greys(tmp_path: Path) -> None:
 def test_every_format_and_mode(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / name
     path.write_bytes(dict(_hostile.valid())[name])
-    image = images.read(path)
+    found = user_image.read(path)
     with Image.open(path) as file:  # compressed or coarse, it is still the picture that Pillow shows
         upright = Image.Image.transpose(file, Image.Transpose.ROTATE_270) if "exif" in name else file
         close = np.array(upright.convert("RGB")).astype(int) if not file.mode.startswith("I") else levels(path)
     assert np.abs(levels(path).astype(int) - close).max() <= 1
-    assert user_image.read(path).image.equal(image)
+    seen = slice(None) if found.alpha is None else found.alpha > 0
+    assert (found.pixels[seen] == levels(path)[seen]).all()
     assert not any(capfd.readouterr())
 
 
@@ -272,7 +275,7 @@ PART = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 4, 4, 0, 0, 1, 1, 0, 0))  # a
         (png(BLANK, 0, 8, size=(9, 8)), "9 bytes of pixels are missing"),
         (png(BLANK, 0, 8, chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 9, 8, 0, 0, 0, 0))), "IHDR"),
         (png(BLANK, 0, 8, chunk(b"acTL", bytes(3) + b"\1" + bytes(4)) + PART), "does not cover"),
-        (png(BLANK, 0, 8, size=(2**21, 8)), "absurd"),
+        (png(BLANK, 0, 8, size=(2**21, 8)), "claims .* more than"),
         (png(BLANK, 0, 8, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**22)))), "too large"),
         (png(BLANK, 0, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20 - 1))) * 65), "Too much memory"),
         (png(BLANK, 0, 8, chunk(b"teSt", b"") * 70_000), "more than 65536 chunks"),
@@ -281,10 +284,10 @@ PART = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 4, 4, 0, 0, 1, 1, 0, 0))  # a
         (tiff(GREY | {257: 9}, bytes(72)), "do not cover"),
         (tiff(GREY | {278: 7, 273: [0] * 1000}, bytes(64)), "do not cover"),
         (tiff(GREY | {273: [0] * 1_100_000}, bytes(64)), "numbers"),
-        (tiff(GREY | {259: 8, 322: 40_000, 323: 40_000}, bytes(64)), "absurd"),
+        (tiff(GREY | {259: 8, 322: 40_000, 323: 40_000}, bytes(64)), "claims .* more than"),
         (tiff(GREY | {259: 8, 256: 9000, 257: 9000, 322: 1, 323: 1}, bytes(5000)), "tiles of 1x1"),
         (tiff(GREY, bytes(40)), "truncated"),
-        (b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff" * 2, "absurd"),
+        (b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff" * 2, "claims .* more than"),
         (b"RIFF....WAVEfmt ", "damaged"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image"),
         (b"8BPS\0\1", "not an image"),

@@ -138,12 +138,13 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     Raises:
         FoundryError: the image is missing, damaged or too small.
     """
-    original = user_image.read(job.source)
-    user_image.check_target(original, job.target)
+    how = shared.options.files
+    original = user_image.read(job.source, how)
+    user_image.check_target(original, job.target, shared.sampling.scale)
     doubt = shared.doubt(original.image)
     if doubt is not None:
         left = guard.plain(original.image, shared.sampling.scale, doubt.phase)
-        user_image.write(images.to_uint8(left)[0].cpu().numpy(), original, job.target)
+        user_image.write(images.to_uint8(left)[0].cpu().numpy(), original, job.target, how)
         return [
             f"{job.target}  (x{shared.sampling.scale}, plain enlargement)",
             f"{job.source.name} is not restored: {doubt.why}; --force restores it all the same",
@@ -159,7 +160,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     with replacing(taps) as partial_taps, replacing(picture) as partial_picture:
         kernel_files.save(observation.kernel[0], partial_taps)
         pictures.blind(partial_picture, observation.low, shown, observation.kernel, caption)
-        user_image.write(images.to_uint8(checked.restored)[0].cpu().numpy(), original, job.target)
+        user_image.write(images.to_uint8(checked.restored)[0].cpu().numpy(), original, job.target, how)
     return [
         f"{job.target}  (x{observation.scale}, {found.how})",
         f"{taps}  and  {picture}",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from srfoundry.cli.files import Model
+    from srfoundry.imaging.user_image import Handling
 
 DEFAULT = "exports/pruned.onnx"
 
@@ -34,7 +35,7 @@ def upscale(options: argparse.Namespace) -> int:
     model, tile, overlap = load_model(options)
     tiling.check(tile, overlap)
     planned = plan(options.images, options.out, Naming(f"x{model.scale}"), existing=options.existing)
-    outcomes = files.upscale_files(planned, model, tile=tile, overlap=overlap)
+    outcomes = files.upscale_files(planned, model, tile=tile, overlap=overlap, how=_handling(options))
     return batch.report(outcomes, planned, f"  (x{model.scale})")
 
 
@@ -51,7 +52,10 @@ def restore_blindly(options: argparse.Namespace) -> int:
     names = ("model", "params", "kernel", "convention", "steps", "close", "decimation", "scale", "force")
     noise = None if options.noise is None else options.noise / 255
     chosen = RestoreOptions(
-        **{name: getattr(options, name) for name in names}, noise=noise, device=_device(options.device)
+        **{name: getattr(options, name) for name in names},
+        noise=noise,
+        device=_device(options.device),
+        files=_handling(options),
     )
     with Bars() as bars:
         return batch.report(blind_restoration.restore_files(planned, chosen, bars), planned)
@@ -153,6 +157,12 @@ def _find(name: str | None) -> Path | bytes:
     if not found:
         raise FoundryError("no model: exports/ holds no .onnx file here; run `make repro`, or name one with --model")
     return found[0]
+
+
+def _handling(options: argparse.Namespace) -> "Handling":
+    from srfoundry.imaging.user_image import Handling
+
+    return Handling(options.quality, 10**6 * options.largest_megapixels)
 
 
 def _registry() -> Any:

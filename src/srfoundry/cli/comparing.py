@@ -14,12 +14,12 @@ def compare(options: argparse.Namespace) -> int:
 
     from srfoundry.cli import batch
     from srfoundry.cli.plan import Job, Plan, claim
-    from srfoundry.imaging import images, resize, tiling, user_image
+    from srfoundry.imaging import formats, images, resize, tiling
     from srfoundry.reporting import pictures
 
     place = options.out
     target = place.path / "before_after.png" if place.folder else place.path
-    user_image.check_ending(target)
+    formats.format_of(target)
     claim([target], options.images, existing=options.existing)
     model, tile, overlap = load_model(options)
     rows, errors = [], []

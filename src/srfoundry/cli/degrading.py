@@ -17,14 +17,14 @@ def degrade(options: argparse.Namespace) -> int:
     from srfoundry.degradation import conventions, kernel_files
     from srfoundry.degradation import operator as physics
     from srfoundry.degradation.settings import Corruption
-    from srfoundry.imaging import images, user_image
+    from srfoundry.imaging import formats, images
     from srfoundry.reporting import pictures
 
     convention = conventions.get(options.convention)
     read = [] if options.kernel is None else [options.kernel]
     naming = Naming("low", beside=("_kernel.npy", "_kernel.png"))
     (job,) = plan([options.image], options.out, naming, existing=options.existing, read=read).jobs
-    user_image.check_ending(job.target)
+    formats.format_of(job.target)
     check_names(job)
     _, taps, picture = job.outputs
     kernel = _blur(options, convention.phase(options.scale) if options.decimation == "direct" else 0.0)

@@ -47,8 +47,9 @@ UPSCALE = """Enlarges an image, or every image below a folder, with a trained mo
 
 An image that is larger than --tile squared is cut into tiles which overlap and are cross-faded, so that memory stays
 bounded and no seam shows; they are fitted to the image, so that few pixels are computed twice.
-Alpha is enlarged bicubically, grey stays grey, the EXIF orientation is applied, colour profiles are kept. A file of
-a folder that cannot be read is named, the others are done, and the exit status is 1."""
+Alpha is enlarged bicubically, grey stays grey, the EXIF orientation is applied; colour profiles, resolution, date,
+camera and place are kept. Results that are there already stop it before the work (--overwrite, --skip-existing). Of
+several images a bad one is named, the others are done, and the exit status is 1."""
 
 RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
 
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     add("images", type=Path, nargs="+", metavar="image", help="images, or folders of images")
     add("--out", type=Place.of, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
     _existing(add, skip=True)
+    _handling(add)
     _model_options(add)
     _restore_options(command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE))
     _degrade_options(command("degrade", degrading.degrade, "blur and shrink a sharp image: a test case", DEGRADE))
@@ -171,6 +173,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
     add("images", type=Path, nargs="+", metavar="image", help="images, or folders of images")
     add("--out", type=Place.of, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
     _existing(add, skip=True)
+    _handling(add)
     add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
     _convention(add)
     add("--decimation", choices=["direct", "bicubic"], default="direct", help="how it was reduced (default: direct)")
@@ -223,6 +226,22 @@ def _existing(add: Any, *, skip: bool = False) -> None:
     )
     if skip:
         add("--skip-existing", const="skip", help="keep results that are there, make the others", **more)
+
+
+def _handling(add: Any) -> None:
+    add(
+        "--quality",
+        type=_whole(1, 100),
+        default=95,
+        help="of a .jpg (4:4:4) or .webp result (100: lossless) (default: %(default)s)",
+    )
+    add(
+        "--largest-megapixels",
+        type=_whole(1, 10_000),
+        default=128,
+        metavar="N",
+        help="refuse larger images, which may be bombs (default: %(default)s)",
+    )
 
 
 def _convention(add: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import untrusted
+from srfoundry.imaging import metadata, untrusted
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
 UNREAD = set(  # pictures of kinds that are not read: a person who has them in a folder is told
@@ -22,33 +22,37 @@ SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  
 PLAIN = {"1": "L", "L": "L", "LA": "LA", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}  # any other mode becomes RGB
 
 
-def decode(path: Path) -> Image.Image:
-    """Decode a photograph, upright, into L, LA, RGB or RGBA of 8 bits, with its `icc_profile` in `info` where it fits.
+def decode(path: Path, largest: int | None = None) -> Image.Image:
+    """Decode a photograph, upright, into L, LA, RGB or RGBA of 8 bits; `info` holds what `metadata.kept` says.
 
     Wider samples are rounded half up (65535 / 255 = 257); only of a 16-bit TIFF that is compressed and stored plane by
     plane, or has premultiplied alpha, the high byte is taken, at most one level off. CMYK is converted by the plain
     formula. Animations give their first frame. A corrupt EXIF block leaves the picture unrotated. JPEG and fax
     codes have no checksum: pixels garbled in them, or lost before the mark that ends a JPEG, are not noticed.
 
+    Args:
+        path: of the file.
+        largest: pixels that it may have; untrusted.LARGEST if not given.
+
     Raises:
         FoundryError: the file is missing, no photograph, damaged or truncated, of float pixels, or claims more pixels
-            than containers.LARGEST or than its bytes can hold.
+            than it may have or than its bytes can hold.
     """
     with untrusted.guarded(path) as file:
-        opened = untrusted.opened(path, file)
+        opened = untrusted.opened(path, file, largest)
         tags = opened.tag_v2 if isinstance(opened, untrusted.Tiff) else {}
+        early = metadata.exif(opened) if tags else None  # Pillow finds a TIFF's before, a PNG's once it is decoded
         picture = _load(path, file, opened, tags)
-        turn = UPRIGHT.get(_orientation(opened, tags))
-        profile = opened.info.get("icc_profile")
-        fits = opened.mode not in ("CMYK", "YCbCr", "LAB") and isinstance(profile, bytes)  # text may bear that name
-        picture.info = {"icc_profile": profile} if fits else {}
-        return picture if turn is None else picture.transpose(turn)
+        turn = metadata.orientation(opened, tags)
+        block = metadata.exif(opened) if early is None else early
+        picture.info = {**metadata.kept(opened, block, turned=turn in (5, 6, 7, 8))}
+        return picture.transpose(UPRIGHT[turn]) if turn in UPRIGHT else picture
 
 
-def size(path: Path) -> tuple[int, int]:
+def size(path: Path, largest: int | None = None) -> tuple[int, int]:
     """Height and width that a file's header claims, before it is turned upright; FoundryError as in `decode`."""
     with untrusted.guarded(path) as file:
-        picture = untrusted.opened(path, file)
+        picture = untrusted.opened(path, file, largest)
         return picture.height, picture.width
 
 
@@ -171,13 +175,3 @@ def _rounded(mode: str, high: np.ndarray, low: np.ndarray) -> Image.Image:
         above += apart > 128
         above -= apart < -128
     return Image.frombytes(mode, (high.shape[1], high.shape[0]), high.tobytes())
-
-
-def _orientation(picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> int:
-    try:
-        if len(picture.info.get("exif", b"")) > 2**20:  # the one tag could be unpacked into millions of numbers
-            return 1
-        found = tags.get(274) if isinstance(picture, untrusted.Tiff) else picture.getexif().get(274)
-        return found if isinstance(found, int) else 1
-    except Exception:  # whatever Pillow's EXIF parser raises: the pixels are sound
-        return 1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding
+from srfoundry.imaging import decoding, formats
 
 BUNDLED = {  # freely licensed photographs inside the wheels, by package; the rest there are drawings or masks
     "skimage.data": (
@@ -41,7 +41,7 @@ def write(image: Float[Tensor, "1 3 h w"], path: Path, *, truncate: bool = False
     """
     try:
         with replacing(path) as partial:
-            Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(partial)
+            Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(partial, **formats.options(path))
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 

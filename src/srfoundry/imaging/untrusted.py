@@ -1,7 +1,8 @@
 """Files come from strangers: what one claims is checked against its own bytes before a pixel is decoded.
 
-Memory and time of a read are bounded here: by LARGEST, by what a byte of the format can hold and by the length of the
-file's lists; its checksums are verified where the format has them. `decoding.decode` decodes what is left.
+Memory and time of a read are bounded here: by LARGEST or what a person allows, by what a byte of the format can hold
+and by the length of the file's lists; its checksums are verified where the format has them. `decoding.decode` decodes
+what is left.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +26,7 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 
 from srfoundry.core.errors import FoundryError
 
-LARGEST = 89_478_485  # pixels that are decoded at most, Pillow's own default
+LARGEST = 128_000_000  # pixels that are decoded at most unless more are allowed: phones' 108 megapixels, and some room
 LONGEST = 2**20  # pixels of a side: decoders list the rows
 DENSEST = 4096  # bytes decoded from one byte of a file: deflate makes 1032, LZW 2558, JPEG less than 1024 pixels of 4
 FREE = 2**26  # bytes that WebP's and TIFF's other codes, which have no such bound, may claim besides
@@ -90,19 +92,60 @@ def _hush_libtiff() -> None:
         handler(None)
 
 
-def opened(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
-    """Open a picture, undecoded, after all that can be known of it has been checked."""
+@dataclass(frozen=True)
+class Bounds:
+    """How many pixels a file may claim.
+
+    Attributes:
+        path: of the file, for errors.
+        held: bytes that its own may decode to.
+        largest: pixels.
+    """
+
+    path: Path
+    held: int
+    largest: int
+
+    def weigh(self, width: int, height: int, *, bits: int) -> None:
+        """Refuse so many pixels of so many bits each.
+
+        Raises:
+            FoundryError: they are more than are allowed, or than the file's bytes can hold.
+        """
+        if width * height > self.largest or max(width, height) > LONGEST:
+            raise FoundryError(
+                f"{self.path} claims {width}x{height} pixels, more than {self.largest:,} or a side of {LONGEST:,}; cut "
+                "it into parts or remove it, or have the program read more with --largest-megapixels"
+            )
+        if width * height * bits > 8 * self.held:
+            raise FoundryError(
+                f"{self.path} is damaged (too short for the {width}x{height} pixels it claims); replace it"
+            )
+
+
+def opened(path: Path, file: BinaryIO, largest: int | None = None) -> ImageFile.ImageFile:
+    """Open a picture, undecoded, after all that can be known of it has been checked.
+
+    Args:
+        path: of the file, for errors.
+        file: opened by `guarded`.
+        largest: pixels that it may have; LARGEST if not given.
+
+    Raises:
+        FoundryError, ValueError: it is not sound.
+    """
+    largest = LARGEST if largest is None else largest
     size, head = os.fstat(file.fileno()).st_size, file.read(30)
     opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
     if opener is None:
         raise FoundryError(f"{path} is not an image that can be read; remove it or save it as PNG or JPEG")
-    if size > 8 * LARGEST:
-        raise FoundryError(f"{path} holds {size:,} bytes, more than {LARGEST:,} pixels take; cut it into parts")
-    held = size * DENSEST + FREE * (opener in (Tiff, WebPImagePlugin.WebPImageFile))
+    if size > 8 * largest:
+        raise FoundryError(f"{path} holds {size:,} bytes, more than {largest:,} pixels take; cut it into parts")
+    bounds = Bounds(path, size * DENSEST + FREE * (opener in (Tiff, WebPImagePlugin.WebPImageFile)), largest)
     if opener is WebPImagePlugin.WebPImageFile:
-        _weigh(path, *_webp_size(head), bits=24, held=held)  # its decoder allocates when it is made
+        bounds.weigh(*_webp_size(head), bits=24)  # its decoder allocates when it is made
     elif opener is PngImagePlugin.PngImageFile:
-        _walk_png(path, file, held)
+        _walk_png(file, bounds)
     elif opener is Tiff:
         _walk_tiff(file, head)
     scans = _walk_jpeg(file) if opener is Jpeg else 0  # each, a few bytes long, may touch every pixel again
@@ -110,24 +153,14 @@ def opened(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
     picture = opener(file)
     wide = 16 if picture.mode.startswith("I;") else 8 * len(picture.getbands())
     least = 32 if opener is Jpeg else 1 if picture.mode in ("1", "L", "P") else wide  # bits of a pixel, decoded
-    _weigh(path, *picture.size, bits=least, held=held)
-    if scans * picture.width * picture.height > 20 * LARGEST:
+    bounds.weigh(*picture.size, bits=least)
+    if scans * picture.width * picture.height > 20 * largest:
         raise ValueError(f"{scans} scans")
     if isinstance(picture, Tiff):
-        _check_tiles(path, picture, held)
+        _check_tiles(picture, bounds)
     elif any(tile.extents != (0, 0, *picture.size) for tile in picture.tile):
         raise ValueError("its first frame does not cover the image")
     return picture
-
-
-def _weigh(path: Path, width: int, height: int, *, bits: int, held: int) -> None:
-    if width * height > LARGEST or max(width, height) > LONGEST:
-        raise FoundryError(
-            f"{path} claims an absurd {width}x{height} pixels, more than {LARGEST:,} or a side of {LONGEST:,}; "
-            "cut it into parts or remove it"
-        )
-    if width * height * bits > 8 * held:
-        raise FoundryError(f"{path} is damaged (too short for the {width}x{height} pixels it claims); replace it")
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
@@ -139,7 +172,7 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
-def _walk_png(path: Path, file: BinaryIO, held: int) -> None:
+def _walk_png(file: BinaryIO, bounds: Bounds) -> None:
     """Verify every chunk's checksum, and that there is a byte for each pixel: Pillow does neither."""
     file.seek(8)
     missing, inflate = 0, zlib.decompressobj()
@@ -147,7 +180,7 @@ def _walk_png(path: Path, file: BinaryIO, held: int) -> None:
         head = file.read(8)
         left, crc = int.from_bytes(head[:4], "big"), zlib.crc32(head[4:])
         if number == 0:
-            missing = _png_bytes(path, file.read(13), held)
+            missing = _png_bytes(file.read(13), bounds)
             file.seek(16)
         if (number == 0) != (head[4:] == b"IHDR"):
             raise ValueError("IHDR is not its first chunk")
@@ -167,11 +200,11 @@ def _walk_png(path: Path, file: BinaryIO, held: int) -> None:
     raise ValueError(f"more than {LISTED} chunks")
 
 
-def _png_bytes(path: Path, header: bytes, held: int) -> int:
+def _png_bytes(header: bytes, bounds: Bounds) -> int:
     """Count the bytes that a PNG's pixels inflate to: a filter and its samples for each row, of seven passes or one."""
     width, height, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     bits = depth * {2: 3, 4: 2, 6: 4}.get(kind, 1)
-    _weigh(path, width, height, bits=bits, held=held)
+    bounds.weigh(width, height, bits=bits)
     passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
     sizes = ((max(0, width - x + dx - 1) // dx, max(0, height - y + dy - 1) // dy) for x, y, dx, dy in passes)
     return sum(down * (1 + (across * bits + 7) // 8) for across, down in sizes if across)
@@ -207,13 +240,13 @@ def _walk_tiff(file: BinaryIO, head: bytes) -> None:
         raise ValueError(f"{numbers} numbers in its tags")
 
 
-def _check_tiles(path: Path, picture: Tiff, held: int) -> None:
+def _check_tiles(picture: Tiff, bounds: Bounds) -> None:
     """Require that strips or tiles cover the image once: Pillow leaves gaps black and decodes repeats again."""
     width, height = picture._tile_size
     tags, bands = picture.tag_v2, picture.getbands()
     if picture.use_load_libtiff:  # which lists the tiles and allocates one at a time
         across, down = tags.get(322, width), tags.get(323, height)
-        _weigh(path, across, down, bits=8 * len(bands) if 322 in tags else 0, held=held)
+        bounds.weigh(across, down, bits=8 * len(bands) if 322 in tags else 0)
         if width * height > 16 * LISTED * across * down:
             raise ValueError(f"tiles of {across}x{down} pixels")
         return

@@ -1,12 +1,13 @@
 """A photograph as a user hands it over and wants it back: RGB for the nets, and beside it what RGB drops.
 
 `images.read` turns every file into RGB. A program for people must give transparency back, keep a grey photograph grey
-and pass the colour profile on; that is all this file adds.
+and pass on its colour profile, date and camera; that is all this file adds.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,20 +15,43 @@ from PIL import Image
 
 from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding
+from srfoundry.imaging import decoding, formats, untrusted
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclasses.dataclass(frozen=True)
+class Handling:
+    """How a person wants files to be read and written.
+
+    Attributes:
+        quality: of JPEG and WebP, 1 to 100; 100 writes WebP without loss.
+        largest: pixels of an image that is read.
+    """
+
+    quality: int = formats.QUALITY
+    largest: int = untrusted.LARGEST
+
+
+USUAL = Handling()
+
+
+@dataclasses.dataclass(frozen=True)
 class Photograph:
-    """Pixels of 8 bits with their alpha (None where opaque), whether it is grey, and its ICC profile."""
+    """Pixels of 8 bits with their alpha (None where the file has none), whether it is grey, and what else it says.
+
+    Attributes:
+        pixels: where alpha is 0, the colours of what is visible nearby: the hidden ones would shine through at the rim.
+        alpha: of each pixel.
+        grey: whether it is.
+        metadata: as `metadata.kept` gives it.
+    """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     alpha: UInt8[np.ndarray, "h w"] | None
     grey: bool
-    profile: bytes | None
+    metadata: Mapping[str, Any]
 
     @property
     def image(self) -> "torch.Tensor":
@@ -39,51 +63,58 @@ class Photograph:
         return images.from_uint8(torch.from_numpy(self.pixels).unsqueeze(0))
 
 
-def read(path: Path) -> Photograph:
+def read(path: Path, how: Handling = USUAL) -> Photograph:
     """Read a file of any kind that `images.read` reads; FoundryError where that one raises it."""
-    picture = decoding.decode(path)
+    picture = decoding.decode(path, how.largest)
     alpha = np.array(picture.getchannel("A")) if "A" in picture.getbands() else None
     pixels = np.array(picture.convert("RGB"))
-    return Photograph(pixels, alpha, picture.mode in ("L", "LA"), picture.info.get("icc_profile"))
+    if alpha is not None and alpha.any() and not alpha.all():
+        pixels = _revealed(pixels, alpha)
+    return Photograph(
+        pixels, alpha, picture.mode in ("L", "LA"), {str(key): value for key, value in picture.info.items()}
+    )
 
 
-def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path) -> None:
-    """Write an enlarged 8-bit image with the original's alpha (enlarged bicubically), greyness and profile.
+def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path, how: Handling = USUAL) -> None:
+    """Write an enlarged 8-bit image with the original's alpha (enlarged bicubically), greyness and metadata.
 
     Raises:
-        FoundryError: the format that the suffix of `path` names is unknown, cannot hold alpha, or the disk is full.
+        FoundryError: the format that the suffix of `path` names is unknown, cannot hold it, or the disk is full.
     """
-    check_target(original, path)
+    height, width = pixels.shape[:2]
+    check_target(original, path, height // original.pixels.shape[0])
     picture = Image.fromarray(pixels)
     if original.grey:
         picture = picture.convert("L")
-    if original.alpha is not None:
-        picture.putalpha(Image.fromarray(_enlarged(original.alpha, pixels.shape[0], pixels.shape[1])))
+    picture = formats.shown_as_before(picture, path, original.metadata)
+    if original.alpha is not None and formats.format_of(path) not in formats.OPAQUE:
+        picture.putalpha(Image.fromarray(_enlarged(original.alpha, height, width)))
+    told = formats.options(path, quality=how.quality, metadata=original.metadata)
     try:
         with replacing(path) as partial:
-            picture.save(partial, icc_profile=original.profile)
+            picture.save(partial, **told)
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 
 
-def check_target(original: Photograph, path: Path) -> None:
-    """Raise FoundryError where `write` could not write this photograph, so that no work is done in vain."""
-    check_ending(path)
-    kinds = Image.registered_extensions()
-    if original.alpha is not None and kinds[path.suffix.lower()] in ("JPEG", "BMP"):
+def check_target(original: Photograph, path: Path, scale: int = 1) -> None:
+    """Raise FoundryError where `write` could not write this photograph, so that no work is done in vain.
+
+    Args:
+        original: as it was read.
+        path: of the result.
+        scale: by which it is enlarged.
+    """
+    height, width = original.pixels.shape[:2]
+    formats.check_size(path, height * scale, width * scale)
+    if original.alpha is not None and formats.format_of(path) in formats.OPAQUE and not (original.alpha == 255).all():
         raise FoundryError(f"cannot write {path}: the image has transparency and that format has none; end it in .png")
 
 
-def check_ending(path: Path) -> None:
-    """Raise FoundryError where the ending of a result names no format that can be written."""
-    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise FoundryError(f"cannot write {path}: its ending names no picture format; end it in .png")
-
-
-def size(path: Path) -> tuple[int, int]:
+def size(path: Path, how: Handling = USUAL) -> tuple[int, int]:
     """Height and width from the file's header, (0, 0) where it cannot be read; a rotated one may come transposed."""
     try:
-        return decoding.size(path)
+        return decoding.size(path, how.largest)
     except FoundryError:
         return 0, 0
 
@@ -97,3 +128,22 @@ def _enlarged(band: UInt8[np.ndarray, "h w"], height: int, width: int) -> UInt8[
     low = images.from_uint8(torch.from_numpy(band)[None, ..., None])
     high = resize.cubic(low, height / band.shape[0], (height, width))
     return images.to_uint8(high)[0, ..., 0].numpy()
+
+
+def _revealed(pixels: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Give pixels of alpha 0 the colour of what is visible nearby, weighted by its alpha."""
+    weight = alpha[..., None] / np.float32(255)
+    return np.floor(_filled(pixels * weight, weight) + np.float32(0.5)).astype(np.uint8)
+
+
+def _filled(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted means of colour, h w 3; where there is no weight, h w 1, those of blocks of 2x2, and so on upwards."""
+    height, width = weight.shape[:2]
+    found = colour / np.maximum(weight, np.float32(1e-12))
+    if weight.all():
+        return found
+    room = ((0, height % 2), (0, width % 2), (0, 0))
+    colour, weight_ = np.pad(colour, room), np.pad(weight, room)
+    blocks = (colour.shape[0] // 2, 2, colour.shape[1] // 2, 2, -1)
+    coarse = _filled(colour.reshape(blocks).sum((1, 3)), weight_.reshape(blocks).sum((1, 3)))
+    return np.where(weight > 0, found, coarse.repeat(2, 0).repeat(2, 1)[:height, :width])

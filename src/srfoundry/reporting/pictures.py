@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from srfoundry.core.atomic import replacing
-from srfoundry.imaging import images, metrics, resize, windows
+from srfoundry.imaging import formats, images, metrics, resize, windows
 from srfoundry.imaging.windows import Box
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _strip(panels: Mapping[str, Image.Image]) -> Image.Image:
 
 def _save(picture: Image.Image, path: Path) -> None:
     with replacing(path) as partial:
-        picture.save(partial, optimize=True)
+        picture.save(partial, optimize=True, **formats.options(path))
 
 
 def _figure(width: float, height: float) -> "Figure":

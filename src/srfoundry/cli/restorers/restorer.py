@@ -13,6 +13,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, operator
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
+from srfoundry.imaging.user_image import Handling
 
 Ticker = Callable[[str], Progress]
 
@@ -38,6 +39,7 @@ class RestoreOptions:
         scale: of the enlargement; that of the model's training, or shared.scale, if not given.
         noise: standard deviation of the image's noise, range [0, 1]; estimated if not given.
         force: restore what would better be left alone, too (blind.guard).
+        files: how they are read and written.
     """
 
     model: Path
@@ -51,6 +53,7 @@ class RestoreOptions:
     scale: int | None = None
     noise: float | None = None
     force: bool = False
+    files: Handling = Handling()
 
 
 @dataclass(frozen=True)
