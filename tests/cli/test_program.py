@@ -368,7 +368,7 @@ def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None
     net, card = cards.load(model)
     metrics = {"rates": [0.01, 1e4, 1e4]}
     cards.save(model, net, arch=card.arch, scale=2, made_by="metatrain", params_hash="0", metrics=metrics)
-    assert run("restore", "photo.png", "--kernel", "blur.npy", "--model", model, "--steps", "3") == 0
+    assert run("restore", "photo.png", "--kernel", "blur.npy", "--model", model, "--steps", "3", "--force") == 0
     assert "adaptation diverged at step 2: fell back to step 1" in capsys.readouterr().out
 
 
