@@ -22,7 +22,7 @@ def tiny_usrnet(**start: tuple[float, float]) -> USRNet:
     """Data steps alone: it restores, if roughly, without having been trained; `start` goes to `start_plain`."""
     net = USRNet(**ARCH)
     redraw(net, generator(1, "tiny"))
-    start_plain(net, **start)  # pyright: ignore[reportArgumentType]
+    start_plain(net, **start)
     return net
 
 

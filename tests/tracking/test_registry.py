@@ -7,6 +7,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
@@ -180,8 +181,8 @@ def test_a_version_says_what_it_takes_and_needs_and_loads_without_a_word_of_cuda
 ) -> None:
     """MLflow's own loader, without a GPU: pinned requirements, a signature, a description, no red error."""
     _register(1.0, 30.0)
-    assert "float32, (batch, 3, height, width)" in MlflowClient().get_model_version(NAME, "1").description
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1"))
+    assert "float32, (batch, 3, height, width)" in str(MlflowClient().get_model_version(NAME, "1").description)
+    folder = Path(download_artifacts(f"models:/{NAME}/1"))
     needed = [line for line in (folder / "requirements.txt").read_text().split() if "==" in line]
     assert {line.partition("==")[0] for line in needed} >= {"onnxruntime", "numpy", "onnx"}
     capfd.readouterr()
