@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 mkdir -p .dvc inputs/photographs inputs/kernels inputs/unpaired
 if [ -e .git ]; then
     grep -qs 'no git here' .dvc/config.local && rm .dvc/config.local
-elif [ ! -e .dvc/config.local ]; then # a ZIP download: DVC works without git when it is told so
+elif [ ! -e .dvc/config.local ]; then # a ZIP download: DVC works without git when its settings say so
     printf '# set-up found no git here\n[core]\n    no_scm = true\n' >.dvc/config.local
 fi
 

@@ -155,7 +155,7 @@ def jobs(params: Params) -> int:
     return max(1, usable_cores() // params.shared.threads)
 
 
-def told(total: float) -> str:
+def in_words(total: float) -> str:
     """A time as people say it: 40 s, 12 min, 3 h 20 min."""
     minutes = round(total / 60)
     if total < 90:

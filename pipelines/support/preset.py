@@ -108,7 +108,9 @@ def _time(params: Params, root: Path) -> str:
     graph = Graph(root)
     parents = {name: graph.parents(name) for name in graph.order()}
     seconds, count = forecast.seconds(params, list(parents)), forecast.jobs(params)
-    return f"make repro takes about {forecast.told(makespan(parents, seconds, count))} here, if all of it has to run"
+    return (
+        f"make repro takes about {forecast.in_words(makespan(parents, seconds, count))} here, if all of it has to run"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -48,21 +48,21 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
     Raises:
         FoundryError: a stage failed; the others were stopped, and go on from their checkpoints next time.
     """
-    stop, said = threading.Event(), threading.Lock()
+    stop, terminal = threading.Event(), threading.Lock()
 
     def run(stage: str) -> str:
-        heard: list[str] = []
-        with closing(lines(single(stage), root, {**os.environ, "PYTHONUNBUFFERED": "1"}, BARS)) as spoken:
-            for line, code in spoken:
+        so_far: list[str] = []
+        with closing(lines(single(stage), root, {**os.environ, "PYTHONUNBUFFERED": "1"}, BARS)) as output:
+            for line, code in output:
                 if stop.is_set():
                     raise FoundryError(f"{stage} was stopped")
                 if code:
-                    raise FoundryError(f"stage {stage} failed: {complaint(heard)}")
-                heard.append(line)
+                    raise FoundryError(f"stage {stage} failed: {complaint(so_far)}")
+                so_far.append(line)
                 if code is None and not CHATTER.match(line):
-                    with said:
+                    with terminal:
                         _say(f"{stage:12s} {plain(line, stage)}")
-        return verdict(heard)
+        return verdict(so_far)
 
     graph = Graph(root)
     what = {ALWAYS: run(ALWAYS)} if ALWAYS in graph.stages else {}
@@ -73,11 +73,11 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
     seconds = forecast.seconds(params, list(names))
     needed = makespan(names, seconds, count)
     threads = f"{params.shared.threads} thread{'s' if params.shared.threads > 1 else ''}"
-    alone = "" if count == 1 else f", {forecast.told(sum(seconds.values()))} one after the other"
-    _say(f"{len(names)} stages, {count} side by side, {threads} each: about {forecast.told(needed)} here{alone}")
+    alone = "" if count == 1 else f", {forecast.in_words(sum(seconds.values()))} one after the other"
+    _say(f"{len(names)} stages, {count} side by side, {threads} each: about {forecast.in_words(needed)} here{alone}")
     began = time.monotonic()
     what |= side_by_side(names, run, jobs=count, seconds=seconds, stop=stop)
-    _say(f"done in {forecast.told(time.monotonic() - began)}")
+    _say(f"done in {forecast.in_words(time.monotonic() - began)}")
     return what
 
 

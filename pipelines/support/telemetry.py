@@ -53,7 +53,7 @@ def tracked(name: str, place: Place, params: Params, *, key: str, digests: Mappi
 
 
 def opening(name: str, place: Place, params: Params, *, key: str, digests: Mapping[str, str]) -> dict[str, Any]:
-    """What MLflow and Prefect are told of a stage as it starts."""
+    """What goes to MLflow and Prefect of a stage as it starts."""
     root, who = place.root, identity(os.getpid())
     common = git_state(root)
     uri, factory = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("SRFOUNDRY_FACTORY_RUN")

@@ -69,4 +69,4 @@ def test_a_forecast_grows_with_the_steps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("total", "told"), [(42.4, "42 s"), (600, "10 min"), (12_000, "3 h 20 min")])
 def test_times_as_people_say_them(total: float, told: str) -> None:
-    assert forecast.told(total) == told
+    assert forecast.in_words(total) == told

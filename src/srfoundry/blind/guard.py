@@ -2,7 +2,7 @@
 
 Restoration takes an image for a blurred photograph of which every s-th pixel was kept. Of an ordinary thumbnail, or of
 an image that was hardly blurred at all, it sharpens what is sharp and puts it half a pixel beside its place; strong
-noise becomes a pattern. Two numbers tell them: the width of the blur that explains the spectrum best (a thumbnail's
+noise becomes a pattern. Two numbers show which: the width of the blur that explains the spectrum best (a thumbnail's
 antialiasing looks like a narrow Gaussian), and the noise. Both are read from the image and depend on no network.
 """
 
@@ -22,8 +22,8 @@ from srfoundry.imaging import resize
 
 # Chosen on training photographs (BSD400, x2). Deviations of blurs in multiples of the scale.
 NARROW = 0.475  # nine of ten thumbnails look narrower; so do a quarter of Gaussians of half that, and all of less
-SHARP = 0.28  # below it, aliases say that pixels were kept as they are; above, that they were antialiased
-NOISY = 1.5 / 255  # above it, restorers that are not told the noise lose on half of the photographs
+SHARP = 0.28  # below it, aliases show that pixels were kept as they are; above, that they were antialiased
+NOISY = 1.5 / 255  # above it, restorers that know no noise lose on half of the photographs
 PHOTOGRAPHS = SpectrumModel(noise=0.0, tile=32, keep=1.0, exponent=(2.5, 0.8), softness=0.2)
 WIDTHS = (0.1, 1.15, 32)  # deviations that are tried, in multiples of the scale, and their number
 TEMPERATURE = 4.0  # of their likelihoods, as tiles overlap and photographs are no Gaussian process
@@ -54,21 +54,21 @@ def doubt(
         sampling: what it is taken for.
         noise: standard deviation of its noise, range [0, 1]; estimated if not given.
         blind: the kernel is to be estimated; a kernel that is given is believed.
-        uses_noise: the restorer is told the noise.
+        uses_noise: the restorer takes the noise into account.
     """
     direct = (sampling.scale - 1) / 2
     if float(low.amax() - low.amin()) < 1 / 255:
         return Doubt("it is of one colour", direct)
     if blind and min(low.shape[-2:]) < LEAST:
-        return Doubt(f"from less than {LEAST} pixels a side no blur can be told", direct)
+        return Doubt(f"from less than {LEAST} pixels a side no blur can be estimated", direct)
     level = noise if noise is not None else known_noise(low) if min(low.shape[-2:]) >= LEAST else 0.0
     kept = sampling.decimation == "direct"
     judged = blind and kept and sampling.scale > 1
     width = apparent_width(low, sampling.scale, noise=level) if judged else math.inf
     phase = 0.0 if kept and not SHARP <= width < NARROW else direct
     if not uses_noise and level > NOISY:
-        why = f"its noise is {255 * level:.1f} of 255, which this model is not told and would draw as a pattern"
-        return Doubt(f"{why} (models/nonblind.safetensors is told it)", phase)
+        why = f"its noise is {255 * level:.1f} of 255, which this model does not know and would draw as a pattern"
+        return Doubt(f"{why} (models/nonblind.safetensors knows it)", phase)
     if width >= NARROW:
         return None
     seen = f"it looks hardly blurred ({width:.2f} low-resolution pixels)"

@@ -62,9 +62,9 @@ network trained on the image alone (minutes). Written: the restored image, the k
 of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,
 explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`.
 
-An ordinary reduced image, one that is hardly blurred, and strong noise under a model that is not told it would be made
-worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the same. A
-kernel that is given is believed. --noise is told to the estimation of the kernel, to USRNet and to diffusion models;
+An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
+made worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the same. A
+kernel that is given is believed. --noise goes to the estimation of the kernel, to USRNet and to diffusion models;
 MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.

@@ -13,7 +13,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import metadata, untrusted
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
-UNREAD = set(  # pictures of kinds that are not read: a person who has them in a folder is told
+UNREAD = set(  # pictures of kinds that are not read: named where they lie in a folder
     ".avif .gif .heic .heif .jp2 .j2k .jxl .exr .hdr .pgm .ppm .psd .svg .tga "
     ".arw .cr2 .cr3 .dng .nef .orf .pef .raf .rw2 .srw".split()
 )

@@ -60,7 +60,7 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def options(path: Path, *, quality: int = QUALITY, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What Pillow's `save` should be told for a file of this name.
+    """What Pillow's `save` takes for a file of this name.
 
     Args:
         path: of the file.

@@ -21,7 +21,7 @@ EVENTS, CLOSED, PICTURES = "events.jsonl", "closed", "pictures"
 
 
 class Away(Exception):
-    """A recipient does not answer, or not as it should; what it was to be told waits."""
+    """A recipient does not answer, or not as it should; what is meant for it waits."""
 
 
 def digest(path: Path) -> str:
