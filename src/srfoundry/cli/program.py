@@ -63,9 +63,9 @@ of both with the image before and after (NAME_kernel.png). Printed: how well the
 explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`.
 
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
-made worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the same. A
-kernel that is given is believed. --noise goes to the estimation of the kernel, to USRNet and to diffusion models;
-MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
+made worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the
+same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to USRNet and to diffusion
+models; MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
