@@ -1,21 +1,47 @@
 """DVC run from here, stage by stage: which stages are stale, one stage at a time, and what that did."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
 from pipelines.support.graph import ALWAYS
+from pipelines.support.locks import locked
 from srfoundry.core.errors import FoundryError
 
 BARS = 30.0  # seconds between two lines of a progress bar
+ENDED = re.compile(r"^ERROR: failed to reproduce .*exited with (-?\d+)$")
+KILLS = {
+    signal.SIGKILL: "SIGKILL, which Linux sends where memory is short; smaller batches or fewer jobs need less",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGSEGV: "SIGSEGV",
+    signal.SIGBUS: "SIGBUS, which comes where a disk is full, too",
+    signal.SIGILL: "SIGILL: a package is built for another processor",
+    signal.SIGABRT: "SIGABRT",
+}
 DVC = (  # DVC, in a process that ends with this one
     "from pipelines.support.processes import die_with_parent; die_with_parent(); "
     "from dvc.cli import main; raise SystemExit(main())"
 )
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Be the only one that brings this project up to date: two would run the same stages.
+
+    Raises:
+        FoundryError: another process does.
+    """
+    busy = f"the pipeline is already running in {root}; wait for it, or stop it first"
+    with locked(root / ".ckpt" / "reproduce.lock", busy):
+        yield
 
 
 def stale(root: Path) -> list[str]:
@@ -25,7 +51,7 @@ def stale(root: Path) -> list[str]:
         FoundryError: DVC cannot tell.
     """
     done = subprocess.run(
-        [sys.executable, "-c", DVC, "status", "--json", "dvc.yaml"],
+        [sys.executable, "-c", DVC, "--wait-for-lock", "status", "--json", "dvc.yaml"],
         cwd=root,
         capture_output=True,
         text=True,
@@ -44,17 +70,25 @@ def single(stage: str) -> list[str]:
 
 
 def lines(
-    command: list[str], root: Path, environment: dict[str, str], bars: float = BARS
+    command: list[str],
+    root: Path,
+    environment: dict[str, str],
+    bars: float = BARS,
+    stop: threading.Event | None = None,
 ) -> Generator[tuple[str, int | None]]:
     """Run a command and give each line as it comes, then ("", exit code); progress bars give one line now and then.
 
     The process ends with the iteration, also when that is broken off.
 
     Args:
-        bars: seconds between two lines of a progress bar."""
+        bars: seconds between two lines of a progress bar.
+        stop: ends the process when it is set, also while nothing is said.
+    """
     process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     barred = -bars
+    if stop is not None:
+        threading.Thread(target=_end_at, args=(process, stop), daemon=True).start()
     try:
         with TextIOWrapper(process.stdout, errors="replace", newline="") as said:  # "\r" ends a bar's line
             for line in said:
@@ -75,6 +109,13 @@ def lines(
                 process.wait()
 
 
+def _end_at(process: "subprocess.Popen[bytes]", stop: threading.Event) -> None:
+    while process.poll() is None:
+        if stop.wait(0.2):
+            process.terminate()
+            return
+
+
 def verdict(said: list[str]) -> str:
     """ran, restored or unchanged: what `dvc repro --single-item` did, from what it said."""
     if any(line.startswith("Running stage") for line in said):
@@ -83,7 +124,15 @@ def verdict(said: list[str]) -> str:
 
 
 def complaint(said: list[str]) -> str:
-    """The line that says why a command failed: a stage's own before DVC's, which only says that it did."""
+    """The line that says why a command failed: a stage's own before DVC's, which only says that it did.
+
+    A stage that the system has killed says nothing itself: the signal is named for it."""
+    for line in reversed(said):
+        found = ENDED.search(line)
+        number = int(found[1]) if found else 0
+        number = -number if number < 0 else number - 128  # a shell in between adds 128
+        if number in KILLS:
+            return f"its process was ended by {KILLS[number]}"
     for mark in ("error: ", "ERROR: "):
         for line in reversed(said):
             if line.startswith(mark):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
-from pipelines.support.dvc_runs import complaint, lines, single, stale, verdict
+from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from srfoundry.config import params as params_file
 from srfoundry.core.errors import FoundryError
@@ -55,11 +55,12 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
         params_file.load(root / "params.yaml")
         graph = Graph(root)
         what = dict.fromkeys(graph.order(), "unchanged")
-        if ALWAYS in what:  # it says what is installed, so that DVC knows what is stale
-            what[ALWAYS] = reproduce(ALWAYS)
-        if stale(root):
-            for stage in [each for each in what if each != ALWAYS]:
-                what[stage] = reproduce(stage)
+        with alone(root):
+            if ALWAYS in what:  # it says what is installed, so that DVC knows what is stale
+                what[ALWAYS] = reproduce(ALWAYS)
+            if stale(root):
+                for stage in [each for each in what if each != ALWAYS]:
+                    what[stage] = reproduce(stage)
         rows = [{"stage": stage, "what": done} for stage, done in what.items()]
         create_table_artifact(key="factory", table=rows, description="What the last run did to each stage")
         get_run_logger().info(_table(what))

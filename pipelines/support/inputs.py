@@ -13,8 +13,10 @@ from typing import Any
 
 from srfoundry.config.params import Params
 from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
 
 FOLDERS = ("photographs", "kernels", "unpaired")  # of inputs/, which git does not hold
+EXPERIMENTS = "/.dvc/tmp/exps/"  # where `dvc exp run --temp` and `--queue` put the copy that they run in
 KNOWN = Path(".ckpt/inputs.json")  # md5s of files that have not moved since: hashing a large folder takes seconds
 
 
@@ -37,7 +39,16 @@ def write_lists(root: Path, params: Params) -> None:
     }
     known, seen = _known(root / KNOWN), dict[str, Any]()
     for name, (folder, find, read) in folders.items():
-        found = contents(folder, find(folder), known, seen) if read else {}
+        try:
+            found = contents(folder, find(folder), known, seen) if read else {}
+        except FoundryError:
+            if EXPERIMENTS not in root.absolute().as_posix() or root not in folder.parents:
+                raise
+            path = folder.relative_to(root)
+            raise FoundryError(
+                f"{path} has nothing in this experiment's copy of the project, for git does not hold it; "
+                f"run in the project first: dvc add {path}, or start the experiment with -C {path}"
+            ) from None
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
         write_bytes(root / "results" / "environment" / f"{name}.json", text.encode())
     write_bytes(root / KNOWN, json.dumps(seen).encode())

@@ -18,13 +18,14 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines.support import forecast, server
-from pipelines.support.dvc_runs import complaint, lines, single, stale, verdict
+from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import makespan, side_by_side
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 
+GOES_ON = "make repro goes on from the last checkpoints"
 BARS = 10.0  # seconds between two lines of a stage's progress
 CHATTER = re.compile(
     r"Running stage|> |Updating lock file|Generating lock file|To track|To enable|Use `dvc|\t|Stage '.*didn't"
@@ -49,15 +50,16 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
         FoundryError: a stage failed; the others were stopped, and go on from their checkpoints next time.
     """
     stop, terminal = threading.Event(), threading.Lock()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
     def run(stage: str) -> str:
         so_far: list[str] = []
-        with closing(lines(single(stage), root, {**os.environ, "PYTHONUNBUFFERED": "1"}, BARS)) as output:
+        with closing(lines(single(stage), root, environment, BARS, stop)) as output:
             for line, code in output:
                 if stop.is_set():
                     raise FoundryError(f"{stage} was stopped")
                 if code:
-                    raise FoundryError(f"stage {stage} failed: {complaint(so_far)}")
+                    raise FoundryError(f"stage {stage} failed: {complaint(so_far)}\n{GOES_ON}")
                 so_far.append(line)
                 if code is None and not CHATTER.match(line):
                     with terminal:
@@ -98,19 +100,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--jobs", type=int, help="stages at a time; cores over shared.threads if not given")
+    parser.add_argument("--jobs", type=_count, help="stages at a time; cores over shared.threads if not given")
     options = parser.parse_args(arguments)
     root = Path.cwd()
     server.prepare_environment(root)
     try:
-        reproduce(root, params_file.load(root / "params.yaml"), options.jobs)
+        params = params_file.load(root / "params.yaml")
+        with alone(root):
+            reproduce(root, params, options.jobs)
     except FoundryError as error:
         _say(f"error: {error}")
-        _say("make repro goes on from the last checkpoints")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _say("stopped; make repro goes on from the last checkpoints")
+        _say(f"stopped; {GOES_ON}")
         raise SystemExit(130) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of stages; write 1 or more")
+    return int(text)
 
 
 def _say(text: str) -> None:

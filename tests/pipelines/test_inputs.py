@@ -18,7 +18,7 @@ from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import threads
 from srfoundry.data import sources
-from tests.conftest import REPO
+from tests.conftest import REPO, wait_until
 
 
 def values(**source: Any) -> Params:
@@ -101,6 +101,15 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, folder: str, s
     assert listed(tmp_path) == {}
 
 
+def test_an_experiment_that_has_no_copy_says_how_it_gets_one(tmp_path: Path) -> None:
+    """The folder is full where the person looks: "put files there" would be no advice."""
+    copy = tmp_path / "project" / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    with pytest.raises(FoundryError, match=r"dvc add inputs/photographs, or start the experiment with -C inputs/photo"):
+        write_lists(copy, values())
+    with pytest.raises(FoundryError, match="is not a folder"):
+        write_lists(copy, values(folder=str(tmp_path / "elsewhere")))
+
+
 def test_values_that_are_no_folder_stop_in_one_line(tmp_path: Path) -> None:
     """`synthesize.folder: ~`, or none: said by name before DVC looks at anything."""
     text = (REPO / "params.yaml").read_text()
@@ -180,3 +189,6 @@ def test_a_second_machine_gets_the_photographs(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
     assert (second / "inputs" / "photographs" / "b" / "c.png").read_bytes()
     run(second, "dvc", "exp", "run", "-q", "--temp", "-S", "shared.seed=7")
+    run(second, "dvc", "exp", "run", "--queue", "-S", "shared.seed=8")
+    run(second, "dvc", "queue", "start")
+    wait_until(lambda: "Success" in run(second, "dvc", "queue", "status"))

@@ -1,14 +1,17 @@
 """make repro: stages side by side, the same outputs as `dvc repro`, one line where one fails."""
 
+import signal
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.support import forecast
 from pipelines.support.graph import Graph
 from pipelines.support.reproduce import concerned, plain
 from srfoundry.config.params import load
-from tests.conftest import REPO, Toy
+from tests.conftest import REPO, Toy, wait_until
 
 WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
 
@@ -41,6 +44,64 @@ def test_a_failing_stage_ends_it_with_its_own_line(toy: Toy) -> None:
     assert code == 1 and "Traceback" not in said
     assert "error: stage dual failed: gone not found" in said and "goes on from the last checkpoints" in said
     assert not (toy.root / "models" / "evaluate.txt").exists()
+
+
+SLEEP = """
+import time
+for count in range(600):
+    stage.output('at').write_text(str(count))
+    time.sleep(0.1)
+"""
+
+
+def ends(process: subprocess.Popen[str]) -> str:
+    """What a process says until it ends, which it must do soon."""
+    said, _ = process.communicate(timeout=60)
+    return said
+
+
+def at_work(root: Path, process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of stages below one, once a silent stage is at work."""
+    wait_until((root / "at").exists, process=process)
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [one for one in below if one.cmdline()[1:3] in (["-m", "dual"], ["-m", "pretrain"])]
+
+
+@pytest.fixture
+def silent(toy: Toy) -> Toy:
+    """A toy whose stage `dual` works for a minute without a word, beside `pretrain`."""
+    toy.stage("dual", SLEEP)
+    toy.stage("pretrain", "import time\ntime.sleep(600)")
+    return toy
+
+
+def test_a_killed_stage_ends_the_silent_one_beside_it(silent: Toy) -> None:
+    """The signal is named, nothing is left at work, and nobody waits for a stage that says nothing."""
+    process = silent.start("pipelines.support.reproduce", "--jobs", "2")
+    stages = at_work(silent.root, process)
+    assert len(stages) == 2
+    next(one for one in stages if one.cmdline()[2] == "pretrain").kill()
+    said = ends(process)
+    assert process.returncode == 1 and "Traceback" not in said
+    assert "error: stage pretrain failed: its process was ended by SIGKILL" in said
+    assert psutil.wait_procs(stages, timeout=20)[1] == []
+
+
+def test_an_interrupt_ends_all_and_a_second_run_beside_it_is_refused(silent: Toy) -> None:
+    process = silent.start("pipelines.support.reproduce", "--jobs", "2")
+    stages = at_work(silent.root, process)
+    code, said = silent.run("pipelines.support.reproduce")
+    assert code == 1 and said.startswith("error: the pipeline is already running in ") and said.count("\n") == 1
+    process.send_signal(signal.SIGINT)  # to it alone, as an editor or a supervisor sends it
+    said = ends(process)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert said.endswith("stopped; make repro goes on from the last checkpoints\n")
+    assert psutil.wait_procs(stages, timeout=20)[1] == []
+
+
+def test_a_number_of_jobs_that_is_none_is_one_line(toy: Toy) -> None:
+    code, said = toy.run("pipelines.support.reproduce", "--jobs", "0")
+    assert code == 2 and "0 is no number of stages" in said
 
 
 def test_only_what_depends_on_a_stale_stage_is_looked_at() -> None:

@@ -69,6 +69,14 @@ def test_champion_moves_only_to_what_is_better() -> None:
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 4
 
 
+def test_mlflow_says_nothing_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a name that is new, of one that is not, of a run that ends."""
+    for weight in (1.0, 2.0):
+        _register(weight, 30.0 + weight)
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
 def test_nothing_at_or_below_bicubic_is_champion() -> None:
     """Not even the first; the reason stands on the version."""
     found = _register(1.0, 20.0)

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.autologging_utils.logging_and_warnings import MlflowEventsAndWarningsBehaviorGlobally
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, seconds
@@ -262,7 +263,7 @@ def _log(blob: bytes, name: str, run_id: str | None) -> str:
     signature = ModelSignature(_schema(proto.graph.input), _schema(proto.graph.output))
     mlflow.start_run(run_id=run_id or _run())
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _silent():
             warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own modules
             info = onnx_models.log_model(
                 proto,
@@ -280,6 +281,13 @@ def _log(blob: bytes, name: str, run_id: str | None) -> str:
     number = str(info.registered_model_version)
     MlflowClient().update_model_version(name, number, description=DESCRIPTION)
     return number
+
+
+def _silent() -> MlflowEventsAndWarningsBehaviorGlobally:
+    """MLflow writes "Created version '1'" past its own log level; whoever registers says where a model stands."""
+    return MlflowEventsAndWarningsBehaviorGlobally(
+        disable_event_logs=True, disable_warnings=False, reroute_warnings=False
+    )
 
 
 def _requirements() -> list[str]:

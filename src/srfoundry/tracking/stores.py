@@ -23,6 +23,7 @@ PATIENCE = {  # MLflow's own: four minutes of silence before an error; a person 
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # under a server, two lines for each run that ends
     "DO_NOT_TRACK": "true",
 }
 LOCAL = "127.0.0.1,localhost,::1"

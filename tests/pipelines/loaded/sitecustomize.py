@@ -4,7 +4,6 @@ Files that SRFOUNDRY_LACKING lists cannot be imported, as if what they belong to
 """
 
 import atexit
-import importlib.abc
 import importlib.machinery
 import json
 import os
@@ -20,22 +19,21 @@ def _note() -> None:
         Path(folder, f"{stage}-{os.getpid()}.json").write_text(json.dumps(files))
 
 
-class Lacking(importlib.abc.MetaPathFinder):
-    """Says of modules that lie in the given folders and files that there are none."""
+class Lacking(importlib.machinery.PathFinder):
+    """Python's own finder, for which there are no modules in some folders and files."""
 
-    def __init__(self, roots: list[str]) -> None:
-        self.roots = set(roots)
+    roots: set[str]
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """As the import system asks."""
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.origin is not None:
-            file = Path(spec.origin)
-            if self.roots & {str(file), *map(str, file.parents)}:
-                raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return None
+        spec = super().find_spec(fullname, path, target)
+        if spec is None or spec.origin is None:
+            return spec
+        return None if cls.roots & {spec.origin, *map(str, Path(spec.origin).parents)} else spec
 
 
 if "SRFOUNDRY_LACKING" in os.environ:
-    sys.meta_path.insert(0, Lacking(json.loads(Path(os.environ["SRFOUNDRY_LACKING"]).read_text())))
+    Lacking.roots = set(json.loads(Path(os.environ["SRFOUNDRY_LACKING"]).read_text()))
+    sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Lacking
 atexit.register(_note)
