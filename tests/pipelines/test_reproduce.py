@@ -56,7 +56,10 @@ for count in range(600):
 
 def ends(process: subprocess.Popen[str]) -> str:
     """What a process says until it ends, which it must do soon."""
-    said, _ = process.communicate(timeout=60)
+    try:
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return said
 
 
