@@ -2,7 +2,7 @@
 
 They carry the device `pretended:0`, and so does all that comes of them. A tensor of the CPU
 beside one (but for a single number, an index, or a copy) raises as on a GPU; so do `.numpy()` and a CPU's random
-generator. The arithmetic is the CPU's own.
+generator. What adds up in no fixed order on a GPU raises at the end. The arithmetic is the CPU's own.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +23,33 @@ CPU = torch.device("cpu")
 ATEN = torch.ops.aten
 COPIES = {ATEN.copy_.default, ATEN._to_copy.default}  # between devices
 INDEXED = {ATEN.index.Tensor, ATEN.index_put.default, ATEN.index_put_.default, ATEN._index_put_impl_.default}
+
+
+# What raises on CUDA under `torch.use_deterministic_algorithms` (its documentation, and the backward pass of pooling)
+DISORDERLY = {
+    "cumsum",  # of floats
+    "histc",
+    "kthvalue",
+    "max_pool2d_with_indices_backward",
+    "grid_sampler_2d_backward",
+    "nll_loss_forward",
+    "nll_loss2d_forward",
+    "put",
+    "put_",
+    "_adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d_backward",
+    *(f"reflection_pad{rank}d_backward" for rank in (1, 2, 3)),
+    *(f"upsample_{kind}_backward" for kind in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")),
+}
+_SEEN: set[str] = set()
+MEDIANS = {ATEN.median.dim, ATEN.nanmedian.dim}
+
+
+def _disorderly(func: Any, given: list[Any]) -> bool:
+    if func in MEDIANS:
+        return True
+    whole = all(not each.is_floating_point() for each in given if isinstance(each, Tensor))
+    return func.overloadpacket.__name__ in DISORDERLY and not (func is ATEN.cumsum.default and whole)
 
 
 class GpuTensor(Tensor):
@@ -93,6 +120,8 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     if device is None and any(isinstance(each, GpuTensor) for each in given):
         device = _gpu()
     _refuse_mixed(func, args, given, device)
+    if device is not None and device.type == NAME and _disorderly(func, given):
+        _SEEN.add(str(func))  # raised at the end: a gradient's thread would take the process with it
     plain = [each.held if isinstance(each, GpuTensor) else each for each in given]
     known = {id(each.held): each for each in given if isinstance(each, GpuTensor)}
     raw_args, raw_kwargs = pytree.tree_unflatten(plain, shape)
@@ -172,8 +201,16 @@ def pretended_gpu() -> Iterator[torch.device]:
 
     makers: dict[str, Any] = {name: _by_copy(getattr(torch, name)) for name in MAKERS}
     inference = mock.patch.multiple(torch.inference_mode, __enter__=enter, __exit__=leave)
+    before = torch.are_deterministic_algorithms_enabled()
     with inference, mock.patch.multiple(torch, **makers), mock.patch.object(kernel_network, "moved", _moved):
-        yield register()
+        torch.use_deterministic_algorithms(True)  # as `core.compute.settle_gpu` does for a real one
+        _SEEN.clear()
+        try:
+            yield register()
+        finally:
+            torch.use_deterministic_algorithms(before)
+    if _SEEN:
+        raise RuntimeError(f"no deterministic implementation on a GPU: {', '.join(sorted(_SEEN))}")
 
 
 def _by_copy(maker: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -46,8 +46,8 @@ def seconds(params: Params, names: Sequence[str]) -> dict[str, float]:
     """
     from srfoundry.core.compute import Compute, chosen_device, settle
 
-    settle(params.shared.threads, params.shared.precision)
     compute = Compute(chosen_device(params.shared.device), params.shared.precision)
+    settle(params.shared.threads, compute.precision, compute.device)
     dual = _once(_dual_step(params, compute))
     pace = dual / (REFERENCE * _size(params.dual.draw) / (16 * 48**2))
     plain = cache(lambda: _once(_plain_step(params, compute)) / _area(params.pretrain.training))

@@ -37,7 +37,6 @@ QUIET = {  # nothing leaves this machine
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stage speaks for itself; the UI keeps the log
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes and 1 GB otherwise
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable CUDA matrix products
 }
 
 SAY = 20.0  # seconds of starting after which a person learns that it goes on

@@ -192,8 +192,8 @@ def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = No
 def _run(function: Callable[[Stage], None], stage: Stage) -> None:
     from srfoundry.core.compute import settle
 
-    settle(stage.params.shared.threads, stage.precision)
     device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before anything is sent
+    settle(stage.params.shared.threads, stage.precision, device)
     threads = stage.params.shared.threads
     _say(f"{stage.name}: seed {stage.seed}, {device}, {threads} threads, key {key[:8]}{stage.place.title}")
     with tracked(stage.name, stage.place, stage.params, key=key, digests=stage.digests) as stage.run:

@@ -1,13 +1,17 @@
 """The table of estimators: each by its name, those with trained networks, and what is refused."""
 
 import json
+import math
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from srfoundry.blind import estimators
+from srfoundry.blind.dkp import released
 from srfoundry.blind.dkp.mlmc import estimate_by_mlmc
 from srfoundry.blind.estimate import NOTHING, BlindObservation, Resources
 from srfoundry.blind.trained_networks import load_networks
@@ -84,3 +88,38 @@ def test_noise_that_is_known_takes_the_place_of_the_settings(method: str) -> Non
         for noise, chosen in ((None, settings), (0.02, settings), (None, noisy))
     )
     assert torch.equal(known, set_) and not torch.equal(plain, set_)
+
+
+DOT, EDGE = torch.zeros(1, 3, 24, 24), torch.zeros(1, 3, 24, 24)
+DOT[..., 12, 12], EDGE[..., 12:] = 1, 1
+ODD = {
+    "one colour": torch.full((1, 3, 24, 24), 0.4),
+    "black": torch.zeros(1, 3, 24, 24),
+    "a dot": DOT,
+    "an edge": EDGE,
+    "a chequerboard": ((torch.arange(24)[:, None] + torch.arange(24)) % 2).float().expand(1, 3, 24, 24),
+    "one colour of 8x8": torch.full((1, 3, 8, 8), 0.4),
+} | {
+    f"{height}x{width}": torch.rand(1, 3, height, width, generator=generator(1, "odd"))
+    for height, width in ((1, 1), (1, 40), (2, 2), (3, 3), (8, 8), (8, 40))
+}
+
+
+@pytest.mark.parametrize("image", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("method", ["fast", "free", "dkp", "mlmc", "released"])
+def test_images_with_little_in_them_end_in_a_kernel_or_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, image: torch.Tensor
+) -> None:
+    monkeypatch.setattr(released, "Program", partial(released.Program, outer=1, warm_up=2))
+    networks(tmp_path)
+    resources = Resources(load_networks(tmp_path, 2, Compute(CPU, "float32")))
+    settings = tiny(**SMALL, method=method, look=32)
+    try:
+        found = estimators.find(method)(observed(image), settings, resources, rng=generator(1, "odd"))
+    except FoundryError as error:
+        assert re.search("too small|single colour", str(error)) and "give" in str(error)
+        assert min(image.shape[-2:]) < 24 or len(image.unique()) == 1
+    else:
+        assert float(found.kernel.sum()) == pytest.approx(1, abs=1e-3) and float(found.kernel.min()) >= 0
+        assert found.restored is None or bool(found.restored.isfinite().all())
+        assert all(math.isfinite(value) for row in found.history for value in row.values())

@@ -1,11 +1,16 @@
 """Precision: float32 stays float32."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
 
 from srfoundry.cli import commands
-from srfoundry.core.compute import autocast
+from srfoundry.core.compute import autocast, running_sum, settle_gpu
+from srfoundry.core.seeds import generator
+from tests.pretended_gpu import pretended_gpu
 
 
 def test_float32_is_never_lowered() -> None:
@@ -18,5 +23,36 @@ def test_float32_is_never_lowered() -> None:
 def test_the_program_computes_on_a_gpu_as_exactly_as_a_stage_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    commands._device("cpu")
+    assert commands._device("cpu") == torch.device("cpu")
     assert not torch.backends.cudnn.allow_tf32 and torch.backends.cudnn.deterministic
+
+
+@pytest.fixture
+def settings_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `settle_gpu` changes is as before after the test."""
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    for module, name in (
+        (cudnn, "allow_tf32"),
+        (cudnn, "deterministic"),
+        (cudnn, "benchmark"),
+        (memory, "fill_uninitialized_memory"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_gpu_takes_deterministic_ways_or_raises_and_a_cpu_its_own(settings_put_back: None) -> None:
+    settle_gpu(torch.device("cuda"), tf32=False)
+    assert torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    settle_gpu(torch.device("cpu"), tf32=False)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_running_sum_is_the_same_on_a_gpu() -> None:
+    values = torch.rand(50, dtype=torch.float64, generator=generator(1, "sum"))
+    with pretended_gpu() as device:
+        assert running_sum(values.to(device)).cpu().allclose(values.cumsum(dim=0))

@@ -84,7 +84,7 @@ def test_no_stage_mixes_tensors_of_two_devices(factory: Path) -> None:
     assert {"mzsr10_estimated", "finetune10_true"} <= set(scores["gauss20"])
 
 
-@pytest.mark.parametrize("method", ["dkp", "mlmc"])
+@pytest.mark.parametrize("method", ["dkp", "mlmc", "released"])
 def test_no_estimator_mixes_them(factory: Path, method: str) -> None:
     run("estimate", factory, estimate={"method": method})
 

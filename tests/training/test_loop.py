@@ -13,6 +13,7 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.training import loop as fitting
 from srfoundry.training.loop import fit, last_value
+from tests.pretended_gpu import pretended_gpu
 
 
 class Stop(Exception):
@@ -83,6 +84,34 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
     with pytest.raises(Diverged, match=r"loss is nan at step 30 .*state\.pt.*learning rate"):
         train(tmp_path, 100, bad=30)
     assert (tmp_path / "state.pt").exists()
+
+
+def test_losses_on_a_gpu_are_read_some_steps_together_and_give_the_same_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = fitting._read, []
+    monkeypatch.setattr(fitting, "_read", lambda rows: reads.append(len(rows)) or read(rows))
+
+    def curve(device: torch.device, steps: int, bad: int | None = None) -> list[dict[str, float]]:
+        loss = torch.zeros((), device=device)  # one tensor for all steps, as a recorded step has
+
+        def step(index: int) -> dict[str, torch.Tensor | float]:
+            loss.fill_(math.nan if index == bad else 1 / (index + 1))
+            return {"loss": loss} | ({"even": 1.0} if index % 2 == 0 else {})
+
+        kept = Resumption(tmp_path / f"{device.type}.pt", "k")
+        return fit(step, steps=steps, state={}, resumption=kept, title="t")
+
+    plain = curve(torch.device("cpu"), 3050)
+    assert set(reads) == {1}
+    reads.clear()
+    with pretended_gpu() as device:
+        assert curve(device, 3050) == plain
+        assert set(reads) == {fitting.UNREAD, 30 - fitting.UNREAD}  # a row has 30
+        (tmp_path / f"{device.type}.pt").unlink()
+        with pytest.raises(Diverged, match="loss is nan at step 25 "):
+            curve(device, 3050, bad=25)
+        assert not (tmp_path / f"{device.type}.pt").exists()
 
 
 def test_the_last_value_is_found_where_the_last_rows_lack_it() -> None:

@@ -1,14 +1,16 @@
 """Kernel estimation as a task of its own: from an image file to its kernel, kept so that a second run finds it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.blind import estimators
-from srfoundry.blind.estimate import BlindObservation, Resources, Row
+from srfoundry.blind.estimate import BlindObservation, Networks, Resources, Row
 from srfoundry.blind.settings import Estimation
 from srfoundry.blind.trained_networks import load_networks
 from srfoundry.core.compute import Compute
@@ -16,6 +18,8 @@ from srfoundry.core.seeds import Stream
 from srfoundry.core.state import load_state, save_state
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import images
+
+LOADING = Lock()  # threads that begin together load the networks once
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,10 @@ def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k
     done, history = load_state(job.kept, work.key, {"kernel": found})
     if not done:  # an image is short work: one that was cut off starts again
         low = images.read(job.image).to(work.compute.device)
-        networks = load_networks(work.models, scale, work.compute) if estimator.trained else None
+        networks = None
+        if estimator.trained:
+            with LOADING:
+                networks = _networks(work.models, scale, work.compute, work.key)
         estimate = estimator(
             BlindObservation(low, Sampling(scale)),
             settings,
@@ -76,3 +83,9 @@ def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k
         history = estimate.history
         save_state(job.kept, work.key, {"kernel": found}, len(history), history)
     return found[0].detach(), history
+
+
+@lru_cache(maxsize=1)
+def _networks(models: Path, scale: int, compute: Compute, key: str) -> Networks:
+    """The networks of a run, which all of its images share; `key` stands for the bytes of their files."""
+    return load_networks(models, scale, compute)

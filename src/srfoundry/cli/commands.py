@@ -181,7 +181,8 @@ def _device(name: str) -> "torch.device":
 
     from srfoundry.core.compute import settle_gpu
 
-    settle_gpu(tf32=False)  # as in ONNX Runtime (deployment.session): 10 bits show in flat skies
     if name == "cuda" and not torch.cuda.is_available():
         raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    settle_gpu(device, tf32=False)  # as in ONNX Runtime (deployment.session): 10 bits show in flat skies
+    return device

@@ -66,7 +66,8 @@ class KernelEstimation:
         Args:
             low: range [0, 1].
             name: of the image; seeds what is random.
-            noise: its standard deviation; that of the section, or estimated, if not given.
+            noise: its standard deviation; if not given that of the section, which for fast and free is an estimate
+                where it is 0. The method released takes none.
             progress: is called with (iterations done, iterations in all).
         """
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)

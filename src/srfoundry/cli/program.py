@@ -65,7 +65,8 @@ explains the input, and whether adaptation had to fall back. Run it in the proje
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
 made worse: such an image is enlarged plainly, which is said, and no kernel is written. --force restores it all the
 same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to USRNet and to diffusion
-models; MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
+models. Without it these estimate it, but for the methods dkp and mlmc, which take estimate.noise of params.yaml; the
+method released knows none. MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
@@ -186,7 +187,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
         help="MZSR's or USRNet's checkpoint, a folder with a diffusion model, or dip (default: %(default)s)",
     )
     add("--scale", type=_whole(1), help="enlargement, where the model leaves it open (default: shared.scale)")
-    add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: estimated)")
+    add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: see above)")
     add("--force", action="store_true", help="restore what looks as if restoration would harm it, too (see above)")
     add(
         "--params",

@@ -1,11 +1,13 @@
 """Where and how exactly a network computes: its device and memory layout, and float32 or bfloat16."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
 
@@ -59,25 +61,43 @@ def fast_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def settle(threads: int, precision: str) -> None:
+def settle(threads: int, precision: str, device: torch.device) -> None:
     """Set what PyTorch computes with in this process, so that the same numbers come out each time.
 
     Args:
         threads: of a CPU; their number is part of a result's bytes.
         precision: float32 also keeps a GPU's convolutions from rounding to 10 bits (TF32).
+        device: where it computes.
     """
     torch.set_num_threads(threads)
-    settle_gpu(tf32=precision != "float32")
+    settle_gpu(device, tf32=precision != "float32")
 
 
-def settle_gpu(*, tf32: bool) -> None:
-    """Let cuDNN take the same algorithm each time.
+def settle_gpu(device: torch.device, *, tf32: bool) -> None:
+    """Let a GPU take the same algorithm each time, and add up in the same order; what cannot raises.
+
+    Before the first product on the GPU: cuBLAS looks at its workspaces once. On a CPU, whose order is fixed by the
+    threads, PyTorch's slower ways are left alone.
 
     Args:
+        device: where this process computes.
         tf32: whether convolutions may round to 10 bits of mantissa.
     """
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    if is_gpu(device):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # nobody reads what was not written; pyright does not see the module's property
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    torch.use_deterministic_algorithms(is_gpu(device))
+
+
+def running_sum(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Sums of the values so far; on a GPU by a triangle of ones, since its own `cumsum` has no fixed order."""
+    if not is_gpu(values.device):
+        return values.cumsum(dim=0)
+    return values @ values.new_ones(len(values), len(values)).triu()
 
 
 def channels_last(net: Net, device: torch.device) -> Net:

@@ -24,16 +24,17 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
     in each.
 
     Raises:
-        FoundryError: the image is smaller than a patch of 2 pixels.
+        FoundryError: the image has less than two patches of 2x2 pixels.
     """
     height, width = image.shape[-2:]
     if bool((image == image[:, :1]).all()):
         image = image[:, :1]
     while patch > 2 and (height - patch + 1) * (width - patch + 1) < ENOUGH * image.shape[1] * patch**2:
         patch -= 1
-    if min(height, width) < patch:
+    if min(height, width) < patch or height * width <= patch**2:
         raise FoundryError(
-            f"noise is estimated from patches of {patch} pixels, got {height}x{width}; give a larger image"
+            f"noise is estimated from several patches of {patch}x{patch} pixels, got an image of {height}x{width}; "
+            "give a larger one, or its noise"
         )
     side = int(PIXELS**0.5)
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)

@@ -93,9 +93,9 @@ def _along(image: Tensor, dim: int, length: int, scale: int | float, border: Bor
     if image.dtype == torch.uint8:  # where every product is exact in it, single precision is as good and quicker
         image = image.float() if bool((weights * 4096 == (weights * 4096).round()).all()) else image.double()
     first, last = int(source.min()), int(source.max())
-    image = image.index_select(dim, _inside(first, last, image.shape[dim], border).to(image.device))
+    image = image.index_select(dim, _inside(first, last, image.shape[dim], border, image.device))
     source = source - first
-    weights = weights.to(image).view(length, -1, *([1] if dim == -2 else []))
+    weights = _weights(length, scale, image.dtype, image.device).view(length, -1, *([1] if dim == -2 else []))
     period, stride = _rhythm(source, scale)
     parts = []
     for phase in range(period):
@@ -135,15 +135,23 @@ def _interleaved(parts: list[Tensor], dim: int, length: int) -> Tensor:
     return whole.narrow(dim, 0, length)
 
 
-def _inside(first: int, last: int, extent: int, border: Border) -> Int[Tensor, " n"]:
+def _inside(first: int, last: int, extent: int, border: Border, device: torch.device) -> Int[Tensor, " n"]:
     """Pixels of the image that stand for places first to last, some of them outside."""
-    index = torch.arange(first, last + 1)
+    index = torch.arange(first, last + 1, device=device)
     if border == "replicate":
         return index.clamp(0, extent - 1)
     return mirror_indices(index, extent)
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept serves gradients, too
+def _weights(length: int, scale: int | float, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n taps"]:
+    """The weights where they are needed: a GPU that records its work takes no copy from here meanwhile."""
+    return _contributions(length, scale)[0].to(device, dtype)
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def _contributions(length: int, scale: int | float) -> tuple[Float[Tensor, "n taps"], Int[Tensor, "n taps"]]:
     """Weights and places (counted from 0, outside of the image too) of every output sample, as imresize has them."""
     shrink = min(scale, 1.0)

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from srfoundry.core.compute import is_gpu
 from srfoundry.core.errors import Diverged
 from srfoundry.core.progress import bar
 from srfoundry.core.state import Resumption, Stateful
@@ -17,6 +19,7 @@ Step = Callable[[int], Mapping[str, Tensor | float]]
 SAVE_SECONDS = 20.0  # between two checkpoints, and up to three times that where one takes long
 SAVE_SHARE = 0.03  # of the time that checkpoints may take, as far as the seconds allow
 ROWS = 100  # points of a training curve
+UNREAD = 20  # steps on a GPU whose losses are read together: each reading waits for it
 
 
 class RowMeans:
@@ -54,6 +57,7 @@ def fit(
 
     A step must draw everything random from a generator seeded with i; then a resumed run ends with the same bytes.
     Checkpoints come by time, between any two steps: a kill costs about a minute at most, whatever the budget.
+    Losses on a GPU are read `UNREAD` steps together, and before every row and checkpoint.
 
     Args:
         step: trains once and returns named losses; none of them may be NaN or infinite.
@@ -72,24 +76,54 @@ def fit(
     done, history = resumption.load(state)
     every = max(1, steps // ROWS)
     saved_at, wait = time.monotonic(), SAVE_SECONDS
+    unread: list[dict[str, Tensor | float]] = []
     with bar(title, steps, start=done) as progress:
         for index in range(done, steps):
-            values = {name: float(value) for name, value in step(index).items()}
-            _check_finite(values, index, title, resumption)
-            means.add(values)
-            progress.update(1)
+            unread.append(_kept(step(index)))
             last = index + 1 == steps
-            if (index + 1) % every == 0 or last:
+            saves, ends_row = last or time.monotonic() - saved_at > wait, last or (index + 1) % every == 0
+            if saves or ends_row or len(unread) >= UNREAD or not _on_gpu(unread[-1]):
+                for place, values in enumerate(_read(unread), index + 1 - len(unread)):
+                    _check_finite(values, place, title, resumption)
+                    means.add(values)
+                unread.clear()
+            progress.update(1)
+            if ends_row:
                 row = means.take()
                 history.append({"step": float(index + 1), **row})
                 progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
                 resumption.log(index + 1, row)
-            began = time.monotonic()
-            if last or began - saved_at > wait:
+            if saves:
+                began = time.monotonic()
                 resumption.save(state, index + 1, history)
                 saved_at = time.monotonic()
                 wait = min(max(SAVE_SECONDS, (saved_at - began) / SAVE_SHARE), 3 * SAVE_SECONDS)
     return history
+
+
+def _kept(values: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
+    """Values that no later step changes: a tensor of a GPU may be the next step's, too."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) and is_gpu(value.device) else value
+        for name, value in values.items()
+    }
+
+
+def _on_gpu(values: Mapping[str, Tensor | float]) -> bool:
+    return any(isinstance(value, Tensor) and is_gpu(value.device) for value in values.values())
+
+
+def _read(rows: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
+    """The numbers of some steps, with one wait for the GPU that they may be on."""
+    far = [value for row in rows for value in row.values() if isinstance(value, Tensor) and is_gpu(value.device)]
+    near = iter(torch.stack([value.double().reshape(()) for value in far]).tolist() if far else [])
+    return [
+        {
+            name: next(near) if isinstance(value, Tensor) and is_gpu(value.device) else float(value)
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _check_finite(values: Mapping[str, float], index: int, title: str, resumption: Resumption) -> None:

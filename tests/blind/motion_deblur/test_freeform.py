@@ -107,6 +107,16 @@ def test_faint_taps_and_islands_fall_and_the_rest_is_settled() -> None:
     assert float(kept.sum()) == pytest.approx(1)
 
 
+def test_of_islands_that_are_all_minor_the_heaviest_stays() -> None:
+    kernel = torch.zeros(1, 9, 9)
+    kernel[0, ::2, ::2] = 0.04
+    kernel[0, 4, 4] = 0.05
+    kept = taps.pruned(kernel, faint=0.05, minor=0.1)
+    assert float(kept[0, 4, 4]) == 1 and int((kept > 0).sum()) == 1
+    kernel[0, 4, 4] = 0.04
+    assert torch.isfinite(taps.pruned(kernel, faint=0.05, minor=0.1)).all()
+
+
 def test_resampling_keeps_the_blur_about_the_middle() -> None:
     narrow = kernels.gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4)))
     wide = taps.resampled(narrow, 21, 2.0)

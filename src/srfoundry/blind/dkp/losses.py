@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from srfoundry.networks import fixed_order
+
 Data = Callable[[Tensor, Tensor], Tensor]  # (kernel, image) -> the data term
 
 
@@ -44,7 +46,7 @@ def hyper_laplacian(image: Float[Tensor, "1 c h w"], low_values: int) -> Float[T
 def mirrored_laplacian(image: Float[Tensor, "1 c h w"], low_values: int) -> Float[Tensor, ""]:
     """R(x) as DKP's program has it: `hyper_laplacian` with differences over the border too, where the image mirrors."""
     height, width = image.shape[-2:]
-    padded = functional.pad(image, (1, 1, 1, 1), mode="reflect")
+    padded = fixed_order.reflect(image, 1)
     total = image.new_zeros(())
     for down, right in ((0, 1), (0, 0), (1, 0), (2, 0)):  # above, above left, left, below left
         other = padded[..., down : down + height, right : right + width]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from srfoundry.blind.dkp.families import Family
 from srfoundry.blind.dkp.likelihood import Score
+from srfoundry.core.compute import running_sum
 
 FAR = 0.1  # share of the walkers that are sent anywhere, by a draw from the prior
 KEPT = 0.5  # share of the walkers that must carry the weight when the temperature falls
@@ -97,7 +98,7 @@ class Chains:
         weights = self._weights(high - before)
         count = len(weights)
         places = (torch.arange(count, dtype=weights.dtype, device=weights.device) + self.start) / count
-        heirs = torch.searchsorted(weights.cumsum(dim=0), places).clamp(max=count - 1)
+        heirs = torch.searchsorted(running_sum(weights), places).clamp(max=count - 1)
         self.walkers, self.scores = self.walkers[heirs], self.scores[heirs]
         self.temperature = 1 / high
 

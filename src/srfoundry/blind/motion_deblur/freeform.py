@@ -9,7 +9,7 @@ of its images judges between several beginnings.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -128,16 +128,19 @@ def estimate_free_form(
     """
     assert resources.networks is not None
     low, sampling = observation.low, observation.sampling
-    noise = observation.noise
-    if noise is None:
-        noise = settings.spectrum.noise or known_noise(low)
+    size = max(settings.prior.kernel_size, trained_size(sampling.scale))
     window, box = busiest_window(low, settings.windows.look)
     whole = sampling.border == "circular" and window.shape == low.shape
-    seen = BlindObservation(window, Sampling(sampling.scale, border="circular" if whole else "reflect"), noise)
+    seen = BlindObservation(
+        window, Sampling(sampling.scale, border="circular" if whole else "reflect"), observation.noise
+    )
+    check(seen, size)  # before its noise is looked for, which takes some pixels, too
+    if seen.noise is None:
+        seen = replace(seen, noise=settings.spectrum.noise or known_noise(low))
     history = History(log)
     kernel = find_free_form_kernel(
         seen,
-        max(settings.prior.kernel_size, trained_size(sampling.scale)),
+        size,
         rng=rng,
         restore=resources.networks.restorer,
         log=history.add,

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from srfoundry.core.compute import running_sum
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels
 
@@ -106,7 +107,7 @@ def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -
 def on_simplex(point: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The nearest point with no negative value and sum 1."""
     falling = point.sort(descending=True).values
-    excess = (falling.cumsum(0) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
+    excess = (running_sum(falling) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
     last = int((falling > excess).sum()) - 1
     return (point - excess[last]).clamp_min(0)
 

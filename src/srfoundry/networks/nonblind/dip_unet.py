@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.core.seeds import redraw
+from srfoundry.networks.fixed_order import MirroredConv2d, halved_by_maxima
 
 SLOPE = 0.2  # of LeakyReLU
 Net = TypeVar("Net", bound=nn.Module)
@@ -129,13 +130,13 @@ def _norm(width: int) -> nn.BatchNorm2d:
 
 
 def _unit(entering: int, leaving: int, size: int, stride: int = 1) -> nn.Sequential:
-    border = "reflect" if size > 1 else "zeros"  # a 1x1 convolution has no border
-    conv = nn.Conv2d(entering, leaving, size, stride=stride, padding=size // 2, padding_mode=border)
+    kind = MirroredConv2d if size > 1 else nn.Conv2d  # a 1x1 convolution has no border
+    conv = kind(entering, leaving, size, stride=stride)
     return nn.Sequential(conv, _norm(leaving), nn.LeakyReLU(SLOPE))
 
 
 def _pool(features: Tensor) -> Tensor:
-    return functional.max_pool2d(features, 2, ceil_mode=True) if min(features.shape[-2:]) > 1 else features
+    return halved_by_maxima(features) if min(features.shape[-2:]) > 1 else features
 
 
 def _centre(features: Tensor, size: torch.Size) -> Tensor:
