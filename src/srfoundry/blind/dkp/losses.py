@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.networks import fixed_order
+from srfoundry.networks.nonblind import fixed_order
 
 Data = Callable[[Tensor, Tensor], Tensor]  # (kernel, image) -> the data term
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.core.seeds import redraw
-from srfoundry.networks.fixed_order import MirroredConv2d, halved_by_maxima
+from srfoundry.networks.nonblind.fixed_order import MirroredConv2d, halved_by_maxima
 
 SLOPE = 0.2  # of LeakyReLU
 Net = TypeVar("Net", bound=nn.Module)

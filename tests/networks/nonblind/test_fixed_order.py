@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.core.seeds import generator
-from srfoundry.networks.fixed_order import MirroredConv2d, halved_by_maxima, reflect
+from srfoundry.networks.nonblind.fixed_order import MirroredConv2d, halved_by_maxima, reflect
 from tests.pretended_gpu import pretended_gpu
 
 
