@@ -41,6 +41,8 @@ DISORDERLY = {
     *(f"reflection_pad{rank}d_backward" for rank in (1, 2, 3)),
     *(f"upsample_{kind}_backward" for kind in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")),
 }
+# A mark on a view, which operators below a dispatch do not see.
+AT_ONCE: dict[Any, Any] = {ATEN._conj.default: ATEN._conj_physical.default, ATEN._neg_view.default: ATEN.neg.default}
 _SEEN: set[str] = set()
 MEDIANS = {ATEN.median.dim, ATEN.nanmedian.dim}
 
@@ -127,7 +129,7 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     raw_args, raw_kwargs = pytree.tree_unflatten(plain, shape)
     raw_kwargs |= {"device": CPU} if device is not None and wanted is not None else {}
     raw_kwargs |= {"pin_memory": False} if kwargs.get("pin_memory") else {}
-    result = func(*raw_args, **raw_kwargs)
+    result = AT_ONCE.get(func, func)(*raw_args, **raw_kwargs)
     if torch.Tag.inplace_view in func.tags:  # the tensor that pretends takes its new shape too
         with no_dispatch():
             func(*args, **kwargs)

@@ -1,10 +1,12 @@
 """Every command on a GPU, pretended by tensors that refuse to mix with the CPU's, gives what it gives on a CPU."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from srfoundry.blind.dkp import released
 from srfoundry.cli import commands
 from srfoundry.imaging import images
 from srfoundry.networks.zoo import cards
@@ -29,6 +31,11 @@ def alike(one: Path, other: Path) -> bool:
     return float((images.read(one) - images.read(other)).abs().max()) < 1.5 / 255
 
 
+def about_alike(one: Path, other: Path) -> bool:
+    """Of a network trained on the image: rounding alone (1e-7) moves a pixel by 7 of 255 in two steps of Adam."""
+    return float((images.read(one) - images.read(other)).abs().mean()) < 1 / 255
+
+
 @pytest.mark.parametrize("command", ["upscale", "compare"])
 def test_a_checkpoint_enlarges_on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     cards.save(folder / "tiny.safetensors", tiny.net(), arch=tiny.ARCH, scale=2, made_by="prune", params_hash="0")
@@ -36,19 +43,20 @@ def test_a_checkpoint_enlarges_on_a_gpu(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_restore_on_a_gpu_with_each_kind_of_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.cli.restorers.dip.STEPS", 2)
+    monkeypatch.setattr("srfoundry.cli.restorers.dip.STEPS", 1)
     mzsr, usrnet = meta_trained(folder), trained_networks(folder)
     blur_file(folder)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(re.sub(r"evaluations:( *)\d+", r"evaluations:\g<1>2", text))
     common = ("restore", "photo.png", "--force", "--kernel", "blur.npy", "--steps", "2")
-    for index, model in enumerate((mzsr, usrnet, "dip")):
-        assert alike(*both(monkeypatch, *common, "--model", model, out=f"{index}.png"))
+    for model, same in ((mzsr, alike), (usrnet, alike), ("dip", about_alike)):
+        assert same(*both(monkeypatch, *common, "--model", model, out=f"{Path(model).stem}.png"))
     both(monkeypatch, *common, "--model", diffusion(folder), "--scale", "2", out="diffusion.png")
 
 
-@pytest.mark.parametrize("method", ["fast", "dkp", "mlmc"])
+@pytest.mark.parametrize("method", ["fast", "dkp", "mlmc", "released"])
 def test_restore_estimates_kernels_on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(released, "Program", partial(released.Program, outer=2, warm_up=2))
     mzsr = meta_trained(folder)
     trained_networks(folder)
     text = (folder / "params.yaml").read_text().replace("method: fast", f"method: {method}")

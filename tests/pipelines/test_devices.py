@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from pipelines.support.graph import section_of
 from pipelines.support.stage import Stage
 from srfoundry.blind import estimators
+from srfoundry.blind.dkp import released
 from srfoundry.blind.estimate import Networks, Resources
 from srfoundry.config import params
 from srfoundry.core.compute import Compute
@@ -85,7 +87,8 @@ def test_no_stage_mixes_tensors_of_two_devices(factory: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["dkp", "mlmc", "released"])
-def test_no_estimator_mixes_them(factory: Path, method: str) -> None:
+def test_no_estimator_mixes_them(factory: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(released, "Program", partial(released.Program, outer=2, warm_up=2))
     run("estimate", factory, estimate={"method": method})
 
 
@@ -101,6 +104,15 @@ def test_motion_estimation_does_not_mix_them() -> None:
         seen = observed(image.to(device), noise=0.0)
         found = estimators.find("free")(seen, tiny(method="free", look=32), Resources(nets), rng=generator(1, "free"))
         assert found.kernel.device.type == device.type and float(found.kernel.sum()) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_pretended_gpu_counts_as_the_cpu_does_with_complex_numbers() -> None:
+    """The former fault of it: products with a conjugate forgot the conjugate."""
+    spectrum = torch.fft.rfft2(torch.rand(2, 8, 8, generator=generator(1, "spectrum")))
+    with pretended_gpu() as device:
+        far = spectrum.to(device)
+        for made in (lambda each: (each.conj() * each.roll(1, -1)).real, lambda each: each.conj().imag * 2):
+            assert torch.equal(made(far).cpu(), made(spectrum))
 
 
 def test_a_picture_of_the_cpu_in_a_network_on_the_device_is_found() -> None:
