@@ -18,7 +18,7 @@ from srfoundry.core.errors import FoundryError
 
 BARS = 30.0  # seconds between two lines of a progress bar
 ENDED = re.compile(r"^ERROR: failed to reproduce .*exited with (-?\d+)$")
-KILLS = {
+KILLS: dict[int, str] = {
     signal.SIGKILL: "SIGKILL, which Linux sends where memory is short; smaller batches or fewer jobs need less",
     signal.SIGTERM: "SIGTERM",
     signal.SIGSEGV: "SIGSEGV",
