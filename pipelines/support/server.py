@@ -24,6 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity
 from srfoundry.core.errors import FoundryError
@@ -106,10 +108,11 @@ class Service:
                     continue
                 pid = self._start(root, port, folder / f"{self.name}.log")
                 url = f"http://127.0.0.1:{port}"
-                if self._answers(url, wait, identity(pid)):
+                if self._answers(url, wait, identity(pid)) and _listens(pid, port):
                     record.write_text(json.dumps({"url": url, "process": identity(pid)}))
                     return url
                 _end(pid)
+                # another project's server, started at the same moment, may have been quicker: then on to the next port
                 if _free(port):  # it died of something else than a port that was taken meanwhile
                     break
         raise FoundryError(f"the local {self.name} server did not start; read {folder / (self.name + '.log')}")
@@ -182,6 +185,16 @@ def _free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether it is a process or one of its children that serves a port of this machine."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        ends = [end for one in family for end in one.net_connections("tcp") if end.status == psutil.CONN_LISTEN]
+    except psutil.NoSuchProcess:
+        return False
+    return any(end.laddr and end.laddr.port == port for end in ends)
 
 
 def _end(pid: int, patience: float = 8.0) -> None:
