@@ -34,7 +34,7 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "src/srfoundry/tracking": {"tracking"},
     "pipelines": {"pipeline", "cluster"},
     "benchmarks": {"pipeline", "cluster", "dev"},
-    "tests": {"pipeline", "cluster", "diffusion", "dev"},
+    "tests": {"pipeline", "cluster", "diffusion", "dev", "cpu", "gpu"},
 }
 UNDECLARED = {
     "packaging": "pytest needs it, and only tests of the installation use it",
