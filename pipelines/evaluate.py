@@ -7,6 +7,8 @@ from pipelines.support.stage import Stage, main
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from srfoundry.zero_shot.result_tables import Scores
+
 SETS = ("bicubic", "gauss20", "aniso")
 SHOWN = {"bicubic": ("dual", "pruned"), "gauss20": ("finetune10_true", "mzsr10_estimated", "mzsr10_true")}
 SHOWN["aniso"] = SHOWN["gauss20"]
@@ -15,11 +17,12 @@ SHOWN["aniso"] = SHOWN["gauss20"]
 def evaluate(stage: Stage) -> None:
     """Score every model on the held-out photographs: PSNR and SSIM on Y, border cropped by the scale."""
     from copy import deepcopy
+    from pathlib import Path
 
     from torch import zeros
 
-    from srfoundry.core.compute import channels_last
-    from srfoundry.core.progress import track
+    from srfoundry.core.compute import channels_last, is_gpu
+    from srfoundry.core.parallel import threads
     from srfoundry.degradation.observation import Observation, Sampling
     from srfoundry.imaging import decoding, images
     from srfoundry.networks.sr.multiplications import multiplications
@@ -34,20 +37,27 @@ def evaluate(stage: Stage) -> None:
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
     recipe = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics)
     folder = stage.input("data/synthesize/held_out")
+
+    def attempt(item: tuple[str, str]) -> "tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Scores]]":
+        test, name = item
+        high, low = images.read(folder / "high" / name), images.read(folder / test / name)
+        observed = {
+            given: Observation(low.to(stage.device), kernel, Sampling(stage.scale))
+            for given, kernel in _kernels(stage, test, Path(name).stem).items()
+        }
+        tried = trials(nets, observed, recipe=recipe, tile=stage.params.evaluate.tile)
+        restored = {method: image.cpu() for method, image in tried}
+        return high, low, {method: restored[method] for method in SHOWN[test]}, scored(restored, high, stage.scale)
+
+    items = [(test, path.name) for test in SETS for path in decoding.find(folder / "high")]
+    spread = threads(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
     table = ResultTable(SETS)
-    for test in SETS:
-        for path in track(decoding.find(folder / "high"), f"evaluate {test}"):
-            high, low = images.read(path), images.read(folder / test / path.name)
-            known = _kernels(stage, test, path.stem)
-            observed = {
-                name: Observation(low.to(stage.device), kernel, Sampling(stage.scale)) for name, kernel in known.items()
-            }
-            tried = trials(nets, observed, recipe=recipe, tile=stage.params.evaluate.tile)
-            restored = {name: image.cpu() for name, image in tried}
-            table.add(test, path.stem, scored(restored, high, stage.scale))
-            picture = stage.output(f"results/evaluate/pictures/{test}_{path.stem}.png")
-            pictures.comparison(picture, low, {name: restored[name] for name in SHOWN[test]}, high)
-            stage.picture(f"{test} {path.stem}", picture)
+    for (test, name), (high, low, shown, scores) in zip(items, spread(attempt, items, "evaluate"), strict=True):
+        stem = Path(name).stem
+        table.add(test, stem, scores)
+        picture = stage.output(f"results/evaluate/pictures/{test}_{stem}.png")
+        pictures.comparison(picture, low, shown, high)
+        stage.picture(f"{test} {stem}", picture)
     means, counted = table.means(), {**FIXED, "mzsr": "metatrain"}
     sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
     low = zeros(1, 3, 96, 96, device="meta")
