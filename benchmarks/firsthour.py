@@ -1,6 +1,6 @@
 """A stranger's first hour: `make repro` on a fresh clone with this environment, its figures, and what a deployer meets.
 
-python -m benchmarks.firsthour                     all parts; three quarters of an hour on two cores that do nothing else
+python -m benchmarks.firsthour                     all parts; 40 minutes on two cores that do nothing else
 python -m benchmarks.firsthour --parts avx2 full   some; the other figures of an earlier run stay
 
     avx2     make repro in float32 with nothing beyond AVX2 (oneDNN, ATen and MKL are held to it): what an ordinary

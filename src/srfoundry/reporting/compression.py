@@ -6,6 +6,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from srfoundry.reporting.pictures import scatter
+
 FULL, KEPT, LINE = "#d0d0d0", "#3465a4", "#cc0000"
 Costs = Mapping[str, Mapping[str, float]]  # by title with its unit, then by what costs so much
 
@@ -101,3 +103,23 @@ def _save(figure: Figure, path: Path, *, dpi: int) -> None:
     """The same picture gives the same bytes: no date, no version."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi, metadata={"Software": None})
+
+
+def quality_pictures(
+    folder: Path, psnr: Mapping[str, float], sizes: Mapping[str, int], macs: Mapping[str, int]
+) -> list[Path]:
+    """Quality over parameters, and the family's over what its members cost, as two PNG files.
+
+    Args:
+        folder: where they are written.
+        psnr: dB of each model, on the held-out photographs reduced by bicubic.
+        sizes: parameters of each.
+        macs: multiply-adds of each member of the family at 96x96 pixels.
+    """
+    over, family = folder / "psnr_over_parameters.png", folder / "family.png"
+    points = {name: (float(sizes[name]), psnr[name]) for name in ("pretrain", "dual", "pruned")}
+    scatter(over, points, "held-out photographs, bicubic")
+    costs = {"parameters, K": {name: sizes[name] / 1e3 for name in macs}}
+    costs["multiply-adds at 96x96, G"] = {name: count / 1e9 for name, count in macs.items()}
+    family_picture(family, {name: psnr[name] for name in macs}, costs)
+    return [over, family]
