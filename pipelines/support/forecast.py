@@ -5,10 +5,11 @@ as much slower here as the dual training's step is slower than on the machine wh
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pipelines.support.schedule import makespan
 from srfoundry.config.params import Params
 from srfoundry.core.parallel import usable_cores
 
@@ -30,12 +31,13 @@ FIXED = {
     "compress": 16.0,
     "nonblind": 14.0,
     "estimate": 14.0,
-    "evaluate": 50.0,
+    "evaluate": 90.0,
     "export": 18.0,
 }
 SEARCHED = 1.15  # steps of `dual` that a step of the search costs, batch for batch: two halves of the photographs
 TUNED = 1.05  # likewise of fine-tuning the pruned net beside its dense teacher
 MAML = 5.0  # steps of plain training that a second-order inner step costs, pixel for pixel
+BESIDE = 1.15  # how much longer stages take side by side, which share caches and memory
 SAMPLED = 0.3  # steps of USRNet's training that a restored sample costs, pixel for pixel
 
 
@@ -144,6 +146,11 @@ def _usrnet_step(params: Params, compute: "Compute") -> Callable[[], object]:
         restored.float().abs().mean().backward()
 
     return step
+
+
+def whole(parents: Mapping[str, Sequence[str]], each: Mapping[str, float], count: int) -> float:
+    """Seconds of all stages together, `count` at a time."""
+    return makespan(parents, each, count) * (BESIDE if count > 1 else 1.0)
 
 
 def jobs(params: Params) -> int:

@@ -16,7 +16,6 @@ from ruamel.yaml.error import YAMLError
 
 from pipelines.support import forecast
 from pipelines.support.graph import Graph
-from pipelines.support.schedule import makespan
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
@@ -108,9 +107,8 @@ def _time(params: Params, root: Path) -> str:
     graph = Graph(root)
     parents = {name: graph.parents(name) for name in graph.order()}
     seconds, count = forecast.seconds(params, list(parents)), forecast.jobs(params)
-    return (
-        f"make repro takes about {forecast.in_words(makespan(parents, seconds, count))} here, if all of it has to run"
-    )
+    total = forecast.in_words(forecast.whole(parents, seconds, count))
+    return f"make repro takes about {total} here, if all of it has to run"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from pipelines.support import forecast, server
 from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
-from pipelines.support.schedule import makespan, side_by_side
+from pipelines.support.schedule import side_by_side
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
@@ -73,7 +73,7 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
         return what
     count = jobs or forecast.jobs(params)
     seconds = forecast.seconds(params, list(names))
-    needed = makespan(names, seconds, count)
+    needed = forecast.whole(names, seconds, count)
     threads = f"{params.shared.threads} thread{'s' if params.shared.threads > 1 else ''}"
     alone = "" if count == 1 else f", {forecast.in_words(sum(seconds.values()))} one after the other"
     _say(f"{len(names)} stages, {count} side by side, {threads} each: about {forecast.in_words(needed)} here{alone}")
