@@ -29,6 +29,12 @@ def identity(pid: int) -> str:
     return f"{boot}/{pid}/{fields[19]}"
 
 
+def importable() -> str:
+    """PYTHONPATH for a process that runs a module of `pipelines` from any folder: where it is, then what there was."""
+    here = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+
+
 def alive(who: str) -> bool:
     """Whether the process that `identity` named still runs."""
     return bool(who) and identity(int(who.split("/")[1])) == who

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.support import server
 from pipelines.support.locks import locked
-from pipelines.support.processes import alive
+from pipelines.support.processes import alive, importable
 from srfoundry.core.errors import FoundryError
 from srfoundry.tracking.spool import Away, Box
 
@@ -59,6 +59,7 @@ def start(root: Path) -> None:
         if busy(root):
             return
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+        environment["PYTHONPATH"] = importable()
         with (root / FOLDER / LOG).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.support.sender", "--quiet"],

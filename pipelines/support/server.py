@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.support.locks import locked
-from pipelines.support.processes import alive, identity
+from pipelines.support.processes import alive, identity, importable
 from srfoundry.core.errors import FoundryError
 from srfoundry.tracking import stores
 
@@ -128,7 +128,7 @@ class Service:
         return True
 
     def _start(self, root: Path, port: int, log: Path) -> int:
-        environment = os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+        environment = os.environ | {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api", "PYTHONPATH": importable()}
         for name in ("PREFECT_API_URL", "DVC_STAGE", "DVC_ROOT"):
             environment.pop(name, None)
         with log.open("ab") as out:

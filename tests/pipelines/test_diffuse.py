@@ -43,7 +43,8 @@ def factory(root: Path, **estimate: Any) -> Stage:
     shutil.copytree(REPO / "graphs/diffuse", root / "graphs/diffuse")
     shutil.copy(REPO / "dvc.yaml", root)
     (root / "results/environment").mkdir(parents=True)
-    (root / "results/environment/versions.json").write_text("{}")
+    for name in ("versions", "beside"):
+        (root / f"results/environment/{name}.json").write_text("{}")
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     for section, changes in TINY.items():
         values[section] |= changes
