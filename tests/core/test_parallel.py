@@ -103,7 +103,7 @@ def test_who_stops_waits_for_nobody() -> None:
 
 
 LEAVING = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from srfoundry.core import atomic, parallel
 
@@ -111,7 +111,7 @@ def work(item):
     atomic.write_bytes(Path(f"whole{item}"), b"whole")
     with atomic.replacing(Path(f"half{item}")) as partial:
         partial.write_bytes(b"half")
-        print("begun", flush=True)
+        os.write(1, b"begun\\n")  # in one piece: print() of two threads may mix text and line ends
         time.sleep(600)
 
 try:
@@ -123,10 +123,12 @@ except KeyboardInterrupt:
 
 
 def test_an_interruption_ends_the_process_and_leaves_no_half_file(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", LEAVING], cwd=tmp_path, text=True, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
-    process.send_signal(signal.SIGINT)
-    assert process.wait(120) == 130  # not the 600 seconds of the items
-    process.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", LEAVING], cwd=tmp_path, text=True, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+            process.send_signal(signal.SIGINT)
+            assert process.wait(120) == 130  # not the 600 seconds of the items
+        finally:
+            process.kill()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["whole0", "whole1"]
