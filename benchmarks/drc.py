@@ -32,9 +32,9 @@ from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
 from srfoundry.deployment import export
-from srfoundry.deployment.session import Session
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo import cards
+from srfoundry.runtime.session import Session
 
 PLANS = {
     "drn": Plan(

@@ -12,9 +12,9 @@ import torch
 
 from benchmarks import table
 from srfoundry.core import seeds
-from srfoundry.deployment.session import Session
 from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.reporting.compression import family_picture
+from srfoundry.runtime.session import Session
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import torch
 from benchmarks import table
 from srfoundry.core import seeds
 from srfoundry.deployment.export import OnnxNet
-from srfoundry.deployment.session import Session
 from srfoundry.networks.zoo import cards
+from srfoundry.runtime.session import Session
 
 FILES = {
     "dual": ("exports/dual.onnx", "models/dual.safetensors"),

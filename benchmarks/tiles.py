@@ -21,8 +21,8 @@ import torch
 
 from benchmarks import table
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, metrics, resize, tiling
+from srfoundry.runtime.session import Session
 
 DENSE, MEMBER = Path("exports/dual.onnx"), Path("exports/pruned70.onnx")
 SIDES = (257, 512, 1024)

@@ -31,6 +31,7 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "src/srfoundry/compression": {"cpu", "gpu"},  # tables of latency
     "src/srfoundry/data": {"train"},
     "src/srfoundry/deployment": {"export", "cpu", "gpu"},
+    "src/srfoundry/runtime": {"cpu", "gpu"},
     "src/srfoundry/tracking": {"tracking"},
     "pipelines": {"pipeline", "cluster"},
     "benchmarks": {"pipeline", "cluster", "dev"},

@@ -125,7 +125,7 @@ def test_inputs_of_every_stage_are_written_by_a_stage_or_are_code() -> None:
     [
         ("mlflow", ("tracking",)),
         ("onnx", ("deployment", "tracking")),
-        ("onnxruntime", ("deployment", "compression")),  # compression measures how long layers take
+        ("onnxruntime", ("runtime", "deployment", "compression")),  # compression measures how long layers take
         ("diffusers", ("blind/diffusion",)),
         ("matplotlib", ("reporting",)),
     ],

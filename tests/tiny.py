@@ -6,10 +6,10 @@ from pathlib import Path
 
 from srfoundry.core import seeds
 from srfoundry.deployment import export
-from srfoundry.deployment.session import OnnxCard
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
+from srfoundry.runtime.session import OnnxCard
 
 ARCH = {"name": "drn", "scale": 2, "blocks": 1, "width": 4}
 TARGET = GraphTarget(opset=11, tile=64, tile_error=2e-3)

@@ -21,12 +21,12 @@ from srfoundry.cli.plan import Job
 from srfoundry.core import seeds
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
-from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, resize
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
+from srfoundry.runtime.session import Session
 from tests import tiny
 from tests.conftest import REPO
 

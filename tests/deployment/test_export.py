@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import export
-from srfoundry.deployment.session import OnnxCard, Session, padded
 from srfoundry.networks.sr.drn import DRN
+from srfoundry.runtime.session import OnnxCard, Session, padded
 from tests import tiny
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from srfoundry.deployment.held_out import HeldOut, seconds
-from srfoundry.deployment.session import Session
 from srfoundry.imaging import images, metrics, resize
+from srfoundry.runtime.session import Session
 from tests import tiny
 
 

@@ -120,7 +120,7 @@ def info(options: argparse.Namespace) -> int:
 
         card: Any = cards.read_card(path)
     else:
-        from srfoundry.deployment.session import Session
+        from srfoundry.runtime.session import Session
 
         card = Session(path, threads=1, device="cpu").card
     say(json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True))
@@ -137,7 +137,7 @@ def load_model(options: argparse.Namespace) -> "tuple[Model, int, int]":
         model: Any = TorchModel(path, device)
         tile, overlap = TILE, model.overlap if options.overlap is None else options.overlap
     else:
-        from srfoundry.deployment.session import Session
+        from srfoundry.runtime.session import Session
 
         model = Session(path, threads=options.threads, device=options.device)
         tile, overlap = model.card.tile, model.card.overlap
@@ -184,5 +184,5 @@ def _device(name: str) -> "torch.device":
     if name == "cuda" and not torch.cuda.is_available():
         raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    settle_gpu(device, tf32=False)  # as in ONNX Runtime (deployment.session): 10 bits show in flat skies
+    settle_gpu(device, tf32=False)  # as in ONNX Runtime (runtime.session): 10 bits show in flat skies
     return device

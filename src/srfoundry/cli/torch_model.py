@@ -10,9 +10,9 @@ from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import overlap
 from srfoundry.deployment.export import OnnxNet
-from srfoundry.deployment.session import padded
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.architectures import ARCHITECTURES
+from srfoundry.runtime.session import padded
 
 TILE = 256  # low-resolution pixels a side where a model suggests nothing
 OTHERWISE = {  # what networks are that do not enlarge by themselves

@@ -1,1 +1,1 @@
-"""Models that leave the house: ONNX, its parity, the session that runs it."""
+"""Models that leave the house: written as ONNX, made plain, proven equal, scored (the package runtime runs them)."""

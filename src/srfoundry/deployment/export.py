@@ -22,9 +22,9 @@ from srfoundry.core import seeds
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import graph, overlap
-from srfoundry.deployment.session import SMALLEST, OnnxCard, Session, padded
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo import cards
+from srfoundry.runtime.session import SMALLEST, OnnxCard, Session, padded
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 BATCH = 64

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.session import Session
 from srfoundry.imaging import decoding, images, metrics, resize, tiling
+from srfoundry.runtime.session import Session
 
 SIDE = 128  # low-resolution pixels a side of the image that is timed
 RUNS = 5  # the fastest of these counts

@@ -7,7 +7,7 @@ from typing import Any
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, HeldOut, seconds
-from srfoundry.deployment.session import OnnxCard, Session
+from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.tracking import registry
 from srfoundry.tracking.registry import Registered
 

@@ -9,7 +9,7 @@ import torch
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.export import read_proto
-from srfoundry.deployment.session import Session, padded
+from srfoundry.runtime.session import Session, padded
 from tests import tiny
 
 
