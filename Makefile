@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
 
-setup:   ## make .venv with what repro needs, once; make setup EXTRAS="ui cluster diffusion dev" adds what is named
+setup:   ## make .venv with what repro needs, once; make setup EXTRAS="ui serve cluster diffusion dev" adds what is named
 	@sh scripts/setup.sh $(EXTRAS)
 
 preset: setup  ## write a preset's values into params.yaml: make preset NAME=laptop, NAME="paper direct_x4"; none lists them
@@ -23,7 +23,7 @@ accept: setup  ## take changed comments and docstrings into dvc.lock without a r
 	@python -m pipelines.support.accept
 
 test:    ## formatting, lint, layers, types, tests
-	@sh scripts/setup.sh ui cluster diffusion dev
+	@sh scripts/setup.sh ui serve cluster diffusion dev
 	@ruff format --check -q . && ruff check -q .
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The environment of exact versions: setup.sh [EXTRA...] puts what `make repro` needs into .venv, and extras of
-# pyproject.toml besides (ui, cluster, diffusion, dev). Nothing is done again while requirements.lock and what
+# pyproject.toml besides (ui, serve, cluster, diffusion, dev). Nothing is done again while requirements.lock and what
 # pyproject.toml says of the package (all above the tools' settings) stay.
 set -eu
 cd "$(dirname "$0")/.."

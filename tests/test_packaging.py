@@ -26,16 +26,21 @@ LOCK = {
     for name, version in (line.split("==") for line in (REPO / "requirements.lock").read_text().splitlines())
 }
 OWN = {"srfoundry", "pipelines", "benchmarks", "tests", "conftest"}
+TRAINING = (  # of core, imaging and cli only what `upscale` never imports: test_program shows it
+    *("core", "imaging", "cli", "config", "data", "degradation", "networks", "training", "solver", "dual_regression"),
+    *("zero_shot", "blind", "reporting"),
+)
 EXTRAS_OF = {  # what a folder may import beside the base
+    **{f"src/srfoundry/{name}": {"train"} for name in TRAINING},
     "src/srfoundry/blind/diffusion": {"diffusion"},
-    "src/srfoundry/compression": {"cpu", "gpu"},  # tables of latency
-    "src/srfoundry/data": {"train"},
+    "src/srfoundry/compression": {"train", "cpu", "gpu"},  # tables of latency
     "src/srfoundry/deployment": {"export", "cpu", "gpu"},
     "src/srfoundry/runtime": {"cpu", "gpu"},
+    "src/srfoundry/serving": {"serve"},
     "src/srfoundry/tracking": {"tracking"},
     "pipelines": {"pipeline", "cluster"},
-    "benchmarks": {"pipeline", "cluster", "dev"},
-    "tests": {"pipeline", "cluster", "diffusion", "dev", "cpu", "gpu"},
+    "benchmarks": {"pipeline", "serve", "cluster", "dev"},
+    "tests": {"pipeline", "serve", "cluster", "diffusion", "dev", "cpu", "gpu"},
 }
 UNDECLARED = {
     "packaging": "pytest needs it, and only tests of the installation use it",

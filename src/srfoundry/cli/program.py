@@ -18,13 +18,14 @@ from srfoundry.networks.zoo import architectures
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
-EXTRAS = {
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxruntime": "cpu",
-    "mlflow": "tracking",
-    "diffusers": "diffusion",
+MODULES = {  # by extra: what the base does without
+    "train": ["torch", "scipy", "pydantic", "ruamel", "safetensors", "matplotlib", "httpx", "skimage", "sklearn"],
+    "export": ["onnx", "onnxscript"],
+    "tracking": ["mlflow", "sqlalchemy", "alembic", "pandas"],
+    "serve": ["fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart"],
+    "diffusion": ["diffusers"],
 }
+EXTRAS = {module: extra for extra, modules in MODULES.items() for module in modules}
 PUBLISHED = list(architectures.published())
 
 EXAMPLES = """examples:

@@ -51,11 +51,12 @@ class Session:
         device: auto, cpu or cuda.
 
     Raises:
-        FoundryError: no such file, not an ONNX model, not one with a card, or `device="cuda"` without a GPU.
+        FoundryError: no such file, not an ONNX model, not one with a card, `device="cuda"` without a GPU, or no ONNX
+            Runtime is installed.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int, device: str = "auto") -> None:
-        import onnxruntime
+        onnxruntime = _onnxruntime()
         from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
         options = onnxruntime.SessionOptions()
@@ -133,8 +134,19 @@ def gpus() -> int:
     return count.value
 
 
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise FoundryError(
+            "exported models need ONNX Runtime, which is not installed; pip install 'srfoundry[cpu]', "
+            "or for an NVIDIA GPU pip install 'srfoundry[gpu]' (one of the two, never both)"
+        ) from None
+    return onnxruntime
+
+
 def _providers(device: str) -> list[Any]:
-    import onnxruntime
+    onnxruntime = _onnxruntime()
 
     if device == "cuda" and not gpus():
         raise FoundryError("device cuda was asked for, got no GPU that its driver shows; use --device cpu or auto")
