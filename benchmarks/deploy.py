@@ -1,0 +1,52 @@
+"""What leaves the factory, measured: a runtime install, the server, the browser build, the members, the doors.
+
+python -m benchmarks.deploy [PART ...]  needs `make repro` before; without a name every part, one after another
+
+A part is `figures()` in benchmarks/_deploy_PART.py. Its keys replace those of its last run in results/deploy.json,
+the other parts' stay; `machines` says where each part ran.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import table
+from srfoundry.core import atomic
+from srfoundry.core.errors import FoundryError
+
+PREFIX = "_deploy_"
+PARTS = sorted(path.stem.removeprefix(PREFIX) for path in Path(__file__).parent.glob(f"{PREFIX}*.py"))
+
+
+def measure(part: str, result: Path) -> None:
+    """Run one part, print its figures and merge them into the file."""
+    found = importlib.import_module(f"benchmarks.{PREFIX}{part}").figures()
+    for key, value in found.items():
+        sys.stdout.write(f"{key}: {value if isinstance(value, str) else json.dumps(value)}\n")
+    before = json.loads(result.read_text()) if result.exists() else {}
+    machines = {**before.get("machines", {}), part: table.machine(threads=1)}
+    atomic.write_bytes(result, json.dumps({**before, **found, "machines": machines}, indent=2).encode() + b"\n")
+
+
+def main() -> None:
+    """Measure the parts that are named; one that fails is named at the end, the others are done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    wanted, failed = parser.parse_args().parts or PARTS, []
+    if not set(wanted) <= set(PARTS):
+        raise FoundryError(f"a part is one of {', '.join(PARTS)}, got {' '.join(wanted)}; leave them out for all")
+    for part in wanted:
+        sys.stdout.write(f"-- {part}\n")
+        sys.stdout.flush()
+        try:
+            measure(part, table.RESULTS / "deploy.json")
+        except FoundryError as error:
+            failed.append(f"{part}: {error}")
+    if failed:
+        raise FoundryError("; ".join(failed))
+
+
+if __name__ == "__main__":
+    table.run(main)
