@@ -9,7 +9,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, HeldOut, seconds
 from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.tracking import registry
-from srfoundry.tracking.registry import Registered
+from srfoundry.tracking.registry import Registered, Within
 
 ALIASES = {"pruned": "champion", "pruned50": "p50", "pruned70": "p70"}  # which name in the registry each member has
 SCORES, HELD_OUT = "held_out.bicubic", "held_out.md5"  # in a card's metrics
@@ -62,8 +62,8 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
                 tags=_tags(card, member),
                 score=judge.figures,
                 least_gain=place.least_gain,
-                run_id=run_id,
                 alias=ALIASES[member],
+                within=Within(run_id),
             ),
         )
 

@@ -6,45 +6,31 @@ Registering is idempotent: the same model file is one version, however often its
 """
 
 import hashlib
-import importlib.metadata
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import mlflow
-import numpy as np
-from mlflow import onnx as onnx_models
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Schema, TensorSpec
-from mlflow.utils.autologging_utils.logging_and_warnings import MlflowEventsAndWarningsBehaviorGlobally
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, seconds
+from srfoundry.tracking import packing
 from srfoundry.tracking.champion import Decision, decide
+from srfoundry.tracking.packing import Presentation
 from srfoundry.tracking.runs import Tracker
 from srfoundry.tracking.stores import ARTIFACTS, reached, shown
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 METRIC = "psnr_y"  # dB, on the held-out photographs reduced by MATLAB's bicubic
-RUNTIME = [
-    "onnxruntime",
-    "onnx",
-    "numpy",
-]  # that a loader needs; MLflow lists onnxruntime-gpu besides, which collides
-
-DESCRIPTION = (
-    "Enlarges photographs. Input `low`: float32, (batch, 3, height, width), RGB in [0, 1]; other types and orders are "
-    "refused. Output `restored`, the same, larger by the scale, clipped. As a pyfunc it runs on the CPU and takes the "
-    "whole image at once (about 4 KB of memory a pixel); `srfoundry upscale --model models:/...` runs tiles, and on a "
-    "GPU where there is one. The ONNX file carries a card in its metadata: scale, tiles, figures."
-)
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
+
+PLAIN = Presentation(
+    "Enlarges photographs. As a pyfunc it takes and gives images of any size: encoded bytes or arrays."
+)
 
 Score = Callable[[bytes], Figures | None]  # scores a model's file on the photographs that are there now
 
@@ -59,6 +45,22 @@ class Registered:
     reason: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True)
+class Within:
+    """What a new version comes with.
+
+    Args:
+        run_id: the MLflow run that it belongs to; None = one of its own.
+        shown: what people see of it.
+    """
+
+    run_id: str | None = None
+    shown: Presentation = PLAIN
+
+
+USUAL = Within()
+
+
 def register(
     blob: bytes,
     *,
@@ -67,8 +69,8 @@ def register(
     tags: Mapping[str, str],
     score: Score,
     least_gain: float = 0.0,
-    run_id: str | None = None,
     alias: str = CHAMPION,
+    within: Within = USUAL,
 ) -> Registered:
     """Ensure that a version with this model exists, and give it the alias that it deserves.
 
@@ -82,15 +84,15 @@ def register(
         tags: further facts for people; plain strings. `scale` among them: other scales are not comparable.
         score: of a model on the photographs that are there now; gives None where it cannot.
         least_gain: dB that the model must be better by, unless it costs less.
-        run_id: the MLflow run that the version belongs to.
         alias: what the best of its kind is called, `p50` for instance.
+        within: the run that a new version belongs to, and what it shows to people.
     """
     with reached(_store()):
         client = MlflowClient()
         md5 = _md5(blob)
         version = _version_with(client, name, md5)
         fresh = version is None
-        number = _log(blob, name, run_id) if version is None else str(version.version)
+        number = _log(blob, name, within) if version is None else str(version.version)
         if fresh:
             _note(client, name, number, {**tags, "model.md5": md5, **_as_tags(figures)})
         holder = _holder(client, name, alias)
@@ -256,51 +258,10 @@ def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | N
     return None
 
 
-def _log(blob: bytes, name: str, run_id: str | None) -> str:
-    import onnx
-
-    proto: Any = onnx.load_model_from_string(blob)
-    signature = ModelSignature(_schema(proto.graph.input), _schema(proto.graph.output))
-    mlflow.start_run(run_id=run_id or _run())
-    try:
-        with warnings.catch_warnings(), _silent():
-            warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # of MLflow's own modules
-            info = onnx_models.log_model(
-                proto,
-                name=name,
-                signature=signature,
-                registered_model_name=name,
-                onnx_execution_providers=[
-                    "CPUExecutionProvider"
-                ],  # asked for CUDA, a machine without prints red errors
-                pip_requirements=_requirements(),
-                save_as_external_data=False,  # one file, the same bytes as under exports/
-            )
-    finally:
-        mlflow.end_run()
-    number = str(info.registered_model_version)
-    MlflowClient().update_model_version(name, number, description=DESCRIPTION)
+def _log(blob: bytes, name: str, within: Within) -> str:
+    number = packing.log(blob, name, within.run_id or _run(), within.shown)
+    MlflowClient().update_model_version(name, number, description=within.shown.short)
     return number
-
-
-def _silent() -> MlflowEventsAndWarningsBehaviorGlobally:
-    """MLflow writes "Created version '1'" past its own log level; whoever registers says where a model stands."""
-    return MlflowEventsAndWarningsBehaviorGlobally(
-        disable_event_logs=True, disable_warnings=False, reroute_warnings=False
-    )
-
-
-def _requirements() -> list[str]:
-    """The runtime, each part pinned to what is installed here, whichever of its packages brought it."""
-    found = {name: _installed(name) or _installed(f"{name}-gpu") for name in RUNTIME}
-    return [f"{name}=={number}" if number else name for name, number in found.items()]
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _run() -> str:
@@ -309,11 +270,6 @@ def _run() -> str:
     folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:") else Path()
     tracker = Tracker(uri, "srfoundry", folder / ARTIFACTS)
     return tracker.client.create_run(tracker.experiment, run_name="register").info.run_id
-
-
-def _schema(values: Any) -> Schema:
-    """Float tensors b c h w of any batch and size, under the names that the graph gives them."""
-    return Schema([TensorSpec(np.dtype(np.float32), (-1, 3, -1, -1), value.name) for value in values])
 
 
 def _bytes(client: MlflowClient, version: ModelVersion) -> bytes | None:
