@@ -26,7 +26,8 @@ PIXELS = np.random.default_rng(2).integers(0, 256, (9, 14, 4), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [((), ()), ((), (1,)), ((), (3,)), ((), (4,)), ((2,), (1,)), ((2,), (3,)), ((2,), (4,)), ((0,), (3,))]
+    ("before", "after"),
+    [((), ()), ((), (1,)), ((), (3,)), ((), (4,)), ((2,), (1,)), ((2,), (3,)), ((2,), (4,)), ((0,), (3,))],
 )
 def test_pixels_keep_their_axes_and_channels(
     model: ImageModel, before: tuple[int, ...], after: tuple[int, ...]

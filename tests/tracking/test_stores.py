@@ -114,7 +114,7 @@ def test_copied_project_uses_its_own_store(tmp_path: Path, empty_store: Path, mo
             figures=Figures(30.0, 20.0, "these", None, 1),
             tags={},
             score=lambda _: None,
-            run_id=run,
+            within=registry.Within(run),
         )
         shutil.copytree(first, second)
         stores.settle(stores.own(second), second)

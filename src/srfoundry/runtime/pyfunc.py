@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import tiling, user_image
+from srfoundry.imaging import decoding, formats, tiling
 from srfoundry.runtime.session import Session
 
 COLUMN = "image"  # of a data frame
@@ -167,9 +167,15 @@ class _Call:
             low, high = Path(folder) / "the image", Path(folder) / f"large.{self.format}"
             low.write_bytes(blob)
             try:
-                photograph = user_image.read(low)
-                user_image.check_target(photograph, high, self.session.scale)
-                user_image.write(self._enlarged(photograph.pixels), photograph, high)
+                picture = decoding.decode(low)
+                scale, told = self.session.scale, {str(key): value for key, value in picture.info.items()}
+                formats.check_size(high, picture.height * scale, picture.width * scale)
+                pixels = np.asarray(picture.convert("RGBA") if picture.mode == "LA" else picture)
+                large = Image.fromarray(self._pixels(pixels)).convert(picture.mode)
+                if high.suffix in (".jpg",) and "A" in large.getbands():
+                    raise FoundryError("a JPEG holds no transparency, and the image has some; ask for png")
+                shown = large if "A" in large.getbands() else formats.shown_as_before(large, high, told)
+                shown.save(high, **formats.options(high, metadata=told))
             except FoundryError as error:
                 raise FoundryError(str(error).replace(f"{folder}/", "")) from None
             return high.read_bytes()
