@@ -55,6 +55,48 @@ def from_authors(
     return net.eval(), dict(arch)
 
 
+def to_authors(net: nn.Module, arch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The authors' state dict of a network of ours: their names and what their file holds besides; the same numbers.
+
+    Args:
+        net: of the arch.
+        arch: `name` and keywords, as in its card.
+
+    Raises:
+        FoundryError: the authors' network has another range of images, or has no pruned or grouped layers.
+    """
+    record = ARCHITECTURES.get(arch["name"])
+    layout = None if record is None or record.published is None else resolve(record.published)
+    if layout is None or layout.rescale is not None:
+        raise FoundryError(
+            f"a network in its authors' layout must be one for images in [0, 1], got {arch['name']!r}; "
+            "swinir is, the others' authors train on [0, 255]"
+        )
+    if arch.get("inner") is not None or arch.get("grouped"):
+        raise FoundryError(
+            f"the authors' {arch['name']} must have its full widths, got a compressed one, which their program "
+            "cannot build; take the net that it was compressed from"
+        )
+    theirs = {_theirs(name, layout, arch): value.detach().clone() for name, value in net.state_dict().items()}
+    return {**theirs, **layout.derive(net)}
+
+
+def _theirs(name: str, layout: PublishedLayout, arch: Mapping[str, Any]) -> str:
+    """Their name for ours: `_translated` backwards. The groups of a rule stand in the same order on both sides."""
+    places = layout.places(arch)
+    for pattern, ours in layout.rules:
+        for brace, place in places.items():
+            pattern, ours = pattern.replace(brace, place), ours.replace(brace, place)
+        groups = re.findall(r"\([^()]*\)", pattern)
+        for number, group in enumerate(groups, start=1):
+            ours, pattern = ours.replace(f"\\{number}", group), pattern.replace(group, f"\\{number}", 1)
+        end = "$" if pattern.endswith("$") else ""
+        match = re.match(re.sub(r"(?<!\\)\.", r"\.", ours) + end, name)
+        if match is not None:
+            return match.expand(pattern.removesuffix("$").replace(r"\.", ".")) + name[match.end() :]
+    raise FoundryError(f"the layout of {arch['name']} must name every weight, got none for {name}; add a rule")
+
+
 def _flat(weights: Any) -> dict[str, Tensor]:
     """The tensors by name: unwrapped, without DataParallel's prefix; a list's by their index."""
     if not isinstance(weights, Mapping):

@@ -12,10 +12,11 @@ from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MEAN
 from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import Unit
-from srfoundry.networks.sr.window_attention import Block, Group, mirrored, shift_mask
+from srfoundry.networks.sr.window_attention import Block, Group, mirrored, positions, shift_mask
 from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 CLASSICAL = 64  # channels of the classical net's upsampler
+TRAINED = 64  # pixels a side of what the authors train on; their masks have this size
 
 
 class SwinIR(SRNetwork):
@@ -140,6 +141,22 @@ def start_at_bicubic(net: SwinIR) -> None:
     carry_colours(net.tail, net.scale)
 
 
+def _derive(net: SwinIR) -> dict[str, Tensor]:
+    """What the authors' file holds besides weights: each block's positions, each shifted one's mask at their size."""
+    size = TRAINED // net.window * net.window
+    rows = positions(net.window)
+    mask = shift_mask(torch.empty(1, 1, size, size), net.window)
+    found: dict[str, Tensor] = {}
+    for i, group in enumerate(net.groups):
+        assert isinstance(group, Group)
+        for j, block in enumerate(group.blocks):
+            stem = f"layers.{i}.residual_group.blocks.{j}"
+            found[f"{stem}.attn.relative_position_index"] = rows.clone()
+            if block.shift:
+                found[f"{stem}.attn_mask"] = mask.clone()
+    return found
+
+
 _BLOCK = r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\."
 PUBLISHED = PublishedLayout(  # JingyunLiang/SwinIR, trained on images in [0, 1]
     rules=[
@@ -158,4 +175,5 @@ PUBLISHED = PublishedLayout(  # JingyunLiang/SwinIR, trained on images in [0, 1]
     ],
     places=lambda keywords: {"{upsample}": "tail" if keywords.get("direct", True) else "ups.0"},
     derived=_BLOCK + r"(attn\.relative_position_index|attn_mask)$",
+    derive=_derive,
 )
