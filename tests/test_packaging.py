@@ -35,6 +35,7 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "src/srfoundry/blind/diffusion": {"diffusion"},
     "src/srfoundry/compression": {"train", "cpu", "gpu"},  # tables of latency
     "src/srfoundry/deployment": {"export", "cpu", "gpu"},
+    "src/srfoundry/deployment/foreign": {"ncnn"},
     "src/srfoundry/runtime": {"cpu", "gpu"},
     "src/srfoundry/serving": {"serve"},
     "src/srfoundry/tracking": {"tracking"},

@@ -10,10 +10,11 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from srfoundry.cli import commands, comparing, degrading
+from srfoundry.cli import commands, comparing, converting, degrading
 from srfoundry.cli.place import Place
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
@@ -24,6 +25,7 @@ MODULES = {  # by extra: what the base does without
     "tracking": ["mlflow", "sqlalchemy", "alembic", "pandas"],
     "serve": ["fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart"],
     "diffusion": ["diffusers"],
+    "ncnn": ["ncnn", "pnnx"],
 }
 EXTRAS = {module: extra for extra, modules in MODULES.items() for module in modules}
 PUBLISHED = list(architectures.published())
@@ -41,6 +43,7 @@ EXAMPLES = """examples:
   srfoundry register                                   the models in exports/, into a registry that is new
   srfoundry info exports/pruned.onnx                   the card inside a model
   srfoundry import EDSR_x2.pt --as edsr-x2             published weights as a model of this program
+  srfoundry convert exports/pruned.onnx --for ncnn     a model for another program: upscayl, chaiNNer, Triton ...
 
 `srfoundry COMMAND --help` explains each command. Errors are one line and exit 1."""
 
@@ -149,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--as", dest="known", choices=PUBLISHED, metavar="NAME", required=True, help="which network it is (see above)")
     add("--out", type=Place.of, help="model to write (default: NAME.safetensors here)")
     _existing(add)
+    _convert_options(command("convert", converting.convert, "write a model for another program", converting.CONVERT))
     add = command("compare", comparing.compare, "draw what a model gives back of photographs made small").add_argument
     add("images", type=Path, nargs="+", help="sharp photographs")
     add("--out", type=Place.of, default="before_after.png", help="picture to write (default: %(default)s)")
@@ -168,6 +172,14 @@ def _register_options(parser: argparse.ArgumentParser) -> None:
     add("--name", help="of the registered model (default: export.registered_model of the params file)")
     add("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
     add("--new", action="store_true", help="only files that have no version yet; says nothing where there is none")
+
+
+def _convert_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", type=Path, help="a .onnx file of exports/, for spandrel a .safetensors file of models/")
+    add("--for", dest="program", choices=sorted(PROGRAMS), required=True, help="which program (see above)")
+    add("--out", type=Path, metavar="FOLDER", help="folder to write (default: elsewhere/PROGRAM/)")
+    _existing(add)
 
 
 def _restore_options(parser: argparse.ArgumentParser) -> None:

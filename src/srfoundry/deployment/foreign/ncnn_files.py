@@ -1,0 +1,127 @@
+"""ncnn's .param and .bin, which upscayl and realesrgan-ncnn-vulkan run on any GPU with Vulkan; pnnx converts.
+
+Both programs want a folder called `models` and inputs and outputs called `data` and `output`; upscayl reads the
+scale off the file's name. They keep numbers in 16 bits, which is the card's doing and not the file's.
+"""
+
+import importlib.util
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.foreign.conversion import Converted, Run, demand, difference, open_session
+from srfoundry.runtime.session import OnnxCard, Session
+
+TOLERANCE = 1e-3
+LIMIT = 300  # seconds that pnnx may take; it takes one
+BLOBS = {"in0": "data", "out0": "output"}  # pnnx's names, and those that the programs ask for
+SCALES = (1, 2, 3, 4, 8, 16)  # in the order in which upscayl looks for them in a name
+
+
+def convert(model: Path) -> Converted:
+    """The two files, compared in ncnn on the CPU where Python's `ncnn` is installed.
+
+    Raises:
+        FoundryError: pnnx cannot convert the network, ncnn's numbers differ, or upscayl would read another scale.
+        ModuleNotFoundError: pnnx is not installed.
+    """
+    session = open_session(model)
+    name = f"{model.stem}-x{session.scale}"
+    if (read := scale_in(name)) != session.scale:
+        raise FoundryError(
+            f"upscayl would take {name} for a model that enlarges x{read}, it is x{session.scale}; "
+            f"rename {model} so that no other scale stands in its name"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        param, weights = _pnnx(model, session.card, Path(folder))
+    files = {f"models/{name}.param": param, f"models/{name}.bin": weights}
+    if importlib.util.find_spec("ncnn") is None:
+        return Converted(files, None, "not compared: pip install 'srfoundry[ncnn]' brings ncnn")
+    worst = measure(param, weights, session)
+    demand(worst, TOLERANCE, "ncnn")
+    return Converted(files, worst, "ncnn on the CPU, float32")
+
+
+def scale_in(name: str) -> int:
+    """The scale that upscayl reads off a model's name: the first of SCALES that stands in it; 4 without one."""
+    return next((scale for scale in SCALES if f"x{scale}" in name or f"{scale}x" in name), 4)
+
+
+def measure(param: bytes, weights: bytes, session: Session, *, vulkan: bool = False, half: bool = False) -> float:
+    """The largest |ncnn - ONNX Runtime|.
+
+    Args:
+        param: the .param file.
+        weights: the .bin file.
+        session: the model that they were made from.
+        vulkan: on the first Vulkan device instead of the CPU.
+        half: numbers kept in 16 bits between layers, as upscayl does it.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # ncnn reads files
+        paths = Path(folder) / "model.param", Path(folder) / "model.bin"
+        for path, blob in zip(paths, (param, weights), strict=True):
+            path.write_bytes(blob)
+        return difference(session, _runner(*paths, vulkan=vulkan, half=half))
+
+
+def _runner(param: Path, weights: Path, *, vulkan: bool, half: bool) -> Run:
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = vulkan
+    net.opt.num_threads = 1
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
+    net.opt.use_fp16_arithmetic = False
+    if net.load_param(str(param)) or net.load_model(str(weights)):
+        raise FoundryError("ncnn cannot read the files that pnnx wrote; install the pnnx and the ncnn of one release")
+
+    def run(low: np.ndarray) -> np.ndarray:
+        extractor = net.create_extractor()
+        extractor.input("data", ncnn.Mat(low[0]).clone())
+        failed, found = extractor.extract("output")
+        if failed:
+            raise FoundryError(f"ncnn must give an image, got its error {failed}; see what pnnx says of the model")
+        return np.array(found)[None]
+
+    return run
+
+
+def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
+    """The .param, with the names that the programs want, and the .bin."""
+    found = importlib.util.find_spec("pnnx")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'pnnx'", name="pnnx")
+    program = Path(found.submodule_search_locations[0]) / "pnnx"  # its Python side would import PyTorch
+    source = folder / "model.onnx"
+    source.write_bytes(model.read_bytes())
+    # two sizes, so that pnnx leaves height and width free
+    sizes = [[1, card.channels, 8 * rows, 8 * columns] for rows, columns in ((8, 8), (5, 7))]
+    shapes = [
+        f"{key}={str(size).replace(' ', '')}" for key, size in zip(("inputshape", "inputshape2"), sizes, strict=True)
+    ]
+    try:
+        done = subprocess.run(
+            [program, source, *shapes, "fp16=0"],
+            cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=LIMIT,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FoundryError(f"pnnx could not run: {error}; try it by hand: {program}") from None
+    written = [folder / f"model.ncnn.{ending}" for ending in ("param", "bin")]
+    if done.returncode or not all(path.exists() for path in written):
+        arch = card.arch.get("name")
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"exit {done.returncode}"]
+        raise FoundryError(
+            f"pnnx must convert this network, got {last[0].strip()!r} for {arch}; DRN and EDSR convert, SwinIR does not"
+        )
+    param, weights = written
+    return _renamed(param.read_text()).encode(), weights.read_bytes()
+
+
+def _renamed(param: str) -> str:
+    """The .param with the names of input and output that the programs ask for; words are blob names or layers'."""
+    lines = [line.split(" ") for line in param.splitlines()]
+    return "".join(" ".join(BLOBS.get(word, word) for word in words) + "\n" for words in lines)

@@ -1,0 +1,75 @@
+"""pnnx converts, ncnn gives ONNX Runtime's numbers, and the files are as upscayl looks for them."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.deployment.foreign import conversion, ncnn_files
+from tests import tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The tiny network's exported file."""
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny.exported()[0])
+    return path
+
+
+def test_ncnn_gives_the_same_numbers(model: Path) -> None:
+    made = ncnn_files.convert(model)
+    assert list(made.files) == ["models/tiny-x2.param", "models/tiny-x2.bin"]
+    assert made.difference is not None and made.difference < 1e-4
+    lines = made.files["models/tiny-x2.param"].decode().splitlines()
+    assert lines[0] == "7767517"  # ncnn's mark of the text format
+    assert [line.split()[-1] for line in lines if line.startswith("Input")] == ["data"]
+    assert "output" in lines[-1].split()
+
+
+def test_other_weights_are_noticed(model: Path) -> None:
+    param, weights = ncnn_files.convert(model).files.values()
+    damaged = bytearray(weights)
+    damaged[-2] ^= 0x40  # of the last number, the exponent's highest bit but one
+    session = conversion.open_session(model)
+    worst = ncnn_files.measure(param, bytes(damaged), session)
+    with pytest.raises(FoundryError, match="ncnn must give ONNX Runtime's numbers within 0.001, got a difference of"):
+        conversion.demand(worst, ncnn_files.TOLERANCE, "ncnn")
+
+
+def test_numbers_in_16_bits_stay_within_half_a_level(model: Path) -> None:
+    """As upscayl keeps them; on processors that cannot, ncnn keeps 32 bits."""
+    param, weights = ncnn_files.convert(model).files.values()
+    session = conversion.open_session(model)
+    assert ncnn_files.measure(param, weights, session, half=True) < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [("tiny-x2", 2), ("tiny-x4", 4), ("4x_tiny", 4), ("tiny", 4), ("max1-x2", 1), ("tiny-x3", 3)]
+)
+def test_upscayl_reads_the_scale_off_the_name(name: str, scale: int) -> None:
+    assert ncnn_files.scale_in(name) == scale
+
+
+def test_a_name_that_says_another_scale_is_refused(model: Path) -> None:
+    other = model.rename(model.with_name("max1.onnx"))
+    with pytest.raises(FoundryError, match="take max1-x2 for a model that enlarges x1, it is x2; rename"):
+        ncnn_files.convert(other)
+
+
+def test_what_pnnx_cannot_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 134, "", "terminate called\n  what():  stoi\n")
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(FoundryError, match="pnnx must convert this network, got .what\\(\\):  stoi. for drn"):
+        ncnn_files.convert(model)
+
+
+def test_without_pnnx_the_extra_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        ncnn_files.convert(model)
+    assert caught.value.name == "pnnx"
