@@ -37,7 +37,7 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "src/srfoundry/deployment": {"export", "cpu", "gpu"},
     "src/srfoundry/deployment/foreign": {"ncnn"},
     "src/srfoundry/runtime": {"cpu", "gpu"},
-    "src/srfoundry/serving": {"serve"},
+    "src/srfoundry/serving": {"serve", "cpu", "gpu"},
     "src/srfoundry/tracking": {"tracking"},
     "pipelines": {"pipeline", "cluster"},
     "benchmarks": {"pipeline", "serve", "cluster", "dev"},

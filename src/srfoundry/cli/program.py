@@ -10,7 +10,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from srfoundry.cli import commands, comparing, converting, degrading
+from srfoundry.cli import commands, comparing, converting, degrading, serving
 from srfoundry.cli.place import Place
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
@@ -39,6 +39,7 @@ EXAMPLES = """examples:
   srfoundry degrade sharp.png --width 2.0              make a test case: blurred and half the size
   srfoundry degrade sharp.png --family trajectory --noise 2 --jpeg 80 --scale 4
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
+  srfoundry serve                                      a page and HTTP at http://127.0.0.1:8000/, for this machine
   srfoundry models                                     what is registered, who is champion
   srfoundry register                                   the models in exports/, into a registry that is new
   srfoundry info exports/pruned.onnx                   the card inside a model
@@ -106,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
     command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:
+        if options.run is serving.serve:  # signals come to the main thread alone
+            return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -158,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Place.of, default="before_after.png", help="picture to write (default: %(default)s)")
     _existing(add)
     _model_options(add)
+    serving.options(command("serve", serving.serve, "serve the family over HTTP, with a page", serving.SERVE), _whole)
     command("models", commands.models, "list registered models, versions and aliases")
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
     command("info", commands.info, "print a model's card").add_argument(

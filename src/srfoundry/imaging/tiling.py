@@ -196,11 +196,30 @@ def tiled_uint8(
     def run(rows: slice, columns: slice) -> np.ndarray:
         return upscale(levels.to_floats(pixels[rows, columns]))
 
-    height, width = pixels.shape[:2]
-    result = np.empty((height * scale, width * scale, 3), np.uint8)
+    grid = fit(pixels.shape[0], pixels.shape[1], tile, overlap)
+    return assembled_uint8(run, grid, pixels.shape[:2], scale, progress=progress)
+
+
+def assembled_uint8(
+    upscale: Callable[[slice, slice], Any],
+    grid: Grid,
+    size: tuple[int, ...],
+    scale: int,
+    *,
+    progress: Progress | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """As `tiled_uint8`, of tiles that come from anywhere.
+
+    Args:
+        upscale: the enlarged tile of these rows and columns; they are asked for row by row.
+        grid: of `fit`.
+        size: height and width of the image that is enlarged.
+        scale: the enlargement.
+        progress: called with (tiles done, tiles in all).
+    """
+    result = np.empty((size[0] * scale, size[1] * scale, 3), np.uint8)
     row = 0
-    grid = fit(height, width, tile, overlap)
-    for band in blended(run, grid, scale, 3, arrays=_Plain(), progress=progress):
+    for band in blended(upscale, grid, scale, 3, arrays=_Plain(), progress=progress):
         result[row : row + band.shape[2]] = levels.to_levels(band)
         row += band.shape[2]
     return result

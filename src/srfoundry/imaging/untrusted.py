@@ -36,6 +36,10 @@ MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # of a JPEG; others stand alo
 QUIET = logging.NullHandler()
 
 
+class TooLarge(FoundryError):
+    """A picture claims more pixels than it may have."""
+
+
 class Jpeg(JpegImagePlugin.JpegImageFile):
     def _read_dpi_from_exif(self) -> None:
         """Leave the EXIF block alone: a corrupt one must not make the picture unreadable."""
@@ -110,10 +114,11 @@ class Bounds:
         """Refuse so many pixels of so many bits each.
 
         Raises:
-            FoundryError: they are more than are allowed, or than the file's bytes can hold.
+            TooLarge: they are more than are allowed.
+            FoundryError: they are more than the file's bytes can hold.
         """
         if width * height > self.largest or max(width, height) > LONGEST:
-            raise FoundryError(
+            raise TooLarge(
                 f"{self.path} claims {width}x{height} pixels, more than {self.largest:,} or a side of {LONGEST:,}; cut "
                 "it into parts or remove it, or have the program read more with --largest-megapixels"
             )

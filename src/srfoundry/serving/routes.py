@@ -1,0 +1,267 @@
+"""What the server answers: photographs, jobs, models, and how it is."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel, Field
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
+
+from srfoundry.serving import images
+from srfoundry.serving.jobs import Job, Line
+from srfoundry.serving.problems import MEDIA, Problem
+from srfoundry.serving.service import Service
+from srfoundry.serving.upscaling import FEWEST, MOST, Enlargement
+
+
+class ProblemBody(BaseModel):
+    """Problem details, RFC 9457."""
+
+    title: str = Field(examples=["Too many pixels"])
+    detail: str = Field(examples=["a photograph may have 24 megapixels here; send a smaller one"])
+    status: int = Field(examples=[413])
+
+
+class JobBody(BaseModel):
+    """How a photograph gets on."""
+
+    id: str = Field(examples=["o3Hq1cV0hXkq2bQe"])
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    title: str = Field("", description="What is being done, where there are several parts.")
+    done: int = Field(description="Tiles, or steps, that are done.", examples=[3])
+    tiles: int = Field(description="Tiles, or steps, in all.", examples=[12])
+    model: str = Field(examples=["champion"])
+    version: str = Field(description="Empty until the work has begun.", examples=["4"])
+    error: ProblemBody | None = None
+
+
+class ModelBody(BaseModel):
+    """A member of the family."""
+
+    name: str = Field(examples=["champion"])
+    alias: str | None = Field(description="In the registry.", examples=["champion"])
+    version: str = Field(examples=["4"])
+    scale: int = Field(examples=[2])
+    parameters: int = Field(examples=[110410])
+    bytes: int = Field(examples=[455882])
+    psnr_y: float | None = Field(description="dB, on the held-out photographs.", examples=[34.68])
+    gain_db: float | None = Field(description="Over bicubic, on the same.", examples=[2.16])
+    seconds_per_megapixel: float = Field(description="Of input, measured here.", examples=[1.31])
+    default: bool
+    refused: dict[str, str] = Field(description="A newer version that failed its self-test, and why.")
+
+
+PICTURES: dict[str, Any] = {media: {"schema": {"type": "string", "format": "binary"}} for media in images.MEDIA}
+PHOTOGRAPH: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A PNG, JPEG, WebP, TIFF or BMP: the file itself, or the field `image` of a form.",
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"image": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+WHY = {
+    400: "No photograph, or a damaged form",
+    404: "No such model or job",
+    406: "None of the formats that the client takes",
+    408: "The body came too slowly",
+    409: "The job is not done",
+    413: "Too many bytes or pixels",
+    415: "Not a format that is read",
+    422: "The photograph or a parameter cannot be used",
+    429: "The queue is full; Retry-After says when there may be room",
+    501: "What this needs is not installed",
+    503: "Out of time or memory, or about to stop",
+}
+
+
+def why(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals for the documentation."""
+    problem = {MEDIA: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    return {status: {"description": WHY[status], "content": problem} for status in statuses}
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The enlarged photograph",
+        "content": PICTURES,
+        "headers": {
+            "X-Model": {"description": "Whose result it is.", "schema": {"type": "string"}},
+            "X-Model-Version": {"description": "Which version of it.", "schema": {"type": "string"}},
+        },
+    },
+    202: {"description": "With wait=false: the job; Location is its address", "model": JobBody},
+    **why(400, 404, 406, 408, 413, 415, 422, 429, 503),
+}
+Accept = Annotated[str | None, Header(description="image/png, image/jpeg, image/webp or */* (PNG), with q-values.")]
+Wait = Annotated[bool, Query(description="false: answer at once with a job.")]
+
+
+def router(service: Service) -> APIRouter:
+    """All routes of a server."""
+    made = APIRouter()
+
+    @made.post(
+        "/v1/upscale", responses=ANSWERS, openapi_extra=PHOTOGRAPH, response_class=Response, tags=["photographs"]
+    )
+    async def upscale(
+        request: Request,
+        model: Annotated[str | None, Query(description="A name of GET /v1/models; its default if not given.")] = None,
+        tile: Annotated[
+            int | None, Query(ge=FEWEST, le=MOST, description="Side of the largest square that runs at once, pixels.")
+        ] = None,
+        wait: Wait = True,
+        accept: Accept = None,
+    ) -> Response:
+        """Enlarge a photograph.
+
+        Alpha, grey, colour profile, EXIF and resolution come back as `srfoundry upscale` keeps them; the pixels are
+        the same. A client that goes away before its answer cancels the work.
+
+            curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -H 'Accept: image/jpeg' -o photo_x2.jpg
+        """
+        member = service.family.find(model)
+        suffix = images.wanted(accept) if wait else images.wanted(_only_images(accept))
+        try:
+            upload = await service.receive(request, service.line)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        job = service.enlarge(Enlargement(upload, member, tile, suffix, service.limits.largest))
+        return await answered(service, service.line, job, request, wait=wait)
+
+    @made.get("/v1/models", response_model=list[ModelBody], tags=["models"])
+    async def models() -> list[dict[str, Any]]:
+        """The family: who can be asked, which version is served, and what each member costs on this machine."""
+        default = service.family.default
+        return [member.described(default=member.name == default) for member in service.family.members()]
+
+    _jobs(made, service)
+    _health(made, service)
+    return made
+
+
+async def answered(service: Service, line: Line, job: Job, request: Request, *, wait: bool) -> Response:
+    """The answer to a request that has begun a job: the job itself, or its result when it is there."""
+    if not wait:
+        location = request.scope.get("root_path", "") + f"/v1/jobs/{job.id}"
+        return JSONResponse(job.told(), 202, {"Location": location})
+    gone = asyncio.ensure_future(_gone(request))
+    ready = asyncio.ensure_future(_ready(job))
+    try:
+        await asyncio.wait((gone, ready), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not ready.done():
+            ready.cancel()
+            line.cancel(job)
+            job.fetched = True  # nobody waits for it; the sweep removes it
+    if not ready.done():
+        return Response(status_code=499)
+    if job.result is None:
+        service.store.discard(job)
+        raise job.error or Problem(503, "Cancelled", "the work was cancelled; ask again", "cancelled")
+    return _picture(service, job, BackgroundTask(service.store.discard, job))
+
+
+def _jobs(made: APIRouter, service: Service) -> None:
+    responses = why(404)
+
+    @made.get("/v1/jobs/{number}", response_model=None, responses={200: {"model": JobBody}, **responses}, tags=["jobs"])
+    async def state(number: str) -> JSONResponse:
+        """How a photograph gets on."""
+        return JSONResponse(service.store.find(number).told(), headers={"Cache-Control": "no-store"})
+
+    @made.get("/v1/jobs/{number}/events", response_class=StreamingResponse, responses=responses, tags=["jobs"])
+    async def events(number: str) -> StreamingResponse:
+        """The same as server-sent events, one for each change, until it is done."""
+        job = service.store.find(number)
+
+        async def lines() -> AsyncIterator[str]:
+            async for told in job.changes():
+                yield f"data: {json.dumps(told)}\n\n"
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
+
+    @made.get(
+        "/v1/jobs/{number}/result",
+        response_class=Response,
+        responses={200: {"content": PICTURES}, **responses, **why(409)},
+        tags=["jobs"],
+    )
+    async def result(number: str) -> Response:
+        """The finished photograph, in the format that was asked for with it."""
+        job = service.store.find(number)
+        if job.error is not None:
+            raise job.error
+        if job.result is None:
+            detail = f"the job is {job.state}, {job.done} of {job.tiles} tiles are done; ask again when it is done"
+            raise Problem(409, "Not done", detail, "job")
+        return _picture(service, job)
+
+    @made.delete(
+        "/v1/jobs/{number}", response_model=None, responses={200: {"model": JobBody}, **responses}, tags=["jobs"]
+    )
+    async def cancel(number: str) -> JSONResponse:
+        """Cancel a photograph, or forget it where it is done. It ends at its next tile or step."""
+        job = service.store.find(number)
+        if job.finished:
+            service.store.discard(job)
+        else:
+            for line in service.lines():
+                line.cancel(job)
+        return JSONResponse(job.told())
+
+
+def _health(made: APIRouter, service: Service) -> None:
+    @made.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, str]:
+        """Whether the process lives."""
+        return {"status": "alive"}
+
+    @made.get("/readyz", tags=["health"], responses=why(503))
+    async def readyz() -> dict[str, str]:
+        """Whether it takes photographs: a model is loaded and it is not about to stop."""
+        if service.stopping:
+            raise Problem(503, "Stopping", "no further photographs are taken", "stopping")
+        return {"status": "ready"}
+
+    @made.get("/metrics", tags=["health"], response_class=Response)
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _picture(service: Service, job: Job, after: BackgroundTask | None = None) -> Response:
+    assert job.result is not None
+    job.fetched = True
+    path: Path = job.result.path
+    service.metrics.bytes.labels("out").inc(path.stat().st_size)
+    headers = {"X-Model": job.model, "X-Model-Version": job.version, "Cache-Control": "no-store", "Vary": "Accept"}
+    return FileResponse(path, media_type=job.result.media, headers=headers, background=after)
+
+
+def _only_images(accept: str | None) -> str | None:
+    """The part of an Accept header that names images; a client that asks for a job may take JSON besides."""
+    kept = [part for part in (accept or "").split(",") if part.strip().lower().startswith(("image/", "*/*"))]
+    return ",".join(kept) or None
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has gone away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _ready(job: Job) -> None:
+    async for _ in job.changes():
+        pass

@@ -1,0 +1,154 @@
+"""All that a server is made of, put together: models, what runs their tiles, the queue, the figures."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+from fastapi import FastAPI, Request
+
+from srfoundry.serving import images
+from srfoundry.serving.batching import Batcher
+from srfoundry.serving.following import Follower
+from srfoundry.serving.images import Upload
+from srfoundry.serving.jobs import Job, Line, Store, Work
+from srfoundry.serving.members import Family
+from srfoundry.serving.metrics import Metrics
+from srfoundry.serving.problems import Problem
+from srfoundry.serving.settings import Serving
+from srfoundry.serving.sources import source
+from srfoundry.serving.upscaling import Enlargement
+
+BESIDE = 2  # photographs that are decoded or encoded while others' tiles run, besides one a thread
+READERS = 2  # threads that look at headers
+UPLOADS = 2  # bodies that are received at once, for each place in the queue
+FETCHING = 5.0  # seconds that a stopping server keeps a result for a client that waits for it
+
+
+class Service:
+    """A server without its HTTP. Enter it to load the models; leaving it ends all work.
+
+    Args:
+        serving: what a person decided.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self.serving, self.limits = serving, serving.limits
+        self.family = Family()
+        self.metrics = Metrics(self.family)
+        self.follower = Follower(
+            source(serving.models),
+            self.family,
+            threads=serving.threads,
+            device=serving.device,
+            refused=lambda name: self.metrics.refused.labels(name).inc(),
+            failed=self.metrics.polls.inc,
+        )
+        self.stopping = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._receiving = 0
+
+    def __enter__(self) -> "Service":
+        self.follower.begin()
+        self.batcher = Batcher(self.serving.threads, self.metrics.ran)
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="header")
+        self.store = Store(self.limits)
+        self.line = Line(self.serving.threads + BESIDE, self.limits, seconds=self._seconds, drop=self.batcher.drop)
+        for gauge, count in (
+            (self.metrics.waiting, lambda: len(self.line.waiting)),
+            (self.metrics.running, lambda: len(self.line.running)),
+            (self.metrics.waiting_tiles, lambda: self.batcher.waiting),
+        ):
+            self.metrics.watch(gauge, count)
+        self.follower.follow(self.serving.polling)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.follower.close()
+        self.batcher.close()
+        self.readers.shutdown()
+        self.store.close()
+
+    @asynccontextmanager
+    async def lifespan(self, _application: FastAPI) -> AsyncIterator[None]:
+        """What lives in the event loop."""
+        self.loop = asyncio.get_running_loop()
+        sweeping = self.loop.create_task(self.store.sweep())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.to_thread(self.batcher.close)
+            self.line.close()
+
+    async def finish(self) -> None:
+        """Take nothing new; return when all that was taken is done, and fetched by those who wait for it."""
+        self.stopping = True
+        began = time.monotonic()
+        await self.line.quiet()
+        until = time.monotonic() + FETCHING
+        while time.monotonic() < until and any(job.ended > began and not job.fetched for job in self.store.jobs()):
+            await asyncio.sleep(0.1)
+
+    async def receive(self, request: Request, line: Line) -> Upload:
+        """Take a request's photograph, if there is room for it.
+
+        Raises:
+            Problem: there is none, or the photograph is not fit.
+        """
+        if self.stopping:
+            raise Problem(503, "Stopping", "the server is about to stop; ask another, or again later", "stopping")
+        line.check_room()
+        if self._receiving >= UPLOADS * (self.limits.queue + line.workers):
+            after = str(line.wait_seconds())
+            raise Problem(
+                429, "Too many photographs", "too many are being sent; try again later", "queue", {"Retry-After": after}
+            )
+        folder = self.store.place()
+        self._receiving += 1
+        try:
+            upload = await images.receive(request, folder, self.limits, self.readers)
+        except BaseException:
+            self.store.remove(folder)
+            raise
+        finally:
+            self._receiving -= 1
+        self.metrics.bytes.labels("in").inc(upload.size)
+        return upload
+
+    def start(self, line: Line, job: Job, work: Work) -> Job:
+        """Put a job into a queue and let it be found."""
+
+        def timed(job: Job) -> None:
+            with self.metrics.work.labels(job.model).time():
+                work(job)
+            self.metrics.pixels.labels(job.model).inc(job.pixels)
+
+        try:
+            line.submit(job, timed)
+        except Problem:
+            self.store.remove(job.folder)
+            raise
+        self.store.add(job)
+        return job
+
+    def enlarge(self, wish: Enlargement) -> Job:
+        """Begin to enlarge a photograph."""
+        job = Job(
+            wish.upload.path.parent,
+            pixels=wish.upload.height * wish.upload.width,
+            tiles=wish.tiles(),
+            model=wish.member.name,
+        )
+        return self.start(self.line, job, lambda job: wish.run(job, self.batcher))
+
+    def lines(self) -> list[Line]:
+        """All queues."""
+        return [self.line]
+
+    def _seconds(self) -> float:
+        return max(member.loaded.seconds for member in self.family.members())

@@ -1,0 +1,86 @@
+"""What changes at the source is served without a restart, if it is fit."""
+
+from pathlib import Path
+
+import pytest
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.serving.following import Follower
+from srfoundry.serving.members import Family
+from srfoundry.serving.problems import Problem
+from srfoundry.serving.sources import Folder, Offer
+from tests import served
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one model."""
+    (tmp_path / "pruned.onnx").write_bytes(served.model())
+    return tmp_path
+
+
+def follower(folder: Path, refused: list[str] | None = None) -> Follower:
+    seen = [] if refused is None else refused
+    made = Follower(Folder(folder), Family(), threads=1, device="cpu", refused=seen.append)
+    made.begin()
+    return made
+
+
+def test_a_new_file_is_taken_and_a_broken_one_is_not(folder: Path) -> None:
+    refused: list[str] = []
+    found = follower(folder, refused)
+    first = found.family.find(None).loaded
+    found.look()
+    assert found.family.find("pruned").loaded is first  # nothing changed
+    (folder / "pruned.onnx").write_bytes(served.model(0.01))
+    found.look()
+    second = found.family.find(None).loaded
+    assert second.version != first.version
+    for _ in range(2):
+        (folder / "pruned.onnx").write_bytes(served.model(0.3))
+        found.look()
+    member = found.family.find(None)
+    assert member.loaded is second and "bicubic" in member.refused["why"] and refused == ["pruned"]
+    (folder / "pruned.onnx").write_bytes(served.model())
+    found.look()
+    assert found.family.find(None).loaded.version == first.version and not found.family.find(None).refused
+
+
+def test_members_come_and_go(folder: Path) -> None:
+    found = follower(folder)
+    (folder / "dual.onnx").write_bytes(served.model(0.02))
+    found.look()
+    assert [member.name for member in found.family.members()] == ["pruned", "dual"]
+    (folder / "pruned.onnx").unlink()
+    found.look()
+    assert found.family.default == "dual"
+    with pytest.raises(Problem) as caught:
+        found.family.find("pruned")
+    assert "one of dual" in caught.value.detail
+    (folder / "dual.onnx").unlink()
+    found.look()  # the source has nothing: what is here goes on
+    assert found.family.default == "dual"
+
+
+def test_a_source_that_raises_is_survived(folder: Path) -> None:
+    class Broken(Folder):
+        def fetch(self, offer: Offer) -> bytes:
+            raise FoundryError("gone")
+
+    found = follower(folder)
+    found.source = Broken(folder)
+    (folder / "pruned.onnx").write_bytes(served.model(0.01))
+    before = found.family.find(None).loaded
+    found.look()
+    assert found.family.find(None).loaded is before
+    found.source = Folder(folder)
+    found.look()
+    assert found.family.find(None).loaded is not before
+
+
+@pytest.mark.parametrize("blob", [None, b"no model"], ids=["empty", "damaged"])
+def test_a_server_without_models_does_not_begin(tmp_path: Path, blob: bytes | None) -> None:
+    if blob is not None:
+        (tmp_path / "pruned.onnx").write_bytes(blob)
+    with pytest.raises(FoundryError, match="no .onnx file|can be served"):
+        follower(tmp_path)
