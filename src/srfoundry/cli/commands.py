@@ -5,7 +5,6 @@ Heavy imports stay inside the commands that need them, so that `srfoundry --help
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +62,9 @@ def restore_blindly(options: argparse.Namespace) -> int:
 
 def models(options: argparse.Namespace) -> int:
     """List the registered versions and their aliases."""
-    rows = _registry().versions()
+    from srfoundry.runtime import pulling
+
+    rows = pulling.versions()
     lines = [list(rows[0]), *[list(row.values()) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
@@ -74,8 +75,9 @@ def models(options: argparse.Namespace) -> int:
 def register(options: argparse.Namespace) -> int:
     """Register the family in exports/: into a new registry, or after one that did not answer."""
     from srfoundry.config import params
+    from srfoundry.tracking import fetching
 
-    _registry()
+    fetching.registry()
     from srfoundry.tracking.registering import Place, register_family
 
     chosen = params.load(options.params).export
@@ -147,7 +149,9 @@ def load_model(options: argparse.Namespace) -> "tuple[Model, int, int]":
 
 def _find(name: str | None) -> Path | bytes:
     if name is not None and name.startswith("models:/"):
-        return _registry().fetch(name)
+        from srfoundry.runtime import pulling
+
+        return pulling.pull(name)
     if name is not None:
         path = Path(name)
         if path.suffix not in (".onnx", ".safetensors"):
@@ -163,17 +167,6 @@ def _handling(options: argparse.Namespace) -> "Handling":
     from srfoundry.imaging.user_image import Handling
 
     return Handling(options.quality, 10**6 * options.largest_megapixels)
-
-
-def _registry() -> Any:
-    """The registry of the project in this folder, or of MLFLOW_TRACKING_URI; MLflow reads these at its import."""
-    from srfoundry.tracking import stores
-
-    stores.prepare(Path.cwd())
-    stores.settle(os.environ["MLFLOW_TRACKING_URI"], Path.cwd())
-    from srfoundry.tracking import registry
-
-    return registry
 
 
 def _device(name: str) -> "torch.device":

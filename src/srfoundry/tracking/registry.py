@@ -18,15 +18,17 @@ from mlflow.tracking import MlflowClient
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, seconds
+from srfoundry.runtime import pulling
+from srfoundry.runtime.mlflow_server import ABSENT
+from srfoundry.runtime.pulling import Version
 from srfoundry.tracking import packing
 from srfoundry.tracking.champion import Decision, decide
 from srfoundry.tracking.packing import Presentation
 from srfoundry.tracking.runs import Tracker
-from srfoundry.tracking.stores import ARTIFACTS, reached, shown
+from srfoundry.tracking.stores import ARTIFACTS, reached
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 METRIC = "psnr_y"  # dB, on the held-out photographs reduced by MATLAB's bicubic
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
 
 PLAIN = Presentation(
     "Enlarges photographs. As a pyfunc it takes and gives images of any size: encoded bytes or arrays."
@@ -115,37 +117,45 @@ def registered(blob: bytes, name: str) -> bool:
         return _version_with(MlflowClient(), name, _md5(blob)) is not None
 
 
-def fetch(uri: str) -> bytes:
-    """Bytes of the registered ONNX model `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+def find(uri: str) -> Version:
+    """The version at `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        FoundryError: the address is malformed, nothing is registered there, or its file is gone or changed.
+        FoundryError: the address is malformed, or nothing is registered there.
     """
-    rest = uri.removeprefix("models:/")
-    name, mark = (rest.split("@", 1) if "@" in rest else [*rest.rsplit("/", 1), ""][:2]) if rest else ("", "")
-    if not uri.startswith("models:/") or not name or not mark:
-        raise FoundryError(f"{uri} is no model address; write models:/NAME@champion or models:/NAME/VERSION")
-    missing = FoundryError(
-        f"{uri}: no such registered model at {shown(_store())}; `srfoundry models` lists what there is, "
-        f"`srfoundry register` registers the files in exports/"
-    )
+    found = _at(uri)
+    tags, aliases = {str(key): str(text) for key, text in found.tags.items()}, tuple(found.aliases)
+    return Version(found.name, str(found.version), tags, aliases, str(found.source))
+
+
+def fetch(uri: str) -> bytes:
+    """Bytes of the registered ONNX model at such an address.
+
+    Raises:
+        FoundryError: as in `find`, or the version's file is gone or changed.
+    """
+    version = _at(uri)
+    with reached(_store()):
+        blob = _bytes(MlflowClient(), version)
+    if blob is None:
+        raise pulling.lost(uri, str(version.version))
+    return blob
+
+
+def _at(uri: str) -> ModelVersion:
+    name, alias, number = pulling.parse(uri)
+    missing = pulling.missing(uri, _store())
     _refuse_new_store(missing)
     with reached(_store()):
         client = MlflowClient()
         try:
-            by_alias = "@" in rest
-            version = (client.get_model_version_by_alias if by_alias else client.get_model_version)(name, mark)
+            if alias:
+                return client.get_model_version_by_alias(name, alias)
+            return client.get_model_version(name, number)
         except MlflowException as error:
             if error.error_code not in ABSENT:
                 raise
             raise missing from None
-        blob = _bytes(client, version)
-    if blob is None:
-        raise FoundryError(
-            f"{uri}: version {version.version} is registered but its file is gone or changed (a moved folder?); "
-            "use the file under exports/, or register that again: srfoundry register"
-        )
-    return blob
 
 
 def versions() -> list[dict[str, str]]:
@@ -154,10 +164,7 @@ def versions() -> list[dict[str, str]]:
     Raises:
         FoundryError: nothing was ever registered in this store.
     """
-    nothing = FoundryError(
-        f"no model is registered at {shown(_store())}; `srfoundry register` registers the files in exports/, "
-        "which `make repro` makes"
-    )
+    nothing = pulling.nothing(_store())
     _refuse_new_store(nothing)
     with reached(_store()):
         rows = _rows(MlflowClient())
@@ -172,16 +179,7 @@ def _rows(client: MlflowClient) -> list[dict[str, str]]:
         found = client.search_model_versions(f"name = '{model.name}'")
         for version in sorted(found, key=lambda item: -int(item.version)):
             whole = client.get_model_version(model.name, version.version)  # a search leaves the aliases out
-            tags = whole.tags
-            rows.append(
-                {
-                    "model": model.name,
-                    "version": str(whole.version),
-                    "aliases": ",".join(sorted(whole.aliases)),
-                    "figure": f"{tags.get('metric', '')} = {tags.get('value', '')}",
-                    "scale": tags.get("scale", ""),
-                }
-            )
+            rows.append(pulling.row(model.name, str(whole.version), ",".join(sorted(whole.aliases)), whole.tags))
     return rows
 
 

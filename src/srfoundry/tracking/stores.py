@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import shown
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 EXTRAS = {"psycopg2": "postgresql", "boto3": "s3", "botocore": "s3"}
@@ -83,13 +83,6 @@ def first_line(error: BaseException) -> str:
     """What an error says, short enough for a line of a person's terminal."""
     lines = str(error).strip().splitlines()
     return re.sub(r"//[^/@\s]*@", "//", lines[0])[:160] if lines else type(error).__name__
-
-
-def shown(uri: str) -> str:
-    """An address without the password in it."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host)) if "@" in parts.netloc else uri
 
 
 def settle(uri: str, root: Path) -> None:
