@@ -47,7 +47,8 @@ def parsed(text: str) -> Any:
         message = file.message_type.add(name=name)
         for number, field in enumerate(fields.split(), start=1):
             label, kind = field.split(":")
-            added = message.field.add(name=label.removeprefix("*"), number=number, label=3 if label[0] == "*" else 1)
+            added: Any = message.field.add(name=label.removeprefix("*"), number=number)
+            added.label = 3 if label[0] == "*" else 1
             added.type = KINDS.get(kind, 14 if kind in CHOICES else 11)
             if kind not in KINDS:
                 added.type_name = f".triton.{kind}"
