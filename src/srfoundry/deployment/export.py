@@ -1,7 +1,8 @@
 """ONNX: write a net as a file that ONNX runtimes load, and prove that it gives the same numbers (session.py runs it).
 
-A network is wrapped, never edited; its graph is then made plain (graph.py). An exported file carries its card (scale,
-padding, tiles, metrics, hashes) in its own metadata, so that nothing beside it is needed to use it.
+A network is wrapped, never edited; where that is cheaper its linear chains are folded (folding.py), and its graph is
+made plain (graph.py). An exported file carries its card (scale, padding, tiles, metrics, hashes) in its own metadata,
+so that nothing beside it is needed to use it.
 """
 
 import dataclasses
@@ -21,10 +22,10 @@ from torch import Tensor, nn
 from srfoundry.core import seeds
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment import graph, overlap
+from srfoundry.deployment import folding, graph, overlap
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo import cards
-from srfoundry.runtime.session import SMALLEST, OnnxCard, Session, padded
+from srfoundry.runtime.session import OnnxCard, Session, padded
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 BATCH = 64
@@ -74,7 +75,8 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Wri
         FoundryError: the numbers differ by more than is tolerated; then no file is left.
     """
     wrapped = OnnxNet(net).cpu().float().eval()
-    blob, card = _to_bytes(wrapped, card)
+    folded = folding.fold(net)
+    blob, card = _to_bytes(OnnxNet(folded).eval(), dataclasses.replace(card, folded=folded is not net))
     write_bytes(path, blob)
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), check.sizes)
     if not worst <= check.tolerance:  # the comparison is written so that NaN fails too
@@ -161,9 +163,7 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
     # Two images and height != width: a dimension of one, or two equal ones, would be frozen by the tracing.
     example = torch.rand(2, card.channels, 24, 40, generator=seeds.generator(0, "export"))
     dynamic = {0: Dim("batch", min=1, max=BATCH)}
-    if card.multiple_of == 1:
-        dynamic |= {2: Dim("height", min=SMALLEST, max=LARGEST), 3: Dim("width", min=SMALLEST, max=LARGEST)}
-    else:
+    if card.multiple_of > 1:
         most = LARGEST // card.multiple_of
         height, width = Dim("height", min=2, max=most), Dim("width", min=2, max=most)
         dynamic |= {2: card.multiple_of * height, 3: card.multiple_of * width}
@@ -183,6 +183,8 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
     if program is None:
         raise FoundryError("torch.onnx returned no program; check the installed torch and onnxscript versions")
     model = program.model_proto
+    if card.multiple_of == 1:  # convolutions ask for no size: traced at one, in half the time; the comparison tells
+        graph.free(model)
     graph.anonymise(model, card.scale)
     graph.plain(model)
     card = dataclasses.replace(card, opset=graph.lower(model, card.opset))

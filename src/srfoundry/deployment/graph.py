@@ -24,12 +24,14 @@ def plain(model: Any) -> None:
     """
     graph = model.graph
     constants = {item.name: item for item in graph.initializer}
+    shifts = {node.output[0] for node in graph.node if node.op_type == "Conv" and _is_shift(node, constants)}
+    elsewhere = {name for node in graph.node if node.output[0] not in shifts for name in node.input}
     for node in graph.node:
         if node.op_type == "ReduceMean" and _keeps_dimensions(node) and _axes(node, constants) in MEAN_AXES:
             _become(node, "GlobalAveragePool", node.input[:1])
-        elif node.op_type == "Conv" and _is_shift(node, constants):
+        elif node.output[0] in shifts and node.input[2] not in elsewhere:
             shift = constants[node.input[2]]
-            shift.dims[:] = [1, *shift.dims, 1, 1]
+            shift.dims[:] = [1, len(_array(shift).ravel()), 1, 1]  # several may read it
             _become(node, "Add", [node.input[0], node.input[2]])
     _drop_unused(graph)
 
@@ -66,6 +68,17 @@ def lower(model: Any, oldest: int) -> int:
         else:
             return opset
     raise FoundryError(f"the exported graph fits no ONNX operator set from {oldest} to {NEWEST}: {reason}")
+
+
+def free(model: Any) -> None:
+    """Let a graph that was traced at one height and width say that it takes any; in place.
+
+    That is so where no node asks for a size, which only a comparison at other sizes can show.
+    """
+    graph = model.graph
+    for dim, name in zip(graph.input[0].type.tensor_type.shape.dim[2:], ("height", "width"), strict=True):
+        dim.dim_param = name
+    graph.ClearField("value_info")
 
 
 def anonymise(model: Any, scale: int) -> None:
@@ -110,7 +123,7 @@ def _drop_unused(graph: Any) -> None:
 
 
 def _is_shift(node: Any, constants: dict[str, Any]) -> bool:
-    """A 1x1 convolution by the identity whose bias nobody else reads."""
+    """A 1x1 convolution by the identity."""
     if len(node.input) != 3 or not {node.input[1], node.input[2]} <= constants.keys():
         return False
     weight = _array(constants[node.input[1]])

@@ -38,6 +38,8 @@ class OnnxCard:
     params_hash: str
     data_hash: str
     tile_error: float | None = None  # what tiles with that overlap change, rms of the worst row or column (overlap.py)
+    folded: bool = False  # linear chains of layers are one convolution each: fewer multiply-adds, the same image
+    precision: str = "float32"  # of the weights: float32, float16 or int8; input and output are float32 always
 
 
 class Session:
@@ -162,9 +164,10 @@ def _providers(device: str) -> list[Any]:
 
 def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
     try:
-        names = [field.name for field in dataclasses.fields(OnnxCard)]
-        # the last one is younger than files that are still in use
-        values = {name: json.loads(properties[name]) for name in names if name in properties or name != "tile_error"}
+        # those with a default are younger than files that are still in use
+        wanted = [each.name for each in dataclasses.fields(OnnxCard) if each.default is dataclasses.MISSING]
+        present = [each.name for each in dataclasses.fields(OnnxCard) if each.name in properties]
+        values = {name: json.loads(properties[name]) for name in {*wanted, *present}}
         card = OnnxCard(**values)
         sane = [card.scale, card.multiple_of, card.tile, card.channels]
         if not all(isinstance(value, int) and value >= 1 for value in sane) or card.overlap < 0:
