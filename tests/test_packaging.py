@@ -1,11 +1,14 @@
 """The project can be installed: what it imports is declared, what is declared is locked, and its wheel works alone."""
 
 import ast
+import json
+import os
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -15,8 +18,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from PIL import Image
 
+from tests import tiny
 from tests.conftest import REPO
-from tests.extras import distributions
+from tests.extras import distributions, lacking
+from tests.mlflow_stub import Stub
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PROJECT["optional-dependencies"].items()}
@@ -153,36 +158,85 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert b"srfoundry = srfoundry.cli.program:main" in entry_points
 
 
-def test_the_installed_program_works_elsewhere_without_extras(wheel: Path, tmp_path: Path) -> None:
-    target, elsewhere = tmp_path / "target", tmp_path / "elsewhere"
-    elsewhere.mkdir()
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the wheel alone is installed into."""
+    target = tmp_path_factory.mktemp("target")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", target, wheel]
     subprocess.run(pip, check=True, timeout=120)
-    Image.new("RGB", (40, 32), (200, 90, 30)).save(elsewhere / "sharp.png")
-    absent = ["diffusers", "dvc", "httpx", "mlflow", "onnx", "onnxruntime", "prefect", "skimage", "sklearn"]
-    program = f"""
-import sys
-sys.modules.update(dict.fromkeys({absent}))  # as if they were not installed
-import srfoundry
-from srfoundry.cli.program import main
-assert srfoundry.__file__.startswith({str(target)!r}), srfoundry.__file__
-sys.exit(main(sys.argv[1:]))
-"""
+    return target
 
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", program, *arguments],
-            cwd=elsewhere,
-            env={"PYTHONPATH": str(target), "PATH": "", "MPLCONFIGDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
-            text=True,
-            capture_output=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+
+@cache
+def without(*extras: str) -> list[str]:
+    """What cannot be imported where these extras are installed and no others."""
+    return lacking(distributions(*extras))
+
+
+def elsewhere(target: Path, folder: Path, extras: list[str], *arguments: str, **more: str) -> tuple[int, str, str]:
+    """Run the installed program in a folder as if these extras were installed and no others."""
+    absent = folder / "absent.json"
+    absent.write_text(json.dumps(without(*extras)))
+    finder = REPO / "tests/pipelines/loaded"
+    program = "import sys, srfoundry; from srfoundry.cli.program import main; assert srfoundry.__file__.startswith("
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"{program}{str(target)!r}); sys.exit(main())", *arguments],
+        cwd=folder,
+        env={
+            "PYTHONPATH": f"{target}{os.pathsep}{finder}",
+            "PATH": "",
+            "SRFOUNDRY_LACKING": str(absent),
+            "SRFOUNDRY_CACHE": str(folder / "cache"),
+            "MPLCONFIGDIR": str(folder),
+            "OMP_NUM_THREADS": "1",
+            **more,
+        },
+        text=True,
+        capture_output=True,
+        timeout=240,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_lean_installation_enlarges_describes_and_pulls(installed: Path, tmp_path: Path) -> None:
+    """With [cpu] and nothing else; what needs more is one line with the command that brings it."""
+    assert (installed / "bin" / "srfoundry").is_file()
+    blob = tiny.exported()[0]
+    (tmp_path / "tiny.onnx").write_bytes(blob)
+    Image.new("RGBA", (40, 32), (200, 90, 30, 128)).save(tmp_path / "low.png")
+
+    def run(*arguments: str, **more: str) -> str:
+        code, said, error = elsewhere(installed, tmp_path, ["cpu", "gpu"], *arguments, **more)
+        assert code == 0, error
+        return said
 
     assert "upscale" in run("--help")
-    run("degrade", "sharp.png", "--width", "1.5")
-    made = {path.name for path in elsewhere.iterdir()} - {"sharp.png"}
-    assert any(name.endswith(".npy") for name in made), made
-    assert (target / "bin" / "srfoundry").is_file()
+    run("upscale", "low.png", "--model", "tiny.onnx")
+    with Image.open(tmp_path / "low_x2.png") as large:
+        assert (large.mode, large.size) == ("RGBA", (80, 64))
+    assert json.loads(run("info", "tiny.onnx"))["scale"] == 2
+    with Stub(blob) as registry:
+        address = {"MLFLOW_TRACKING_URI": registry.url}
+        assert json.loads(run("info", "models:/toy@champion", **address))["name"] == "tiny"
+    for command, extra in {
+        ("restore", "low.png"): "train",
+        ("degrade", "low.png"): "train",
+        ("compare", "low.png", "--model", "tiny.onnx"): "train",
+        ("upscale", "low.png", "--model", "a.safetensors"): "train",
+        ("models",): "tracking",
+    }.items():
+        code, _, error = elsewhere(installed, tmp_path, ["cpu", "gpu"], *command)
+        assert code == 1 and f"pip install 'srfoundry[{extra}]'" in error and error.count("\n") == 1, error
+
+
+def test_the_base_alone_says_which_runtimes_there_are(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(b"")
+    code, _, error = elsewhere(installed, tmp_path, [], "info", "tiny.onnx")
+    assert code == 1 and "srfoundry[cpu]" in error and "srfoundry[gpu]" in error and error.count("\n") == 1
+
+
+def test_training_needs_no_pipeline(installed: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 32), (200, 90, 30)).save(tmp_path / "sharp.png")
+    code, _, error = elsewhere(installed, tmp_path, ["train"], "degrade", "sharp.png", "--width", "1.5")
+    assert code == 0, error
+    assert (tmp_path / "sharp_low.png").is_file() and list(tmp_path.glob("*.npy"))

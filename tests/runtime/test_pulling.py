@@ -2,17 +2,13 @@
 
 import base64
 import hashlib
-import json
 import os
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -21,77 +17,24 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.runtime import pulling
 from tests import tiny
 from tests.conftest import wait_until
+from tests.mlflow_stub import Answer, Stub, version
 from tests.outages import Line
 
 ADDRESS = "models:/toy@champion"
 MD5 = hashlib.md5(b"the model", usedforsecurity=False).hexdigest()
-VERSION = {
-    "name": "toy",
-    "version": "3",
-    "source": "models:/m-1",
-    "tags": [{"key": "model.md5", "value": MD5}, {"key": "scale", "value": "2"}],
-    "aliases": ["champion"],
-}
-Answer = dict[str, Any] | bytes | int
-
-
-class Stub:
-    """An MLflow server of few words: answers by path; a number is a status; what was asked is kept."""
-
-    def __init__(self) -> None:
-        self.elsewhere = ""  # where status 302 sends
-        self.asked: list[tuple[str, dict[str, list[str]], str | None]] = []
-        self.answers: dict[str, Answer | Callable[[dict[str, list[str]]], Answer]] = {
-            "/api/2.0/mlflow/registered-models/alias": {"model_version": VERSION},
-            "/api/2.0/mlflow/model-versions/get-download-uri": {"artifact_uri": "mlflow-artifacts:/1/models/m-1"},
-            "/api/2.0/mlflow-artifacts/artifacts": {
-                "files": [{"path": "code", "is_dir": True}, {"path": "MLmodel"}, {"path": "model.onnx"}]
-            },
-            "/api/2.0/mlflow-artifacts/artifacts/1/models/m-1/model.onnx": b"the model",
-        }
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                query = parse_qs(parts.query)
-                stub.asked.append((parts.path, query, self.headers["Authorization"]))
-                answer = stub.answers.get(parts.path, 404)
-                answer = answer(query) if callable(answer) else answer
-                status, body = (answer, b"<html>") if isinstance(answer, int) else (200, answer)
-                blob = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", stub.elsewhere)
-                self.send_header("Content-Length", str(len(blob)))
-                self.end_headers()
-                self.wfile.write(blob)
-
-            def log_message(self, format: str, *args: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """A stub that MLFLOW_TRACKING_URI names; nothing else of the user's is read."""
-    made = Stub()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
     monkeypatch.setenv("SRFOUNDRY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("USERNAME", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    yield made
-    made.close()
+    with Stub() as made:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
+        yield made
 
 
 def test_the_second_start_downloads_nothing(stub: Stub) -> None:
@@ -117,7 +60,7 @@ def test_a_server_that_keeps_its_files_elsewhere_hands_them_out(stub: Stub) -> N
     stub.answers["/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files"] = b"the model"
     assert pulling.pull(ADDRESS) == b"the model"
     assert stub.asked[-1][1] == {"artifact_file_path": ["model.onnx"]}
-    old: Any = {"model_version": {**VERSION, "source": "s3://bucket/0/run"}}
+    old: Any = {"model_version": {**version(b"the model"), "source": "s3://bucket/0/run"}}
     stub.answers["/api/2.0/mlflow/registered-models/alias"] = old
     (pulling.cache() / f"{MD5}.onnx").unlink()
     with pytest.raises(FoundryError, match="does not hand out s3://bucket"):
@@ -154,14 +97,11 @@ def test_who_asks_is_said_in_mlflows_own_ways(stub: Stub, tmp_path: Path, monkey
     assert said() == basic("u:p")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", stub.url.replace("//", "//me:a%40b@"))
     assert said() == basic("me:a@b")
-    other = Stub()
-    stub.answers["/api/2.0/mlflow/registered-models/alias"], stub.elsewhere = 302, f"{other.url}/there"
-    other.answers["/there"] = {"model_version": VERSION}
-    try:
+    with Stub() as other:
+        stub.answers["/api/2.0/mlflow/registered-models/alias"], stub.elsewhere = 302, f"{other.url}/there"
+        other.answers["/there"] = {"model_version": version(b"the model")}
         pulling.find(ADDRESS)
         assert [header for *_, header in other.asked] == [None]
-    finally:
-        other.close()
 
 
 def test_pages_of_a_long_list_are_all_read(stub: Stub) -> None:

@@ -14,9 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from srfoundry.cli.files import upscale_file
-from srfoundry.cli.plan import Job
 from srfoundry.runtime.session import Session
+from srfoundry.runtime.upscaler import Upscaler
 from srfoundry.serving.app import application
 from srfoundry.serving.service import Service
 from srfoundry.serving.settings import Limits, Listening, Serving
@@ -78,7 +77,8 @@ def test_the_pixels_are_those_of_upscale(client: TestClient, models: Path, tmp_p
     (tmp_path / "a.png").write_bytes(body)
     session = Session(models / "pruned.onnx", threads=1, device="cpu")
     side = tile or session.card.tile
-    upscale_file(Job(tmp_path / "a.png", tmp_path / "b.png"), session, tile=side, overlap=min(8, side // 4))
+    upscaler = Upscaler(session, tile=side, overlap=min(8, side // 4))
+    upscaler.file(tmp_path / "a.png", tmp_path / "b.png")
     answer = client.post("/v1/upscale", content=body, params={} if tile is None else {"tile": tile})
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
     assert answer.headers["x-model"] == "pruned" and len(answer.headers["x-model-version"]) == 12

@@ -14,8 +14,8 @@ from srfoundry.core.errors import FoundryError
 if TYPE_CHECKING:
     import torch
 
-    from srfoundry.cli.files import Model
     from srfoundry.imaging.user_image import Handling
+    from srfoundry.runtime.upscaler import Upscaler
 
 DEFAULT = "exports/pruned.onnx"
 
@@ -29,13 +29,11 @@ def upscale(options: argparse.Namespace) -> int:
     """Enlarge images and folders."""
     from srfoundry.cli import batch, files
     from srfoundry.cli.plan import Naming, plan
-    from srfoundry.imaging import tiling
 
-    model, tile, overlap = load_model(options)
-    tiling.check(tile, overlap)
-    planned = plan(options.images, options.out, Naming(f"x{model.scale}"), existing=options.existing)
-    outcomes = files.upscale_files(planned, model, tile=tile, overlap=overlap, how=_handling(options))
-    return batch.report(outcomes, planned, f"  (x{model.scale})")
+    upscaler = load_model(options)
+    planned = plan(options.images, options.out, Naming(f"x{upscaler.scale}"), existing=options.existing)
+    outcomes = files.upscale_files(planned, upscaler, how=_handling(options))
+    return batch.report(outcomes, planned, f"  (x{upscaler.scale})")
 
 
 def restore_blindly(options: argparse.Namespace) -> int:
@@ -129,22 +127,19 @@ def info(options: argparse.Namespace) -> int:
     return 0
 
 
-def load_model(options: argparse.Namespace) -> "tuple[Model, int, int]":
-    """The model that the options name, with its tile and overlap."""
+def load_model(options: argparse.Namespace) -> "Upscaler":
+    """The model that the options name, with its tiles."""
+    from srfoundry.runtime.upscaler import Upscaler
+
     path = _find(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
         from srfoundry.cli.torch_model import TILE, TorchModel
 
-        device = _device(options.device)
-        model: Any = TorchModel(path, device)
-        tile, overlap = TILE, model.overlap if options.overlap is None else options.overlap
-    else:
-        from srfoundry.runtime.session import Session
-
-        model = Session(path, threads=options.threads, device=options.device)
-        tile, overlap = model.card.tile, model.card.overlap
-    tile = options.tile or tile
-    return model, tile, min(overlap, tile // 4) if options.overlap is None else options.overlap
+        model, tile = TorchModel(path, _device(options.device)), options.tile or TILE
+        overlap = min(model.overlap, tile // 4) if options.overlap is None else options.overlap
+        return Upscaler(model, tile=tile, overlap=overlap)
+    chosen = {name: getattr(options, name) for name in ("threads", "device", "tile", "overlap")}
+    return Upscaler.load(path, **chosen)
 
 
 def _find(name: str | None) -> Path | bytes:

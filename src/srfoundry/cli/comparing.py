@@ -14,26 +14,25 @@ def compare(options: argparse.Namespace) -> int:
 
     from srfoundry.cli import batch
     from srfoundry.cli.plan import Job, Plan, claim
-    from srfoundry.imaging import formats, images, resize, tiling
+    from srfoundry.imaging import formats, images, resize
     from srfoundry.reporting import pictures
 
     place = options.out
     target = place.path / "before_after.png" if place.folder else place.path
     formats.format_of(target)
     claim([target], options.images, existing=options.existing)
-    model, tile, overlap = load_model(options)
+    upscaler = load_model(options)
     rows, errors = [], []
 
     def row(job: Job) -> Any:
         high = images.read(job.source)
-        height, width = (extent // model.scale * model.scale for extent in high.shape[-2:])
+        height, width = (extent // upscaler.scale * upscaler.scale for extent in high.shape[-2:])
         if not height * width:
-            raise FoundryError(f"{job.source} is smaller than the scale {model.scale}; take a larger photograph")
+            raise FoundryError(f"{job.source} is smaller than the scale {upscaler.scale}; take a larger photograph")
         high = high[..., :height, :width]
         # The model sees what a file would hold: 8 bits.
-        low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / model.scale)))
-        restored = tiling.tiled(model.run, low.numpy(), model.scale, tile=tile, overlap=overlap)
-        return low, {"srfoundry": torch.from_numpy(restored)}, high, None
+        low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / upscaler.scale)))
+        return low, {"srfoundry": torch.from_numpy(upscaler.floats(low))}, high, None
 
     planned = Plan([Job(path, target) for path in options.images], len(options.images) > 1)
     for job in planned.jobs:

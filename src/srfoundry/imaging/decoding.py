@@ -49,6 +49,20 @@ def decode(path: Path, largest: int | None = None) -> Image.Image:
         return picture.transpose(UPRIGHT[turn]) if turn in UPRIGHT else picture
 
 
+def plain(picture: Image.Image) -> Image.Image:
+    """A picture in memory as L, LA, RGB or RGBA of 8 bits, not turned upright; what is none of a file's is let pass.
+
+    Raises:
+        FoundryError: its samples are wider than 8 bits, or floats.
+    """
+    if picture.mode[0] in "IF":
+        raise FoundryError(f"a picture must have 8 bits a sample, got mode {picture.mode}; scale it to 0 to 255")
+    if picture.mode in PLAIN.values():
+        return picture
+    clear = "transparency" in picture.info or picture.mode in ("PA", "La", "RGBa")
+    return picture.convert("RGBA" if clear else PLAIN.get(picture.mode, "RGB"))
+
+
 def size(path: Path, largest: int | None = None) -> tuple[int, int]:
     """Height and width that a file's header claims, before it is turned upright; FoundryError as in `decode`."""
     with untrusted.guarded(path) as file:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding, formats, untrusted
+from srfoundry.imaging import decoding, enlargement, formats, untrusted
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,11 @@ class Photograph:
 
 def read(path: Path, how: Handling = USUAL) -> Photograph:
     """Read a file of any kind that `images.read` reads; FoundryError where that one raises it."""
-    picture = decoding.decode(path, how.largest)
+    return of(decoding.decode(path, how.largest))
+
+
+def of(picture: Image.Image) -> Photograph:
+    """A decoded picture of mode L, LA, RGB or RGBA."""
     alpha = np.array(picture.getchannel("A")) if "A" in picture.getbands() else None
     pixels = np.array(picture.convert("RGB"))
     if alpha is not None and alpha.any() and not alpha.all():
@@ -81,20 +85,27 @@ def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path, 
     Raises:
         FoundryError: the format that the suffix of `path` names is unknown, cannot hold it, or the disk is full.
     """
-    height, width = pixels.shape[:2]
-    check_target(original, path, height // original.pixels.shape[0])
-    picture = Image.fromarray(pixels)
-    if original.grey:
-        picture = picture.convert("L")
-    picture = formats.shown_as_before(picture, path, original.metadata)
-    if original.alpha is not None and formats.format_of(path) not in formats.OPAQUE:
-        picture.putalpha(Image.fromarray(_enlarged(original.alpha, height, width)))
+    check_target(original, path, pixels.shape[0] // original.pixels.shape[0])
+    picture = formats.shown_as_before(_coloured(pixels, original), path, original.metadata)
+    if formats.format_of(path) not in formats.OPAQUE:
+        _make_clear(picture, original)
     told = formats.options(path, quality=how.quality, metadata=original.metadata)
     try:
         with replacing(path) as partial:
             picture.save(partial, **told)
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
+
+
+def picture(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph) -> Image.Image:
+    """An enlarged 8-bit image with the original's alpha and greyness, as `write` writes it into a PNG.
+
+    `info` holds the colour profile, EXIF block and resolution, which Pillow's `save` writes where the format has them.
+    """
+    made = _coloured(pixels, original)
+    _make_clear(made, original)
+    made.info |= {key: original.metadata[key] for key in ("icc_profile", "exif", "dpi") if key in original.metadata}
+    return made
 
 
 def check_target(original: Photograph, path: Path, scale: int = 1) -> None:
@@ -119,15 +130,16 @@ def size(path: Path, how: Handling = USUAL) -> tuple[int, int]:
         return 0, 0
 
 
-def _enlarged(band: UInt8[np.ndarray, "h w"], height: int, width: int) -> UInt8[np.ndarray, "H W"]:
-    """A band at another size, by MATLAB's bicubic; needs PyTorch, which an opaque photograph does not."""
-    import torch
+def _coloured(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph) -> Image.Image:
+    whole = Image.fromarray(pixels)
+    return whole.convert("L") if original.grey else whole
 
-    from srfoundry.imaging import images, resize
 
-    low = images.from_uint8(torch.from_numpy(band)[None, ..., None])
-    high = resize.cubic(low, height / band.shape[0], (height, width))
-    return images.to_uint8(high)[0, ..., 0].numpy()
+def _make_clear(enlarged: Image.Image, original: Photograph) -> None:
+    """Give it the original's alpha, enlarged bicubically; in place."""
+    if original.alpha is not None:
+        scale = enlarged.height // original.alpha.shape[0]
+        enlarged.putalpha(Image.fromarray(enlargement.cubic(original.alpha, scale)))
 
 
 def _revealed(pixels: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
