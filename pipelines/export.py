@@ -14,6 +14,7 @@ SEEN = 4  # photographs on which tiles are measured
 def export(stage: Stage) -> None:
     """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
     from srfoundry.core.atomic import published
+    from srfoundry.deployment import web
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
@@ -41,6 +42,10 @@ def export(stage: Stage) -> None:
                 "overlap": card.overlap,
                 "tile_error": card.tile_error,
             }
+        if chosen.web:
+            web.write(
+                [folder / f"{name}.onnx" for name in chosen.web], folder / "web", web.fetch(stage.root / "downloads")
+            )
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
     if not stage.place.trial:  # a trial's models take no alias from the project's
         _register(stage)

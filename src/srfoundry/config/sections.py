@@ -41,6 +41,7 @@ from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
+from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
@@ -315,3 +316,4 @@ class Export(Section):
     least_gain: Annotated[float, Field(ge=0, le=10)]
     target: Annotated[GraphTarget, Inline()]
     parity: Annotated[ParityCheck, Inline()]
+    web: list[Annotated[str, AfterValidator(one_of(lambda: FAMILY))]]

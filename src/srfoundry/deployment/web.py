@@ -1,8 +1,8 @@
 """The browser build: a static folder whose page enlarges photographs by itself, with ONNX Runtime Web.
 
-It is the server's page (serving/page) with another engine (browser/). ONNX Runtime Web comes from the npm registry by the
-user's own npm, in one version whose digest stands here: the same models give the same bytes. Nothing of the page is
-imported, its files are copied.
+It is the server's page (serving/page) with another engine (browser/); their files are copied, nothing is imported. ONNX
+Runtime Web comes from the npm registry by the user's own npm, in one version whose digest stands here: the same models
+give the same bytes.
 """
 
 import base64
@@ -115,7 +115,8 @@ def check(package: Path) -> Path:
     if found != f"{PACKAGE} {VERSION}" or lacking:
         got = f"{found} without {lacking[0]}" if lacking else found
         raise FoundryError(
-            f"{package} must be an unpacked {PACKAGE} {VERSION}, got {got}; unpack what `npm pack {PACKAGE}@{VERSION}` fetches"
+            f"{package} must be an unpacked {PACKAGE} {VERSION}, got {got}; "
+            f"unpack what `npm pack {PACKAGE}@{VERSION}` fetches"
         )
     return package
 
@@ -125,21 +126,33 @@ def _pack(archive: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise FoundryError(
-            f"{PACKAGE} comes by npm, which was not found; install npm (Node.js), or hand over an unpacked package with "
-            "--onnxruntime-web FOLDER"
+            f"{PACKAGE} comes by npm, which was not found; install npm (Node.js), or hand over an unpacked package "
+            "with --onnxruntime-web FOLDER"
         )
     with replacing(archive) as partial:
         place = partial.with_suffix("")
         place.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--ignore-scripts", "--pack-destination", str(place)]
+        command = [
+            npm,
+            "pack",
+            f"{PACKAGE}@{VERSION}",
+            "--silent",
+            "--ignore-scripts",
+            "--pack-destination",
+            str(place),
+        ]
         try:
             done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
             if done.returncode or not (place / archive.name).is_file():
                 said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:160]
-                raise FoundryError(f"npm could not fetch {PACKAGE} {VERSION}: {said}; look at the network and npm's settings")
+                raise FoundryError(
+                    f"npm could not fetch {PACKAGE} {VERSION}: {said}; look at the network and npm's settings"
+                )
             (place / archive.name).replace(partial)
         except subprocess.TimeoutExpired:
-            raise FoundryError(f"npm took more than {PATIENCE} s for {PACKAGE}; look at the network, try again") from None
+            raise FoundryError(
+                f"npm took more than {PATIENCE} s for {PACKAGE}; look at the network, try again"
+            ) from None
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

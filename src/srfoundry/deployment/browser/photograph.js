@@ -29,9 +29,36 @@ export async function decode(file) {
     }
     let clear = false;
     for (let at = 3; at < data.length && !clear; at += 4) clear = data[at] !== 255;
-    return { data, width, height, clear, ...said };
+    return { data: clear ? await exact(file, data) : data, width, height, clear, ...said };
   } finally {
     bitmap.close();
+  }
+}
+
+/**
+ * Colours of what is partly transparent as the file has them: a canvas gives them rounded, for it keeps them multiplied
+ * by alpha. WebCodecs does better where a browser has it; it must agree with the canvas in all that is exact there.
+ */
+async function exact(file, data) {
+  if (!("ImageDecoder" in self) || !(await ImageDecoder.isTypeSupported(file.type))) return data;
+  const decoder = new ImageDecoder({ data: await file.arrayBuffer(), type: file.type, colorSpaceConversion: "none" });
+  try {
+    const { image } = await decoder.decode();
+    const found = new Uint8ClampedArray(data.length);
+    const order = { RGBA: [0, 1, 2], BGRA: [2, 1, 0] }[image.format];
+    if (order === undefined || image.allocationSize() !== found.length) return data;
+    await image.copyTo(found);
+    image.close();
+    for (let at = 0; at < found.length; at += 4) {
+      [found[at], found[at + 1], found[at + 2]] = order.map((band) => found[at + band]);
+      const same = found[at] === data[at] && found[at + 1] === data[at + 1] && found[at + 2] === data[at + 2];
+      if (found[at + 3] !== data[at + 3] || (found[at + 3] === 255 && !same)) return data;
+    }
+    return found;
+  } catch {
+    return data;
+  } finally {
+    decoder.close();
   }
 }
 

@@ -31,7 +31,7 @@ export const engine = {
     const place = await submit(file, member, onProgress, signal);
     try {
       const job = await finished(place, onProgress, signal);
-      if (job.state !== "done") throw new Problem("The server could not enlarge this photograph", ...reason(job));
+      if (job.state !== "done") throw failure(job);
       onProgress({ phase: "fetching" });
       return await (await asked(`${place}/result`, { signal, headers: { Accept: "image/png" } })).blob();
     } catch (error) {
@@ -91,9 +91,11 @@ async function asked(address, options = {}, allowed = []) {
   throw new Problem(said.title ?? `The server said ${reply.status}`, said.detail ?? "Try again, or with another photograph.");
 }
 
-function reason(job) {
-  if (job.state === "cancelled") return ["It was cancelled there; try again."];
-  return [job.error?.detail ?? job.error ?? "Try again, or with another photograph."];
+/** Why a job has no result. */
+function failure({ state, error }) {
+  if (error !== null && typeof error === "object") return new Problem(error.title, error.detail);
+  const detail = state === "cancelled" ? "It was cancelled there; try again." : "Try again, or with another photograph.";
+  return new Problem("The server did not enlarge this photograph", detail);
 }
 
 function pause(milliseconds, signal) {
