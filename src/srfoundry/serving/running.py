@@ -22,7 +22,8 @@ from srfoundry.serving.settings import Serving
 
 HEAD = 16 * 1024  # bytes of a request's line and headers
 IDLE = 10.0  # seconds that a connection may take for them
-STATUS_ONLY = logging.ERROR
+LEVELS = {"srfoundry.serving": logging.INFO, "uvicorn.error": logging.ERROR, "python_multipart": logging.ERROR}
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 class PatientProtocol(H11Protocol):
@@ -120,6 +121,7 @@ def serve(serving: Serving) -> int:
     listener = _listener(config)
     with listener, service:
         host, port = listener.getsockname()[:2]
+        listener.listen(BACKLOG)  # from the line on, whoever connects is answered
         shown = f"[{host}]" if ":" in host else host
         sys.stdout.write(
             f"srfoundry serves {service.follower.source.shown}: http://{shown}:{port}/  (the page; /docs)\n"
@@ -138,7 +140,7 @@ def _listener(config: uvicorn.Config) -> Any:
     import socket
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so that asyncio does not delay packets
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
@@ -150,10 +152,10 @@ def _listener(config: uvicorn.Config) -> Any:
 
 
 def _log() -> None:
-    """One line an event, to standard error; of uvicorn only errors, for hostile requests are no news."""
+    """One line an event, to standard error; of libraries only errors, for hostile requests are no news."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in {"srfoundry.serving": logging.INFO, "uvicorn.error": STATUS_ONLY}.items():
+    for name, level in LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

@@ -38,7 +38,7 @@ def load(blob: bytes, version: str, *, threads: int, device: str, before: Loaded
     Raises:
         FoundryError: it is not fit to be served, and why.
     """
-    widest = Session(blob, threads=threads, device=device)
+    widest = Session(blob, threads=threads, device=device, sharing=True)
     card = widest.card
     if card.channels != 3:
         raise FoundryError(f"a model must take 3 channels, got {card.channels}; serve one that enlarges photographs")
@@ -51,12 +51,13 @@ def load(blob: bytes, version: str, *, threads: int, device: str, before: Loaded
     if before is not None and before.plan.threads in before.sessions:
         plan, sessions = before.plan, {threads: widest}
         if plan.threads != threads:
-            sessions[plan.threads] = Session(blob, threads=plan.threads, device=device)
+            sessions[plan.threads] = Session(blob, threads=plan.threads, device=device, sharing=True)
         ratio = _effort(sessions[plan.threads]) / max(_effort(before.sessions[plan.threads]), 1e-9)
         return Loaded(version, card, len(blob), sessions, plan, before.seconds * ratio)
     plans = _plans(threads, widest.device)
     sessions = {
-        each: Session(blob, threads=each, device=device) for each in {plan.threads for plan in plans} - {threads}
+        each: Session(blob, threads=each, device=device, sharing=True)
+        for each in {plan.threads for plan in plans} - {threads}
     }
     sessions[threads] = widest
     plan, seconds = _best(plans, sessions, threads)

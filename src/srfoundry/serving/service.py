@@ -1,6 +1,7 @@
 """All that a server is made of, put together: models, what runs their tiles, the queue, the figures."""
 
 import asyncio
+import ctypes
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from srfoundry.serving.upscaling import Enlargement
 BESIDE = 2  # photographs that are decoded or encoded while others' tiles run, besides one a thread
 READERS = 2  # threads that look at headers
 UPLOADS = 2  # bodies that are received at once, for each place in the queue
+RESTING = 2.0  # seconds between two looks whether the server rests
 FETCHING = 5.0  # seconds that a stopping server keeps a result for a client that waits for it
 
 
@@ -49,6 +51,7 @@ class Service:
         self.stopping = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._receiving = 0
+        self._worked = False
 
     def __enter__(self) -> "Service":
         self.follower.begin()
@@ -77,11 +80,12 @@ class Service:
     async def lifespan(self, _application: FastAPI) -> AsyncIterator[None]:
         """What lives in the event loop."""
         self.loop = asyncio.get_running_loop()
-        sweeping = self.loop.create_task(self.store.sweep())
+        tidying = [self.loop.create_task(each) for each in (self.store.sweep(), self._rest())]
         try:
             yield
         finally:
-            sweeping.cancel()
+            for task in tidying:
+                task.cancel()
             await asyncio.to_thread(self.batcher.close)
             self.line.close()
 
@@ -134,6 +138,7 @@ class Service:
             self.store.remove(job.folder)
             raise
         self.store.add(job)
+        self._worked = True
         return job
 
     def enlarge(self, wish: Enlargement) -> Job:
@@ -150,5 +155,20 @@ class Service:
         """All queues."""
         return [self.line]
 
+    async def _rest(self) -> None:
+        """Whenever the server comes to rest, hand memory back that the C library keeps for the next photograph."""
+        while True:
+            await asyncio.sleep(RESTING)
+            busy = self.line.waiting or self.line.running
+            if self._worked and not busy:
+                self._worked = False
+                await asyncio.to_thread(_trim)
+
     def _seconds(self) -> float:
         return max(member.loaded.seconds for member in self.family.members())
+
+
+def _trim() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
+    if trim is not None:
+        trim(0)
