@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.runtime import pulling
+
+CHALLENGER = "challenger"  # end of the aliases of versions that did not become the best of their kind
+DISCOVERY = 30  # looks at where aliases point, for each look at which there are
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,12 @@ def source(models: str) -> Source:
     Raises:
         FoundryError: it names neither.
     """
-    if models.startswith("models:/"):
-        raise FoundryError(f"--models takes a folder, got {models}; name one")
-    return Folder(Path(models))
+    if not models.startswith(pulling.PREFIX):
+        return Folder(Path(models))
+    name, _, alias = models.removeprefix(pulling.PREFIX).partition("@")
+    if not name or "/" in name:
+        raise FoundryError(f"--models takes a folder, models:/NAME or models:/NAME@ALIAS, got {models}; name one")
+    return Registry(name, alias)
 
 
 class Folder:
@@ -91,6 +98,49 @@ class Folder:
         if known is None or known[0] != stamp:
             known = self._digests[path] = (stamp, _digest(_read(path)))
         return known[1]
+
+
+class Registry:
+    """The versions that a registered model's aliases point to; members are named by their aliases.
+
+    Which aliases there are is looked up now and then, where they point to each time: that takes milliseconds.
+
+    Args:
+        name: of the registered model.
+        alias: the only one that is served; all but challengers if empty.
+    """
+
+    def __init__(self, name: str, alias: str = "") -> None:
+        self.name, self.alias = name, alias
+        self._looks = 0
+        self._aliases: list[str] = [alias] if alias else []
+        self._versions: dict[Offer, pulling.Version] = {}
+
+    @property
+    def shown(self) -> str:
+        """See `Source`."""
+        return f"{pulling.PREFIX}{self.name}" + (f"@{self.alias}" if self.alias else "")
+
+    def offers(self) -> list[Offer]:
+        """See `Source`."""
+        if not self.alias and self._looks % DISCOVERY == 0:
+            self._aliases = self._discovered()
+        self._looks += 1
+        found = {alias: pulling.find(f"{pulling.PREFIX}{self.name}@{alias}") for alias in self._aliases}
+        self._versions = {Offer(alias, alias, version.number): version for alias, version in found.items()}
+        return list(self._versions)
+
+    def fetch(self, offer: Offer) -> bytes:
+        """See `Source`."""
+        return pulling.fetch(self._versions[offer])
+
+    def _discovered(self) -> list[str]:
+        rows = [row for row in pulling.versions() if row["model"] == self.name]
+        aliases = {alias for row in rows for alias in row["aliases"].split(",") if alias}
+        kept = sorted(alias for alias in aliases if not alias.endswith(CHALLENGER))
+        if not kept:
+            raise FoundryError(f"{self.shown} has no alias that could be served; register one: srfoundry register")
+        return kept
 
 
 def _read(path: Path) -> bytes:
