@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -141,15 +142,16 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     how = shared.options.files
     original = user_image.read(job.source, how)
     user_image.check_target(original, job.target, shared.sampling.scale)
-    doubt = shared.doubt(original.image)
+    image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+    doubt = shared.doubt(image)
     if doubt is not None:
-        left = guard.plain(original.image, shared.sampling.scale, doubt.phase)
+        left = guard.plain(image, shared.sampling.scale, doubt.phase)
         user_image.write(images.to_uint8(left)[0].cpu().numpy(), original, job.target, how)
         return [
             f"{job.target}  (x{shared.sampling.scale}, plain enlargement)",
             f"{job.source.name} is not restored: {doubt.why}; --force restores it all the same",
         ]
-    observation = shared.observe(original.image, job.source.stem, ticker)
+    observation = shared.observe(image, job.source.stem, ticker)
     found = shared.restorer.restore(observation, job.source.stem, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)
     assert observation.kernel is not None

@@ -7,7 +7,7 @@ and pass on its colour profile, date and camera; that is all this file adds.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,9 +16,6 @@ from PIL import Image
 from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding, enlargement, formats, untrusted
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +49,6 @@ class Photograph:
     alpha: UInt8[np.ndarray, "h w"] | None
     grey: bool
     metadata: Mapping[str, Any]
-
-    @property
-    def image(self) -> "torch.Tensor":
-        """The pixels as a float tensor 1 3 h w in [0, 1]."""
-        import torch
-
-        from srfoundry.imaging import images
-
-        return images.from_uint8(torch.from_numpy(self.pixels).unsqueeze(0))
 
 
 def read(path: Path, how: Handling = USUAL) -> Photograph:
