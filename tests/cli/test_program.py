@@ -205,6 +205,19 @@ def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, ca
     assert (folder / "champion.png").read_bytes() == (folder / "local.png").read_bytes()
 
 
+def test_a_card_is_a_folder_to_publish(folder: Path, capsys: Capture) -> None:
+    assert run("card") == 0
+    assert "the figures are those that the model carries" in capsys.readouterr().out
+    assert {path.name for path in (folder / "card").iterdir()} == {"README.md", "config.json", "model.onnx"}
+    assert "--overwrite" in failure(capsys, "card")
+    assert run("card", "--overwrite", "--licence", "mit", "--name", "me/tiny") == 0
+    written = (folder / "card" / "README.md").read_text()
+    assert "license: mit\n" in written and "# me/tiny\n" in written
+    (folder / "card" / "mine.txt").touch()
+    assert "holds other things (mine.txt)" in failure(capsys, "card", "--overwrite")
+    assert "exported model" in failure(capsys, "card", "--model", "x.safetensors", "--out", "new")
+
+
 def test_degrade_then_compare(folder: Path) -> None:
     assert run("degrade", "photo.png", "--out", "low.png") == 0
     kernel = kernels.gaussian(15, torch.tensor([4.0]), torch.tensor([4.0]), torch.zeros(1))

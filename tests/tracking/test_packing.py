@@ -38,7 +38,7 @@ def version(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     blob = tiny.exported()[0]
     figures = Figures(30.0, bicubic=20.0, held_out="these", seconds=None, size=len(blob))
     shown = packing.Presentation("Enlarges photographs.", "# A card", {"picture.png": b"not looked at"})
-    within = registry.Within(shown=shown)
+    within = registry.Within(shown=lambda: shown)
     return registry.register(blob, name=NAME, figures=figures, tags={}, score=lambda _: None, within=within).version
 
 

@@ -114,7 +114,7 @@ def info(options: argparse.Namespace) -> int:
     """Print a model's card."""
     import dataclasses
 
-    path = _find(options.model)
+    path = find_model(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
         from srfoundry.networks.zoo import cards
 
@@ -131,7 +131,7 @@ def load_model(options: argparse.Namespace) -> "Upscaler":
     """The model that the options name, with its tiles."""
     from srfoundry.runtime.upscaler import Upscaler
 
-    path = _find(options.model)
+    path = find_model(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
         from srfoundry.cli.torch_model import TILE, TorchModel
 
@@ -142,7 +142,8 @@ def load_model(options: argparse.Namespace) -> "Upscaler":
     return Upscaler.load(path, **chosen)
 
 
-def _find(name: str | None) -> Path | bytes:
+def find_model(name: str | None) -> Path | bytes:
+    """The file that --model names, or the bytes of a registered one; exports/pruned.onnx or its like without a name."""
     if name is not None and name.startswith("models:/"):
         from srfoundry.runtime import pulling
 

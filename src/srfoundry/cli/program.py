@@ -10,7 +10,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from srfoundry.cli import browser_build, commands, comparing, converting, degrading, serving
+from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
 from srfoundry.cli.place import Place
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
@@ -44,6 +44,7 @@ EXAMPLES = """examples:
   srfoundry register                                   the models in exports/, into a registry that is new
   srfoundry info exports/pruned.onnx                   the card inside a model
   srfoundry web exports/pruned70.onnx                  a page that enlarges in the browser, for any web server
+  srfoundry card --out card/                           a folder to publish: the model, its card, figures, a picture
   srfoundry import EDSR_x2.pt --as edsr-x2             published weights as a model of this program
   srfoundry convert exports/pruned.onnx --for ncnn     a model for another program: upscayl, chaiNNer, Triton ...
 
@@ -163,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
     _existing(add)
     _model_options(add)
     serving.options(command("serve", serving.serve, "serve the family over HTTP, with a page", serving.SERVE), _whole)
+    model_card.options(
+        command("card", model_card.card, "write a model's folder to publish, with a card", model_card.CARD)
+    )
     command("models", commands.models, "list registered models, versions and aliases")
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
     browser_build.options(command("web", browser_build.write, "write a page for the browser alone", browser_build.WEB))

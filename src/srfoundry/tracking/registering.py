@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, HeldOut, seconds
 from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.tracking import registry
+from srfoundry.tracking.presenting import present
 from srfoundry.tracking.registry import Registered, Within
 
 ALIASES = {"pruned": "champion", "pruned50": "p50", "pruned70": "p70"}  # which name in the registry each member has
@@ -51,8 +53,16 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
         blob = path.read_bytes()
         if new and registry.registered(blob, place.name):
             continue
-        card = Session(path, threads=1, device="cpu").card
-        judge = HeldOut(place.held_out, card.scale)
+        session = Session(path, threads=1, device="cpu")
+        card, judge = session.card, HeldOut(place.held_out, session.scale)
+        shown = partial(
+            present,
+            session,
+            len(blob),
+            place.held_out,
+            f"models:/{place.name}@{ALIASES[member]}",
+            anew=judge.digest() != card.metrics.get(HELD_OUT),
+        )
         yield (
             member,
             registry.register(
@@ -63,7 +73,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
                 score=judge.figures,
                 least_gain=place.least_gain,
                 alias=ALIASES[member],
-                within=Within(run_id),
+                within=Within(run_id, shown),
             ),
         )
 

@@ -53,11 +53,11 @@ class Within:
 
     Args:
         run_id: the MLflow run that it belongs to; None = one of its own.
-        shown: what people see of it.
+        shown: gives what people see of it; asked only where a version is new.
     """
 
     run_id: str | None = None
-    shown: Presentation = PLAIN
+    shown: Callable[[], Presentation] = Presentation
 
 
 USUAL = Within()
@@ -257,8 +257,9 @@ def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | N
 
 
 def _log(blob: bytes, name: str, within: Within) -> str:
-    number = packing.log(blob, name, within.run_id or _run(), within.shown)
-    MlflowClient().update_model_version(name, number, description=within.shown.short)
+    shown = within.shown()
+    number = packing.log(blob, name, within.run_id or _run(), shown)
+    MlflowClient().update_model_version(name, number, description=shown.short)
     return number
 
 

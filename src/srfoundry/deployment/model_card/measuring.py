@@ -1,0 +1,118 @@
+"""What a model does to held-out photographs: those that it was made for, and those that it has never seen.
+
+Blurred photographs are reduced directly: the top-left pixel of each block stays. An enlargement that takes a pixel for
+the middle of its block, as bicubic and these networks do, then lies (scale - 1) / 2 pixels beside the original, which
+costs it more than all else. So both are moved onto the original's grid before they are compared.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srfoundry.core import seeds
+from srfoundry.imaging import decoding, images, metrics, resize, tiling
+from srfoundry.runtime.session import Session
+
+JPEG, NOISE = 85, 5  # quality; deviation, of 255
+BICUBIC = "bicubic"  # what the networks are made for
+WORDS = {
+    BICUBIC: "reduced by MATLAB's bicubic",
+    "jpeg": f"the same, saved as JPEG of quality {JPEG}",
+    "noise": f"the same, with white noise of deviation {NOISE} of 255",
+    "gauss20": "blurred by a Gaussian of width 2.0, then every second pixel; on the original's grid",
+    "aniso": "blurred by an oblique Gaussian, then every second pixel; on the original's grid",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Mean PSNR-Y and SSIM-Y over the held-out photographs.
+
+    Args:
+        images: what was done to them.
+        bicubic: PSNR-Y in dB of MATLAB's bicubic enlargement.
+        model: of the model's.
+        ssim: of the model's.
+    """
+
+    images: str
+    bicubic: float
+    model: float
+    ssim: float
+
+
+def measure(session: Session, folder: Path, conditions: Sequence[str] = tuple(WORDS)) -> list[Row]:
+    """Score a model on held-out photographs that were made small in several ways.
+
+    Args:
+        session: the model.
+        folder: data/synthesize/held_out: `high`, and a folder for each way that was prepared.
+        conditions: keys of WORDS.
+
+    Returns:
+        A row for each way whose files are there.
+    """
+    if not (folder / "high").is_dir() or not (folder / BICUBIC).is_dir():
+        return []
+    paths = decoding.find(folder / "high")
+    known = [key for key in conditions if key in _MADE or (folder / key).is_dir()]
+    return [_row(WORDS[key], _MADE.get(key) or _prepared(key), session, paths, folder) for key in known]
+
+
+Way = Callable[[Path, Path], tuple[Tensor, bool]]  # folder and photograph -> the low image, and whether it is direct
+
+
+def _prepared(key: str) -> Way:
+    return lambda folder, path: (images.read(folder / key / path.name), key != BICUBIC)
+
+
+def _compressed(folder: Path, path: Path) -> tuple[Tensor, bool]:
+    return images.jpeg(images.read(folder / BICUBIC / path.name), JPEG), False
+
+
+def _noisy(folder: Path, path: Path) -> tuple[Tensor, bool]:
+    low = images.read(folder / BICUBIC / path.name)
+    noise = torch.randn(low.shape, generator=seeds.generator(0, "model card", path.name))
+    return (low + noise * NOISE / 255).clamp(0, 1), False
+
+
+_MADE: dict[str, Way] = {"jpeg": _compressed, "noise": _noisy}
+
+
+def _row(words: str, way: Way, session: Session, paths: list[Path], folder: Path) -> Row:
+    card, scale = session.card, session.scale
+    found: list[tuple[float, float, float]] = []
+    for path in paths:
+        high = images.read(path)
+        low, direct = way(folder, path)
+        run = tiling.tiled(session.run, low.numpy(), scale, tile=card.tile, overlap=card.overlap)
+        restored, plain = torch.from_numpy(run), resize.cubic(low, scale).clamp(0, 1)
+        if direct:
+            restored, plain = (onto_grid(each, scale) for each in (restored, plain))
+        found.append(
+            (
+                metrics.psnr_y(plain, high, 2 * scale if direct else scale),
+                metrics.psnr_y(restored, high, 2 * scale if direct else scale),
+                metrics.ssim_y(restored, high, 2 * scale if direct else scale),
+            )
+        )
+    bicubic, psnr, ssim = np.mean(found, axis=0).tolist()
+    return Row(words, bicubic, psnr, ssim)
+
+
+def onto_grid(image: Tensor, scale: int) -> Tensor:
+    """Move an image by (scale - 1) / 2 pixels up and left, by cubic interpolation where that is half a pixel."""
+    whole, half = divmod(scale - 1, 2)
+    taps = torch.tensor([-1.0, 9.0, 9.0, -1.0]) / 16 if half else torch.tensor([0.0, 1.0, 0.0, 0.0])
+    for axis in (-2, -1):
+        last = image.shape[axis] - 1
+        places = torch.arange(last + 1) + whole
+        image = sum(  # pyright: ignore[reportAssignmentType]  (sum begins with 0)
+            tap * image.index_select(axis, (places + step).clamp(0, last))
+            for tap, step in zip(taps, (-1, 0, 1, 2), strict=True)
+        )
+    return image.clamp(0, 1)

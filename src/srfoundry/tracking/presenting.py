@@ -1,0 +1,29 @@
+"""What a registered version shows to people: a description, a card, and a picture where the photographs are free."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from srfoundry.deployment.model_card import gathering, text
+from srfoundry.deployment.model_card.measuring import BICUBIC
+from srfoundry.reporting import before_after
+from srfoundry.runtime.session import Session
+from srfoundry.tracking.packing import Presentation
+
+SPARE = ("jpeg", "gauss20")  # measured at each registration; `srfoundry card` measures all there is, which takes longer
+
+
+def present(session: Session, size: int, held_out: Path, address: str, *, anew: bool) -> Presentation:
+    """Measure a model on the held-out photographs, if they are here, and put what it is into words.
+
+    Args:
+        session: the model.
+        size: bytes of its file.
+        held_out: folder of the photographs; it may be missing.
+        address: that it is registered under, `models:/NAME@alias`.
+        anew: whether to measure what its own card says of it, too: it was found on other photographs.
+    """
+    facts = gathering.gather(session, size, held_out.parent, (BICUBIC, *SPARE) if anew else SPARE)
+    picture = before_after.drawn(session, held_out, facts.held_out[:1]) if facts.bundled else None
+    facts = replace(facts, picture=picture is not None, address=address)
+    pictures = {} if picture is None else {text.PICTURE: picture}
+    return Presentation(text.short(facts), text.readme(facts, f"srfoundry {session.card.name}"), pictures)

@@ -1,0 +1,99 @@
+"""A card says what was measured, in words that hubs and people read, the same bytes each time."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from srfoundry.core import seeds
+from srfoundry.deployment.model_card import folder, gathering, measuring, text
+from srfoundry.deployment.model_card.measuring import BICUBIC, WORDS
+from srfoundry.deployment.model_card.text import Facts
+from srfoundry.imaging import images, metrics, resize
+from srfoundry.runtime.session import Session
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    """The tiny network."""
+    return Session(tiny.exported()[0], threads=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data/synthesize with a part of a bundled photograph, reduced by bicubic and directly."""
+    made = tmp_path_factory.mktemp("synthesize")
+    chelsea = next(path for path in images.bundled() if path.stem == "chelsea")
+    high = images.read(chelsea)[..., :96, :120]
+    for kind, image in {"high": high, "bicubic": resize.cubic(high, 0.5), "gauss20": high[..., ::2, ::2]}.items():
+        images.write(image, made / "held_out" / kind / "chelsea.png")
+    return made
+
+
+def test_each_way_that_photographs_were_made_small_is_a_row(session: Session, data: Path) -> None:
+    rows = measuring.measure(session, data / "held_out")
+    assert [row.images for row in rows] == [WORDS[key] for key in (BICUBIC, "jpeg", "noise", "gauss20")]
+    assert rows[0].bicubic > rows[1].bicubic and rows[0].bicubic > rows[2].bicubic
+    high, low = (images.read(data / "held_out" / kind / "chelsea.png") for kind in ("high", "bicubic"))
+    assert rows[0].bicubic == pytest.approx(metrics.psnr_y(resize.cubic(low, 2).clamp(0, 1), high, 2))
+    assert rows == measuring.measure(session, data / "held_out")
+    assert measuring.measure(session, data / "nothing") == []
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_on_the_grid_a_directly_reduced_image_lies_where_the_original_does(scale: int) -> None:
+    """A ramp: its pixels kept and enlarged are a ramp again, on the same grid."""
+    ramp = torch.linspace(0.2, 0.8, 48 * scale).expand(1, 3, 24 * scale, -1)
+    large = resize.cubic(ramp[..., ::scale, ::scale], scale)
+    inside = (..., slice(4 * scale, -4 * scale))
+    moved = measuring.onto_grid(large, scale)
+    assert (moved - ramp)[inside].abs().max() < 1e-4 < (large - ramp)[inside].abs().max()
+
+
+def test_the_card_has_figures_limits_and_what_hubs_index(session: Session, data: Path, tmp_path: Path) -> None:
+    facts = gathering.gather(session, 1234, data)
+    assert facts.bundled and facts.held_out == ["chelsea"]
+    written = folder.write(tmp_path / "card", tiny.exported()[0], facts, "me/tiny-x2", b"a picture")
+    assert written == ["README.md", "before_after.png", "config.json", "model.onnx"]
+    card = ModelCard.load(tmp_path / "card" / "README.md")
+    indexed: Any = card.data
+    assert indexed.pipeline_tag == "image-to-image" and indexed.license == "unknown"
+    assert len(indexed.eval_results) == 2 * len(facts.rows)
+    assert indexed.eval_results[0].metric_value == round(facts.rows[0].model, 2)
+    for said in (
+        "has never seen blur, noise or JPEG",
+        "DRN",
+        "(before_after.png)",
+        "models:/srfoundry@champion",
+        "chelsea",
+    ):
+        assert said in card.text
+    assert all(f"| {row.images} | {row.bicubic:.2f} dB" in card.text for row in facts.rows)
+    assert json.loads((tmp_path / "card" / "config.json").read_text())["scale"] == 2
+    before = {path.name: path.read_bytes() for path in (tmp_path / "card").iterdir()}
+    folder.write(tmp_path / "card", tiny.exported()[0], facts, "me/tiny-x2", b"a picture")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "card").iterdir()}
+
+
+def test_without_photographs_the_figures_are_the_files_own(session: Session, tmp_path: Path) -> None:
+    facts = gathering.gather(session, 1234, tmp_path)
+    assert not facts.bundled and "30.00 dB | 31.00 dB | +1.00 dB" in text.readme(facts, "tiny")
+    assert "31.00 dB PSNR-Y, +1.00 dB over bicubic" in text.short(facts)
+    bare = Facts(card=dataclasses.replace(session.card, metrics={}), size=1)
+    assert "no held-out photographs were there" in text.readme(bare, "tiny")
+
+
+def test_a_namesake_is_not_a_bundled_photograph(data: Path, tmp_path: Path) -> None:
+    assert gathering.is_bundled(data / "held_out" / "high" / "chelsea.png")
+    rng = seeds.generator(0, "namesake")
+    strange = torch.randint(0, 256, (32, 32, 3), generator=rng, dtype=torch.uint8).numpy()
+    for name in ("chelsea", "somebody"):
+        Image.fromarray(np.ascontiguousarray(strange)).save(tmp_path / f"{name}.png")
+        assert not gathering.is_bundled(tmp_path / f"{name}.png")
