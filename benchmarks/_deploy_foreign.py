@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign import conversion, onnx_rules
+from srfoundry.deployment.foreign import conversion, ncnn_files, onnx_rules
 from srfoundry.deployment.foreign.programs import PROGRAMS
+from srfoundry.imaging.patches import Patches
 from srfoundry.runtime.session import Session
 
 EXPORTS = Path("exports")
@@ -51,6 +52,7 @@ def figures() -> dict[str, Any]:
     found |= {"foreign_chainner": all(not onnx_rules.check(path.read_bytes(), _scale(path)) for path in models)}
     found |= _flat("vs_mlrt", _tried(lambda: _converted("chainner", models)))
     found |= _flat("ncnn", _tried(lambda: _ncnn(models)))
+    found |= _flat("upscayl", _tried(lambda: _upscayl(models[0])))
     return found | _flat("spandrel", _tried(_spandrel))
 
 
@@ -112,8 +114,6 @@ def _converted(program: str, models: list[Path]) -> dict[str, Any]:
 
 def _ncnn(models: list[Path]) -> dict[str, Any]:
     """On the CPU in 32 and 16 bits, and on Vulkan."""
-    from srfoundry.deployment.foreign.ncnn_files import measure
-
     ncnn: Any = importlib.import_module("ncnn")
     ways: dict[str, dict[str, bool]] = {"difference": {}, "half": {"half": True}}
     if ncnn.get_gpu_count():
@@ -122,8 +122,51 @@ def _ncnn(models: list[Path]) -> dict[str, Any]:
     for path in models:
         session = conversion.open_session(path)
         param, weights = PROGRAMS["ncnn"].run(path).files.values()
-        worst = {name: max(worst[name], measure(param, weights, session, **way)) for name, way in ways.items()}
+        worst = {
+            name: max(worst[name], ncnn_files.measure(param, weights, session, **way)) for name, way in ways.items()
+        }
     return worst if ncnn.get_gpu_count() else {**worst, "vulkan": "no Vulkan device"}
+
+
+def _upscayl(model: Path) -> dict[str, Any]:
+    """PSNR of what upscayl makes of photographs to ONNX Runtime's result of the whole image, the worst in dB.
+
+    It runs tiles of 200 pixels with 10 more on each side, which it cuts off again, in 16 bits.
+    """
+    ways = {
+        "tiles_db": lambda session, run: lambda low: _in_tiles(session.run, low, session.scale),
+        "half_db": lambda session, run: run,
+        "both_db": lambda session, run: lambda low: _in_tiles(run, low, session.scale),
+    }
+    worst, vulkan = dict.fromkeys(ways, float("inf")), bool(importlib.import_module("ncnn").get_gpu_count())
+    photographs = Patches.open(Path("data/synthesize/validation"))
+    lows = [photographs.image(name).numpy() for name in photographs.photographs()]
+    session = conversion.open_session(model)
+    param, weights = PROGRAMS["ncnn"].run(model).files.values()
+    run = ncnn_files.runner(param, weights, vulkan=vulkan, half=True)
+    for low in lows:
+        whole = session.run(low)
+        for name, way in ways.items():
+            error = float(np.square(way(session, run)(low) - whole, dtype=np.float64).mean())
+            worst[name] = min(worst[name], -10 * float(np.log10(max(error, 1e-20))))
+    return {name: round(value, 1) for name, value in worst.items()}
+
+
+def _in_tiles(run: conversion.Run, low: np.ndarray, scale: int, tile: int = 200, margin: int = 10) -> np.ndarray:
+    """As upscayl cuts an image, with edges repeated outside of it."""
+    height, width = low.shape[2:]
+    wide = np.pad(low, ((0, 0), (0, 0), (margin, margin), (margin, margin)), mode="edge")
+    found = np.empty((1, low.shape[1], height * scale, width * scale), np.float32)
+    inner = slice(margin * scale, -margin * scale)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            rows, columns = min(tile, height - top), min(tile, width - left)
+            part = run(
+                np.ascontiguousarray(wide[:, :, top : top + rows + 2 * margin, left : left + columns + 2 * margin])
+            )
+            place = slice(top * scale, (top + rows) * scale), slice(left * scale, (left + columns) * scale)
+            found[:, :, *place] = part[:, :, inner, inner]
+    return found
 
 
 def _spandrel() -> dict[str, Any]:

@@ -385,6 +385,12 @@ def test_a_fallen_back_adaptation_is_said(folder: Path, capsys: Capture) -> None
     assert "adaptation diverged at step 2: fell back to step 1" in capsys.readouterr().out
 
 
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        program.main(["--version"])
+    assert caught.value.code == 0 and re.fullmatch(r"srfoundry \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
 def test_help_is_quick_and_teaches() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "srfoundry.cli.program", "--help"]
     began = time.monotonic()

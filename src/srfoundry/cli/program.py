@@ -131,10 +131,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.shutdown(wait=False)
 
 
+class _Version(argparse.Action):
+    """Looked up when it is asked for alone: what knows it takes a moment to import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"srfoundry {version('srfoundry')}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="srfoundry", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Any, short: str, text: str | None = None) -> argparse.ArgumentParser:

@@ -62,14 +62,15 @@ def measure(param: bytes, weights: bytes, session: Session, *, vulkan: bool = Fa
         vulkan: on the first Vulkan device instead of the CPU.
         half: numbers kept in 16 bits between layers, as upscayl does it.
     """
-    with tempfile.TemporaryDirectory() as folder:  # ncnn reads files
-        paths = Path(folder) / "model.param", Path(folder) / "model.bin"
-        for path, blob in zip(paths, (param, weights), strict=True):
-            path.write_bytes(blob)
-        return difference(session, _runner(*paths, vulkan=vulkan, half=half))
+    return difference(session, runner(param, weights, vulkan=vulkan, half=half))
 
 
-def _runner(param: Path, weights: Path, *, vulkan: bool, half: bool) -> Run:
+def runner(param: bytes, weights: bytes, *, vulkan: bool = False, half: bool = False) -> Run:
+    """ncnn with these files, as a function from image to image; arguments as of `measure`.
+
+    Raises:
+        FoundryError: ncnn cannot read or run them.
+    """
     import ncnn as unstubbed
 
     ncnn: Any = unstubbed  # its stubs leave its classes out
@@ -78,8 +79,14 @@ def _runner(param: Path, weights: Path, *, vulkan: bool, half: bool) -> Run:
     net.opt.num_threads = 1
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = half
     net.opt.use_fp16_arithmetic = False
-    if net.load_param(str(param)) or net.load_model(str(weights)):
-        raise FoundryError("ncnn cannot read the files that pnnx wrote; install the pnnx and the ncnn of one release")
+    with tempfile.TemporaryDirectory() as folder:  # ncnn reads files
+        paths = Path(folder) / "model.param", Path(folder) / "model.bin"
+        for path, blob in zip(paths, (param, weights), strict=True):
+            path.write_bytes(blob)
+        if net.load_param(str(paths[0])) or net.load_model(str(paths[1])):
+            raise FoundryError(
+                "ncnn must read what pnnx wrote, and cannot; install the two of one release (numbered by date)"
+            )
 
     def run(low: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
