@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 
-from srfoundry.cli import files
-from srfoundry.cli.plan import Job
 from srfoundry.cli.program import main
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import web
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.upscaler import Upscaler
 from tests import browser, tiny
 from tests.browser import Chromium
 
@@ -46,9 +44,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 def expected(photograph: Path) -> Image.Image:
     """What `srfoundry upscale` makes of it."""
-    session = Session(tiny.exported()[0], threads=1, device="cpu")
     target = photograph.with_name("expected.png")
-    files.upscale_file(Job(photograph, target), session, tile=session.card.tile, overlap=session.card.overlap)
+    Upscaler.load(tiny.exported()[0], threads=1, device="cpu").file(photograph, target)
     return browser.picture(target)
 
 
