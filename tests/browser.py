@@ -100,6 +100,11 @@ class Chromium:
         """Of the page: empty, chosen, working or done."""
         return str(self.run("return document.body.dataset.state"))
 
+    @property
+    def focused(self) -> str:
+        """The id of the element that keys go to."""
+        return str(self.run("return document.activeElement.id"))
+
     def choose(self, path: Path) -> None:
         """Pick a photograph's file."""
         self.find("file").send_keys(str(path))
@@ -112,6 +117,10 @@ class Chromium:
         self.until(lambda: self.state != "working")
         assert self.state == "done", self.text("problem")
         return self.result()
+
+    def working(self) -> bool:
+        """Whether some of the tiles, and not all, are done."""
+        return bool(self.run("const bar = document.getElementById('bar'); return bar.position > 0 && bar.position < 1"))
 
     def result(self, kind: str = "image/png") -> Image.Image:
         """The enlarged picture, downloaded as a person would."""

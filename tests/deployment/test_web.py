@@ -104,7 +104,7 @@ def test_work_can_be_cancelled_and_begun_again(page: Chromium, address: str, tmp
     page.open(f"{address}?webgpu=off&threads=1")
     page.choose(path)
     page.find("start").click()
-    page.until(lambda: page.find("bar").get_attribute("value"))
+    page.until(page.working)
     page.find("cancel").click()
     page.until(lambda: page.state == "chosen")
     assert page.text("status") == "Cancelled" and page.text("problem") == ""

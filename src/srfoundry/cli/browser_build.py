@@ -38,17 +38,21 @@ def write(chosen: argparse.Namespace) -> int:
         raise FoundryError(f"{folder} is there and is no browser build; name another folder with --out")
     if (folder / web.LISTED).is_file() and not chosen.overwrite:
         raise FoundryError(f"{folder} would be replaced; allow it with --overwrite, or name another folder with --out")
-    models = [commands._find(_exported(name)) for name in chosen.models or [DEFAULT]]
+    models = [_exported(name) for name in chosen.models or [DEFAULT]]
     unpacked = chosen.onnxruntime_web
     web.write(models, folder, web.fetch(_cache()) if unpacked is None else web.check(unpacked))
     commands.say(f"{folder}  (python -m http.server --directory {folder}; its README.md says more)")
     return 0
 
 
-def _exported(name: str) -> str:
-    if not name.startswith("models:/") and Path(name).suffix != ".onnx":
+def _exported(name: str) -> Path | bytes:
+    from srfoundry.runtime import pulling
+
+    if name.startswith("models:/"):
+        return pulling.pull(name)
+    if Path(name).suffix != ".onnx":
         raise FoundryError(f"a browser runs .onnx files, got {name}; name one, or models:/NAME@alias")
-    return name
+    return Path(name)
 
 
 def _cache() -> Path:
