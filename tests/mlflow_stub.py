@@ -31,8 +31,10 @@ class Stub:
         self.answers: dict[str, Answer | Callable[[dict[str, list[str]]], Answer]] = {
             "/api/2.0/mlflow/registered-models/alias": {"model_version": version(blob)},
             "/api/2.0/mlflow/model-versions/get-download-uri": {"artifact_uri": "mlflow-artifacts:/1/models/m-1"},
-            "/api/2.0/mlflow-artifacts/artifacts": {
+            "/api/2.0/mlflow-artifacts/artifacts": lambda query: {
                 "files": [{"path": "code", "is_dir": True}, {"path": "MLmodel"}, {"path": "model.onnx"}]
+                if query["path"] == ["1/models/m-1"]
+                else [{"path": "loader.py"}]
             },
             "/api/2.0/mlflow-artifacts/artifacts/1/models/m-1/model.onnx": blob,
         }

@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class MlflowServer:
                 return
 
     def files(self, folder: str, model_id: str | None) -> dict[str, str]:
-        """The files in the folder of a model: their names, and the paths that `download` takes.
+        """The files of a model: their names in its folder and those within, and the paths that `download` takes.
 
         Args:
             folder: its address as the server gives it: mlflow-artifacts:/..., file:///..., s3://...
@@ -82,12 +82,15 @@ class MlflowServer:
         """
         if folder.startswith("mlflow-artifacts:"):
             root, served = urlsplit(folder).path.strip("/"), "mlflow-artifacts/artifacts"
-            listed = self.ask(served, path=root)
-            paths = {name: f"{API}/{served}/{quote(f'{root}/{name}')}" for name in _names(listed)}
+            names = _walk(lambda inside: self.ask(served, path=f"{root}/{inside}".rstrip("/")))
+            paths = {name: f"{API}/{served}/{quote(f'{root}/{name}')}" for name in names}
         elif model_id is not None:
-            listed = self.ask(f"mlflow/logged-models/{model_id}/artifacts/directories")
+            directories = f"mlflow/logged-models/{model_id}/artifacts/directories"
+            names = _walk(
+                lambda inside: self.ask(directories, **({"artifact_directory_path": inside} if inside else {}))
+            )
             base = f"/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
-            paths = {name: f"{base}?{urlencode({'artifact_file_path': name})}" for name in _names(listed)}
+            paths = {name: f"{base}?{urlencode({'artifact_file_path': name})}" for name in names}
         else:
             raise FoundryError(
                 f"MLflow at {shown(self.url)} does not hand out {shown(folder)}; start it with --serve-artifacts, "
@@ -131,8 +134,16 @@ class MlflowServer:
         )
 
 
-def _names(listed: dict[str, Any]) -> list[str]:
-    return [str(each["path"]) for each in listed.get("files", []) if not each.get("is_dir")]
+def _walk(listing: Callable[[str], dict[str, Any]], inside: str = "", depth: int = 3) -> list[str]:
+    """The files of a folder and of those within; servers name them by their last part or by their whole path."""
+    found: list[str] = []
+    for each in listing(inside).get("files", []):
+        name = f"{inside}/{str(each['path']).rpartition('/')[2]}".lstrip("/")
+        if not each.get("is_dir"):
+            found.append(name)
+        elif depth:
+            found += _walk(listing, name, depth - 1)
+    return found
 
 
 def _credentials(user: str, password: str) -> str | None:
