@@ -137,7 +137,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"srfoundry {version('srfoundry')}\n")
+        sys.stdout.write(f"srfoundry {version('srfoundry')}\n")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
