@@ -149,7 +149,7 @@ class FoldedTail(nn.Module):
         """The net's image."""
         features = self.body.trunk(self.net.prepare(low))[0]
         image = _shuffled(self.back(features), self.scale)
-        return framed(image, lambda *border: self.finished(_end(features, *border, BACK + 1)), self.scale)
+        return framed(image, lambda dim, first: self.finished(_end(features, dim, first, BACK + 1)), self.scale)
 
 
 class Rise(nn.Module):
