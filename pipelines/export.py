@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import Tensor
 
 SEEN = 4  # photographs on which tiles are measured
 
@@ -14,7 +14,7 @@ SEEN = 4  # photographs on which tiles are measured
 def export(stage: Stage) -> None:
     """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
     from srfoundry.core.atomic import published
-    from srfoundry.deployment import web
+    from srfoundry.deployment import overlap, precision, web
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
@@ -25,7 +25,8 @@ def export(stage: Stage) -> None:
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     held_out = HeldOut(stage.input("data/synthesize/held_out"), stage.scale).digest()
-    pictures = _windows(stage)
+    pictures = [window.numpy() for window in _windows(stage, overlap.WINDOW)]
+    judge = precision.Judge(_windows(stage, precision.WINDOW * stage.scale), stage.scale)
     figures = {}
     with published(stage.output("exports")) as folder:
         for name, trained in FAMILY.items():
@@ -41,6 +42,7 @@ def export(stage: Stage) -> None:
                 "opset": written.card.opset,
                 "overlap": card.overlap,
                 "tile_error": card.tile_error,
+                "reduced": precision.beside(path, judge, chosen.reduced),
             }
         if chosen.web:
             web.write(
@@ -51,15 +53,14 @@ def export(stage: Stage) -> None:
         _register(stage)
 
 
-def _windows(stage: Stage) -> "list[np.ndarray]":
-    """The busiest window of each of the first validation photographs: the overlap of tiles is measured on them."""
-    from srfoundry.deployment.overlap import WINDOW
+def _windows(stage: Stage, side: int) -> "list[Tensor]":
+    """The busiest window of each of the first validation photographs: tiles and precisions are measured on them."""
     from srfoundry.imaging import windows
     from srfoundry.imaging.patches import Patches
 
     photographs = Patches.open(stage.input("data/synthesize/validation"))
     images = map(photographs.image, photographs.photographs()[:SEEN])
-    return [windows.crop(image, windows.busiest(image, WINDOW, energy="edges")).numpy() for image in images]
+    return [windows.crop(image, windows.busiest(image, side, energy="edges")) for image in images]
 
 
 def _register(stage: Stage) -> None:

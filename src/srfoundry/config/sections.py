@@ -39,7 +39,7 @@ from srfoundry.core.addresses import one_of
 from srfoundry.core.ranges import Count, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import BankDraw, Corruption
-from srfoundry.deployment.settings import GraphTarget, ParityCheck
+from srfoundry.deployment.settings import GraphTarget, ParityCheck, Precisions
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
@@ -316,4 +316,5 @@ class Export(Section):
     least_gain: Annotated[float, Field(ge=0, le=10)]
     target: Annotated[GraphTarget, Inline()]
     parity: Annotated[ParityCheck, Inline()]
+    reduced: Annotated[Precisions, Inline()]
     web: list[Annotated[str, AfterValidator(one_of(lambda: FAMILY))]]

@@ -86,8 +86,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Wri
             f"{path.name} must give PyTorch's numbers within {check.tolerance:g}, got a difference of {worst:g}; "
             "the file was deleted: try a later export.opset"
         )
-    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
-    write_bytes(path.with_suffix(".json"), text.encode())
+    write_card(path, card)
     return Written(card, worst)
 
 
@@ -149,6 +148,20 @@ def describe(
     )
 
 
+def stamped(model: Any, card: OnnxCard) -> bytes:
+    """The file of an onnx.ModelProto with this card in its metadata, instead of any other."""
+    del model.metadata_props[:]
+    for key, value in dataclasses.asdict(card).items():
+        model.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True))
+    return model.SerializeToString(deterministic=True)
+
+
+def write_card(path: Path, card: OnnxCard) -> None:
+    """The card of an .onnx file, into the .json beside it."""
+    text = json.dumps(dataclasses.asdict(card), indent=2, sort_keys=True) + "\n"
+    write_bytes(path.with_suffix(".json"), text.encode())
+
+
 def read_proto(path: Path) -> Any:
     """The onnx.ModelProto of an exported file, for the registry."""
     import onnx
@@ -188,9 +201,7 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
     graph.anonymise(model, card.scale)
     graph.plain(model)
     card = dataclasses.replace(card, opset=graph.lower(model, card.opset))
-    for key, value in dataclasses.asdict(card).items():
-        model.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True))
-    return model.SerializeToString(deterministic=True), card
+    return stamped(model, card), card
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What params.yaml says of exported files. Imports nothing heavy."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,3 +35,18 @@ class ParityCheck:
 
     tolerance: Annotated[float, Field(gt=0, le=1e-2)]
     sizes: Annotated[list[tuple[Count, Count]], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precisions:
+    """Which smaller files are made of each exported one, and what they may cost (precision.py).
+
+    Args:
+        precisions: fp16, int8, both or none.
+        precision_loss: PSNR-Y in dB on validation photographs that a file may lose against its original.
+        precision_time: share of its original's time below which an int8 file is registered.
+    """
+
+    precisions: list[Literal["fp16", "int8"]]
+    precision_loss: Annotated[float, Field(ge=0, le=3)]
+    precision_time: Annotated[float, Field(gt=0, le=2)]

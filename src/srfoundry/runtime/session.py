@@ -39,7 +39,7 @@ class OnnxCard:
     data_hash: str
     tile_error: float | None = None  # what tiles with that overlap change, rms of the worst row or column (overlap.py)
     folded: bool = False  # linear chains of layers are one convolution each: fewer multiply-adds, the same image
-    precision: str = "float32"  # of the weights: float32, float16 or int8; input and output are float32 always
+    precision: str = "fp32"  # of what it computes with: fp32, fp16 or int8; input and output are fp32 always
 
 
 class Session:
