@@ -70,10 +70,11 @@ def _register(stage: Stage) -> None:
 
     chosen = stage.params.export
     held_out = stage.root / "data/synthesize/held_out"
-    place = Place(stage.root / "exports", held_out, chosen.registered_model, chosen.least_gain)
+    limits = (chosen.least_gain, chosen.reduced.precision_time)
+    place = Place(stage.root / "exports", held_out, chosen.registered_model, *limits)
     try:
         for name, registered in register_family(place, run_id=None if stage.run is None else stage.run.id):
-            standing = f"version {registered.version}, {registered.alias}"
+            standing = registered.standing
             stage.note(f"{name} is {standing}: {registered.reason}")
             if stage.run is not None:  # never into metrics.json: the registry's state is no function of the inputs
                 stage.run.tag("registered" if name == "pruned" else f"registered.{name}", standing)

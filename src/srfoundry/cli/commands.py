@@ -81,9 +81,9 @@ def register(options: argparse.Namespace) -> int:
     chosen = params.load(options.params).export
     name = options.name or chosen.registered_model
     held_out = options.params.parent / "data/synthesize/held_out"
-    place = Place(options.exports, held_out, name, chosen.least_gain)
+    place = Place(options.exports, held_out, name, chosen.least_gain, chosen.reduced.precision_time)
     for member, found in register_family(place, new=options.new):
-        say(f"{member} is version {found.version}, {found.alias}: {found.reason}")
+        say(f"{member} is {found.standing}: {found.reason}")
     return 0
 
 

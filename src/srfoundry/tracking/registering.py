@@ -8,12 +8,22 @@ from typing import Any
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, HeldOut, seconds
+from srfoundry.deployment.precision import REDUCED
 from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.tracking import registry
 from srfoundry.tracking.presenting import present
 from srfoundry.tracking.registry import Registered, Within
 
-ALIASES = {"pruned": "champion", "pruned50": "p50", "pruned70": "p70"}  # which name in the registry each member has
+ALIASES = {  # which name in the registry each member has; those in int8 only where they are worth it
+    "pruned": "champion",
+    "pruned50": "p50",
+    "pruned70": "p70",
+    "pruned_fp16": "fp16",
+    "pruned_int8": "int8",
+    "pruned50_int8": "p50_int8",
+    "pruned70_int8": "p70_int8",
+}
+TURNS = 2  # rounds in which a file and its original are timed, one after the other
 SCORES, HELD_OUT = "held_out.bicubic", "held_out.md5"  # in a card's metrics
 
 
@@ -26,12 +36,14 @@ class Place:
         held_out: folder of the held-out photographs; it may be missing.
         name: of the registered model.
         least_gain: dB, see `champion.decide`.
+        most_time: share of its original's time below which an int8 file is registered.
     """
 
     exports: Path
     held_out: Path
     name: str
     least_gain: float
+    most_time: float
 
 
 def register_family(place: Place, *, run_id: str | None = None, new: bool = False) -> Iterator[tuple[str, Registered]]:
@@ -55,6 +67,10 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
             continue
         session = Session(path, threads=1, device="cpu")
         card, judge = session.card, HeldOut(place.held_out, session.scale)
+        costs, refused = _worth(card, blob, place)
+        if refused:
+            yield member, Registered("", "", False, refused)
+            continue
         shown = partial(
             present,
             session,
@@ -69,13 +85,34 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
                 blob,
                 name=place.name,
                 figures=_figures(card, blob, judge, path),
-                tags=_tags(card, member),
+                tags=_tags(card, member) | costs,
                 score=judge.figures,
                 least_gain=place.least_gain,
                 alias=ALIASES[member],
                 within=Within(run_id, shown),
             ),
         )
+
+
+def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], str]:
+    """What a file of lower precision costs against its original, as tags, and why it is not registered, if it is not.
+
+    The times of both are measured here and now: how quick int8 is depends on the processor.
+    """
+    if card.precision == "fp32":
+        return {}, ""
+    reduced = card.metrics[REDUCED]
+    original = place.exports / f"{reduced['from']}.onnx"
+    if not original.is_file() or not HeldOut(place.held_out, card.scale).digest():
+        return {}, f"it is compared with {original} on {place.held_out}, one of which is not here; run: dvc pull"
+    times = [(seconds(blob) or 0.0, seconds(original.read_bytes()) or 1.0) for _ in range(TURNS)]
+    ratio = min(ours for ours, _ in times) / min(theirs for _, theirs in times)
+    share = len(blob) / original.stat().st_size
+    costs = {"precision": card.precision, "psnr.loss": f"{reduced['psnr_loss']:.4f}", "time.ratio": f"{ratio:.3f}"}
+    said = f"{reduced['psnr_loss']:.3f} dB lost on validation, {ratio:.2f} of the time and {share:.2f} of the bytes"
+    if card.precision == "int8" and not ratio < place.most_time:
+        return costs, f"{said} of {reduced['from']}: not under {place.most_time:g} of the time on this processor"
+    return costs, ""
 
 
 def _figures(card: OnnxCard, blob: bytes, judge: HeldOut, path: Path) -> Figures:

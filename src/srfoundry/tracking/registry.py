@@ -39,12 +39,20 @@ Score = Callable[[bytes], Figures | None]  # scores a model's file on the photog
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a model stands: its version, the alias that it holds now (champion or challenger, of its kind), and why."""
+    """Where a model stands: its version, the alias that it holds now (champion or challenger, of its kind), and why.
+
+    One that was refused has no version.
+    """
 
     version: str
     alias: str
     fresh: bool
     reason: str = field(default="", compare=False)
+
+    @property
+    def standing(self) -> str:
+        """For people: `version 3, champion`."""
+        return f"version {self.version}, {self.alias}" if self.version else "not registered"
 
 
 @dataclass(frozen=True)

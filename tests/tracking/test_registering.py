@@ -1,0 +1,64 @@
+"""Files of lower precision are registered where they are worth it on this processor, else refused with the figures."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from srfoundry.deployment.export import read_proto, stamped
+from srfoundry.imaging import images, resize
+from srfoundry.tracking import registering
+from srfoundry.tracking.registering import Place, register_family
+from tests import tiny
+
+TIMES: dict[str, float] = {}
+
+
+@pytest.fixture
+def place(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A champion with one file of each lower precision, and one held-out photograph; times are given, not measured."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "tiny.onnx"
+    source.write_bytes(tiny.exported()[0])
+    (tmp_path / "exports").mkdir()
+    blobs = {}
+    for name, precision in (("pruned", "fp32"), ("pruned_fp16", "fp16"), ("pruned_int8", "int8")):
+        card = dataclasses.replace(tiny.describe(), name=name, precision=precision)
+        if precision != "fp32":
+            card = dataclasses.replace(card, metrics={"reduced": {"from": "pruned", "psnr_loss": 0.0123}})
+        blob = stamped(read_proto(source), card)
+        (tmp_path / "exports" / f"{name}.onnx").write_bytes(blob)
+        blobs[blob] = precision
+    high = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    images.write(high, tmp_path / "held_out" / "high" / "a.png")
+    images.write(resize.cubic(high, 0.5).clamp(0, 1), tmp_path / "held_out" / "bicubic" / "a.png")
+    monkeypatch.setattr(registering, "seconds", lambda blob: TIMES[blobs[blob]])
+    return Place(tmp_path / "exports", tmp_path / "held_out", "tiny", -10.0, 0.8)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, several, at its import
+@pytest.mark.parametrize(("int8", "taken"), [(0.7, True), (0.9, False)])
+def test_int8_is_registered_only_where_it_is_quicker(place: Place, int8: float, taken: bool) -> None:
+    TIMES.update(fp32=1.0, fp16=1.1, int8=int8)
+    found = dict(register_family(place))
+    assert list(found) == ["pruned", "pruned_fp16", "pruned_int8"]
+    assert bool(found["pruned_int8"].version) == taken
+    if not taken:
+        assert found["pruned_int8"].standing == "not registered"
+        assert "0.012 dB lost on validation, 0.90 of the time" in found["pruned_int8"].reason
+        return
+    version = MlflowClient().get_model_version("tiny", found["pruned_int8"].version)
+    assert version.tags["precision"] == "int8" and version.tags["time.ratio"] == "0.700"
+    assert version.tags["psnr.loss"] == "0.0123"
+    assert float(version.tags["value"]) > 0  # scored itself: its card does not carry the original's figures
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_without_its_original_it_waits(place: Place) -> None:
+    TIMES.update(fp32=1.0, fp16=1.1, int8=0.7)
+    (place.exports / "pruned.onnx").unlink()
+    found = dict(register_family(place))
+    assert list(found) == ["pruned_fp16", "pruned_int8"] and not any(each.version for each in found.values())
+    assert "is not here; run: dvc pull" in found["pruned_int8"].reason
