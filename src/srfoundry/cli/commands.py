@@ -170,6 +170,10 @@ def _device(name: str) -> "torch.device":
 
     from srfoundry.core.compute import settle_gpu
 
+    if name not in ("auto", "cpu", "cuda"):
+        raise FoundryError(
+            f"device {name} runs exported models alone, got a checkpoint; use --device cpu, cuda or auto"
+        )
     if name == "cuda" and not torch.cuda.is_available():
         raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -16,6 +16,7 @@ from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
+from srfoundry.runtime.providers import DEVICES
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
@@ -296,7 +297,7 @@ def _model_options(add: Any) -> None:
         help="side of the largest square that runs at once, pixels; less needs less memory (default: the model's)",
     )
     add("--overlap", type=_whole(0), help="input pixels that a tile reaches into its neighbours (default: the model's)")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
+    add("--device", choices=DEVICES, default="auto", help="where to compute (default: auto)")
     cores = len(os.sched_getaffinity(0))
     # More threads than cores gain nothing; a few more are let pass, for a script that was written for another machine.
     add(

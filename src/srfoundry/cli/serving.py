@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from srfoundry.runtime.providers import DEVICES
+
 MEGA = 10**6
 SERVE = """Serves the family of models over HTTP, with a page for people at / and a description for programs at /docs.
 
@@ -30,7 +32,7 @@ def options(parser: argparse.ArgumentParser, whole: Any) -> None:
     add("--port", type=whole(0, 65_535), default=8000, help="0 takes a free one (default: %(default)s)")
     add("--models", default="exports/", help="a folder, models:/NAME or models:/NAME@ALIAS (default: %(default)s)")
     add("--threads", type=whole(1, max(64, cores)), default=cores, help="CPU threads in all (default: %(default)s)")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
+    add("--device", choices=DEVICES, default="auto", help="where to compute (default: auto)")
     add("--queue", type=whole(1, 10_000), default=32, metavar="N", help="photographs that wait (default: %(default)s)")
     add(
         "--largest-megapixels",

@@ -3,7 +3,6 @@
 Neither PyTorch nor anything else that is heavy is needed, so that a program which enlarges an image starts at once.
 """
 
-import ctypes
 import dataclasses
 import json
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.runtime import providers
 
 SMALLEST = 4  # rows or columns that a graph takes; smaller images are padded
 
@@ -50,17 +50,17 @@ class Session:
     Args:
         model: the .onnx file, or its bytes.
         threads: of one run.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, tensorrt or openvino (providers.py).
         sharing: for a server with several models: they hold memory together (an eighth of what each for itself
             would), and threads do not look out busily for the next run (30 ms of processor time each).
 
     Raises:
-        FoundryError: no such file, not an ONNX model, not one with a card, `device="cuda"` without a GPU, or no ONNX
+        FoundryError: no such file, not an ONNX model, not one with a card, a device that is not here, or no ONNX
             Runtime is installed.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int, device: str = "auto", sharing: bool = False) -> None:
-        onnxruntime = _onnxruntime()
+        onnxruntime = providers.onnxruntime()
         from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
         options = onnxruntime.SessionOptions()
@@ -73,11 +73,11 @@ class Session:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.enable_mem_pattern = False  # one plan for each size of image
         advice = "use a file made by 'dvc repro export'"
-        providers = _providers(device)
+        wanted = providers.chosen(device, threads)
         path = model if isinstance(model, Path) else Path("the model")
         try:
             blob = model if isinstance(model, bytes) else model.read_bytes()
-            self._session = onnxruntime.InferenceSession(blob, options, providers=providers)
+            self._session = onnxruntime.InferenceSession(blob, options, providers=wanted)
         except OSError as error:
             raise FoundryError(f"cannot read the model {path}: {error.strerror}; {advice}") from None
         except (
@@ -93,12 +93,7 @@ class Session:
             raise FoundryError(f"{path} is not a usable ONNX model: {reason}; {advice}") from None
         self.card = _read_card(self._session.get_modelmeta().custom_metadata_map, path)
         self.scale = self.card.scale
-        self.device = "cuda" if self._session.get_providers()[0].startswith("CUDA") else "cpu"
-        if device == "cuda" and self.device != "cuda":
-            raise FoundryError(
-                "device cuda is wanted but ONNX Runtime could not start CUDA; "
-                "install the libraries onnxruntime-gpu names, or use --device cpu"
-            )
+        self.device = providers.started(self._session, device)
 
     def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]:
         """Enlarge a float image in [0, 1] of any size; the padding that the net needs is added and cropped."""
@@ -133,7 +128,7 @@ def padded(
 @cache
 def _share_memory() -> None:
     """Make the memory that sessions with `sharing` hold together."""
-    onnxruntime = _onnxruntime()
+    onnxruntime = providers.onnxruntime()
     kind, where = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     settings = {  # ONNX Runtime's own choices
         "max_mem": 0,
@@ -143,45 +138,6 @@ def _share_memory() -> None:
     }
     arena = onnxruntime.OrtArenaCfg(settings)
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), arena)
-
-
-@cache
-def gpus() -> int:
-    """How many GPUs NVIDIA's driver shows to this process; none where there is no driver."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        raise FoundryError(
-            "exported models need ONNX Runtime, which is not installed; pip install 'srfoundry[cpu]', "
-            "or for an NVIDIA GPU pip install 'srfoundry[gpu]' (one of the two, never both)"
-        ) from None
-    return onnxruntime
-
-
-def _providers(device: str) -> list[Any]:
-    onnxruntime = _onnxruntime()
-
-    if device == "cuda" and not gpus():
-        raise FoundryError("device cuda was asked for, got no GPU that its driver shows; use --device cpu or auto")
-    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if device == "cpu" or not gpus() or not (built or device == "cuda"):
-        return ["CPUExecutionProvider"]
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # the CUDA libraries that PyTorch's wheels brought along
-    # TF32 keeps 10 bits of mantissa: differences of 1e-3 would show up as wrong last bits in flat skies.
-    # HEURISTIC: the default tries every algorithm anew at each size of image.
-    return [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
 
 
 def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:

@@ -21,7 +21,7 @@ from srfoundry.serving.members import Loaded
 
 SIDE = 96  # pixels of the picture that is enlarged
 CLOSE = 20.0  # dB to bicubic: trained networks have 29 to 45, other orders of channels or ranges of values below 15
-BATCHES = {"cpu": (2,), "cuda": (2, 4, 8, 16)}  # a processor that gains nothing by 2 gains nothing by more
+CPU, GPU = (2,), (2, 4, 8, 16)  # batches that are tried; a processor that gains nothing by 2 gains nothing by more
 BETTER = 0.97  # of the time of one tile on all threads, or another plan is not worth it
 
 
@@ -102,7 +102,7 @@ def _judge(session: Session) -> None:
 
 def _plans(threads: int, device: str) -> list[Plan]:
     """What is tried: one tile on all threads, batches, and runs side by side on fewer threads each."""
-    plans = [Plan(threads, batch) for batch in (1, *BATCHES[device])]
+    plans = [Plan(threads, batch) for batch in (1, *(GPU if device in ("cuda", "tensorrt") else CPU))]
     if device == "cpu":
         plans += [Plan(each, 1) for each in (1, 2, 4) if each < threads and threads % each == 0]
     return plans
