@@ -33,7 +33,7 @@ def exported(folder: Path) -> Path:
 
 @pytest.fixture
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported file, alone in a folder that the tests share; they overwrite what lies beside it."""
+    """The exported file, alone in a folder that the tests share; what is written overwrites itself."""
     return exported(tmp_path_factory.getbasetemp())
 
 
@@ -58,7 +58,7 @@ def test_both_are_written_with_cards_of_their_own(path: Path, judge: Judge) -> N
     assert found["wide_fp16"]["bytes"] < 0.7 * path.stat().st_size
     low = torch.rand(1, 3, 21, 34, generator=seeds.generator(0, "low")).numpy()
     for name, kind, tolerance in (("wide_fp16", "fp16", 5e-3), ("wide_int8", "int8", 5e-2)):
-        written = path.with_name(f"{name}.onnx")
+        written = path.parent / kind / "wide.onnx"
         session = Session(written, threads=1)
         assert session.card.precision == kind and session.card.name == name
         assert session.card.metrics["reduced"]["from"] == "wide" and "held_out.md5" not in session.card.metrics
@@ -73,7 +73,7 @@ def test_both_are_written_with_cards_of_their_own(path: Path, judge: Judge) -> N
 def test_enlargement_and_tail_stay_in_float(path: Path, judge: Judge) -> None:
     """Quantised are the convolutions between the first nonlinearity and the last, but for the gates' tiny ones."""
     layers = beside(path, judge, chosen("int8"))["wide_int8"]["layers"]
-    proto = read_proto(path.with_name("wide_int8.onnx"))
+    proto = read_proto(path.parent / "int8" / "wide.onnx")
     weights = {item.name: item for item in proto.graph.initializer}
     quantised = [node for node in proto.graph.node if node.op_type == "Conv" and node.input[1] not in weights]
     assert len(quantised) == layers == 3  # the second of the way down, and two of the block

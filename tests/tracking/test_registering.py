@@ -22,14 +22,15 @@ def place(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "tiny.onnx"
     source.write_bytes(tiny.exported()[0])
-    (tmp_path / "exports").mkdir()
     blobs = {}
     for name, precision in (("pruned", "fp32"), ("pruned_fp16", "fp16"), ("pruned_int8", "int8")):
         card = dataclasses.replace(tiny.describe(), name=name, precision=precision)
         if precision != "fp32":
             card = dataclasses.replace(card, metrics={"reduced": {"from": "pruned", "psnr_loss": 0.0123}})
         blob = stamped(read_proto(source), card)
-        (tmp_path / "exports" / f"{name}.onnx").write_bytes(blob)
+        path = registering._path(tmp_path / "exports", name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(blob)
         blobs[blob] = precision
     high = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
     images.write(high, tmp_path / "held_out" / "high" / "a.png")

@@ -57,7 +57,7 @@ class Written:
     worst: float  # |PyTorch - ONNX Runtime|
 
 
-def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Written:
+def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck, *, fold: bool = True) -> Written:
     """Export `net` to `path`, and its card to the .json beside it.
 
     Batch, height and width stay free. On one machine the same net and card give the same bytes.
@@ -67,6 +67,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Wri
         card: of the file (`describe`).
         path: the .onnx file.
         check: what the file is compared at; none of its sizes should be the size of tracing.
+        fold: whether linear chains become one convolution each, where that is cheaper.
 
     Returns:
         The card as it was written, and the worst |PyTorch - ONNX Runtime|.
@@ -75,7 +76,7 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck) -> Wri
         FoundryError: the numbers differ by more than is tolerated; then no file is left.
     """
     wrapped = OnnxNet(net).cpu().float().eval()
-    folded = folding.fold(net)
+    folded = folding.fold(net) if fold else net
     blob, card = _to_bytes(OnnxNet(folded).eval(), dataclasses.replace(card, folded=folded is not net))
     write_bytes(path, blob)
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), check.sizes)

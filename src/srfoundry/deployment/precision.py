@@ -1,4 +1,4 @@
-"""Smaller and faster files beside an exported model, fp16 and int8, each written only if it is as good.
+"""Smaller and faster files of an exported model, fp16 and int8, each written only if it is as good.
 
 The judge is PSNR-Y on windows of validation photographs, enlarged from their reductions: a file that loses more against
 its original than is allowed is refused. fp16 halves the bytes, for GPUs and for the way there; CPUs compute in fp32 all
@@ -80,7 +80,9 @@ class Reduced:
 
 
 def beside(path: Path, judge: Judge, chosen: Precisions) -> dict[str, dict[str, Any]]:
-    """Write the wanted files of lower precision beside an exported model: `pruned.onnx`, `pruned_fp16.onnx`.
+    """Write the wanted files of lower precision of an exported model: `fp16/pruned.onnx` beside `pruned.onnx`.
+
+    They lie in folders of their own, for who takes all models of a folder wants each network once.
 
     Args:
         path: the .onnx file in float32.
@@ -110,7 +112,7 @@ def beside(path: Path, judge: Judge, chosen: Precisions) -> dict[str, dict[str, 
             "written": fits,
         }
         if fits:
-            _write(path.with_name(f"{name}.onnx"), reduced.blob, precision, found[name])
+            _write(path.parent / precision / path.name, reduced.blob, precision, found[name])
     return found
 
 
@@ -124,7 +126,7 @@ def _write(path: Path, blob: bytes, precision: str, figures: dict[str, Any]) -> 
     costs = {key: figures[key] for key in ("psnr_loss", "max_abs", "quantised", "layers")}
     card = dataclasses.replace(
         card,
-        name=path.stem,
+        name=f"{path.stem}_{precision}",
         precision=precision,
         opset=proto.opset_import[0].version,
         metrics={**kept, REDUCED: {**costs, "from": card.name}},

@@ -57,7 +57,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
     Raises:
         FoundryError: there is none, a file is no model of this house, or the registry does not answer.
     """
-    paths = {member: place.exports / f"{member}.onnx" for member in ALIASES}
+    paths = {member: _path(place.exports, member) for member in ALIASES}
     found = {member: path for member, path in paths.items() if path.is_file()}
     if not found:
         raise FoundryError(f"{place.exports} holds no {' or '.join(ALIASES)}.onnx; run: dvc pull, or make repro")
@@ -92,6 +92,12 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
                 within=Within(run_id, shown),
             ),
         )
+
+
+def _path(exports: Path, member: str) -> Path:
+    """Where the export stage leaves a member: pruned.onnx, int8/pruned.onnx."""
+    name, _, precision = member.partition("_")
+    return exports / precision / f"{name}.onnx"
 
 
 def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], str]:
