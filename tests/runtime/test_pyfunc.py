@@ -63,7 +63,7 @@ def test_files_come_back_as_files_and_texts_as_texts(model: ImageModel) -> None:
 def test_tensors_are_what_the_graph_takes(model: ImageModel) -> None:
     low = np.random.default_rng(3).random((2, 3, 5, 8))
     large = model.predict(low)
-    np.testing.assert_allclose(large, model.session.run(low.astype(np.float32)), atol=1e-6)
+    np.testing.assert_allclose(large, model.upscaler.model.run(low.astype(np.float32)), atol=1e-6)
     assert large.dtype == np.float32
     assert np.array_equal(model.predict({"low": low})["restored"], large)
 

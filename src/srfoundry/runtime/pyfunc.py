@@ -16,7 +16,6 @@ MLflow is not needed here, nor pandas: a data frame is known by what it can do. 
 
 import base64
 import binascii
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,8 +25,7 @@ import numpy as np
 from PIL import Image
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding, formats, tiling
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.upscaler import Upscaler
 
 COLUMN = "image"  # of a data frame
 LOW, RESTORED = "low", "restored"  # tensors by the names that the graph gives them
@@ -46,8 +44,7 @@ class ImageModel:
     """
 
     def __init__(self, model: Path, *, threads: int = 0, device: str = "auto") -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.session = Session(model, threads=threads or cores, device=device)
+        self.upscaler = Upscaler.load(model, threads=threads or None, device=device)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Enlarge images of any form and size.
@@ -62,7 +59,7 @@ class ImageModel:
         Raises:
             FoundryError: the input is in none of these forms, or a file in it is damaged.
         """
-        return _Call(self.session, params or {}).answer(model_input)
+        return _Call(self.upscaler, params or {}).answer(model_input)
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> ImageModel:
@@ -71,17 +68,15 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Im
 
 
 class _Call:
-    """One call: the session, and how this caller wants tiles and files."""
+    """One call: the model with the tiles that this caller wants, and the format of files."""
 
-    def __init__(self, session: Session, params: Mapping[str, Any]) -> None:
-        card = session.card
-        self.session = session
-        self.tile = int(params.get("tile") or 0) or card.tile
-        self.overlap = int(params.get("overlap") or 0) or min(card.overlap, self.tile // 4)
+    def __init__(self, upscaler: Upscaler, params: Mapping[str, Any]) -> None:
+        tile = int(params.get("tile") or 0) or upscaler.tile
+        overlap = int(params.get("overlap") or 0) or min(upscaler.overlap, tile // 4)
+        self.upscale = Upscaler(upscaler.model, tile=tile, overlap=overlap)
         self.format = str(params.get("format") or FORMATS[0])
         if self.format not in FORMATS:
             raise FoundryError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
-        tiling.check(self.tile, self.overlap)
 
     def answer(self, given: Any) -> Any:
         if hasattr(given, "columns") and hasattr(given, "assign"):
@@ -127,7 +122,7 @@ class _Call:
                 raise FoundryError(f"pixels must be from 0 to 255, got {given.min()} to {given.max()}; scale them")
             given = given.astype(np.uint8)
         if given.ndim == 4 and given.shape[-1] in CHANNELS:
-            return np.stack([self._pixels(each) for each in given]) if len(given) else _empty(given, self.session.scale)
+            return np.stack([self._pixels(each) for each in given]) if len(given) else _empty(given, self.upscale.scale)
         if given.ndim == 2 or (given.ndim == 3 and given.shape[-1] in CHANNELS):
             return self._pixels(given)
         raise FoundryError(f"pixels must be h w, h w 3, h w 4 or b h w 3, got the shape {given.shape}; transpose them")
@@ -135,30 +130,18 @@ class _Call:
     def _pixels(self, given: np.ndarray) -> np.ndarray:
         """Enlarge 8-bit pixels with as many channels as they have."""
         _check(given.shape[:2])
-        if given.ndim == 2 or given.shape[-1] == 1:
-            plane = given.reshape(given.shape[:2])
-            large = np.asarray(Image.fromarray(self._enlarged(np.stack([plane] * 3, axis=-1))).convert("L"))
-            return large if given.ndim == 2 else large[..., None]
-        if given.shape[-1] == 3:
-            return self._enlarged(given)
-        coloured = Image.fromarray(given)
-        large = Image.fromarray(self._enlarged(np.asarray(coloured.convert("RGB"))))
-        large.putalpha(coloured.getchannel("A").resize(large.size, Image.Resampling.BICUBIC))
-        return np.asarray(large)
-
-    def _enlarged(self, pixels: np.ndarray) -> np.ndarray:
-        pixels = np.ascontiguousarray(pixels)
-        return tiling.tiled_uint8(self.session.run, pixels, self.session.scale, tile=self.tile, overlap=self.overlap)
+        if given.ndim == 3 and given.shape[-1] == 1:
+            return self._pixels(given[..., 0])[..., None]
+        return np.asarray(self.upscale(Image.fromarray(given)))
 
     def _tensor(self, given: np.ndarray) -> np.ndarray:
         if given.ndim != 4 or given.shape[1] != 3:
             raise FoundryError(f"floats must be b 3 h w, RGB in [0, 1], got the shape {given.shape}; transpose them")
         _check(given.shape[2:])
-        scale = self.session.scale
+        scale = self.upscale.scale
         large = np.empty((len(given), 3, given.shape[2] * scale, given.shape[3] * scale), np.float32)
         for index, image in enumerate(given):
-            low = image[None].astype(np.float32)
-            large[index] = tiling.tiled(self.session.run, low, scale, tile=self.tile, overlap=self.overlap)[0]
+            large[index] = self.upscale.floats(image[None])[0]
         return large
 
     def _file(self, blob: bytes) -> bytes:
@@ -167,15 +150,7 @@ class _Call:
             low, high = Path(folder) / "the image", Path(folder) / f"large.{self.format}"
             low.write_bytes(blob)
             try:
-                picture = decoding.decode(low)
-                scale, told = self.session.scale, {str(key): value for key, value in picture.info.items()}
-                formats.check_size(high, picture.height * scale, picture.width * scale)
-                pixels = np.asarray(picture.convert("RGBA") if picture.mode == "LA" else picture)
-                large = Image.fromarray(self._pixels(pixels)).convert(picture.mode)
-                if high.suffix in (".jpg",) and "A" in large.getbands():
-                    raise FoundryError("a JPEG holds no transparency, and the image has some; ask for png")
-                shown = large if "A" in large.getbands() else formats.shown_as_before(large, high, told)
-                shown.save(high, **formats.options(high, metadata=told))
+                self.upscale.file(low, high)
             except FoundryError as error:
                 raise FoundryError(str(error).replace(f"{folder}/", "")) from None
             return high.read_bytes()
