@@ -1,4 +1,4 @@
-"""A real Chromium for the tests of pages, driven as a person would, and what offers it a folder.
+"""A real Chromium for the tests of pages and their benchmark, driven as a person would, and what offers it a folder.
 
 Missing programs skip a test with what to install: Debian's chromium, chromium-driver and npm.
 """
@@ -38,12 +38,17 @@ class Chromium:
     Args:
         folder: where downloads go.
         options: of Chromium's command line.
+
+    Raises:
+        FoundryError: it is not installed.
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
         chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
         if chromium is None or driver is None:
-            pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
+            raise FoundryError(
+                "a Chromium and its driver are needed, got none; apt-get install chromium chromium-driver"
+            )
         wish = webdriver.ChromeOptions()
         wish.binary_location = chromium
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -148,8 +153,11 @@ class Chromium:
 
 @contextmanager
 def chromium(folder: Path, *options: str) -> Iterator[Chromium]:
-    """A browser for some tests."""
-    made = Chromium(folder, *options)
+    """A browser for some tests; without one they are skipped."""
+    try:
+        made = Chromium(folder, *options)
+    except FoundryError as error:
+        pytest.skip(f"no browser: {error}")
     try:
         yield made
     finally:

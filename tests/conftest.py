@@ -63,6 +63,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once what the pages were not tested for."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    for reason in sorted({str(each[2]) for each in skipped if isinstance(each, tuple)}):
+        if browser_is_missing(reason):
+            terminalreporter.write_line(f"the pages were not tested: {reason.removeprefix('Skipped: ')}")
+
+
+def browser_is_missing(reason: str) -> bool:
+    """Whether a test was skipped for want of a browser or of what runs in it (tests/browser.py)."""
+    return reason.startswith(("Skipped: no browser", "Skipped: no ONNX Runtime Web"))
+
+
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """What stage processes under test see: this interpreter first, one Prefect server for the whole test run."""

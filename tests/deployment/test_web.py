@@ -65,15 +65,16 @@ def test_pixels_are_those_of_onnx_runtime(page: Chromium, address: str, tmp_path
     assert page.complaints() == [] and page.strangers() == []
 
 
-@pytest.mark.parametrize("kind", ["alpha", "grey", "rotated", "profile", "slim", "jpeg"])
+@pytest.mark.parametrize("kind", ["alpha", "grey", "rotated", "profile", "slim", "jpeg", "webp"])
 def test_files_are_handled_as_upscale_does(page: Chromium, address: str, tmp_path: Path, kind: str) -> None:
-    path = tmp_path / {"jpeg": "a.jpg", "rotated": "a.jpg"}.get(kind, "a.png")
-    exif = Image.Exif()
+    path = tmp_path / {"jpeg": "a.jpg", "rotated": "a.jpg", "webp": "a.webp"}.get(kind, "a.png")
+    exif, profile = Image.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif[0x0112] = 6
     more = {
         "rotated": {"quality": 95, "subsampling": 0, "exif": exif.tobytes()},
-        "profile": {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), "dpi": (72, 72)},
-        "jpeg": {"quality": 90},
+        "profile": {"icc_profile": profile, "dpi": (72, 72)},
+        "jpeg": {"quality": 90, "icc_profile": profile},
+        "webp": {"lossless": True, "icc_profile": profile},
     }.get(kind, {})
     size = (3, 90) if kind == "slim" else (40, 70)
     browser.photograph(path, *size, {"alpha": 4, "grey": 1}.get(kind, 3), **more)

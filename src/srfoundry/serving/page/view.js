@@ -66,7 +66,9 @@ function move() {
 }
 
 function say() {
-  slider.setAttribute("aria-valuenow", String(Math.round(slider.value)));
+  const share = Math.round(slider.value);
+  slider.setAttribute("aria-valuenow", String(share));
+  slider.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
 }
 
 pane.addEventListener("scroll", move, { passive: true });
