@@ -1,14 +1,23 @@
 """pnnx converts, ncnn gives ONNX Runtime's numbers, and the files are as upscayl looks for them."""
 
+import dataclasses
 import importlib.util
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.deployment import export
 from srfoundry.deployment.foreign import conversion, ncnn_files
+from srfoundry.networks.zoo.architectures import build
 from tests import tiny
+
+
+def _die(*_arguments: object) -> float:
+    """As ncnn does where sizes do not fit."""
+    os._exit(134)
 
 
 @pytest.fixture
@@ -37,6 +46,22 @@ def test_other_weights_are_noticed(model: Path) -> None:
     worst = ncnn_files.measure(param, bytes(damaged), session)
     with pytest.raises(FoundryError, match="ncnn must give ONNX Runtime's numbers within 0.001, got a difference of"):
         conversion.demand(worst, ncnn_files.TOLERANCE, "ncnn")
+
+
+def test_a_folded_network_keeps_its_strips(tmp_path: Path) -> None:
+    """Slices between unknown sizes, which pnnx takes for idle where it is given two sizes."""
+    arch = {"name": "drn", "scale": 2, "blocks": 1, "width": 16}
+    path = tmp_path / "folded.onnx"
+    written = export.write(build(arch), dataclasses.replace(tiny.describe(), arch=arch), path, tiny.QUICK)
+    assert written.card.folded
+    difference = ncnn_files.convert(path).difference
+    assert difference is not None and difference < 1e-4
+
+
+def test_a_crash_of_ncnn_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ncnn_files, "_measure", _die)
+    with pytest.raises(FoundryError, match="ncnn must run what pnnx made of .*, and crashes"):
+        ncnn_files.convert(model)
 
 
 def test_numbers_in_16_bits_stay_within_half_a_level(model: Path) -> None:

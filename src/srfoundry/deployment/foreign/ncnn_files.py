@@ -8,6 +8,9 @@ import importlib.util
 import os
 import subprocess
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from srfoundry.deployment.foreign.conversion import Converted, Run, demand, diff
 from srfoundry.runtime.session import OnnxCard, Session
 
 TOLERANCE = 1e-3
+TRACED = 72  # rows and columns that pnnx is given; the files take any
 LIMIT = 300  # seconds that pnnx may take; it takes one
 BLOBS = {"in0": "data", "out0": "output"}  # pnnx's names, and those that the programs ask for
 SCALES = (1, 2, 3, 4, 8, 16)  # in the order in which upscayl looks for them in a name
@@ -42,9 +46,24 @@ def convert(model: Path) -> Converted:
     files = {f"models/{name}.param": param, f"models/{name}.bin": weights}
     if importlib.util.find_spec("ncnn") is None:
         return Converted(files, None, "not compared: pip install 'srfoundry[ncnn]' brings ncnn")
-    worst = measure(param, weights, session)
+    worst = _measured_apart(model, param, weights)
     demand(worst, TOLERANCE, "ncnn")
     return Converted(files, worst, "ncnn on the CPU, float32")
+
+
+def _measured_apart(model: Path, param: bytes, weights: bytes) -> float:
+    """`measure` in a process of its own: of sizes that do not fit, ncnn dies without a word."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        try:
+            return apart.submit(_measure, model, param, weights).result()
+        except BrokenProcessPool:
+            raise FoundryError(
+                f"ncnn must run what pnnx made of {model}, and crashes; nothing was written: try another pnnx and ncnn"
+            ) from None
+
+
+def _measure(model: Path, param: bytes, weights: bytes) -> float:
+    return measure(param, weights, open_session(model))
 
 
 def scale_in(name: str) -> int:
@@ -107,14 +126,11 @@ def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
     program = Path(found.submodule_search_locations[0]) / "pnnx"  # its Python side would import PyTorch
     source = folder / "model.onnx"
     source.write_bytes(model.read_bytes())
-    # two sizes, so that pnnx leaves height and width free
-    sizes = [[1, card.channels, 8 * rows, 8 * columns] for rows, columns in ((8, 8), (5, 7))]
-    shapes = [
-        f"{key}={str(size).replace(' ', '')}" for key, size in zip(("inputshape", "inputshape2"), sizes, strict=True)
-    ]
+    # of one size: of two it takes height and width as unknown, and then drops slices between unknown sizes as idle
+    size = f"inputshape=[1,{card.channels},{TRACED},{TRACED}]"
     try:
         done = subprocess.run(
-            [program, source, *shapes, "fp16=0"],
+            [program, source, size, "fp16=0"],
             cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=LIMIT,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
