@@ -5,10 +5,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from srfoundry.cli.plan import Job, Plan, check_names
 from srfoundry.core.errors import FoundryError, is_out_of_memory
+from srfoundry.core.progress import above
 
 Result = TypeVar("Result")
 Outcome = tuple[Job, Result | None, FoundryError | None]
@@ -71,9 +70,9 @@ def report(outcomes: Iterator[Outcome[Any]], planned: Plan, how: str = "") -> in
             raise error
         if error is not None:
             errors.append(error)
-            tqdm.write(f"error: {error}", file=sys.stderr)
+            above(f"error: {error}", sys.stderr)
         for line in lines or []:
-            tqdm.write(line, file=sys.stdout)
+            above(line, sys.stdout)
     if not errors and (how or planned.batch or not planned.jobs):
         sys.stdout.write(f"{_below(planned)}{how * bool(planned.jobs)}\n")
     return failed(errors, planned)

@@ -1,16 +1,22 @@
-"""Progress for people: a bar with rate and time left on a terminal, a line now and then in a log file."""
+"""Progress for people: a bar with rate and time left on a terminal, a line now and then in a log file.
+
+tqdm is imported with the first bar: a small image is enlarged before one would be drawn.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 
 def bar(title: str, total: int | None, start: int = 0) -> "tqdm[NoReturn]":
     """Return a tqdm bar (a context manager with `.update(n)` and `.set_postfix(...)`) that starts at `start`."""
+    from tqdm import tqdm
+
     live = sys.stderr.isatty()
     interval = 0.2 if live else 15.0  # a log file wants few lines
     return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, leave=True)
@@ -25,10 +31,20 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
             progress.update(1)
 
 
+def above(line: str, stream: TextIO) -> None:
+    """Write a line above the bars, if there are any."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(line, file=stream)
+    else:
+        stream.write(line + "\n")
+
+
 class Bars:
     """Bars of one image's work: called with a title, it gives what moves a bar to (done, in all).
 
-    A bar comes with the first such call and ends with the last, or with the work.
+    A bar comes with the first such call and ends with the last, or with the work; one step in all has none.
     """
 
     def __init__(self) -> None:
@@ -45,6 +61,8 @@ class Bars:
         made: list[Any] = []
 
         def tick(done: int, total: int) -> None:
+            if total == 1:
+                return
             if not made:
                 made.append(bar(title, total))
                 self._bars.append(made[0])
