@@ -120,12 +120,7 @@ def large_photograph(python: Path, folder: Path, model: Path, rounds: int) -> di
     program = ["upscale", low, "--out", folder / "x2.png", "--overwrite", "--threads", "1", "--model", model]
     runs = {
         "program": [python, "-c", PEAK, *program],
-        "plain_loop": [
-            python,
-            "-c",
-            PLAIN,
-            *(json.dumps(str(each) if isinstance(each, Path) else each) for each in told),
-        ],
+        "plain_loop": [python, "-c", PLAIN, *(json.dumps(each, default=str) for each in told)],
     }
     took = _in_turns(runs, rounds)
     processor = {name: statistics.median(each.processor for each in every) for name, every in took.items()}

@@ -5,7 +5,7 @@ tqdm is imported with the first bar: a small image is enlarged before one would 
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,7 +31,7 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
             progress.update(1)
 
 
-def above(line: str, stream: TextIO) -> None:
+def above(line: str, stream: Any) -> None:
     """Write a line above the bars, if there are any."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
