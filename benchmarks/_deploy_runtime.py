@@ -1,9 +1,9 @@
 """What a lean installation weighs, how soon it has enlarged a small image, and what it takes for a large photograph.
 
 The wheel is built and installed with [cpu] into an environment of its own, where pip's settings find the packages; all
-is measured there. What stood before is measured in the same turns: `torch_imported` is the program before it did without
-PyTorch (that one took as long, to 3 %), `pytorch` the same enlargement by PyTorch itself. The plain loop is what one
-writes with ONNX Runtime in ten lines: the same tiles, cut hard and pasted, the same PNG compression.
+is measured there. What stood before is measured in the same turns: `torch_imported` stands for the program before it
+did without PyTorch (which took as long, to 3 %), `pytorch` is the same enlargement by PyTorch itself. The plain loop is
+what one writes with ONNX Runtime in ten lines: the same tiles, cut hard and pasted, the same PNG compression.
 """
 
 import json
