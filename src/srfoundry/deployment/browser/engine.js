@@ -8,6 +8,8 @@ const WISH = {
   webgpu: { off: false, always: "always" }[asked.get("webgpu")] ?? true,
 };
 
+const RELOAD = 3000; // milliseconds
+
 let worker = null;
 let ready = null;
 
@@ -15,8 +17,8 @@ export const engine = {
   privacy: "Your photograph stays in this browser. Nothing is uploaded.",
 
   /** @returns {Promise<object[]>} as GET /v1/models of the server says, timed in this browser */
-  models() {
-    isolate();
+  async models() {
+    await isolate();
     return start();
   },
 
@@ -85,10 +87,15 @@ function broken(event) {
   return new Problem("The engine of this page did not start", detail);
 }
 
-/** Threads need a page that is cross-origin isolated: a service worker adds the headers where the server has none. */
-function isolate() {
-  if (self.crossOriginIsolated || !self.isSecureContext || !navigator.serviceWorker || asked.get("threads") === "1") return;
-  const script = document.createElement("script");
-  script.src = "coi-serviceworker.js";
+/**
+ * Threads need a page that is cross-origin isolated: a service worker adds the headers where the server has none. It loads
+ * the page once more, which is waited for, so that nothing large is fetched twice.
+ */
+async function isolate() {
+  const able = self.isSecureContext && navigator.serviceWorker && !navigator.serviceWorker.controller;
+  if (self.crossOriginIsolated || !able || asked.get("threads") === "1") return;
+  self.coi = { quiet: true };
+  const script = Object.assign(document.createElement("script"), { src: "coi-serviceworker.js" });
   document.head.append(script);
+  await new Promise((resolve) => setTimeout(resolve, RELOAD)); // where it may not work after all
 }

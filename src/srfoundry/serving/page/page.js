@@ -21,6 +21,7 @@ function enter(state, said) {
   document.title = TITLE;
   $("about").textContent = photograph === null ? "" : described();
   $("start").disabled = members.length === 0;
+  $("members").disabled = state === "working";
   if (said) $("status").textContent = said;
 }
 
@@ -124,7 +125,8 @@ class Clock {
 }
 
 function chosenMember() {
-  return members.find((member) => member.name === new FormData($("form")).get("member")) ?? members[0];
+  const name = document.querySelector("#members input:checked")?.value;
+  return members.find((member) => member.name === name) ?? members[0];
 }
 
 function estimate(member) {
