@@ -29,7 +29,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _exactness, table
-from srfoundry.cli.kernel_estimation import KernelEstimation
 from srfoundry.config import params
 from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
@@ -37,6 +36,7 @@ from srfoundry.degradation import back_projection, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import metrics, resize
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.zero_shot import zssr
 from srfoundry.zero_shot.adaptation import adapt
 from srfoundry.zero_shot.recipe import Recipe

@@ -1,13 +1,22 @@
-"""Models without training for tests of the server: bicubic enlargement as an ONNX graph, told apart by a brightness."""
+"""A whole server for tests, its photographs, and models without training: bicubic enlargement as an ONNX graph."""
 
 import dataclasses
+import io
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
+from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from srfoundry.runtime.session import OnnxCard
+from srfoundry.serving.app import application
+from srfoundry.serving.service import Service
+from srfoundry.serving.settings import Serving
+
+HERE = "http://127.0.0.1"
 
 
 @cache
@@ -36,3 +45,29 @@ def model(brighter: float = 0.0, *, scale: int = 2, tile: int = 64) -> bytes:
     card = OnnxCard("bicubic", {"name": "bicubic"}, scale, 3, [0.0, 1.0], 1, tile, 8, 0, 13, metrics, "test", "p", "d")
     helper.set_model_props(made, {key: json.dumps(value) for key, value in dataclasses.asdict(card).items()})
     return made.SerializeToString()
+
+
+class serving:
+    """A client of a whole server, as a context."""
+
+    def __init__(self, settings: Serving) -> None:
+        self.service = Service(settings)
+
+    def __enter__(self) -> TestClient:
+        self.service.__enter__()
+        self.client = TestClient(application(self.service), base_url=HERE)
+        return self.client.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.client.__exit__(None, None, None)
+        self.service.__exit__(None, None, None)
+
+
+def photograph(height: int = 150, width: int = 130, mode: str = "RGB", suffix: str = "PNG", **more: Any) -> bytes:
+    """A picture of a few tiles, as a file."""
+    down, across = np.mgrid[0:height, 0:width]
+    bands = [across * 255 // width, down * 255 // height, (down + across) % 256, 40 + across * 200 // width]
+    picture = Image.fromarray(np.stack(bands, -1).astype(np.uint8)).convert(mode)
+    packed = io.BytesIO()
+    picture.save(packed, suffix, **more)
+    return packed.getvalue()

@@ -11,9 +11,9 @@ from srfoundry.cli import commands
 from srfoundry.imaging import images
 from srfoundry.networks.zoo import cards
 from tests import tiny
-from tests.cli.restorers.test_table import diffusion
 from tests.cli.test_program import blur_file, folder, meta_trained, run, trained_networks
 from tests.pretended_gpu import pretended_gpu
+from tests.restoration.restorers.test_table import diffusion
 
 __all__ = ["folder"]  # a fixture
 
@@ -43,7 +43,7 @@ def test_a_checkpoint_enlarges_on_a_gpu(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_restore_on_a_gpu_with_each_kind_of_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srfoundry.cli.restorers.dip.STEPS", 1)
+    monkeypatch.setattr("srfoundry.restoration.restorers.dip.STEPS", 1)
     mzsr, usrnet = meta_trained(folder), trained_networks(folder)
     blur_file(folder)
     text = (folder / "params.yaml").read_text()

@@ -364,7 +364,7 @@ def test_restore_with_a_network_that_is_conditioned_on_the_blur(folder: Path, ca
 
 
 def test_restore_by_an_untrained_network(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("srfoundry.cli.restorers.dip.STEPS", 2)
+    monkeypatch.setattr("srfoundry.restoration.restorers.dip.STEPS", 2)
     meta_trained(folder)
     blur_file(folder)
     text = (folder / "params.yaml").read_text()

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,8 @@ from PIL import Image
 
 from srfoundry.runtime.session import Session
 from srfoundry.runtime.upscaler import Upscaler
-from srfoundry.serving.app import application
-from srfoundry.serving.service import Service
 from srfoundry.serving.settings import Limits, Listening, Serving
 from tests import served
-
-HERE = "http://127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -37,34 +32,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(models: Path) -> Iterator[TestClient]:
     """A client of a server with both, which takes small photographs alone."""
     limits = Limits(largest=300_000, largest_bytes=400_000)
-    with serving(Serving(str(models), 2, "cpu", limits)) as made:
+    with served.serving(Serving(str(models), 2, "cpu", limits)) as made:
         yield made
-
-
-class serving:
-    """A client of a whole server, as a context."""
-
-    def __init__(self, settings: Serving) -> None:
-        self.service = Service(settings)
-
-    def __enter__(self) -> TestClient:
-        self.service.__enter__()
-        self.client = TestClient(application(self.service), base_url=HERE)
-        return self.client.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.client.__exit__(None, None, None)
-        self.service.__exit__(None, None, None)
-
-
-def photograph(height: int = 150, width: int = 130, mode: str = "RGB", suffix: str = "PNG", **more: Any) -> bytes:
-    """A picture of a few tiles, as a file."""
-    down, across = np.mgrid[0:height, 0:width]
-    bands = [across * 255 // width, down * 255 // height, (down + across) % 256, 40 + across * 200 // width]
-    picture = Image.fromarray(np.stack(bands, -1).astype(np.uint8)).convert(mode)
-    packed = io.BytesIO()
-    picture.save(packed, suffix, **more)
-    return packed.getvalue()
 
 
 def opened(body: bytes) -> Image.Image:
@@ -73,7 +42,7 @@ def opened(body: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("tile", [None, 40])
 def test_the_pixels_are_those_of_upscale(client: TestClient, models: Path, tmp_path: Path, tile: int | None) -> None:
-    body = photograph(mode="RGBA")
+    body = served.photograph(mode="RGBA")
     (tmp_path / "a.png").write_bytes(body)
     session = Session(models / "pruned.onnx", threads=1, device="cpu")
     side = tile or session.card.tile
@@ -96,7 +65,7 @@ def test_the_pixels_are_those_of_upscale(client: TestClient, models: Path, tmp_p
     ],
 )
 def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -> None:
-    answer = client.post("/v1/upscale", content=photograph(20, 30), headers={"Accept": accept})
+    answer = client.post("/v1/upscale", content=served.photograph(20, 30), headers={"Accept": accept})
     found = opened(answer.content)
     assert found.format == kind and found.size == (60, 40)
 
@@ -104,16 +73,18 @@ def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -
 def test_grey_orientation_and_profile_are_kept(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a photograph"
-    turned = client.post("/v1/upscale", content=photograph(20, 30, suffix="JPEG", exif=exif, icc_profile=b"profile"))
+    turned = client.post(
+        "/v1/upscale", content=served.photograph(20, 30, suffix="JPEG", exif=exif, icc_profile=b"profile")
+    )
     found = opened(turned.content)
     assert (
         found.size == (40, 60) and found.getexif()[0x010E] == "a photograph" and found.info["icc_profile"] == b"profile"
     )
-    assert opened(client.post("/v1/upscale", content=photograph(9, 7, mode="L")).content).mode == "L"
+    assert opened(client.post("/v1/upscale", content=served.photograph(9, 7, mode="L")).content).mode == "L"
 
 
 def test_forms_are_taken(client: TestClient) -> None:
-    files = {"image": ("a.png", photograph(20, 30), "image/png")}
+    files = {"image": ("a.png", served.photograph(20, 30), "image/png")}
     answer = client.post("/v1/upscale", params={"model": "pruned70"}, files=files, data={"note": "x"})
     assert answer.status_code == 200 and answer.headers["x-model"] == "pruned70"
     wrong = client.post("/v1/upscale", files={"other": ("a.png", b"x")})
@@ -121,7 +92,9 @@ def test_forms_are_taken(client: TestClient) -> None:
 
 
 def test_a_job_is_followed_fetched_and_forgotten(client: TestClient) -> None:
-    begun = client.post("/v1/upscale", params={"wait": False}, content=photograph(), headers={"Accept": "image/webp"})
+    begun = client.post(
+        "/v1/upscale", params={"wait": False}, content=served.photograph(), headers={"Accept": "image/webp"}
+    )
     assert begun.status_code == 202
     place = begun.headers["location"]
     with client.stream("GET", f"{place}/events") as events:
@@ -137,7 +110,7 @@ def test_a_job_is_followed_fetched_and_forgotten(client: TestClient) -> None:
 
 
 def test_a_job_is_cancelled(client: TestClient) -> None:
-    body = photograph(540, 540)
+    body = served.photograph(540, 540)
     begun = client.post("/v1/upscale", params={"wait": False, "tile": 32}, content=body)
     place = begun.headers["location"]
     early = client.get(f"{place}/result")
@@ -164,7 +137,7 @@ def bomb(width: int, height: int) -> bytes:
     [
         (b"", 400, "empty"),
         (b"no photograph at all", 415, "no PNG"),
-        (photograph()[:200], 422, "damaged"),
+        (served.photograph()[:200], 422, "damaged"),
         (bomb(20_000, 20_000), 413, "megapixels"),
         (bomb(500, 500), 422, "damaged"),
         (bytes(400_001), 413, "bytes"),
@@ -205,21 +178,21 @@ def test_a_body_without_length_is_cut_off(client: TestClient) -> None:
 def test_wrong_requests_are_problems(
     client: TestClient, method: str, path: str, more: dict[str, str], status: int
 ) -> None:
-    answer = client.request(method, path, content=photograph(8, 8) if method == "POST" else None, headers=more)
+    answer = client.request(method, path, content=served.photograph(8, 8) if method == "POST" else None, headers=more)
     assert answer.status_code == answer.json()["status"] == status
     assert answer.json()["detail"] and answer.headers["content-type"] == "application/problem+json"
 
 
 def test_transparency_that_a_format_lacks_is_said(client: TestClient) -> None:
-    body = photograph(20, 20, mode="RGBA")
+    body = served.photograph(20, 20, mode="RGBA")
     answer = client.post("/v1/upscale", content=body, headers={"Accept": "image/jpeg"})
     assert answer.status_code == 422 and "transparency" in answer.json()["detail"]
 
 
 def test_the_queue_is_bounded(models: Path) -> None:
     settings = Serving(str(models), 1, "cpu", Limits(queue=1))
-    with serving(settings) as client:
-        body = photograph(500, 500)
+    with served.serving(settings) as client:
+        body = served.photograph(500, 500)
         answers = [client.post("/v1/upscale", params={"wait": False, "tile": 32}, content=body) for _ in range(8)]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert answers[0].status_code == 202 and refused
@@ -230,15 +203,15 @@ def test_the_queue_is_bounded(models: Path) -> None:
 
 
 def test_work_that_takes_too_long_ends(models: Path) -> None:
-    with serving(Serving(str(models), 1, "cpu", Limits(seconds=0.05))) as client:
-        answer = client.post("/v1/upscale", params={"tile": 32}, content=photograph(700, 700))
-    assert answer.status_code == 503 and "limit" in answer.json()["detail"]
+    with served.serving(Serving(str(models), 1, "cpu", Limits(seconds=0.05))) as client:
+        answer = client.post("/v1/upscale", params={"tile": 32}, content=served.photograph(700, 700))
+    assert answer.status_code == 503 and "limit" in answer.json()["detail"], answer.text
 
 
 def test_results_are_kept_for_a_while_only(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srfoundry.serving.jobs.SWEEP", 0.01)
-    with serving(Serving(str(models), 1, "cpu", Limits(kept_seconds=0.0))) as client:
-        place = client.post("/v1/upscale", params={"wait": False}, content=photograph(9, 9)).headers["location"]
+    with served.serving(Serving(str(models), 1, "cpu", Limits(kept_seconds=0.0))) as client:
+        place = client.post("/v1/upscale", params={"wait": False}, content=served.photograph(9, 9)).headers["location"]
         with client.stream("GET", f"{place}/events") as events:
             events.read()
         while client.get(place).status_code == 200:
@@ -264,9 +237,9 @@ def test_models_health_metrics_and_docs(client: TestClient) -> None:
 def test_another_site_is_let_in_by_name(models: Path) -> None:
     site = "https://album.example"
     settings = Serving(str(models), 1, "cpu", listening=Listening(names=("pictures.example",), origins=(site,)))
-    with serving(settings) as client:
+    with served.serving(settings) as client:
         headers = {"Origin": site, "Sec-Fetch-Site": "cross-site", "Host": "pictures.example"}
-        answer = client.post("/v1/upscale", content=photograph(9, 9), headers=headers)
+        answer = client.post("/v1/upscale", content=served.photograph(9, 9), headers=headers)
         other = client.post("/v1/upscale", headers={**headers, "Origin": "https://other.example"})
     assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == site
     assert other.status_code == 403
@@ -276,10 +249,12 @@ def test_a_model_is_exchanged_between_requests(models: Path, tmp_path: Path) -> 
     file = tmp_path / "pruned.onnx"
     file.write_bytes(served.model())
     settings = replace(Serving(str(tmp_path), 1, "cpu"), polling=0.01)
-    with serving(settings) as client:
-        first = client.post("/v1/upscale", content=photograph(9, 9)).headers["x-model-version"]
+    with served.serving(settings) as client:
+        first = client.post("/v1/upscale", content=served.photograph(9, 9)).headers["x-model-version"]
         (tmp_path / "new").write_bytes(served.model(0.02))
         (tmp_path / "new").replace(file)
-        while (answer := client.post("/v1/upscale", content=photograph(9, 9))).headers["x-model-version"] == first:
+        while (answer := client.post("/v1/upscale", content=served.photograph(9, 9))).headers[
+            "x-model-version"
+        ] == first:
             assert answer.status_code == 200
         assert answer.status_code == 200

@@ -2,14 +2,14 @@
 
 import torch
 
-from srfoundry.cli.restorers.mzsr import MzsrRestorer
-from srfoundry.cli.torch_model import TILE
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo.family import NETS
+from srfoundry.restoration.restorers.mzsr import MzsrRestorer
+from srfoundry.restoration.restorers.restorer import TILE
 from srfoundry.zero_shot import adapted_restoration
 from srfoundry.zero_shot.adapted_restoration import adaptation_windows
 from srfoundry.zero_shot.recipe import Recipe

@@ -40,8 +40,8 @@ def restore_blindly(options: argparse.Namespace) -> int:
     """Estimate the kernel, adapt, restore: images and folders."""
     from srfoundry.cli import batch, blind_restoration
     from srfoundry.cli.plan import Naming, plan
-    from srfoundry.cli.restorers.restorer import RestoreOptions
     from srfoundry.core.progress import Bars
+    from srfoundry.restoration.restorers.restorer import RestoreOptions
 
     naming = Naming("restored", beside=blind_restoration.BESIDE)
     read = [] if options.kernel is None else [options.kernel]
@@ -133,7 +133,8 @@ def load_model(options: argparse.Namespace) -> "Upscaler":
 
     path = find_model(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
-        from srfoundry.cli.torch_model import TILE, TorchModel
+        from srfoundry.cli.torch_model import TorchModel
+        from srfoundry.restoration.restorers.restorer import TILE
 
         model, tile = TorchModel(path, _device(options.device)), options.tile or TILE
         overlap = min(model.overlap, tile // 4) if options.overlap is None else options.overlap

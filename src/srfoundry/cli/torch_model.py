@@ -14,7 +14,6 @@ from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.architectures import ARCHITECTURES
 from srfoundry.runtime.session import padded
 
-TILE = 256  # low-resolution pixels a side where a model suggests nothing
 OTHERWISE = {  # what networks are that do not enlarge by themselves
     "dual": "is a dual map, which makes images smaller; take the network that it belongs to",
     "adaptive": "holds a network that adapts to an image's blur; it is for 'srfoundry restore --model'",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -37,9 +37,7 @@ def application(service: Service) -> ASGIApp:
     async def docs() -> HTMLResponse:
         return HTMLResponse(documentation.page(made.openapi()))
 
-    page = Path(str(resources.files("srfoundry.serving"))) / "page"
-    if (page / "index.html").is_file():
-        made.mount("/", StaticFiles(directory=page, html=True), name="page")
+    _offer_page(made, Path(str(resources.files("srfoundry.serving"))) / "page")
     guarded: ASGIApp = made
     if service.serving.listening.origins:
         origins = list(service.serving.listening.origins)
@@ -47,3 +45,21 @@ def application(service: Service) -> ASGIApp:
             made, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=EXPOSED
         )
     return Guard(guarded, service.serving.listening, service.limits, service.metrics)
+
+
+def _offer_page(made: FastAPI, page: Path) -> None:
+    """Offer the page's files, each by its name: a mount at / would answer for the routes' other methods, too."""
+
+    def offer(path: Path, name: str) -> None:
+        async def file() -> FileResponse:
+            return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+        made.add_api_route(f"/{name}", file, include_in_schema=False, response_class=FileResponse)
+
+    for path in sorted(page.glob("*")):
+        if path.is_dir():
+            made.mount(f"/{path.name}", StaticFiles(directory=path))
+        elif path.suffix != ".py":
+            offer(path, path.name)
+    if (page / "index.html").is_file():
+        offer(page / "index.html", "")

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -111,7 +111,7 @@ class Job:
     def settle(self, error: BaseException | None, hidden: dict[str, str]) -> None:
         """Note how it ended, in the event loop's thread."""
         self.ended = time.monotonic()
-        if isinstance(error, (Cancelled, CancelledError)):
+        if isinstance(error, Cancelled):
             self.error = self._stop
             self.state = "cancelled" if self._stop is None else "failed"
         elif error is not None:
@@ -195,11 +195,11 @@ class Line:
         """Wait until nothing waits or runs."""
         await self._idle.wait()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Cancel what waits and runs, and wait for the steps that are under way."""
         for job in [*(job for job, _ in self.waiting), *self.running]:
             self.cancel(job)
-        self._pool.shutdown()
+        await asyncio.to_thread(self._pool.shutdown)
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class Line:
     def _ended(self, job: Job, late: asyncio.TimerHandle, future: "asyncio.Future[None]") -> None:
         late.cancel()
         self.running.discard(job)
-        error = CancelledError() if future.cancelled() else future.exception()
+        error = Cancelled() if future.cancelled() else future.exception()
         job.settle(error, {str(job.folder / name): f"the {name}" for name in ("photograph", "result")})
         self._start()
         self._rest()

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from srfoundry.serving import images
 from srfoundry.serving.jobs import Job, Line
 from srfoundry.serving.problems import MEDIA, Problem
+from srfoundry.serving.restoring import What, Wish
 from srfoundry.serving.service import Service
 from srfoundry.serving.upscaling import FEWEST, MOST, Enlargement
 
@@ -144,9 +145,48 @@ def router(service: Service) -> APIRouter:
         default = service.family.default
         return [member.described(default=member.name == default) for member in service.family.members()]
 
+    _restoration(made, service)
     _jobs(made, service)
     _health(made, service)
     return made
+
+
+def _restoration(made: APIRouter, service: Service) -> None:
+    more: Any = {"openapi_extra": PHOTOGRAPH, "tags": ["photographs"], "response_class": Response}
+
+    async def begun(request: Request, what: What, suffix: str, force: bool, wait: bool) -> Response:
+        service.restorers.check()
+        try:
+            upload = await service.receive(request, service.slow_line)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        try:
+            service.restorers.check(upload)
+        except Problem:
+            service.store.remove(upload.path.parent)
+            raise
+        job = service.restore(Wish(upload, what, force, suffix, service.limits.largest))
+        return await answered(service, service.slow_line, job, request, wait=wait)
+
+    @made.post("/v1/restore", responses={**ANSWERS, **why(501)}, **more)
+    async def restore(
+        request: Request,
+        wait: Wait = True,
+        force: Annotated[bool, Query(description="Restore what would better be left alone, too.")] = False,
+        accept: Accept = None,
+    ) -> Response:
+        """Restore a photograph of unknown blur: its kernel is found, then a network adapts to it.
+
+        It takes about a minute a megapixel, one photograph at a time; `wait=false` and the job's events show how it
+        gets on. A photograph that it would make worse is enlarged plainly, which the job's `remarks` say.
+        """
+        suffix = images.wanted(accept) if wait else images.wanted(_only_images(accept))
+        return await begun(request, "restore", suffix, force, wait)
+
+    @made.post("/v1/kernel", responses={202: ANSWERS[202], **why(*WHY)}, **more)
+    async def kernel(request: Request, wait: Wait = True) -> Response:
+        """Find the blur of a photograph: JSON with the taps of its kernel, a correlation that sums to 1."""
+        return await begun(request, "kernel", ".json", False, wait)
 
 
 async def answered(service: Service, line: Line, job: Job, request: Request, *, wait: bool) -> Response:

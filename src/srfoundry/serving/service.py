@@ -18,6 +18,7 @@ from srfoundry.serving.jobs import Job, Line, Store, Work
 from srfoundry.serving.members import Family
 from srfoundry.serving.metrics import Metrics
 from srfoundry.serving.problems import Problem
+from srfoundry.serving.restoring import Restorers, Wish
 from srfoundry.serving.settings import Serving
 from srfoundry.serving.sources import source
 from srfoundry.serving.upscaling import Enlargement
@@ -25,6 +26,7 @@ from srfoundry.serving.upscaling import Enlargement
 BESIDE = 2  # photographs that are decoded or encoded while others' tiles run, besides one a thread
 READERS = 2  # threads that look at headers
 UPLOADS = 2  # bodies that are received at once, for each place in the queue
+RESTORING = 60.0  # seconds for a megapixel, roughly
 RESTING = 2.0  # seconds between two looks whether the server rests
 FETCHING = 5.0  # seconds that a stopping server keeps a result for a client that waits for it
 
@@ -59,9 +61,11 @@ class Service:
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="header")
         self.store = Store(self.limits)
         self.line = Line(self.serving.threads + BESIDE, self.limits, seconds=self._seconds, drop=self.batcher.drop)
+        self.restorers = Restorers(self.serving.project)
+        self.slow_line = Line(1, self.limits, seconds=lambda: RESTORING, drop=lambda job: None)
         for gauge, count in (
-            (self.metrics.waiting, lambda: len(self.line.waiting)),
-            (self.metrics.running, lambda: len(self.line.running)),
+            (self.metrics.waiting, lambda: sum(len(line.waiting) for line in self.lines())),
+            (self.metrics.running, lambda: sum(len(line.running) for line in self.lines())),
             (self.metrics.waiting_tiles, lambda: self.batcher.waiting),
         ):
             self.metrics.watch(gauge, count)
@@ -87,13 +91,15 @@ class Service:
             for task in tidying:
                 task.cancel()
             await asyncio.to_thread(self.batcher.close)
-            self.line.close()
+            for line in self.lines():
+                await line.close()
 
     async def finish(self) -> None:
         """Take nothing new; return when all that was taken is done, and fetched by those who wait for it."""
         self.stopping = True
         began = time.monotonic()
-        await self.line.quiet()
+        for line in self.lines():
+            await line.quiet()
         until = time.monotonic() + FETCHING
         while time.monotonic() < until and any(job.ended > began and not job.fetched for job in self.store.jobs()):
             await asyncio.sleep(0.1)
@@ -151,15 +157,21 @@ class Service:
         )
         return self.start(self.line, job, lambda job: wish.run(job, self.batcher))
 
+    def restore(self, wish: Wish) -> Job:
+        """Begin to restore a photograph, or to find its kernel."""
+        pixels = wish.upload.height * wish.upload.width
+        job = Job(wish.upload.path.parent, pixels=pixels, tiles=1, model=wish.what)
+        return self.start(self.slow_line, job, lambda job: wish.run(job, self.restorers))
+
     def lines(self) -> list[Line]:
         """All queues."""
-        return [self.line]
+        return [self.line, self.slow_line]
 
     async def _rest(self) -> None:
         """Whenever the server comes to rest, hand memory back that the C library keeps for the next photograph."""
         while True:
             await asyncio.sleep(RESTING)
-            busy = self.line.waiting or self.line.running
+            busy = any(line.waiting or line.running for line in self.lines())
             if self._worked and not busy:
                 self._worked = False
                 await asyncio.to_thread(_trim)

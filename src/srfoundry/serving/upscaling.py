@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Hashable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,7 +14,7 @@ from srfoundry.imaging import levels, tiling, user_image
 from srfoundry.imaging.user_image import Handling
 from srfoundry.serving.batching import Batcher
 from srfoundry.serving.images import NAMES, Upload
-from srfoundry.serving.jobs import Job, Result
+from srfoundry.serving.jobs import Cancelled, Job, Result
 from srfoundry.serving.members import Loaded, Member
 
 FEWEST, MOST = 32, 1024  # pixels of a tile's side that a client may ask for
@@ -103,7 +103,10 @@ class _Ahead:
             if place is None:
                 break
             self._asked.append(self._ask(*place))
-        return self._asked.popleft().result()
+        try:
+            return self._asked.popleft().result()
+        except CancelledError:  # the job was dropped, or the server ends
+            raise Cancelled from None
 
     def _ask(self, top: int, left: int) -> Any:
         part = self.pixels[top : top + self.grid.tall, left : left + self.grid.wide]

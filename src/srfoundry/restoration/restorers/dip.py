@@ -7,10 +7,10 @@ import torch
 
 from srfoundry.blind.dip import restore_by_dip
 from srfoundry.blind.settings import Estimation
-from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 from srfoundry.config.params import Params
 from srfoundry.core.seeds import Stream
 from srfoundry.degradation.observation import Observation
+from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 
 WORD = "dip"
 STEPS = 1000  # (DKP)

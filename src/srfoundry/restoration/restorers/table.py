@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from srfoundry.cli.restorers import diffusion, dip, mzsr, usrnet
-from srfoundry.cli.restorers.restorer import RestoreOptions, Restorer
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration.restorers import diffusion, dip, mzsr, usrnet
+from srfoundry.restoration.restorers.restorer import RestoreOptions, Restorer
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Kernel estimation as the command line needs it: values of params.yaml, networks of the project, any image."""
+"""Kernel estimation as programs need it: values of params.yaml, networks of the project, any image."""
 
 import dataclasses
 from pathlib import Path

@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
-from srfoundry.cli.torch_model import TILE
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration.restorers.restorer import TILE, Restored, RestoreOptions, Ticker, no_ticker
 from srfoundry.zero_shot.adaptation import Adaptation
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe

@@ -8,9 +8,6 @@ import pytest
 import torch
 
 from srfoundry.blind.diffusion.unet import make_unet, save_unet
-from srfoundry.cli.restorers import dip
-from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Restorer
-from srfoundry.cli.restorers.table import load_restorer
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator, redraw
@@ -20,6 +17,9 @@ from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration.restorers import dip
+from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer
+from srfoundry.restoration.restorers.table import load_restorer
 from tests.blind_cases import power_law
 from tests.conftest import REPO
 

@@ -15,6 +15,7 @@ from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
 from srfoundry.imaging.user_image import Handling
 
+TILE = 256  # low-resolution pixels a side where a model suggests nothing
 Ticker = Callable[[str], Progress]
 
 

@@ -9,10 +9,17 @@ from srfoundry.blind.diffusion.denoiser import Denoiser
 from srfoundry.blind.diffusion.diffpir import restore_by_diffpir
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.diffusion.unet import load_denoiser
-from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker, noise_of, require_direct
 from srfoundry.config.params import Params
 from srfoundry.core.seeds import Stream
 from srfoundry.degradation.observation import Observation
+from srfoundry.restoration.restorers.restorer import (
+    Restored,
+    RestoreOptions,
+    Ticker,
+    no_ticker,
+    noise_of,
+    require_direct,
+)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from srfoundry.cli.blind_restoration import check_consistency
-from srfoundry.cli.restorers import mzsr
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import tiling
 from srfoundry.networks.adaptive.mzsr import MZSR
+from srfoundry.restoration.blind_restoration import check_consistency
+from srfoundry.restoration.restorers import mzsr
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import overlap

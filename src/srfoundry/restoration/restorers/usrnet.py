@@ -4,13 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srfoundry.blind.nonblind_restoration import restore_by_usrnet
-from srfoundry.cli.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker, noise_of, require_direct
 from srfoundry.config.params import Params
 from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration.restorers.restorer import (
+    Restored,
+    RestoreOptions,
+    Ticker,
+    no_ticker,
+    noise_of,
+    require_direct,
+)
 
 
 @dataclass(frozen=True)

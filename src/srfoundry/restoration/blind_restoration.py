@@ -1,0 +1,164 @@
+"""A photograph of unknown blur, restored: its kernel estimated, the network adapted, the result checked against it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from srfoundry.blind import guard
+from srfoundry.config import params
+from srfoundry.degradation import back_projection, kernel_files
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.user_image import Photograph
+from srfoundry.restoration.kernel_estimation import MODELS, KernelEstimation
+from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer, Ticker, no_ticker
+from srfoundry.restoration.restorers.table import load_restorer
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What one call of `restore` shares among its images: the model, and the kernel or what estimates it."""
+
+    options: RestoreOptions
+    restorer: Restorer
+    sampling: Sampling
+    kernel: Float[Tensor, "1 k k"] | None
+    estimation: KernelEstimation | None
+
+    @classmethod
+    def load(cls, options: RestoreOptions, *, models: Path = MODELS) -> "Restoration":
+        """Read params.yaml, the model, and the kernel's file or the networks that estimate kernels.
+
+        Args:
+            options: of the call.
+            models: folder of the networks that estimate kernels.
+
+        Raises:
+            FoundryError: one of them is missing, damaged or not what it should be.
+        """
+        chosen = params.load(options.params)
+        restorer = load_restorer(options, chosen)
+        sampling = Sampling(restorer.scale, options.decimation)
+        if options.kernel is not None:
+            return cls(options, restorer, sampling, kernel_files.read(options.kernel, options.convention), None)
+        estimation = KernelEstimation.load(chosen, sampling, device=options.device, models=models)
+        return cls(options, restorer, sampling, None, estimation)
+
+    def doubt(self, low: Float[Tensor, "1 3 h w"]) -> guard.Doubt | None:
+        """Why the image is better left alone, if it is and the user does not insist."""
+        if self.options.force:
+            return None
+        blind, uses_noise = self.kernel is None, self.restorer.uses_noise
+        return guard.doubt(low, self.sampling, noise=self.options.noise, blind=blind, uses_noise=uses_noise)
+
+    def observe(self, low: Float[Tensor, "1 3 h w"], name: str, ticker: Ticker) -> Observation:
+        """The image with its kernel and its noise, given or estimated."""
+        kernel, noise = self.kernel, self.options.noise
+        if self.estimation is not None:
+            progress = ticker("estimate")
+            kernel = self.estimation.estimate_kernel(low, name, noise=noise, progress=progress)
+        assert kernel is not None
+        level = 0.0
+        if self.restorer.uses_noise:
+            level = known_noise(low) if noise is None else noise
+        return Observation(low, kernel.detach().float().cpu(), self.sampling, level)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A restored image, and how well it explains its input: PSNR of the input and it, blurred and decimated, in dB.
+
+    Attributes:
+        restored: after back-projection.
+        bicubic: the input, enlarged without knowledge of the blur.
+        consistency, consistency_open, consistency_bicubic: of the image, of the same before back-projection, and of
+            the bicubic one.
+    """
+
+    restored: Float[Tensor, "1 3 H W"]
+    bicubic: Float[Tensor, "1 3 H W"]
+    consistency: float
+    consistency_open: float
+    consistency_bicubic: float
+
+    def lines(self) -> list[str]:
+        """The figures in words."""
+        said = [
+            f"consistency D(restored) = input: {self.consistency:.2f} dB  (bicubic: {self.consistency_bicubic:.2f} dB)"
+        ]
+        if self.consistency != self.consistency_open:
+            said.insert(0, f"back-projection: {self.consistency_open:.2f} dB before, {self.consistency:.2f} dB after")
+        return said
+
+
+def check_consistency(image: Float[Tensor, "1 3 H W"], observation: Observation, *, close: int = 0) -> Checked:
+    """Close the loop: project the image back `close` times, and see how well it explains its input, D(SR) = LR."""
+    closed = back_projection.close(image, observation, steps=close, how="linear")
+    bicubic = resize.cubic(observation.low, observation.scale).clamp(0, 1)
+    explains = [back_projection.consistency(each, observation) for each in (closed, image, bicubic)]
+    return Checked(closed, bicubic, *explains)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A restored image, with what it was restored from and how well it explains that."""
+
+    observation: Observation
+    found: Restored
+    checked: Checked
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photograph.
+
+    Attributes:
+        pixels: of the result.
+        doubt: why it was enlarged plainly, if it was.
+        explained: how it was restored, if it was.
+    """
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    doubt: guard.Doubt | None = None
+    explained: Explained | None = None
+
+
+def restore_photograph(original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker) -> Outcome:
+    """Restore one photograph; one that restoration would make worse (blind.guard) is enlarged plainly.
+
+    Args:
+        original: as it was read.
+        name: seeds what is random.
+        shared: the model, and what estimates kernels.
+        ticker: gives, for the title of a part of the work, what is called with (done, in all).
+
+    Raises:
+        FoundryError: it is too small.
+    """
+    image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+    doubt = shared.doubt(image)
+    if doubt is not None:
+        return Outcome(_pixels(guard.plain(image, shared.sampling.scale, doubt.phase)), doubt)
+    observation = shared.observe(image, name, ticker)
+    found = shared.restorer.restore(observation, name, ticker)
+    checked = check_consistency(found.image, observation, close=shared.options.close)
+    return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked))
+
+
+def find_kernel(
+    original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker
+) -> Float[np.ndarray, "k k"]:
+    """The blur of a photograph alone; arguments as in `restore_photograph`."""
+    image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+    kernel = shared.observe(image, name, ticker).kernel
+    assert kernel is not None
+    return kernel[0].numpy()
+
+
+def _pixels(image: Float[Tensor, "1 3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return images.to_uint8(image)[0].cpu().numpy()
