@@ -298,7 +298,7 @@ def _model_options(add: Any) -> None:
     )
     add("--overlap", type=_whole(0), help="input pixels that a tile reaches into its neighbours (default: the model's)")
     add("--device", choices=DEVICES, default="auto", help="where to compute (default: auto)")
-    cores = len(os.sched_getaffinity(0))
+    cores = parallel.usable_cores()
     # More threads than cores gain nothing; a few more are let pass, for a script that was written for another machine.
     add(
         "--threads",

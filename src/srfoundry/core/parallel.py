@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol, TypeVar, runtime_checkable
 
-from srfoundry.core import atomic
+from srfoundry.core import atomic, cores
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import track
 
@@ -60,7 +60,7 @@ def threads(workers: int | None = None) -> Map:
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return cores.usable()
 
 
 def _results(function: Callable[[Item], Result], items: Sequence[Item], count: int) -> Iterator[Result]:

@@ -11,7 +11,6 @@ Tensors on the CPU share their memory with arrays both ways: `torch.from_numpy(u
 what is new. Calls from several threads are safe.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Protocol, overload, runtime_checkable
 
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding, tiling, user_image
 from srfoundry.imaging.tiling import Progress
@@ -86,7 +86,7 @@ class Upscaler:
 
             model = pulling.pull(model)
         source = model if isinstance(model, bytes) else Path(model)
-        session = Session(source, threads=threads or len(os.sched_getaffinity(0)), device=device)
+        session = Session(source, threads=threads or cores.usable(), device=device)
         tile = tile or session.card.tile
         return cls(session, tile=tile, overlap=_within(tile, session.card.overlap) if overlap is None else overlap)
 
