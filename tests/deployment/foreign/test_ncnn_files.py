@@ -93,6 +93,18 @@ def test_what_pnnx_cannot_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) 
         ncnn_files.convert(model)
 
 
+def test_layers_that_ncnn_has_not_are_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        param = Path(str(options["cwd"])) / "model.ncnn.param"
+        param.write_text("7767517\n2 2\nInput in0 0 1 in0\nTensor.reshape shape_0 1 1 in0 out0\n")
+        param.with_suffix(".bin").write_bytes(b"")
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", leave)
+    with pytest.raises(FoundryError, match="must have a layer for all that is in tiny, got none for Tensor.reshape"):
+        ncnn_files.convert(model)
+
+
 def test_without_pnnx_the_extra_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ModuleNotFoundError) as caught:

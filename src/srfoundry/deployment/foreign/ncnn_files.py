@@ -142,8 +142,15 @@ def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
         raise FoundryError(
             f"pnnx must convert this network, got {last[0].strip()!r} for {arch}; DRN and EDSR convert, SwinIR does not"
         )
-    param, weights = written
-    return _renamed(param.read_text()).encode(), weights.read_bytes()
+    text = written[0].read_text()
+    # what pnnx finds no layer of ncnn for, it leaves under PyTorch's name
+    left = {word for word in (line.split(" ")[0] for line in text.splitlines()) if "." in word or "::" in word}
+    if left:
+        raise FoundryError(
+            f"ncnn must have a layer for all that is in {card.name}, got none for {', '.join(sorted(left))}; "
+            "DRN and EDSR convert, SwinIR does not"
+        )
+    return _renamed(text).encode(), written[1].read_bytes()
 
 
 def _renamed(param: str) -> str:
