@@ -84,6 +84,14 @@ def test_a_name_that_says_another_scale_is_refused(model: Path) -> None:
         ncnn_files.convert(other)
 
 
+def test_a_file_of_lower_precision_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = conversion.open_session(model)
+    session.card = dataclasses.replace(session.card, precision="fp16")
+    monkeypatch.setattr(ncnn_files, "open_session", lambda _model: session)
+    with pytest.raises(FoundryError, match="ncnn takes a model in fp32, got fp16 in .*; take the one"):
+        ncnn_files.convert(model)
+
+
 def test_what_pnnx_cannot_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], 134, "", "terminate called\n  what():  stoi\n")

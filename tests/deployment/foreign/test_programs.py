@@ -1,5 +1,6 @@
 """The command `convert`: files where they are announced, proven, and nothing replaced unasked."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def test_without_openvino_it_says_what_to_do(model: Path, capsys: pytest.Capture
 def test_openvino_gives_the_same_numbers(model: Path) -> None:
     made = PROGRAMS["openvino"].run(model)
     assert made.difference is not None and made.difference < 1e-4
+
+
+def test_files_of_lower_precision_may_differ_by_half_a_level(model: Path) -> None:
+    session = conversion.open_session(model)
+    assert conversion.tolerance(session, 1e-5) == 1e-5
+    session.card = dataclasses.replace(session.card, precision="fp16")
+    assert conversion.tolerance(session, 1e-5) == pytest.approx(0.5 / 255)
 
 
 def test_a_difference_is_found_and_refused(model: Path) -> None:

@@ -11,6 +11,8 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.runtime.session import Session, padded
 
 SIZES = ((64, 64), (37, 53), (16, 24))  # rows and columns of what is compared; none is what a converter is told
+FULL = "fp32"  # a card's precision of files whose numbers are exact
+HALF_A_LEVEL = 0.5 / 255
 
 Run = Callable[[Float[np.ndarray, "b c h w"]], Float[np.ndarray, "b c H W"]]
 
@@ -54,6 +56,11 @@ def difference(session: Session, run: Run) -> float:
             return float("nan")
         found.append(float(np.abs(other - expected).max()))
     return float(np.max(found))
+
+
+def tolerance(session: Session, full: float) -> float:
+    """What may differ: `full` for a file in float32; half a level of 8 bits for others, whose rounding wanders."""
+    return full if session.card.precision == FULL else max(full, HALF_A_LEVEL)
 
 
 def demand(worst: float, tolerance: float, program: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign.conversion import SIZES, Converted, demand, open_session
+from srfoundry.deployment.foreign.conversion import SIZES, Converted, demand, open_session, tolerance
 from srfoundry.runtime.session import Session
 
 NEWEST_OPSET, NEWEST_IR = 20, 9  # that ONNX Runtime 1.17 reads
@@ -34,7 +34,7 @@ def convert(model: Path) -> Converted:
             f"chaiNNer and vs-mlrt would not take {model}: {'; '.join(broken)}; export it again with export.opset 11"
         )
     worst = _with_fixed_sizes(blob, session)
-    demand(worst, TOLERANCE, "the graph with its sizes set")
+    demand(worst, tolerance(session, TOLERANCE), "the graph with its sizes set")
     name = f"{model.stem}-x{session.scale}.onnx"
     return Converted({name: blob}, worst, "with batch and sizes set in the file, as vs-mlrt does it")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign.conversion import Converted, demand, difference, open_session
+from srfoundry.deployment.foreign.conversion import Converted, demand, difference, open_session, tolerance
 
 TOLERANCE = 1e-4
 
@@ -31,7 +31,7 @@ def convert(model: Path) -> Converted:
         compiled = openvino.Core().compile_model(str(written), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         worst = difference(session, lambda low: np.array(compiled([low])[0]))
         blobs = [written.read_bytes(), written.with_suffix(".bin").read_bytes()]
-    demand(worst, TOLERANCE, "OpenVINO")
+    demand(worst, tolerance(session, TOLERANCE), "OpenVINO")
     name = f"{model.stem}-x{session.scale}"
     return Converted(
         dict(zip((f"{name}.xml", f"{name}.bin"), blobs, strict=True)), worst, "OpenVINO on the CPU, float32"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srfoundry.deployment.foreign.conversion import Converted, demand, open_session
+from srfoundry.deployment.foreign.conversion import Converted, demand, open_session, tolerance
 from srfoundry.runtime.session import OnnxCard, Session
 
 BATCH = 8  # images at most that one run takes
@@ -23,7 +23,7 @@ def convert(model: Path) -> Converted:
     """
     session = open_session(model)
     worst = _batched(session)
-    demand(worst, TOLERANCE, "a batch")
+    demand(worst, tolerance(session, TOLERANCE), "a batch")
     files = {
         f"{model.stem}/config.pbtxt": config(model.stem, session.card).encode(),
         f"{model.stem}/1/model.onnx": model.read_bytes(),
