@@ -150,6 +150,8 @@ def test_bad_bodies_are_problems(client: TestClient, body: bytes, status: int, s
     told = answer.json()
     assert set(told) == {"title", "detail", "status"} and told["status"] == status and says in told["detail"]
     assert "/tmp" not in told["detail"]
+    kind = "size" if status == 413 else "photograph"
+    assert f'srfoundry_errors_total{{kind="{kind}"}}' in client.get("/metrics").text
 
 
 def test_a_body_without_length_is_cut_off(client: TestClient) -> None:

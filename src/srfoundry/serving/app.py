@@ -30,7 +30,7 @@ def application(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(made)
+    problems.install(made, service.metrics.failed)
     made.include_router(routes.router(service))
 
     @made.get("/docs", include_in_schema=False)

@@ -70,6 +70,7 @@ class Guard:
         try:
             problem = self._refusal(scope)
             if problem is not None:
+                self._metrics.failed(problem.kind)
                 await problems.answer(problem)(scope, receive, watched)
             else:
                 await self._application(scope, receive, watched)

@@ -60,7 +60,7 @@ class Job:
         self.more: dict[str, Any] = {}
         self.fetched = False
         self.ended = 0.0
-        self._stop: Problem | None = None
+        self.reason: Problem | None = None  # for which it was stopped, if not by its client
         self._cancelled = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
@@ -95,7 +95,7 @@ class Job:
     def stop(self, reason: Problem | None = None) -> None:
         """End it at its next step: cancelled, or failed with a reason."""
         if not self._cancelled.is_set():
-            self._stop = reason
+            self.reason = reason
             self._cancelled.set()
 
     async def changes(self) -> AsyncIterator[dict[str, Any]]:
@@ -112,8 +112,8 @@ class Job:
         """Note how it ended, in the event loop's thread."""
         self.ended = time.monotonic()
         if isinstance(error, Cancelled):
-            self.error = self._stop
-            self.state = "cancelled" if self._stop is None else "failed"
+            self.error = self.reason
+            self.state = "cancelled" if self.reason is None else "failed"
         elif error is not None:
             self.error, self.state = problems.of(error, hidden=hidden), "failed"
         else:

@@ -48,6 +48,10 @@ class Metrics:
         self.batches.observe(tiles)
         self.tiles.observe(seconds)
 
+    def failed(self, kind: str) -> None:
+        """Note that something was refused or failed."""
+        self.errors.labels(kind).inc()
+
     def watch(self, gauge: Gauge, count: Callable[[], int]) -> None:
         """Let a gauge show what a function counts."""
         gauge.set_function(lambda: float(count()))

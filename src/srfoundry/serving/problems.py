@@ -1,5 +1,6 @@
 """Refusals over HTTP: problem details (RFC 9457) with what was wrong, what was got and what to do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -62,17 +63,24 @@ def answer(problem: Problem) -> JSONResponse:
     return JSONResponse(problem.told(), problem.status, problem.headers, MEDIA)
 
 
-def install(application: FastAPI) -> None:
-    """Let every refusal of the application be a problem."""
+def install(application: FastAPI, note: Callable[[str], None]) -> None:
+    """Let every refusal of the application be a problem.
+
+    Args:
+        application: whose refusals.
+        note: is called with the kind of each.
+    """
 
     async def plain(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         detail = f"{request.method} {request.url.path}: {ADVICE.get(error.status_code, error.detail)}"
         phrase = HTTPStatus(error.status_code).phrase
+        note("request")
         return answer(Problem(error.status_code, phrase, detail, headers=dict(error.headers or {})))
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
+        note("request")
         first = error.errors()[0]
         place = " ".join(str(each) for each in first["loc"])
         got = str(first.get("input"))[:80]
@@ -80,6 +88,7 @@ def install(application: FastAPI) -> None:
 
     async def refused(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)
+        note(error.kind)
         return answer(error)
 
     application.add_exception_handler(HTTPException, plain)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from srfoundry.serving import images
+from srfoundry.serving import images, problems
 from srfoundry.serving.jobs import Job, Line
 from srfoundry.serving.problems import MEDIA, Problem
 from srfoundry.serving.restoring import What, Wish
@@ -208,7 +208,8 @@ async def answered(service: Service, line: Line, job: Job, request: Request, *, 
         return Response(status_code=499)
     if job.result is None:
         service.store.discard(job)
-        raise job.error or Problem(503, "Cancelled", "the work was cancelled; ask again", "cancelled")
+        cancelled = Problem(503, "Cancelled", "the work was cancelled; ask again", "cancelled")
+        return problems.answer(job.error or cancelled)  # it was counted as it happened
     return _picture(service, job, BackgroundTask(service.store.discard, job))
 
 
@@ -242,7 +243,7 @@ def _jobs(made: APIRouter, service: Service) -> None:
         """The finished photograph, in the format that was asked for with it."""
         job = service.store.find(number)
         if job.error is not None:
-            raise job.error
+            return problems.answer(job.error)
         if job.result is None:
             detail = f"the job is {job.state}, {job.done} of {job.tiles} tiles are done; ask again when it is done"
             raise Problem(409, "Not done", detail, "job")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,11 @@ from types import TracebackType
 
 from fastapi import FastAPI, Request
 
-from srfoundry.serving import images
+from srfoundry.serving import images, problems
 from srfoundry.serving.batching import Batcher
 from srfoundry.serving.following import Follower
 from srfoundry.serving.images import Upload
-from srfoundry.serving.jobs import Job, Line, Store, Work
+from srfoundry.serving.jobs import Cancelled, Job, Line, Store, Work
 from srfoundry.serving.members import Family
 from srfoundry.serving.metrics import Metrics
 from srfoundry.serving.problems import Problem
@@ -23,6 +24,7 @@ from srfoundry.serving.settings import Serving
 from srfoundry.serving.sources import source
 from srfoundry.serving.upscaling import Enlargement
 
+LOG = logging.getLogger("srfoundry.serving")
 BESIDE = 2  # photographs that are decoded or encoded while others' tiles run, besides one a thread
 READERS = 2  # threads that look at headers
 UPLOADS = 2  # bodies that are received at once, for each place in the queue
@@ -134,8 +136,19 @@ class Service:
         """Put a job into a queue and let it be found."""
 
         def timed(job: Job) -> None:
-            with self.metrics.work.labels(job.model).time():
-                work(job)
+            try:
+                with self.metrics.work.labels(job.model).time():
+                    work(job)
+            except Cancelled:
+                if job.reason is not None:
+                    self.metrics.failed(job.reason.kind)
+                raise
+            except Exception as error:
+                problem = problems.of(error)
+                self.metrics.failed(problem.kind)
+                if problem.status == 500:
+                    LOG.exception("a photograph failed")
+                raise
             self.metrics.pixels.labels(job.model).inc(job.pixels)
 
         try:
