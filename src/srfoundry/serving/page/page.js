@@ -146,8 +146,12 @@ function learn(member, seconds) {
   price();
 }
 
+/** What each member is for, and what it costs for this photograph. */
 function price() {
-  for (const member of members) $(`cost-${member.name}`).textContent = cost(member);
+  for (const member of members) {
+    $(`title-${member.name}`).textContent = standing(member, members);
+    $(`cost-${member.name}`).textContent = cost(member);
+  }
 }
 
 /** The family as cards: what each is for, and what it costs. */
@@ -158,11 +162,11 @@ function list(found) {
     const card = document.createElement("label");
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "member", value: member.name });
     radio.checked = member === chosen;
-    const title = Object.assign(document.createElement("strong"), { textContent: standing(member, members) });
-    const price = Object.assign(document.createElement("span"), { id: `cost-${member.name}`, className: "cost" });
+    const title = Object.assign(document.createElement("strong"), { id: `title-${member.name}` });
+    const amount = Object.assign(document.createElement("span"), { id: `cost-${member.name}`, className: "cost" });
     const facts = Object.assign(document.createElement("span"), { className: "facts" });
     facts.append(...factsOf(member).map((fact) => Object.assign(document.createElement("span"), { textContent: fact })));
-    card.append(radio, title, price, facts);
+    card.append(radio, title, amount, facts);
     return card;
   });
   $("waiting").remove();

@@ -14,16 +14,15 @@ export function size(bytes) {
   return bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** An estimate, @param {number} seconds */
+/** As an estimate. @param {number} seconds */
 export function about(seconds) {
   return seconds < 1 ? "a moment" : `about ${duration(seconds)}`;
 }
 
-/** What each member is for, beside the others: the quickest, the best, or between them. */
+/** What each member is for, beside the others: the quickest, the best, else its name says it. */
 export function standing(member, members) {
-  if (members.length === 1) return "Standard";
-  const least = (key) => [...members].sort(key)[0] === member;
-  if (least((a, b) => a.parameters - b.parameters)) return "Quickest";
-  if (least((a, b) => b.psnr_y - a.psnr_y)) return "Best";
-  return "Balanced";
+  const least = (key) => members.every((other) => key(member) <= key(other));
+  if (members.length > 1 && least((each) => each.seconds_per_megapixel ?? Infinity)) return "Quickest";
+  if (members.length > 1 && least((each) => -(each.psnr_y ?? -Infinity))) return "Best";
+  return member.name;
 }
