@@ -90,6 +90,11 @@ def test_floats_of_another_shape_are_refused(upscaler: Upscaler) -> None:
         upscaler.floats(np.zeros((2, 3, 8, 8), np.float32))
 
 
+def test_a_checkpoint_is_not_taken_for_a_damaged_file() -> None:
+    with pytest.raises(FoundryError, match="PyTorch runs"):
+        Upscaler.load("models/prune.safetensors")
+
+
 def test_it_is_loaded_from_a_file_or_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blob = tiny.exported()[0]
     (tmp_path / "tiny.onnx").write_bytes(blob)

@@ -74,7 +74,7 @@ class Upscaler:
             model: a .onnx file, its bytes, or the address of a registered one (models:/NAME@ALIAS, models:/NAME/3),
                 which is looked up at MLFLOW_TRACKING_URI.
             threads: of one image; one a core if not given.
-            device: auto, cpu or cuda.
+            device: one of providers.DEVICES: auto, cpu, cuda, tensorrt, openvino.
             tile: side of the largest square that runs at once, input pixels; the model's own if not given.
             overlap: input pixels that a tile reaches into its neighbours; the model's own if not given.
 
@@ -86,6 +86,11 @@ class Upscaler:
 
             model = pulling.pull(model)
         source = model if isinstance(model, bytes) else Path(model)
+        if isinstance(source, Path) and source.suffix == ".safetensors":
+            raise FoundryError(
+                f"{source} is a checkpoint, which PyTorch runs: srfoundry upscale --model {source}; or take an exported "
+                ".onnx file"
+            )
         session = Session(source, threads=threads or cores.usable(), device=device)
         tile = tile or session.card.tile
         return cls(session, tile=tile, overlap=_within(tile, session.card.overlap) if overlap is None else overlap)
