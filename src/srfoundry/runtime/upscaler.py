@@ -88,8 +88,8 @@ class Upscaler:
         source = model if isinstance(model, bytes) else Path(model)
         if isinstance(source, Path) and source.suffix == ".safetensors":
             raise FoundryError(
-                f"{source} is a checkpoint, which PyTorch runs: srfoundry upscale --model {source}; or take an exported "
-                ".onnx file"
+                f"{source} is a checkpoint, which PyTorch runs: srfoundry upscale --model {source}; "
+                "or take an exported .onnx file"
             )
         session = Session(source, threads=threads or cores.usable(), device=device)
         tile = tile or session.card.tile
