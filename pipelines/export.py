@@ -19,7 +19,7 @@ def export(stage: Stage) -> None:
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import FAMILY
-    from srfoundry.tracking.registering import HELD_OUT, SCORES
+    from srfoundry.tracking.registering import ALIASES, HELD_OUT, SCORES
 
     chosen = stage.params.export
     scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
@@ -42,7 +42,7 @@ def export(stage: Stage) -> None:
                 "opset": written.card.opset,
                 "overlap": card.overlap,
                 "tile_error": card.tile_error,
-                "reduced": precision.beside(path, judge, chosen.reduced),
+                "reduced": precision.beside(path, judge, chosen.reduced) if name in ALIASES else {},
             }
         if chosen.web:
             web.write(

@@ -28,7 +28,7 @@ def place(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         if precision != "fp32":
             card = dataclasses.replace(card, metrics={"reduced": {"from": "pruned", "psnr_loss": 0.0123}})
         blob = stamped(read_proto(source), card)
-        path = registering._path(tmp_path / "exports", name)
+        path = registering.path_of(tmp_path / "exports", name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(blob)
         blobs[blob] = precision

@@ -219,9 +219,9 @@ def _ranges(proto: Any, low: Sequence[np.ndarray]) -> Any:
         def __init__(self) -> None:
             self._left = iter(low)
 
-        def get_next(self) -> dict[str, np.ndarray] | None:
+        def get_next(self) -> dict[str, np.ndarray]:
             image = next(self._left, None)
-            return None if image is None else {"low": image}
+            return {} if image is None else {"low": image}  # nothing ends the calibration
 
     with TemporaryDirectory() as scratch:
         source = Path(scratch) / "source.onnx"

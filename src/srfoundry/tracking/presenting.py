@@ -22,7 +22,8 @@ def present(session: Session, size: int, held_out: Path, address: str, *, anew: 
         address: that it is registered under, `models:/NAME@alias`.
         anew: whether to measure what its own card says of it, too: it was found on other photographs.
     """
-    facts = gathering.gather(session, size, held_out.parent, (BICUBIC, *SPARE) if anew else SPARE)
+    spare = SPARE if session.card.precision == "fp32" else ()  # the original's card has them
+    facts = gathering.gather(session, size, held_out.parent, (BICUBIC, *spare) if anew else spare)
     picture = before_after.drawn(session, held_out, facts.held_out[:1]) if facts.bundled else None
     facts = replace(facts, picture=picture is not None, address=address)
     pictures = {} if picture is None else {text.PICTURE: picture}

@@ -23,7 +23,6 @@ ALIASES = {  # which name in the registry each member has; those in int8 only wh
     "pruned50_int8": "p50_int8",
     "pruned70_int8": "p70_int8",
 }
-TURNS = 2  # rounds in which a file and its original are timed, one after the other
 SCORES, HELD_OUT = "held_out.bicubic", "held_out.md5"  # in a card's metrics
 
 
@@ -57,7 +56,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
     Raises:
         FoundryError: there is none, a file is no model of this house, or the registry does not answer.
     """
-    paths = {member: _path(place.exports, member) for member in ALIASES}
+    paths = {member: path_of(place.exports, member) for member in ALIASES}
     found = {member: path for member, path in paths.items() if path.is_file()}
     if not found:
         raise FoundryError(f"{place.exports} holds no {' or '.join(ALIASES)}.onnx; run: dvc pull, or make repro")
@@ -94,7 +93,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
         )
 
 
-def _path(exports: Path, member: str) -> Path:
+def path_of(exports: Path, member: str) -> Path:
     """Where the export stage leaves a member: pruned.onnx, int8/pruned.onnx."""
     name, _, precision = member.partition("_")
     return exports / precision / f"{name}.onnx"
@@ -111,8 +110,7 @@ def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], s
     original = place.exports / f"{reduced['from']}.onnx"
     if not original.is_file() or not HeldOut(place.held_out, card.scale).digest():
         return {}, f"it is compared with {original} on {place.held_out}, one of which is not here; run: dvc pull"
-    times = [(seconds(blob) or 0.0, seconds(original.read_bytes()) or 1.0) for _ in range(TURNS)]
-    ratio = min(ours for ours, _ in times) / min(theirs for _, theirs in times)
+    ratio = (seconds(blob) or 0.0) / (seconds(original.read_bytes()) or 1.0)
     share = len(blob) / original.stat().st_size
     costs = {"precision": card.precision, "psnr.loss": f"{reduced['psnr_loss']:.4f}", "time.ratio": f"{ratio:.3f}"}
     said = f"{reduced['psnr_loss']:.3f} dB lost on validation, {ratio:.2f} of the time and {share:.2f} of the bytes"
