@@ -34,12 +34,13 @@ def hostile(exports: Path, threads: int, count: int = COUNT) -> dict[str, Any]:
         before = server.megabytes()
         began = time.perf_counter()
         with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
-            answers = Counter(side_by_side.map(lambda index: _attack(server, index), range(count)))
+            found = list(side_by_side.map(lambda index: _attack(server, index), range(count)))
+            answers = Counter(status for _, status in found)
         seconds = time.perf_counter() - began
         alive = _recovers(server, good)
         time.sleep(5)  # a server that rests hands memory back
         said = server.said()
-        found = {
+        return {
             "hostile_requests": count,
             "hostile_tracebacks": said.count("Traceback"),
             "hostile_log_lines": len(said.splitlines()),
@@ -48,10 +49,9 @@ def hostile(exports: Path, threads: int, count: int = COUNT) -> dict[str, Any]:
             "hostile_memory_mb": {"before": before, "after": server.megabytes(), "peak": server.megabytes("VmHWM")},
             "hostile_seconds": round(seconds, 1),
             "hostile_alive": alive,
+            "hostile_hung": sorted(name for name, status in found if status == "hung"),
+            "hostile_log_tail": said[-500:],
         }
-        if said:
-            found["hostile_log_tail"] = said[-500:]
-        return found
 
 
 def _recovers(server: Served, good: bytes) -> bool:
@@ -65,10 +65,13 @@ def _recovers(server: Served, good: bytes) -> bool:
     return False
 
 
-def _attack(server: Served, index: int) -> str:
-    """One request: the status that came back, `closed` for none, `hung` where nothing happened in time."""
-    rng = random.Random(index)
+def _attack(server: Served, index: int) -> tuple[str, str]:
+    """One request: its kind, and the status that came back, `closed` for none, `hung` where nothing came in time."""
     attack = ATTACKS[index % len(ATTACKS)]
+    return attack.__name__, _sent(server, attack, random.Random(index))
+
+
+def _sent(server: Served, attack: Attack, rng: random.Random) -> str:
     parts, slowly = attack(rng)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         said = b""

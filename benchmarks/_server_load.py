@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks._served import Served, served
-from srfoundry.imaging import images, levels, tiling, user_image
-from srfoundry.runtime.session import Session
+from srfoundry.imaging import images, levels, user_image
+from srfoundry.runtime.upscaler import Upscaler
 
 SIDE, COUNT, CLIENTS = 256, 32, 8
 ROUNDS = 7
@@ -27,7 +27,7 @@ ROUNDS = 7
 def load(exports: Path, threads: int) -> dict[str, Any]:
     """Throughput and latency of a server under eight clients, over those of a plain loop."""
     files = photographs()
-    session = Session(exports / "pruned.onnx", threads=threads, device="cpu")
+    upscaler = Upscaler.load(exports / "pruned.onnx", threads=threads, device="cpu")
     latencies: list[float] = []
     statuses: list[int] = []
     taken: dict[str, list[float]] = {"loop": [], "net": [], "server": []}
@@ -39,13 +39,13 @@ def load(exports: Path, threads: int) -> dict[str, Any]:
 
         def loop() -> None:
             for path in paths:
-                _one(session, path)
+                upscaler.file(path, path.with_name(f"{path.stem}_x2.PNG"))
 
         lows = [levels.to_floats(np.asarray(Image.open(path))) for path in paths]
 
         def net() -> None:
             for low in lows:
-                session.run(low)
+                upscaler.model.run(low)
 
         def clients() -> None:
             found = _clients(server, list(files.values()))
@@ -95,12 +95,6 @@ def photographs(count: int = COUNT, side: int = SIDE) -> dict[str, bytes]:
         Image.fromarray(part).save(packed, "PNG")
         made[f"{index:03d}.png"] = packed.getvalue()
     return made
-
-
-def _one(session: Session, path: Path) -> None:
-    photo, card = user_image.read(path), session.card
-    large = tiling.tiled_uint8(session.run, photo.pixels, session.scale, tile=card.tile, overlap=card.overlap)
-    user_image.write(large, photo, path.with_name(f"{path.stem}_x2.png").with_suffix(".PNG"))
 
 
 def _clients(server: Served, bodies: list[bytes]) -> list[tuple[float, int]]:
