@@ -227,6 +227,7 @@ class Line:
     def _ended(self, job: Job, late: asyncio.TimerHandle, future: "asyncio.Future[None]") -> None:
         late.cancel()
         self.running.discard(job)
+        (job.folder / "photograph").unlink(missing_ok=True)  # results alone are kept
         error = Cancelled() if future.cancelled() else future.exception()
         job.settle(error, {str(job.folder / name): f"the {name}" for name in ("photograph", "result")})
         self._start()
@@ -287,7 +288,8 @@ class Store:
             total = sum(sizes.values())
             for job in ended:
                 old = time.monotonic() - job.ended > self.limits.kept_seconds
-                if old or total > self.limits.kept_bytes:
+                abandoned = job.fetched and job.result is None  # by a client that went away
+                if old or abandoned or total > self.limits.kept_bytes:
                     total -= sizes[job]
                     self.discard(job)
 
