@@ -96,6 +96,13 @@ def test_the_warm_up_is_of_a_size_that_the_network_takes() -> None:
     assert list(config.model_warmup[0].inputs[0].value.dims) == [3, 96, 96]
 
 
+@pytest.mark.parametrize("name", ['q"uote', "my model", "é", "-x"])
+def test_a_name_that_no_client_can_ask_for_is_refused(name: str, model: Path) -> None:
+    other = model.rename(model.with_name(f"{name}.onnx"))
+    with pytest.raises(FoundryError, match="rename the file: letters, digits"):
+        triton_repository.convert(other)
+
+
 def test_an_unknown_field_is_an_error() -> None:
     with pytest.raises(text_format.ParseError):
         parsed('name: "tiny" bakend: "onnxruntime"')

@@ -11,7 +11,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.runtime.session import Session, padded
 
 SIZES = ((64, 64), (37, 53), (16, 24))  # rows and columns of what is compared; none is what a converter is told
-FULL = "fp32"  # a card's precision of files whose numbers are exact
+REDUCED = ("fp16", "int8")  # what a card calls files whose numbers are rounded
 HALF_A_LEVEL = 0.5 / 255
 
 Run = Callable[[Float[np.ndarray, "b c h w"]], Float[np.ndarray, "b c H W"]]
@@ -59,8 +59,8 @@ def difference(session: Session, run: Run) -> float:
 
 
 def tolerance(session: Session, full: float) -> float:
-    """What may differ: `full` for a file in float32; half a level of 8 bits for others, whose rounding wanders."""
-    return full if session.card.precision == FULL else max(full, HALF_A_LEVEL)
+    """What may differ: `full` for a file in fp32; half a level of 8 bits for a reduced one, whose rounding wanders."""
+    return max(full, HALF_A_LEVEL) if session.card.precision in REDUCED else full
 
 
 def demand(worst: float, tolerance: float, program: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign.conversion import FULL, Converted, Run, demand, difference, open_session
+from srfoundry.deployment.foreign.conversion import REDUCED, Converted, Run, demand, difference, open_session
 from srfoundry.runtime.session import OnnxCard, Session
 
 TOLERANCE = 1e-3
@@ -35,7 +35,7 @@ def convert(model: Path) -> Converted:
         ModuleNotFoundError: pnnx is not installed.
     """
     session = open_session(model)
-    if session.card.precision != FULL:
+    if session.card.precision in REDUCED:
         raise FoundryError(
             f"ncnn takes a model in fp32, got {session.card.precision} in {model}; take the one that it was made from: "
             "these programs keep numbers in 16 bits anyway"

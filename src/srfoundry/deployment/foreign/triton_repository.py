@@ -3,13 +3,16 @@
 Triton batches requests of one size by itself, so a client sends tiles of the card's size, and the warm-up runs one.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 
+from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.foreign.conversion import Converted, demand, open_session, tolerance
 from srfoundry.runtime.session import OnnxCard, Session
 
+NAME = r"[A-Za-z0-9][\w.-]*"
 BATCH = 8  # images at most that one run takes
 DELAY = 2000  # microseconds that a request waits for others
 TOLERANCE = 1e-5
@@ -19,8 +22,13 @@ def convert(model: Path) -> Converted:
     """The two files; images in a batch must come out as they do alone.
 
     Raises:
-        FoundryError: they do not.
+        FoundryError: they do not, or the file's name is none for a model.
     """
+    if not re.fullmatch(NAME, model.stem, re.ASCII):
+        raise FoundryError(
+            f"Triton's clients ask for a model by its name in an address, got {model.stem!r}; "
+            "rename the file: letters, digits, - _ and ."
+        )
     session = open_session(model)
     worst = _batched(session)
     demand(worst, tolerance(session, TOLERANCE), "a batch")
