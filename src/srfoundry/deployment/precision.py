@@ -30,7 +30,7 @@ from srfoundry.imaging import metrics, resize
 from srfoundry.imaging.patches import crop_to_multiple
 from srfoundry.runtime.session import Session
 
-WINDOW = 192  # low-resolution pixels a side of the windows that are looked at
+WINDOW = 128  # low-resolution pixels a side of the windows that are looked at
 QDQ = 13  # the oldest operator set whose weights are quantised by channel
 LEAST = 8  # channels of a convolution that is quantised
 REDUCED = "reduced"  # in a card's metrics: what the file costs against its original in float32
