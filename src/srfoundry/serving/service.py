@@ -15,7 +15,8 @@ from srfoundry.serving import images, problems
 from srfoundry.serving.batching import Batcher
 from srfoundry.serving.following import Follower
 from srfoundry.serving.images import Upload
-from srfoundry.serving.jobs import Cancelled, Job, Line, Store, Work
+from srfoundry.serving.jobs import Cancelled, Job, Store
+from srfoundry.serving.lines import Line, Work
 from srfoundry.serving.members import Family
 from srfoundry.serving.metrics import Metrics
 from srfoundry.serving.problems import Problem
