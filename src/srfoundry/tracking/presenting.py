@@ -9,7 +9,8 @@ from srfoundry.reporting import before_after
 from srfoundry.runtime.session import Session
 from srfoundry.tracking.packing import Presentation
 
-SPARE = ("jpeg", "gauss20")  # measured at each registration; `srfoundry card` measures all there is, which takes longer
+SPARE = ("jpeg", "gauss20")  # of a champion; `srfoundry card` measures all there is, of any member, which takes longer
+CHAMPION = "@champion"
 
 
 def present(session: Session, size: int, held_out: Path, address: str, *, anew: bool) -> Presentation:
@@ -22,8 +23,8 @@ def present(session: Session, size: int, held_out: Path, address: str, *, anew: 
         address: that it is registered under, `models:/NAME@alias`.
         anew: whether to measure what its own card says of it, too: it was found on other photographs.
     """
-    spare = SPARE if session.card.precision == "fp32" else ()  # the original's card has them
-    facts = gathering.gather(session, size, held_out.parent, (BICUBIC, *spare) if anew else spare)
+    conditions = ([BICUBIC] if anew else []) + (list(SPARE) if address.endswith(CHAMPION) else [])
+    facts = gathering.gather(session, size, held_out.parent, conditions)
     picture = before_after.drawn(session, held_out, facts.held_out[:1]) if facts.bundled else None
     facts = replace(facts, picture=picture is not None, address=address)
     pictures = {} if picture is None else {text.PICTURE: picture}

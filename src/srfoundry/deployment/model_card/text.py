@@ -162,10 +162,11 @@ def _limits(facts: Facts) -> str:
         else ""
     )
     card = facts.card
+    shown = "as the table shows" if len(_measured(facts)) > 1 else "as `srfoundry card` measures"
     return f"""## Limits
 
 - It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG. On such images it
-  gains less, as the table shows, and it enlarges noise and blocks along with the rest. For a blur that nobody knows
+  gains less, {shown}, and it enlarges noise and blocks along with the rest. For a blur that nobody knows
   there is `srfoundry restore`.
 - It does not invent: no face, text or texture comes back that the small image has lost. Drawings and screenshots are
   no photographs to it.
