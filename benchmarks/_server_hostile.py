@@ -98,8 +98,8 @@ def _sent(server: Served, attack: Attack, rng: random.Random) -> str:
 
 
 def _post(body: bytes, *headers: bytes, length: int | None = None, path: bytes = b"/v1/upscale") -> bytes:
-    told = b"Content-Length: %d" % (len(body) if length is None else length)
-    lines = [b"POST " + path + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers, told]
+    said = b"Content-Length: %d" % (len(body) if length is None else length)
+    lines = [b"POST " + path + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *headers, said]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
@@ -129,7 +129,7 @@ def polyglot(rng: random.Random) -> tuple[list[bytes], bool]:
 
 
 def wrong_length(rng: random.Random) -> tuple[list[bytes], bool]:
-    """More or fewer bytes than are told; numbers that are none; twice; both ways at once."""
+    """More or fewer bytes than are announced; numbers that are none; twice; both ways at once."""
     body = rng.choice(CORPUS)
     lies = (
         b"-5",

@@ -99,12 +99,12 @@ def test_a_job_is_followed_fetched_and_forgotten(client: TestClient) -> None:
     place = begun.headers["location"]
     with client.stream("GET", f"{place}/events") as events:
         assert events.headers["content-type"].startswith("text/event-stream")
-        told = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
-    assert told[-1] == client.get(place).json()
-    assert told[-1]["state"] == "done" and told[-1]["done"] == told[-1]["tiles"] > 4 and told[-1]["error"] is None
-    assert [each["done"] for each in told] == sorted(each["done"] for each in told)
+        seen = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
+    assert seen[-1] == client.get(place).json()
+    assert seen[-1]["state"] == "done" and seen[-1]["done"] == seen[-1]["tiles"] > 4 and seen[-1]["error"] is None
+    assert [each["done"] for each in seen] == sorted(each["done"] for each in seen)
     result = client.get(f"{place}/result")
-    assert opened(result.content).format == "WEBP" and result.headers["x-model-version"] == told[-1]["version"]
+    assert opened(result.content).format == "WEBP" and result.headers["x-model-version"] == seen[-1]["version"]
     assert client.delete(place).status_code == 200
     assert client.get(place).status_code == 404 and client.get(f"{place}/result").status_code == 404
 
@@ -117,8 +117,8 @@ def test_a_job_is_cancelled(client: TestClient) -> None:
     assert early.status_code == 409 and "tiles" in early.json()["detail"]
     client.delete(place)
     with client.stream("GET", f"{place}/events") as events:
-        told = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
-    assert told[-1]["state"] == "cancelled" and told[-1]["done"] < told[-1]["tiles"]
+        seen = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
+    assert seen[-1]["state"] == "cancelled" and seen[-1]["done"] < seen[-1]["tiles"]
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -147,9 +147,9 @@ def bomb(width: int, height: int) -> bytes:
 def test_bad_bodies_are_problems(client: TestClient, body: bytes, status: int, says: str) -> None:
     answer = client.post("/v1/upscale", content=body)
     assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert set(told) == {"title", "detail", "status"} and told["status"] == status and says in told["detail"]
-    assert "/tmp" not in told["detail"]
+    seen = answer.json()
+    assert set(seen) == {"title", "detail", "status"} and seen["status"] == status and says in seen["detail"]
+    assert "/tmp" not in seen["detail"]
     kind = "size" if status == 413 else "photograph"
     assert f'srfoundry_errors_total{{kind="{kind}"}}' in client.get("/metrics").text
 

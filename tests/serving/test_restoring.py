@@ -60,7 +60,7 @@ def client(tmp_path: Path, restorer: Enlarger, monkeypatch: pytest.MonkeyPatch) 
         yield made
 
 
-def told(client: TestClient, place: str) -> list[dict[str, Any]]:
+def states(client: TestClient, place: str) -> list[dict[str, Any]]:
     with client.stream("GET", f"{place}/events") as events:
         return [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
 
@@ -70,7 +70,7 @@ def test_a_photograph_is_restored_and_says_how(client: TestClient) -> None:
     assert whole.status_code == 200 and whole.headers["x-model"] == "restore"
     assert whole.headers["x-model-version"] == "metatrain"
     begun = client.post("/v1/restore", params={"force": True, "wait": False}, content=served.photograph(20, 30))
-    found = told(client, begun.headers["location"])
+    found = states(client, begun.headers["location"])
     assert found[-1]["state"] == "done" and found[-1]["remarks"][0] == "two steps"
     assert "consistency" in found[-1]["remarks"][1]
     assert client.get(f"{begun.headers['location']}/result").content[:4] == b"\x89PNG"
@@ -86,7 +86,7 @@ def test_it_is_cancelled_between_steps(client: TestClient, restorer: Enlarger) -
     begun = client.post("/v1/restore", params={"force": True, "wait": False}, content=served.photograph(20, 30))
     assert restorer.begun.wait(60)
     client.delete(begun.headers["location"])
-    assert told(client, begun.headers["location"])[-1]["state"] == "cancelled"
+    assert states(client, begun.headers["location"])[-1]["state"] == "cancelled"
 
 
 def test_what_is_missing_is_said(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

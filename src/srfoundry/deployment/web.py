@@ -171,8 +171,8 @@ def _read(model: Path) -> bytes:
 
 
 def _listed(card: Any, size: int) -> dict[str, Any]:
-    """What the page must know of a member, and what it tells of it; the same keys as GET /v1/models."""
+    """What the page must know of a member, and shows of it; the same keys as GET /v1/models."""
     score = card.metrics.get("held_out.bicubic", {})
-    told = {name: getattr(card, name) for name in SAID}
-    told |= {"psnr_y": score.get("psnr_y"), "gain_db": score.get("gain_db")}
-    return {**told, "file": f"models/{card.name}.onnx", "bytes": size, "default": False}
+    listed = {name: getattr(card, name) for name in SAID}
+    listed |= {"psnr_y": score.get("psnr_y"), "gain_db": score.get("gain_db")}
+    return {**listed, "file": f"models/{card.name}.onnx", "bytes": size, "default": False}

@@ -1,6 +1,6 @@
 """Work on photographs, beside the event loop: waiting, running, reported step by step, cancelled, kept for a while.
 
-All of this is touched in the event loop's thread, but for what a job tells of its steps.
+All of this is touched in the event loop's thread, but for what a job notes of its steps.
 """
 
 import asyncio
@@ -66,9 +66,9 @@ class Job:
         """Whether nothing more will happen to it."""
         return self.state in ("done", "failed", "cancelled")
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What its client is given."""
-        error = None if self.error is None else self.error.told()
+        error = None if self.error is None else self.error.as_json()
         names = ("id", "state", "title", "done", "tiles", "model", "version")
         return {**{name: getattr(self, name) for name in names}, "error": error, **self.more}
 
@@ -95,10 +95,10 @@ class Job:
             self._cancelled.set()
 
     async def changes(self) -> AsyncIterator[dict[str, Any]]:
-        """What `told` says, now and after each change, until it is finished."""
+        """What `as_json` gives, now and after each change, until it is finished."""
         while True:
             changed = self._changed
-            yield self.told()
+            yield self.as_json()
             if self.finished:
                 return
             with suppress(TimeoutError):

@@ -33,7 +33,7 @@ class Problem(Exception):
     kind: str = "refused"
     headers: dict[str, str] = field(default_factory=dict)
 
-    def told(self) -> dict[str, str | int]:
+    def as_json(self) -> dict[str, str | int]:
         """The body of the answer."""
         return {"title": self.title, "detail": self.detail, "status": self.status}
 
@@ -60,7 +60,7 @@ def of(error: BaseException, *, hidden: dict[str, str] | None = None) -> Problem
 
 def answer(problem: Problem) -> JSONResponse:
     """The problem as HTTP has it."""
-    return JSONResponse(problem.told(), problem.status, problem.headers, MEDIA)
+    return JSONResponse(problem.as_json(), problem.status, problem.headers, MEDIA)
 
 
 def install(application: FastAPI, note: Callable[[str], None]) -> None:

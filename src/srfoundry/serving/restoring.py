@@ -128,8 +128,8 @@ class Wish:
         from srfoundry.restoration.blind_restoration import find_kernel
 
         kernel = find_kernel(original, "photograph", shared, ticker=lambda title: _titled(job, title))
-        told = {"scale": shared.sampling.scale, "convention": "mzsr", "kernel": kernel.tolist()}
-        target.write_text(json.dumps(told))
+        about = {"scale": shared.sampling.scale, "convention": "mzsr", "kernel": kernel.tolist()}
+        target.write_text(json.dumps(about))
 
 
 def _titled(job: Job, title: str) -> Any:

@@ -110,7 +110,7 @@ async def answered(service: Service, line: Line, job: Job, request: Request, *, 
     """The answer to a request that has begun a job: the job itself, or its result when it is there."""
     if not wait:
         location = request.scope.get("root_path", "") + f"/v1/jobs/{job.id}"
-        return JSONResponse(job.told(), 202, {"Location": location})
+        return JSONResponse(job.as_json(), 202, {"Location": location})
     gone = asyncio.ensure_future(_gone(request))
     ready = asyncio.ensure_future(_ready(job))
     try:
@@ -136,7 +136,7 @@ def _jobs(made: APIRouter, service: Service) -> None:
     @made.get("/v1/jobs/{number}", response_model=None, responses={200: {"model": JobBody}, **responses}, tags=["jobs"])
     async def state(number: str) -> JSONResponse:
         """How a photograph gets on."""
-        return JSONResponse(service.store.find(number).told(), headers={"Cache-Control": "no-store"})
+        return JSONResponse(service.store.find(number).as_json(), headers={"Cache-Control": "no-store"})
 
     @made.get("/v1/jobs/{number}/events", response_class=StreamingResponse, responses=responses, tags=["jobs"])
     async def events(number: str) -> StreamingResponse:
@@ -144,8 +144,8 @@ def _jobs(made: APIRouter, service: Service) -> None:
         job = service.store.find(number)
 
         async def lines() -> AsyncIterator[str]:
-            async for told in job.changes():
-                yield f"data: {json.dumps(told)}\n\n"
+            async for state in job.changes():
+                yield f"data: {json.dumps(state)}\n\n"
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
@@ -177,7 +177,7 @@ def _jobs(made: APIRouter, service: Service) -> None:
         else:
             for line in service.lines():
                 line.cancel(job)
-        return JSONResponse(job.told())
+        return JSONResponse(job.as_json())
 
 
 def _health(made: APIRouter, service: Service) -> None:

@@ -65,7 +65,7 @@ class PatientProtocol(H11Protocol):
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, told to stop, first lets the service finish."""
+    """uvicorn that lets the service finish first."""
 
     def __init__(self, config: uvicorn.Config, service: Service, seconds: float) -> None:
         super().__init__(config)

@@ -63,7 +63,7 @@ def enlarge(
         pixels: of the image.
         loaded: the model.
         batcher: runs its tiles.
-        job: whose tiles these are; is told each that is done, and may end the work.
+        job: whose tiles these are; notes each that is done, and may end the work.
         tile: side of a tile, pixels; the model's own if None.
     """
     side, overlap = _tiles(loaded, tile)

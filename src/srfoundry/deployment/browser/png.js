@@ -29,7 +29,7 @@ export class PngWriter {
     const zlib = new CompressionStream("deflate");
     this.input = zlib.writable.getWriter();
     this.packed = new Response(zlib.readable).arrayBuffer();
-    this.packed.catch(() => {}); // whoever awaits it is told
+    this.packed.catch(() => {}); // whoever awaits it gets the error
   }
 
   /**

@@ -15,7 +15,7 @@ self.onmessage = async ({ data: asked }) => {
     if ("wish" in asked) await prepare(asked.wish);
     else self.postMessage({ blob: await upscale(asked.file, asked.member) });
   } catch (error) {
-    self.postMessage({ failed: told(error) });
+    self.postMessage({ failed: explained(error) });
   }
 };
 
@@ -69,7 +69,7 @@ function composed(pixels, count, width, grey, alpha, first) {
   return made;
 }
 
-function told(error) {
+function explained(error) {
   const memory = error instanceof RangeError || /memory|allocat/i.test(error.message);
   if (memory) return { title: "There is not enough memory for this photograph", detail: "Close other pages, or take a smaller one." };
   return { title: error.title ?? "The photograph could not be enlarged", detail: error.message };

@@ -53,9 +53,9 @@ async function submit(file, member, onProgress, signal) {
   }
 }
 
-/** The job once it is over: told by its events, or asked for where a proxy keeps these back. */
+/** The job once it is over: known from its events, or asked for where a proxy keeps these back. */
 async function finished(place, onProgress, signal) {
-  const told = (job) => onProgress({ phase: job.state === "running" ? "working" : "queued", ...job });
+  const show = (job) => onProgress({ phase: job.state === "running" ? "working" : "queued", ...job });
   const last = await new Promise((resolve, reject) => {
     const events = new EventSource(`${place}/events`);
     const end = (settle, value) => {
@@ -67,13 +67,13 @@ async function finished(place, onProgress, signal) {
     events.onmessage = ({ data }) => {
       const job = JSON.parse(data);
       if (OVER.includes(job.state)) return end(resolve, job);
-      return told(job);
+      return show(job);
     };
   });
   for (let job = last; ; await pause(POLL, signal)) {
     if (job !== null && OVER.includes(job.state)) return job;
     job = await (await asked(place, { signal })).json();
-    if (!OVER.includes(job.state)) told(job);
+    if (!OVER.includes(job.state)) show(job);
   }
 }
 

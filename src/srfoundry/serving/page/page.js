@@ -63,7 +63,7 @@ async function enlarge(event) {
   const clock = new Clock(estimate(member));
   $("cancel").focus({ preventScroll: true });
   try {
-    const blob = await engine.upscale(photograph.file, member, { onProgress: clock.told, signal: running.signal });
+    const blob = await engine.upscale(photograph.file, member, { onProgress: clock.follow, signal: running.signal });
     clock.stop();
     result = { blob, scale: member.scale };
     learn(member, clock.working);
@@ -86,7 +86,7 @@ class Clock {
   constructor(estimated) {
     [this.began, this.estimated, this.state, this.first] = [performance.now(), estimated, { phase: "preparing" }, null];
     this.timer = setInterval(() => this.draw(), 250);
-    this.told = (state) => {
+    this.follow = (state) => {
       if (state.phase === "working" && state.done > 0) {
         this.first ??= { at: performance.now(), done: state.done };
         this.last = performance.now();
