@@ -12,6 +12,7 @@ import textwrap
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -171,20 +172,31 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mlflow_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def mlflow_store(tmp_path: Path, empty_store: Path) -> Iterator[str]:
     """A fresh sqlite store with the experiment srfoundry, which MLflow's defaults point to."""
     import mlflow
 
     from srfoundry.tracking.runs import Tracker
 
     uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    tracker = Tracker(uri, "srfoundry", tmp_path / "mlartifacts")
-    mlflow.set_experiment(experiment_id=tracker.experiment)
-    yield uri
-    mlflow.set_tracking_uri(before)
+    with mlflow_at(uri):
+        tracker = Tracker(uri, "srfoundry", tmp_path / "mlartifacts")
+        mlflow.set_experiment(experiment_id=tracker.experiment)
+        yield uri
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """MLflow's address within; afterwards it has none of its own, and MLFLOW_TRACKING_URI is what it was."""
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)  # MLflow sets it, too
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)  # pyright: ignore[reportArgumentType]
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 120.0, process: subprocess.Popen[str] | None = None) -> None:

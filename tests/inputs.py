@@ -68,6 +68,11 @@ def is_input(path: str) -> bool:
     return path.startswith(("src/", "pipelines/"))
 
 
+def is_imported(path: str) -> bool:
+    """Whether an input is code of Python's; the page is none, and is copied as it is (test_web.py)."""
+    return is_input(path) and (path.endswith(".py") or any((REPO / path).rglob("*.py")))
+
+
 def exempt(name: str) -> bool:
     """Whether no result can depend on a file."""
     return name.startswith(tuple(f"{folder}/" for folder in EXEMPT))

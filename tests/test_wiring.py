@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
 from srfoundry.config.params import Params
 from tests.conftest import REPO
-from tests.inputs import closure, imports, is_input, unlisted
+from tests.inputs import closure, imports, is_imported, is_input, unlisted
 
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "nonblind", "estimate"],
@@ -84,13 +84,10 @@ def test_no_input_is_listed_in_vain(stage: str) -> None:
     """A folder that a stage neither imports from nor loads a network from would make it stale for nothing."""
     graph = Graph(REPO, aside=stage)
     needed = closure(REPO / "pipelines" / f"{stage}.py")
-    for path in (path for path in graph.inputs(entries(stage)[0]) if is_input(path)):
+    for path in (path for path in graph.inputs(entries(stage)[0]) if is_imported(path)):
         by_name = path.startswith("src/srfoundry/networks/") and not path.endswith("zoo")
-        copied = not any((REPO / path).rglob("*.py")) and (REPO / path).is_dir()  # the page: test_web.py writes it
         used = any(name == path or name.startswith(f"{path}/") for name in needed)
-        assert used or by_name or copied, (
-            f"remove from stages.{stage}.deps in dvc.yaml: {path}"
-        )  # by name: test_smoke.py
+        assert used or by_name, f"remove from stages.{stage}.deps in dvc.yaml: {path}"  # by name: test_smoke.py
 
 
 @pytest.mark.parametrize("stage", [*STAGES, *BESIDE])

@@ -16,7 +16,7 @@ import pytest
 from srfoundry.core.errors import FoundryError
 from srfoundry.runtime import pulling
 from tests import tiny
-from tests.conftest import wait_until
+from tests.conftest import mlflow_at, wait_until
 from tests.mlflow_stub import Answer, Stub, version
 from tests.outages import Line
 
@@ -214,8 +214,6 @@ def test_the_champion_of_a_real_server_is_what_mlflow_would_fetch(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Registered by MLflow over HTTP, pulled without it."""
-    import mlflow
-
     from srfoundry.deployment.held_out import Figures
     from srfoundry.tracking import registry
 
@@ -224,17 +222,13 @@ def test_the_champion_of_a_real_server_is_what_mlflow_would_fetch(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # an error at once, not after minutes
     monkeypatch.setenv("SRFOUNDRY_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(server)
-    try:
+    with mlflow_at(server):
         with pytest.raises(FoundryError, match="no model is registered"):
             pulling.versions()
         figures = Figures(31.0, 30.0, "these", None, len(blob))
         registry.register(blob, name="toy", figures=figures, tags={"scale": "2"}, score=lambda _: None)
         assert registry.fetch(ADDRESS) == blob and registry.versions() == pulling.versions()
         assert registry.find(ADDRESS) == pulling.find(ADDRESS)
-    finally:
-        mlflow.set_tracking_uri(before)
     found = pulling.find(ADDRESS)
     assert (found.name, found.number, found.aliases) == ("toy", "1", ("champion",))
     assert pulling.fetch(found) == blob == pulling.pull("models:/toy/1")

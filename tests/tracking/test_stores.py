@@ -19,6 +19,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
 from srfoundry.tracking import registry, stores
 from srfoundry.tracking.runs import Tracker
+from tests.conftest import mlflow_at
 from tests.tracking.test_registry import NAME, _model
 
 DRIVER = "does not answer" if find_spec("psycopg2") else "pip install 'srfoundry[postgresql]'"
@@ -99,14 +100,12 @@ def test_the_users_own_patience_stays(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert urllib.request.proxy_bypass("127.0.0.1")
 
 
-def test_copied_project_uses_its_own_store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_project_uses_its_own_store(tmp_path: Path, empty_store: Path) -> None:
     """Its database points to its own artefacts, old runs and models with them; the original stays as it was."""
     first, second = tmp_path / "first project", tmp_path / "second"
     first.mkdir()
     shutil.copy(empty_store, first / "mlflow.db")
-    before = mlflow.get_tracking_uri()
-    try:
-        mlflow.set_tracking_uri(stores.own(first))
+    with mlflow_at(stores.own(first)):
         run = _project(first)
         registry.register(
             _model(1.0),
@@ -126,8 +125,6 @@ def test_copied_project_uses_its_own_store(tmp_path: Path, empty_store: Path, mo
         assert [item.path for item in client.list_artifacts(run, "pictures")] == ["pictures/picture.png"]
         _project(second)
         assert not (first / "mlartifacts").exists(), "the copy wrote into the original's folder"
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 def test_a_store_that_is_not_the_projects_own_stays(tmp_path: Path, empty_store: Path) -> None:

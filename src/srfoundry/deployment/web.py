@@ -96,7 +96,13 @@ def fetch(cache: Path) -> Path:
         return check(unpacked / "package")
     wanted = {"package/package.json", *(f"package/dist/{name}" for name in NEEDED)}
     with published(unpacked) as fresh, tarfile.open(archive) as opened:
-        opened.extractall(fresh, [each for each in opened if each.name in wanted], filter="data")
+        for name in sorted(wanted):  # by name: nothing else of the archive is looked at
+            part = opened.extractfile(name)
+            if part is None:
+                raise FoundryError(f"{archive}: {name} is no file; remove the archive, npm fetches it again")
+            target = fresh / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(part.read())
     return check(unpacked / "package")
 
 
