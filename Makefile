@@ -28,9 +28,9 @@ test:    ## formatting, lint, layers, types, tests
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
-bench:   ## run every benchmark but those that train for long (drc, msgc, blind, firsthour); tables, and benchmarks/results/NAME.json
+bench:   ## run every benchmark but those that take long (drc, msgc, blind, firsthour, deploy); tables, and benchmarks/results/NAME.json
 	@sh scripts/setup.sh dev
-	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py benchmarks/firsthour.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py benchmarks/firsthour.py benchmarks/deploy.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 ui:      ## start or reuse the Prefect and MLflow user interfaces
 	@sh scripts/setup.sh ui

@@ -24,7 +24,7 @@ from srfoundry.imaging import images
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.sr.drn import DRN
 from tests.blind_cases import kernel, low, observed, tiny
-from tests.conftest import REPO
+from tests.conftest import REPO, mlflow_at
 from tests.nonblind import data_steps
 from tests.pipelines.test_smoke import STAGES, TINY
 from tests.pretended_gpu import pretended_gpu
@@ -79,9 +79,12 @@ def run(name: str, root: Path, **changes: dict[str, Any]) -> Stage:
     return stage
 
 
-def test_no_stage_mixes_tensors_of_two_devices(factory: Path) -> None:
-    for name in STAGES:
-        run(name, factory)
+def test_no_stage_mixes_tensors_of_two_devices(factory: Path, empty_store: Path) -> None:
+    store = shutil.copy(empty_store, factory)  # where `export` registers: not in the project's own
+    with mlflow_at(f"sqlite:///{store}"):
+        for name in STAGES:
+            run(name, factory)
+    assert (factory / "mlartifacts").is_dir()
     scores = json.loads((factory / "results/evaluate/metrics.json").read_text())
     assert {"mzsr10_estimated", "finetune10_true"} <= set(scores["gauss20"])
 
