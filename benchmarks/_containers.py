@@ -97,8 +97,14 @@ def build(stages: dict[str, Image], name: str, context: Path, folder: Path) -> N
     """Run a stage's RUN and COPY lines, after those of the stages that it copies from.
 
     Raises:
-        FoundryError: a command fails.
+        FoundryError: a command fails, or this Python, which stands in for the base's, is not called `python`.
     """
+    base = Path(sys.base_prefix) / "bin"
+    if not (base / "python").exists():
+        raise FoundryError(
+            f"the images' lines call python, got none of that name in {base}; apt-get install python-is-python3, or "
+            "make the environment with a Python that has it"
+        )
     image, place = stages[name], ""
     if (folder / name).exists():
         return
@@ -121,9 +127,9 @@ def _run(value: str, root: Path, place: str, image: Image) -> None:
     index = {
         key: text for key, text in os.environ.items() if key.startswith(("PIP_", "SSL_")) or "proxy" in key.lower()
     }
-    told = {**index, **image.environment, **inside}
+    variables = {**index, **image.environment, **inside}
     command = ["chroot", str(root), "/bin/sh", "-c", f"cd {place} && {value}"]
-    done = subprocess.run(command, env=told, text=True, capture_output=True)
+    done = subprocess.run(command, env=variables, text=True, capture_output=True)
     if done.returncode:
         raise FoundryError(f"RUN {value[:80]} ends with {done.returncode}: {done.stderr[-600:]}")
 
@@ -158,7 +164,7 @@ def confined(root: Path, image: Image, command: list[str], volumes: dict[str, Pa
     for path, source in volumes.items():
         lines.append(f"mkdir -p {root}{path} && mount --bind {source} {root}{path}")
     lines.append(f"mount -o remount,bind,ro {root}")
-    told = {"PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.defpath}", **image.environment, **more}
+    variables = {"PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.defpath}", **image.environment, **more}
     user, _, group = image.said["USER"].partition(":")
     rights = [
         "setpriv",
@@ -169,7 +175,7 @@ def confined(root: Path, image: Image, command: list[str], volumes: dict[str, Pa
         "--bounding-set=-all",
     ]
     place = image.said.get("WORKDIR", "/")
-    inner = ["env", "-i", *(f"{name}={text}" for name, text in told.items()), *command]
+    inner = ["env", "-i", *(f"{name}={text}" for name, text in variables.items()), *command]
     start = f'cd {place} && exec "$@"'
     lines.append(f"exec chroot {root} {shlex.join([*rights, 'sh', '-c', start, 'sh', *inner])}")
     return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", "\n".join(lines)]

@@ -57,17 +57,17 @@ def figures() -> dict[str, Any]:
 
 
 def _pyfunc(folder: Path) -> dict[str, Any]:
-    told = {
+    variables = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     program = ["-m", "srfoundry.cli.program", "register", "--exports", str(EXPORTS.absolute())]
-    _call(program, {**told, "PWD": str(folder)})
+    _call(program, {**variables, "PWD": str(folder)})
     address, absent = "models:/srfoundry@champion", "srfoundry,torch,onnx"
-    loads = [_asked(LOADED, [address, absent, "0"], told) for _ in range(RUNS)]
-    large = _asked(LOADED, [address, absent, str(SIDE)], told)
-    direct = _asked(DIRECT, [str(EXPORTS / "pruned.onnx"), str(SIDE)], told)
+    loads = [_asked(LOADED, [address, absent, "0"], variables) for _ in range(RUNS)]
+    large = _asked(LOADED, [address, absent, str(SIDE)], variables)
+    direct = _asked(DIRECT, [str(EXPORTS / "pruned.onnx"), str(SIDE)], variables)
     dockerfile = folder / "dockerfile"
     _call(
         [
@@ -82,7 +82,7 @@ def _pyfunc(folder: Path) -> dict[str, Any]:
             "--env-manager",
             "local",
         ],
-        told,
+        variables,
     )
     requirements = next((dockerfile / "model_dir").rglob("requirements.txt"))
     uv = [sys.executable, "-m", "uv", "pip", "compile", "-q", str(requirements), "-o", str(folder / "resolved.txt")]
@@ -100,12 +100,12 @@ def _pyfunc(folder: Path) -> dict[str, Any]:
     }
 
 
-def _asked(program: str, words: list[str], told: dict[str, str]) -> dict[str, Any]:
-    return json.loads(_call(["-c", program, *words], told).splitlines()[-1])
+def _asked(program: str, words: list[str], variables: dict[str, str]) -> dict[str, Any]:
+    return json.loads(_call(["-c", program, *words], variables).splitlines()[-1])
 
 
-def _call(words: list[str], told: dict[str, str]) -> str:
-    done = subprocess.run([sys.executable, *words], cwd=REPO, env=told, text=True, capture_output=True)
+def _call(words: list[str], variables: dict[str, str]) -> str:
+    done = subprocess.run([sys.executable, *words], cwd=REPO, env=variables, text=True, capture_output=True)
     if done.returncode:
         raise FoundryError(f"{' '.join(words)[:120]} ends with {done.returncode}: {done.stderr[-800:]}")
     return done.stdout
