@@ -101,6 +101,9 @@ def ran(folder: Path, exports: Path) -> dict[str, Any]:
     }
 
 
+PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "60", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}  # a server that has just begun
+
+
 class Running:
     """A container: its command started, and what is asked of it."""
 
@@ -159,7 +162,7 @@ def _used(server: Running) -> dict[str, Any]:
 
 def _register(exports: Path, tracking: dict[str, str]) -> None:
     program = [sys.executable, "-m", "srfoundry.cli.program", "register", "--exports", str(exports)]
-    done = subprocess.run(program, cwd=REPO, env={**os.environ, **tracking}, text=True, capture_output=True)
+    done = subprocess.run(program, cwd=REPO, env={**os.environ, **PATIENT, **tracking}, text=True, capture_output=True)
     if done.returncode:
         raise FoundryError(f"the family could not be registered: {done.stderr[-800:]}")
 
