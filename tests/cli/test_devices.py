@@ -61,6 +61,8 @@ def test_restore_estimates_kernels_on_a_gpu(folder: Path, monkeypatch: pytest.Mo
     trained_networks(folder)
     text = (folder / "params.yaml").read_text().replace("method: fast", f"method: {method}")
     text = text.replace("precision: auto", "precision: float32")
-    text = re.sub(r"(iterations|draws|image_steps|kernel_steps|updates|rounds):( *)\d+", r"\1:\g<2>8", text)
+    text = re.sub(r"draws:( *)\d+", r"draws:\g<1>8", text)
+    # mlmc's loops lie in each other: their numbers multiply
+    text = re.sub(r"(iterations|image_steps|kernel_steps|updates|rounds):( *)\d+", r"\1:\g<2>2", text)
     (folder / "params.yaml").write_text(text)
     both(monkeypatch, "restore", "photo.png", "--force", "--model", mzsr, "--steps", "1", "--close", "1")
