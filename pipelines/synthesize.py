@@ -17,7 +17,7 @@ SHOWN = 3  # photographs in the picture of pairs
 def synthesize(stage: Stage) -> None:
     """Split the photographs and degrade them: bicubic pairs, a kernel bank, fixed test sets (MZSR eq. 1)."""
     from pipelines.support.fan_out import mapped
-    from srfoundry.data import prepare, splits, test_sets
+    from srfoundry.data import blind_sets, prepare, splits, test_sets
     from srfoundry.degradation import kernel_bank, kernel_files
     from srfoundry.imaging.scales import reductions
 
@@ -31,7 +31,7 @@ def synthesize(stage: Stage) -> None:
     found = splits.collect(chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=mapped())
     for part in ("train", "validation"):
         prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
-    recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed)
+    recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed, list(blind_sets.SETS))
     held_out = {name: photograph.path for name, photograph in found.part("held_out").items()}
     test_sets.write(folder / "held_out", held_out, recipe, mapped=mapped())
 

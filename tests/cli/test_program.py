@@ -19,6 +19,7 @@ from PIL import Image
 from srfoundry.cli import files, program
 from srfoundry.cli.plan import Job
 from srfoundry.core import seeds
+from srfoundry.data import blind_sets
 from srfoundry.degradation import conventions, kernel_files, kernels, linear_enlargement
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images, resize
@@ -244,6 +245,7 @@ def test_degrade_writes_the_kernel_that_it_used(folder: Path, convention: str) -
 def test_lists_of_the_help_are_the_librarys() -> None:
     assert program.FAMILIES == list(kernels.FAMILIES)
     assert set(program.CONVENTIONS) == set(conventions.CONVENTIONS)
+    assert program.BLIND_SETS == list(blind_sets.SETS)
 
 
 @pytest.mark.parametrize("convention", program.CONVENTIONS)
@@ -265,6 +267,26 @@ def test_degrade_names_its_files_as_restore_does(folder: Path, capsys: Capture) 
     blur_file(folder)
     (folder / "blur.npy").rename("a_kernel.npy")
     assert "own source" in failure(capsys, "degrade", "photo.png", "--kernel", "a_kernel.npy", "--out", "a.png")
+
+
+def test_degrade_makes_a_blind_test_set_of_a_folder(folder: Path, capsys: Capture) -> None:
+    for name in ("sharp/a.png", "sharp/deep/b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels(101, 83).save(name)
+    command = ["degrade", "sharp", "--set", "div2krk", "--set", "photographs", "--scale", "4", "--seed", "7"]
+    assert run(*command) == 0 and run(*command, "--out", "again") == 0
+    made = folder / "sharp_div2krk_photographs_x4"
+    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    assert files == {each.relative_to("again").as_posix(): each.read_bytes() for each in Path("again").rglob("*.*")}
+    kinds = ("high", "bicubic", "div2krk", "photographs")
+    assert {f"{kind}/{name}.png" for kind in kinds for name in ("a", "deep__b")} <= set(files)
+    said = json.loads(files["div2krk.json"])
+    kernel = kernel_files.read(made / said["photographs"]["deep__b"]["kernel"])
+    low = degrade(images.read(made / "high" / "deep__b.png"), kernel, 4)
+    assert float((low - images.read(made / "div2krk" / "deep__b.png")).abs().max()) < 0.51 / 255
+    assert "allow it with --overwrite" in failure(capsys, *command) and run(*command, "--overwrite") == 0
+    assert "holds no test set" in failure(capsys, *command, "--overwrite", "--out", "sharp/deep")
+    assert "replace sharp itself" in failure(capsys, *command, "--overwrite", "--out", ".")
 
 
 def meta_trained(folder: Path, enlargement: linear_enlargement.How = "bicubic") -> Path:

@@ -1,16 +1,21 @@
-"""The command `degrade`: a test case for `restore` from a sharp photograph."""
+"""The command `degrade`: a test case for `restore` from a sharp photograph, or a test set from a folder of them."""
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srfoundry.cli.commands import say
+from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     import torch
 
 
 def degrade(options: argparse.Namespace) -> int:
-    """Blur and decimate a sharp photograph: a test case for `restore`."""
+    """Blur and decimate a sharp photograph: a test case for `restore`; or write a test set of a folder."""
+    if options.sets:
+        return _sets(options)
     from srfoundry.cli.plan import Naming, check_names, plan
     from srfoundry.core import seeds
     from srfoundry.data import test_sets
@@ -38,6 +43,35 @@ def degrade(options: argparse.Namespace) -> int:
     images.write(low, job.target, truncate=convention.truncates)
     say(f"{job.target}  ({low.shape[-1]}x{low.shape[-2]}, 1/{options.scale} of {options.image.name})")
     say(f"{taps}  and  {picture}")
+    return 0
+
+
+def _sets(options: argparse.Namespace) -> int:
+    """Write blind test sets of a photograph or a folder, in the layout of data/synthesize/held_out."""
+    from srfoundry.core import atomic, parallel
+    from srfoundry.data import sources, test_sets
+    from srfoundry.degradation.settings import Corruption
+    from srfoundry.imaging import decoding
+
+    source: Path = options.image
+    named = "_".join(options.sets)
+    target = source.with_name(f"{source.stem}_{named}_x{options.scale}") if options.out is None else options.out.path
+    folder = source if os.path.isdir(source) else source.parent
+    if target.resolve() in (source.resolve(), *source.resolve().parents):
+        raise FoundryError(f"the sets would replace {source} itself; name another folder with --out")
+    if os.path.lexists(target) and (options.existing != "overwrite" or not (target / "high").is_dir()):
+        allow = "allow it with --overwrite" if (target / "high").is_dir() else "it holds no test set"
+        raise FoundryError(f"{target} is there already ({allow}); name another folder with --out")
+    found: dict[str, Path] = {}
+    for path in decoding.find(source) if os.path.isdir(source) else [source]:
+        name = sources.named(path.relative_to(folder).as_posix())
+        if name in found:
+            raise FoundryError(f"two photographs would be called {name}: {found[name]} and {path}; rename one")
+        found[name] = path
+    recipe = test_sets.Recipe(options.scale, {}, Corruption(noise=0.0, jpeg=0), options.seed, options.sets)
+    with atomic.published(target) as fresh:
+        test_sets.write(fresh, found, recipe, mapped=parallel.threads())
+    say(f"{target}  ({len(found)} photographs; {', '.join(['high', test_sets.BICUBIC, *options.sets])})")
     return 0
 
 

@@ -20,6 +20,7 @@ from srfoundry.runtime.providers import DEVICES
 
 FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
+BLIND_SETS = ["div2krk", "photographs"]  # blind_sets.SETS, likewise
 MODULES = {  # by extra: what the base does without
     "train": ["torch", "scipy", "pydantic", "ruamel", "safetensors", "matplotlib", "httpx", "skimage", "sklearn"],
     "export": ["onnx", "onnxscript"],
@@ -39,6 +40,7 @@ EXAMPLES = """examples:
   srfoundry restore old.png --kernel blur.npy --steps 5
   srfoundry degrade sharp.png --width 2.0              make a test case: blurred and half the size
   srfoundry degrade sharp.png --family trajectory --noise 2 --jpeg 80 --scale 4
+  srfoundry degrade sharp/ --set div2krk --scale 4     a blind test set of a folder, as the field makes it
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
   srfoundry serve                                      a page and HTTP at http://127.0.0.1:8000/, for this machine
   srfoundry models                                     what is registered, who is champion
@@ -82,7 +84,13 @@ Written: the low-resolution image, the kernel (NAME_kernel.npy) and a picture of
 (NAME_kernel.png). Conventions: mzsr keeps the top-left pixel of each block under a centred kernel; kernelgan (DIV2KRK)
 is aligned with MATLAB's bicubic; dkp (FKP) and usrnet wrap at the borders, and dkp truncates to 8 bits. A kernel file
 is used as its convention says; --width and --family are put where the convention has its centre, or in the middle with
---decimation bicubic. All kernels are written as correlations, for --kernel of restore."""
+--decimation bicubic. All kernels are written as correlations, for --kernel of restore.
+
+With --set it makes a test set of a photograph or of a folder, nested ones too, on the grid of MATLAB's bicubic; only
+--scale, --seed and --out count then. div2krk: an anisotropic Gaussian for each photograph, every tap multiplied by
+noise (KernelGAN). photographs: two rounds of blur, resizing, noise and JPEG (Real-ESRGAN). FOLDER_SET_xSCALE/ then has
+high/, bicubic/, SET/, the kernels in SET_kernels/, and SET.json with the seed and all that was drawn. The factory makes
+the same of its held-out photographs in data/synthesize/held_out."""
 
 REGISTER = """Registers pruned.onnx, pruned50.onnx and pruned70.onnx in the MLflow registry at MLFLOW_TRACKING_URI.
 
@@ -235,7 +243,10 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
 
 def _degrade_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("image", type=Path, help="a sharp image")
+    add("image", type=Path, help="a sharp image; with --set a folder of them, too")
+    add(
+        "--set", dest="sets", action="append", choices=BLIND_SETS, help="write a blind test set (see above); repeatable"
+    )
     add("--out", type=Place.of, help="file or folder to write (default: NAME_low.png)")
     _existing(add)
     add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")
@@ -248,7 +259,7 @@ def _degrade_options(parser: argparse.ArgumentParser) -> None:
     add("--border", choices=["reflect", "replicate", "circular"], help="what lies outside (default: the convention's)")
     add("--noise", type=_number(0.0), default=0.0, help="deviation of white noise, of 255 grey levels (default: 0)")
     add("--jpeg", type=_whole(1, 95), metavar="QUALITY", help="compress the result, quality 1 to 95")
-    add("--seed", type=_whole(0), default=0, help="of the noise and of --family (default: 0)")
+    add("--seed", type=_whole(0), default=0, help="of the noise, of --family and of --set (default: 0)")
 
 
 def _existing(add: Any, *, skip: bool = False) -> None:
