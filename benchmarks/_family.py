@@ -214,7 +214,7 @@ class Runs(StoredRuns):
 
     def _train(self, name: str, net: Any, duals: Any, teacher: Any, how: Tuning, stream: Stream) -> dict[str, Any]:
         plan, on = self.plan, self.conditions(name, stream)
-        tune(net, duals, how.descent, how.draws, how.weights, on, teacher=teacher)
+        tune(net, duals, how, on, teacher=teacher)
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)

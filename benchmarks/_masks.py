@@ -26,6 +26,7 @@ from srfoundry.compression.recipe import SIDE, Compress, tune
 from srfoundry.compression.settings import (
     BudgetTarget,
     Compression,
+    Fitting,
     LossWeights,
     SearchDescent,
     Searching,
@@ -164,6 +165,7 @@ class Runs(StoredRuns):
 
     def _train(self, name: str, net: Any, descent: Descent, stream: Stream) -> Any:
         weights = LossWeights(dual_weight=0.0, teacher_weight=0.0)
-        tune(net, nn.Module(), descent, self.plan.draws, weights, self.conditions(name, stream), teacher=None)
+        how = Fitting(weights=weights, draws=self.plan.draws, descent=descent)
+        tune(net, nn.Module(), how, self.conditions(name, stream), teacher=None)
         self.forget(name)
         return net

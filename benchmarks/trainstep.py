@@ -25,8 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import table
 from srfoundry.core.compute import Compute, channels_last, fast_bfloat16
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.dual_regression.batches import Batch, windows
+from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.unpaired import windows
 from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
 from srfoundry.networks.sr.duals import DualNet, DualNets
@@ -121,7 +122,8 @@ def batches(count: int, size: int) -> list[dict[int, Tensor]]:
     photographs = [image for image in photographs if min(image.shape[-2:]) >= size]
     found = []
     for index in range(64):
-        high = windows(photographs, count=count, size=size, rng=generator(0, "trainstep", index))
+        cut = windows(photographs, count=count, size=size, rng=generator(0, "trainstep", index))
+        high = torch.stack([each.image for each in cut])
         lows = {factor: resize.cubic(high, 1 / factor).mul(255).round().clamp(0, 255) for factor in (2, 4)}
         found.append({1: high.mul(255).round(), **lows})
     return found

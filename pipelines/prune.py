@@ -21,7 +21,8 @@ def prune(stage: Stage) -> None:
         searched, moved = None, duals
     validation = Patches.open(stage.input("data/synthesize/validation"))
     widths, on = card.arch["inner"], conditions(stage)
-    made = finish(dense, moved, widths, chosen.tuning, on, searched=searched, validation=validation)
+    how = chosen.tuning(stage.params.degrade)
+    made = finish(dense, moved, widths, how, on, searched=searched, validation=validation)
     save_net(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
     stage.curve(made.history)
     show_widths(stage, dense, widths_of(dense, dense.units()), widths, made.selection or made.history)

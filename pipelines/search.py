@@ -14,7 +14,7 @@ def search(stage: Stage) -> None:
     chosen = stage.params.search
     net, duals, card = opened(stage)
     dual_arch = read_card(stage.input(DUAL[1])).arch
-    found = search_widths(net, duals, chosen.target, chosen.searching, conditions(stage))
+    found = search_widths(net, duals, chosen.target, chosen.searching(stage.params.degrade), conditions(stage))
     validation = Patches.open(stage.input("data/synthesize/validation"))
     scores = {
         **found.scores,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srfoundry.core.parallel import threads
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.data import prepare, sources
+from srfoundry.degradation.settings import BlurRanges, DamageRanges, Model, RandomDegradation, RoundRanges
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
@@ -53,6 +54,31 @@ def prepared(folder: Path, photographs: Mapping[str, Tensor], factors: Sequence[
         files[name] = sources.Photograph(folder / "files" / f"{name}.png", image.shape[-2], image.shape[-1], "")
     prepare.prepare(folder, files, factors, mapped=threads(1))
     return Patches.open(folder)
+
+
+def ranges(model: Model, **values: float) -> RandomDegradation:
+    """A random degradation of quick, ordinary ranges."""
+    return RandomDegradation(
+        degradation=model,
+        clean=values.get("clean", 0.25),
+        blur=BlurRanges(variances=(0.1, 2.0), motion=values.get("motion", 0.2)),
+        damage=DamageRanges(
+            noisy=values.get("noisy", 0.5),
+            noise=0.05,
+            grey=0.5,
+            poisson=0.5,
+            packed=values.get("packed", 0.5),
+            jpeg=(40, 90),
+        ),
+        rounds=RoundRanges(
+            once=values.get("once", 0.5),
+            first_blur=(0.2, 1.5),
+            second_blur=(0.2, 1.0),
+            second_blurred=0.5,
+            resize=(0.6, 1.2),
+            sharpened=values.get("sharpened", 0.2),
+        ),
+    )
 
 
 def nets(scale: int = 2) -> tuple[DRN, DualNets]:

@@ -15,13 +15,20 @@ from tests.conftest import REPO
 from tests.inputs import closure, imports, is_imported, is_input, unlisted
 
 STAGES = [
-    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "nonblind", "estimate"],
-    *["evaluate", "export"],
+    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "photo"],
+    *["photo_compress", "nonblind", "estimate", "evaluate", "export"],
 ]
 BESIDE = ["diffuse", "beamform"]  # stages with a DVC file of their own, graphs/NAME/dvc.yaml
+FOR_SEVERAL = {"shared", "degrade"}  # sections that are no stage's own
+WHOLE = {  # sections that a stage reads whole beside its own: it is as they say, but for what its own says otherwise
+    **dict.fromkeys(["dual", "search", "prune"], {"degrade"}),
+    "compress": {"search", "prune", "degrade"},
+    "photo": {"dual", "degrade"},
+    "photo_compress": {"photo", "compress", "search", "prune", "degrade"},
+}
 VERSIONS = "results/environment/versions.json"
 SOURCE = REPO / "src" / "srfoundry"
-MOST_INPUTS, MOST_LINES, MOST_PARAMETERS = 8, 260, 8
+MOST_INPUTS, MOST_LINES, MOST_PARAMETERS = 9, 320, 8
 
 
 def entries(stage: str) -> list[str]:
@@ -40,8 +47,8 @@ def test_stage_is_one_word_in_five_places() -> None:
     stages = {entry: stage for entry, stage in graph.stages.items() if entry != "environment"}  # it reads no values
     assert list(dict.fromkeys(map(section_of, stages))) == STAGES
     assert {path.stem for path in (REPO / "pipelines").glob("*.py")} == {"__init__", "environment", *STAGES, *BESIDE}
-    assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {"shared", *STAGES, *BESIDE}
-    assert set(Params.model_fields) == {"shared", *STAGES, *BESIDE}
+    assert set(YAML(typ="safe").load((REPO / "params.yaml").read_text())) == {*FOR_SEVERAL, *STAGES, *BESIDE}
+    assert set(Params.model_fields) == {*FOR_SEVERAL, *STAGES, *BESIDE}
     for entry, stage in stages.items():
         name, _, item = entry.partition("@")
         tree = ast.parse((REPO / "pipelines" / f"{name}.py").read_text())
@@ -49,7 +56,8 @@ def test_stage_is_one_word_in_five_places() -> None:
         options = "".join(f" --{key} {item}" for key in graph.matrix(name))
         assert stage["cmd"] == f"python -m pipelines.{name}{options}"
         assert stage["params"][:2] == ["shared", name], f"{name}: its own section; single values of others may follow"
-        assert all("." in value or name == "compress" for value in stage["params"][2:]), f"{name}: compress is both"
+        whole = {value for value in stage["params"][2:] if "." not in value}
+        assert whole == WHOLE.get(name, set()), f"{name}: whole sections of others"
         assert f"results/{folder_of(entry)}/metrics.json" in graph.outputs(entry)
 
 

@@ -7,13 +7,16 @@ from typing import Any
 from torch import nn
 
 from pipelines.support.stage import Stage
+from srfoundry.compression.member import Made
 from srfoundry.compression.recipe import Conditions
 from srfoundry.dual_regression.training import reopen
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.zoo import cards
 from srfoundry.reporting.compression import widths_picture
 
-DUAL = ("models/dual.safetensors", "models/dual_nets.safetensors")
+Paths = tuple[str, str]  # of a net and of its dual nets
+DUAL: Paths = ("models/dual.safetensors", "models/dual_nets.safetensors")
+PHOTO: Paths = ("models/photo.safetensors", "models/photo_nets.safetensors")
 
 
 def conditions(stage: Stage) -> Conditions:
@@ -27,10 +30,27 @@ def conditions(stage: Stage) -> Conditions:
     )
 
 
-def opened(stage: Stage, paths: tuple[str, str] = DUAL) -> tuple[Any, nn.Module, cards.Card]:
+def opened(stage: Stage, paths: Paths = DUAL) -> tuple[Any, nn.Module, cards.Card]:
     """A net, its dual nets and the net's card, as an earlier stage wrote them; by default the dense ones."""
     primal, duals = map(stage.input, paths)
     return reopen(primal, duals, stage.device)
+
+
+def save_member(stage: Stage, made: Made, arch: Mapping[str, Any], path: str, *, method: str, remove: float) -> None:
+    """Write a member with its card, its curve and pictures, and its metrics.
+
+    Args:
+        arch: of the dense net's card.
+        path: of the member.
+        method: that it was compressed by.
+        remove: the fraction that had to go.
+    """
+    member, found = made.member, made.found
+    scores = {**member.scores, "method": method, "search": found.scores}
+    save_net(stage, path, member.net, {**arch, **found.arch}, scores)
+    stage.curve(member.history)
+    show_widths(stage, made.dense, found.dense, found.widths, found.history, remove)
+    stage.metrics(scores)
 
 
 def save_net(stage: Stage, path: str, net: nn.Module, arch: Mapping[str, Any], scores: Mapping[str, Any]) -> None:

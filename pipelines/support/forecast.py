@@ -29,6 +29,8 @@ FIXED = {
     "search": 8.0,
     "prune": 10.0,
     "compress": 16.0,
+    "photo": 10.0,
+    "photo_compress": 16.0,
     "nonblind": 14.0,
     "estimate": 14.0,
     "evaluate": 90.0,
@@ -36,6 +38,7 @@ FIXED = {
 }
 SEARCHED = 1.15  # steps of `dual` that a step of the search costs, batch for batch: two halves of the photographs
 TUNED = 1.05  # likewise of fine-tuning the pruned net beside its dense teacher
+DEGRADED = 1.1  # steps of `dual` that a step under random degradations costs, pixel for pixel
 MAML = 5.0  # steps of plain training that a second-order inner step costs, pixel for pixel
 BESIDE = 1.15  # how much longer stages take side by side, which share caches and memory
 SAMPLED = 0.3  # steps of USRNet's training that a restored sample costs, pixel for pixel
@@ -66,9 +69,15 @@ def seconds(params: Params, names: Sequence[str]) -> dict[str, float]:
         if stage == "search":
             return search.descent.steps * searched
         if stage == "prune":
-            return tune.tuning.descent.steps * tuned
+            return tune.descent.steps * tuned
         if stage == "compress":
             return params.compress.search_steps * searched + params.compress.steps * tuned
+        photo = per_dual * _size(params.photo.draw) * DEGRADED
+        if stage == "photo":
+            return params.photo.steps * photo
+        if stage == "photo_compress":
+            chosen = params.photo_compress
+            return photo * (chosen.search_steps * SEARCHED + chosen.steps * TUNED)
         if stage == "pretrain":
             return params.pretrain.training.steps * plain() * _area(params.pretrain.training)
         if stage == "metatrain":

@@ -35,7 +35,7 @@ def write_lists(root: Path, params: Params) -> None:
     folders = {
         "photographs": (root / source.folder, decoding.find, source.source == "folder"),
         "kernels": (root / params.synthesize.blur.kernels, kernel_files.find, True),
-        "unpaired": (root / dual.unpaired, decoding.find, dual.unpaired_share > 0),
+        "unpaired": (root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
     }
     known, seen = _known(root / KNOWN), dict[str, Any]()
     for name, (folder, find, read) in folders.items():
@@ -52,6 +52,13 @@ def write_lists(root: Path, params: Params) -> None:
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
         write_bytes(root / "results" / "environment" / f"{name}.json", text.encode())
     write_bytes(root / KNOWN, json.dumps(seen).encode())
+
+
+def _with_kernels(folder: Path) -> list[Path]:
+    """The images of a folder, and the kernels that were estimated for them."""
+    from srfoundry.imaging import decoding
+
+    return [*decoding.find(folder), *sorted(folder.rglob("*_kernel.npy"))]
 
 
 def contents(folder: Path, paths: Iterable[Path], known: dict[str, Any], seen: dict[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The closed loop's loss: its algebra, images without a photograph, and a dual term that reaches the primal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,18 @@ from torch import Tensor
 
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.dual_regression.batches import targets, windows
-from srfoundry.dual_regression.loss import closed_loop, loss_of
-from tests.closed import CPU, nets, photographs
+from srfoundry.degradation import operator
+from srfoundry.degradation.kernels import gaussian
+from srfoundry.degradation.settings import Model
+from srfoundry.dual_regression.batch import DegradedBatch
+from srfoundry.dual_regression.batches import pairs, targets
+from srfoundry.dual_regression.loss import closed_loop, loss_of, operator_gap
+from srfoundry.dual_regression.unpaired import windows, with_unpaired
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.training.settings import PatchDraw
+from tests.closed import CPU, nets, photographs, ranges
+
+DRAWS = PatchDraw(patch=32, octave=0.5, batch=4)
 
 
 def rows(*values: float, size: int = 2) -> Tensor:
@@ -84,7 +94,8 @@ def test_lone_images_train_the_primal(tmp_path: Path) -> None:
     net, duals = nets()
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"), factors=[1, 2])
     loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
-    low = windows([torch.rand(1, 3, 12, 20, generator=generator(1, "low"))], count=1, size=8, rng=generator(2, "cut"))
+    sources = [torch.rand(1, 3, 12, 20, generator=generator(1, "low"))]
+    low = windows(sources, count=1, size=8, rng=generator(2, "cut"))[0].image[None]
     mixed = {**batch, 2: torch.cat([batch[2], low])}
     terms = loss(net, mixed)
     pairs = [loss(net, batch)[name].detach() for name in ("primal", "dual")]
@@ -93,3 +104,38 @@ def test_lone_images_train_the_primal(tmp_path: Path) -> None:
     assert float(terms["dual"].detach()) == pytest.approx((2 * float(pairs[1]) + float(alone.detach())) / 3, rel=1e-5)
     (gradient,) = torch.autograd.grad(alone, [net.head.weight])
     assert float(gradient.abs().max()) > 0
+
+
+@pytest.mark.parametrize("model", ["blind", "photographs"])
+def test_the_operator_that_made_each_pair_is_the_dual_map(tmp_path: Path, model: Model) -> None:
+    """By hand: mean|A(y) - A(x)|, with the very kernel, phase and decimation; the truth itself costs nothing."""
+    net, _ = nets()
+    batch = pairs(photographs(tmp_path), DRAWS, ranges(model), scale=2, rng=generator(1, "pairs"))
+    assert isinstance(batch, DegradedBatch)
+    assert float(operator_gap(batch[1], batch)) == 0
+    given = KernelDual(scale=2, size=1, decimation="bicubic")
+    terms = loss_of(given, scale=2, weight=0.5, compute=Compute(CPU))(net, batch)
+    restored = net(batch[2])
+    expected = (batch.operator(restored) - batch.operator(batch[1])).abs().mean()
+    torch.testing.assert_close(terms["dual"], expected)
+    torch.testing.assert_close(terms["total"], terms["primal"] + 0.5 * expected)
+    terms["dual"].backward()
+    assert net.head.weight.grad is not None and float(net.head.weight.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("model", ["bicubic", "blind"])
+def test_images_without_a_photograph_go_through_their_own_kernel(tmp_path: Path, model: Model) -> None:
+    """An image that was made by its kernel costs nothing where it is restored to what it was made of."""
+    high = photographs(tmp_path).image("one")
+    blur = gaussian(9, torch.tensor([0.6]), torch.tensor([2.5]), torch.tensor([0.7]), offset=0.5)
+    low = operator.degrade(high, blur, 2)
+    cut = windows([low], count=3, size=32, rng=generator(3, "cut"))
+    assert {window.turn for window in cut} != {0}
+    draws = replace(DRAWS, patch=64, octave=0.0)
+    found = pairs(photographs(tmp_path), draws, ranges(model), scale=2, rng=generator(1, "pairs"))
+    batch = with_unpaired(found, cut, [blur], 2)
+    assert isinstance(batch, DegradedBatch) and len(batch[2]) == len(batch[1]) + 3
+    truth = torch.cat([batch[1], *(window.turned(high) for window in cut)])
+    assert float(operator_gap(truth, batch)) < 1e-6
+    wrong = torch.cat([batch[1], *(window.turned(high.flip(-1)) for window in cut)])
+    assert float(operator_gap(wrong, batch)) > 1e-3

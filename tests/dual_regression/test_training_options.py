@@ -15,6 +15,7 @@ from srfoundry.degradation.kernels import gaussian
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import pretrain_duals, train
+from srfoundry.dual_regression.unpaired import Unpaired
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.edsr import EDSR
@@ -22,14 +23,16 @@ from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.swinir import SwinIR
 from srfoundry.training.optimiser import ENOUGH
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, nets, photographs, ranges
 
 BLUR = gaussian(5, torch.ones(1), torch.full((1,), 2.0), torch.zeros(1))
 LOW = [torch.rand(1, 3, 20, 30, generator=generator(5, "low", index)) for index in range(2)]
 OPTIONS: dict[str, dict[str, Any]] = {
     "restarts": {"restarts": 2},
     "skip": {"skip": 0.85, "steps": 30},
-    "unpaired": {"unpaired": LOW, "unpaired_share": 0.5},
+    "unpaired": {"unpaired": Unpaired(images=LOW, share=0.5)},
+    "blind": {"degradation": ranges("blind")},
+    "photographs": {"degradation": ranges("photographs")},
     "blur": {"blur": KernelDual.of(BLUR, scale=2)},
     "last": {"average": 0.0},
 }
@@ -58,7 +61,7 @@ def run(
     descent = Descent(**{name: options.get(name, value) for name, value in given.items()})
     batches = Batches(
         patches=patches, draws=PatchDraw(patch=16, octave=0.5, batch=2), scale=2, stream=Stream(1, "dual"),
-        **{name: options[name] for name in ("unpaired", "unpaired_share", "blur") if name in options},
+        **{name: options[name] for name in ("unpaired", "blur", "degradation") if name in options},
     )  # fmt: skip
 
     def log(step: int, _values: dict[str, float]) -> None:

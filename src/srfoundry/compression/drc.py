@@ -1,19 +1,18 @@
 """DRC's compressor: widths searched under the budget, the channels that the searched net came to rely on."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from srfoundry.compression.recipe import Conditions, Smaller, budget_of, cut_to
 from srfoundry.compression.search import WidthSearch
 from srfoundry.compression.settings import BudgetTarget, Compression, Searching
 from srfoundry.compression.width_choice import wider
-from srfoundry.dual_regression.batches import draw
+from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.loss import loss_of
-from srfoundry.imaging.patches import Patches
 
 
 def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Smaller:
@@ -49,11 +48,11 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
         )
     names = on.patches.photographs()
 
-    def half(patches: Patches, part: str) -> Callable[[int], dict[int, Tensor]]:
-        return lambda index: draw(patches, how.draws, scale=net.scale, rng=on.stream.rng(part, index))
+    def half(part: str, which: Sequence[str]) -> Callable[[int], Batch]:
+        halved = replace(on, patches=on.patches.only(which))
+        return lambda index: halved.batch(how, net.scale, part, index)
 
-    first, second = on.patches.only(names[0::2]), on.patches.only(names[1::2] or names)
-    history = search.run((half(first, "train"), half(second, "alpha")), on.resumption)
+    history = search.run((half("train", names[0::2]), half("alpha", names[1::2] or names)), on.resumption)
     found = cut_to(search.kept.indices(), net, duals, budget, target, on)
     dense = {unit.name: width for unit, width in zip(net.units(), budget.dense, strict=True)}
     return replace(found, history=history, scores={**found.scores, "dense_widths": dense}, selectable=True)

@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from srfoundry.compression.budget import Budget, ladders_of
 from srfoundry.compression.latency import onnx_runner, proved
 from srfoundry.compression.selection import select
-from srfoundry.compression.settings import BudgetTarget, Compression, LossWeights, Tuning
+from srfoundry.compression.settings import BudgetTarget, Compression, Fitting, Searching, Tuning
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batches, draw
+from srfoundry.dual_regression.batch import Batch
+from srfoundry.dual_regression.batches import Batches, pairs
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train, validate
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import thin
-from srfoundry.training.settings import Descent, PatchDraw
 
 SIDE = 96  # low-resolution pixels a side at which the papers count multiply-adds
 
@@ -54,6 +54,11 @@ class Conditions:
     def beside(self, suffix: str) -> "Conditions":
         """The same for a further part of the work."""
         return replace(self, resumption=self.resumption.beside(suffix))
+
+    def batch(self, how: Searching | Tuning, scale: int, *names: str | int) -> Batch:
+        """The batch of this name, its patches and their degradation as `how` says."""
+        rng, device = self.stream.rng(*names), self.compute.device
+        return pairs(self.patches, how.draws, how.degradation, scale=scale, rng=rng, device=device)
 
     def after(self, steps: int) -> "Conditions":
         """The same for work whose live curve goes on behind `steps` points of an earlier part."""
@@ -172,17 +177,20 @@ def finish(
     net, rows = searched, []
     if net is None:
         net, rows = select_and_cut(dense, duals, widths, how, on)
-    device = on.compute.device
-    untuned = validate(net, validation, scale=dense.scale, device=device)
+    score = partial(validate, scale=dense.scale, device=on.compute.device)
+    untuned = score(net, validation)
     tuning = on.after(len(dense.units())).beside("tuning")
-    history = tune(net, duals, how.descent, how.draws, how.weights, tuning, teacher=dense)
+    history = tune(net, duals, how, tuning, teacher=dense)
     scores = {
         **sizes(dense, net),
-        "validation": validate(net, validation, scale=dense.scale, device=device),
+        "validation": score(net, validation),
         "validation_untuned": untuned,
-        "validation_dense": validate(dense, validation, scale=dense.scale, device=device),
+        "validation_dense": score(dense, validation),
         "kept": {unit.name: width for unit, width in zip(dense.units(), widths, strict=True)},
     }
+    if how.degradation is not None and how.degradation.degradation != "bicubic":
+        for name, each in (("validation_degraded", net), ("validation_degraded_dense", dense)):
+            scores[name] = score(each, validation, degradation=how.degradation)
     return Member(net, scores, rows, history)
 
 
@@ -196,11 +204,8 @@ def select_and_cut(
         widths: how many channels of each unit stay.
         on: its state is the selection's.
     """
-    draws = replace(how.draws, batch=how.selection.select_batch)
-    batches = [
-        draw(on.patches, draws, scale=dense.scale, rng=on.stream.rng("select", index))
-        for index in range(how.selection.select_batches)
-    ]
+    selecting = replace(how, draws=replace(how.draws, batch=how.selection.select_batch))
+    batches = [on.batch(selecting, dense.scale, "select", index) for index in range(how.selection.select_batches)]
     loss = loss_of(duals, scale=dense.scale, weight=how.weights.dual_weight, compute=on.compute)
     sparse = thin(dense, [], [])
     kept, rows = select(sparse, dense, widths, batches, loss, how.selection, on.resumption)
@@ -208,33 +213,31 @@ def select_and_cut(
 
 
 def tune(
-    net: Any,
-    duals: nn.Module,
-    descent: Descent,
-    draws: PatchDraw,
-    weights: LossWeights,
-    on: Conditions,
-    *,
-    teacher: nn.Module | None,
+    net: Any, duals: nn.Module, how: Fitting, on: Conditions, *, teacher: nn.Module | None
 ) -> list[dict[str, float]]:
     """Train a net and its dual nets in place, by the closed loop and the teacher's features (DRC); the curve.
 
     Args:
-        descent: steps and rates.
-        draws: the patches of a step.
-        weights: of the dual term and of the distillation.
+        how: the steps and rates, what a step sees, and the weights of the dual term and of the distillation.
         teacher: the dense net; None leaves the distillation out.
     """
     loss = loss_of(
         duals,
         scale=net.scale,
-        weight=weights.dual_weight,
+        weight=how.weights.dual_weight,
         compute=on.compute,
         teacher=teacher,
-        teacher_weight=weights.teacher_weight,
+        teacher_weight=how.weights.teacher_weight,
     )
-    batches = Batches(patches=on.patches, draws=draws, scale=net.scale, stream=on.stream)
-    return train(net, duals, loss, batches, descent, resumption=on.resumption)
+    batches = Batches(
+        patches=on.patches,
+        draws=how.draws,
+        scale=net.scale,
+        stream=on.stream,
+        degradation=how.degradation,
+        device=on.compute.device,
+    )
+    return train(net, duals, loss, batches, how.descent, resumption=on.resumption)
 
 
 def sizes(dense: nn.Module, net: nn.Module) -> dict[str, int | float]:

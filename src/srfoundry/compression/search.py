@@ -25,7 +25,7 @@ from srfoundry.compression.relaxation import RELAXATIONS, mixed
 from srfoundry.compression.settings import BudgetTarget, SearchDescent, WidthModel
 from srfoundry.compression.width_choice import choose
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batch
+from srfoundry.dual_regression.batch import Batch, joined
 from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
@@ -207,7 +207,7 @@ class WidthSearch:
     def settle(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
         """Train the net that will be cut, on both halves."""
         removed = self.budget.removed(self.kept.widths())
-        batch = {factor: torch.cat([images, validation[factor]]) for factor, images in train.items()}
+        batch = joined(train, validation)
         masks = masked(self.net, self.units, self.kept.factors())
         return {"removed": removed, "train": self.move_weights(index, batch, masks)}
 

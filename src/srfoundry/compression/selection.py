@@ -20,7 +20,7 @@ from srfoundry.compression.kept_channels import KeptChannels
 from srfoundry.compression.settings import GreedySelection
 from srfoundry.core.errors import Diverged
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batch
+from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import Unit, consumer_columns, end_of, masked, width_of
 from srfoundry.training.loop import fit

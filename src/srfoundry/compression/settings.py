@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
+from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.training.settings import Descent, PatchDraw
 
 Relaxation = Literal["threshold", "softmax"]  # what the search moves: an end a layer, or a logit a width (DRC)
@@ -87,12 +88,14 @@ class Searching:
     Args:
         dual_weight: lambda of the dual term in its loss.
         draws: the patches of a step, of each half of the photographs.
+        degradation: of each; None keeps MATLAB's bicubic of the prepared set.
     """
 
     model: WidthModel
     descent: SearchDescent
     dual_weight: Weight
     draws: PatchDraw
+    degradation: RandomDegradation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +131,27 @@ class LossWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """All that fine-tuning is run by, and the selection of channels before it."""
+class Fitting:
+    """All that the training of a net is run by.
 
-    selection: GreedySelection
+    Args:
+        weights: of the terms beside the primal one.
+        draws: the patches of a step.
+        descent: steps and rates.
+        degradation: of each patch; None keeps MATLAB's bicubic of the prepared set.
+    """
+
     weights: LossWeights
     draws: PatchDraw
     descent: Descent
+    degradation: RandomDegradation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Fitting):
+    """All that fine-tuning is run by, and the selection of channels before it."""
+
+    selection: GreedySelection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,13 @@ class Params(Section):
     synthesize: sections.Synthesize
     pretrain: sections.Pretrain
     metatrain: sections.Metatrain
+    degrade: sections.Degrade
     dual: sections.Dual
     search: sections.Search
     prune: sections.Prune
     compress: sections.Compress
+    photo: sections.Photo
+    photo_compress: sections.PhotoCompress
     nonblind: sections.Nonblind
     estimate: sections.Estimate
     diffuse: sections.Diffuse
@@ -60,7 +63,7 @@ class Params(Section):
         scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
         odd = [
             f"{section}.{key} {value}"
-            for section in ("pretrain", "metatrain", "dual", "search", "prune", "nonblind", "diffuse")
+            for section in ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse")
             for key, value in whole[section].items()
             if key in ("patch", "warmup_patch", "sample_patch")
             and any(value % one for one in scales.get(section, {scale}))

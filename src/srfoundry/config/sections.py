@@ -38,8 +38,18 @@ from srfoundry.config.section import Inline, Section
 from srfoundry.core.addresses import one_of
 from srfoundry.core.ranges import Count, Steps, Weight
 from srfoundry.data.settings import Source, Split
-from srfoundry.degradation.settings import BankDraw, Corruption
+from srfoundry.degradation.settings import (
+    BankDraw,
+    BlurRanges,
+    Corruption,
+    DamageRanges,
+    Model,
+    Part,
+    RandomDegradation,
+    RoundRanges,
+)
 from srfoundry.deployment.settings import GraphTarget, ParityCheck, Precisions
+from srfoundry.dual_regression.settings import DenseTraining
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
@@ -111,15 +121,46 @@ class Metatrain(Section):
         return self
 
 
+class Degrade(Section):
+    """What pairs go through where a stage's `degradation` is blind or photographs."""
+
+    clean: Part
+    blur: Annotated[BlurRanges, Inline()]
+    damage: Annotated[DamageRanges, Inline()]
+    rounds: Annotated[RoundRanges, Inline()]
+
+    def model(self, name: Model) -> RandomDegradation:
+        """The model of that name with these ranges."""
+        return RandomDegradation(
+            degradation=name, clean=self.clean, blur=self.blur, damage=self.damage, rounds=self.rounds
+        )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Degrade":
+        rounds = self.rounds
+        ranges = {
+            "variances": self.blur.variances,
+            "jpeg": self.damage.jpeg,
+            "first_blur": rounds.first_blur,
+            "second_blur": rounds.second_blur,
+            "resize": rounds.resize,
+        }
+        if wrong := [f"{name} {list(pair)}" for name, pair in ranges.items() if pair[0] > pair[1]]:
+            raise ValueError(f"ranges must be the least and then the largest, got {', '.join(wrong)}; turn them round")
+        return self
+
+
 Primal = Annotated[str, AfterValidator(one_of(lambda: names("primal")))]
 
 
 class Dual(Section):
-    """The dual-regression network on bicubic pairs (DRN)."""
+    """The dual-regression network (DRN)."""
 
+    degradation: Model
     network: Primal
     width: Annotated[int, Field(ge=3)]
     blocks: Count
+    dual_map: Literal["learned", "operator"]
     dual_width: Count
     dual_weight: Weight
     draw: Annotated[PatchDraw, Inline()]
@@ -134,7 +175,24 @@ class Dual(Section):
         kind = ARCHITECTURES[self.network]
         assert kind.dual is not None
         net = {"name": self.network, "scale": scale, "width": self.width, **kind.depth(self.blocks)}
+        if self.dual_map == "operator":
+            return net, {"name": "kernel_dual", "scale": scale, "size": 1, "decimation": "bicubic"}
         return net, {"name": kind.dual, "scale": scale, "width": self.dual_width}
+
+    def training(self, scale: int, ranges: Degrade) -> DenseTraining:
+        """All that the network is trained by."""
+        arch, dual_arch = self.archs(scale)
+        return DenseTraining(
+            arch=arch,
+            dual_arch=dual_arch,
+            dual_weight=self.dual_weight,
+            draws=self.draw,
+            degradation=ranges.model(self.degradation),
+            descent=self.descent,
+            restarts=self.restarts,
+            skip=self.skip,
+            unpaired_share=self.unpaired_share,
+        )
 
     @model_validator(mode="after")
     def _possible(self) -> "Dual":
@@ -150,34 +208,69 @@ class Dual(Section):
         return self
 
 
+class Photo(Section):
+    """The dual-regression network for photographs from cameras and the web: as `dual`, but for these."""
+
+    degradation: Model
+    network: Primal
+    width: Annotated[int, Field(ge=3)]
+    blocks: Count
+    dual_map: Literal["learned", "operator"]
+    draw: Annotated[PatchDraw, Inline()]
+    steps: Steps
+
+    def over(self, dual: Dual) -> Dual:
+        """The values of `dual` but for what this section says otherwise."""
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "steps"}
+        return dual.model_copy(update={**own, "descent": replace(dual.descent, steps=self.steps)})
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Photo":
+        if self.width % (multiple := ARCHITECTURES[self.network].width_multiple):
+            raise ValueError(f"width must be a multiple of {multiple} for {self.network}, got {self.width}")
+        return self
+
+
 class Search(Section):
     """How many channels each inner width keeps (DRC)."""
 
+    degradation: Model
     target: Annotated[BudgetTarget, Inline()]
     model: Annotated[WidthModel, Inline()]
     descent: Annotated[SearchDescent, Inline()]
     dual_weight: Weight
     draw: Annotated[PatchDraw, Inline()]
 
-    @property
-    def searching(self) -> Searching:
+    def searching(self, ranges: Degrade) -> Searching:
         """All that the search is run by."""
-        return Searching(model=self.model, descent=self.descent, dual_weight=self.dual_weight, draws=self.draw)
+        return Searching(
+            model=self.model,
+            descent=self.descent,
+            dual_weight=self.dual_weight,
+            draws=self.draw,
+            degradation=ranges.model(self.degradation),
+        )
 
 
 class Prune(Section):
     """Which channels stay, and fine-tuning without the others (DRC)."""
 
+    degradation: Model
     start: Literal["search", "dual"]
     selection: Annotated[GreedySelection, Inline()]
     weights: Annotated[LossWeights, Inline()]
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
 
-    @property
-    def tuning(self) -> Tuning:
+    def tuning(self, ranges: Degrade) -> Tuning:
         """All that selection and fine-tuning are run by."""
-        return Tuning(selection=self.selection, weights=self.weights, draws=self.draw, descent=self.descent)
+        return Tuning(
+            selection=self.selection,
+            weights=self.weights,
+            draws=self.draw,
+            descent=self.descent,
+            degradation=ranges.model(self.degradation),
+        )
 
 
 class Compress(Section):
@@ -189,11 +282,37 @@ class Compress(Section):
     search_steps: Count
     steps: Steps
 
-    def over(self, search: Search, *, remove: float) -> Compression:
+    def over(self, search: Search, ranges: Degrade, *, remove: float) -> Compression:
         """What the method is given: the values of `search` but for what this section says otherwise."""
         target = replace(search.target, remove=remove, multiple=self.multiple)
-        descent = replace(search.descent, steps=self.search_steps)
-        return Compression(target=target, searching=replace(search.searching, descent=descent), groups=self.groups)
+        searching = search.searching(ranges)
+        searching = replace(searching, descent=replace(searching.descent, steps=self.search_steps))
+        return Compression(target=target, searching=searching, groups=self.groups)
+
+    def tuning(self, prune: Prune, ranges: Degrade) -> Tuning:
+        """The fine-tuning of `prune` but for its steps."""
+        tuning = prune.tuning(ranges)
+        return replace(tuning, descent=replace(tuning.descent, steps=self.steps))
+
+
+class PhotoCompress(Section):
+    """The smaller members for photographs: as `compress`, under the degradation of `photo`, but for these."""
+
+    search_steps: Count
+    steps: Steps
+
+    def compress(self, compress: Compress) -> Compress:
+        """The values of `compress` but for what this section says otherwise."""
+        return compress.model_copy(update={"search_steps": self.search_steps, "steps": self.steps})
+
+    def search(self, search: Search, photo: Photo) -> Search:
+        """The search's: a step sees half a batch of each half of the photographs."""
+        draw = replace(photo.draw, batch=max(1, photo.draw.batch // 2))
+        return search.model_copy(update={"degradation": photo.degradation, "draw": draw})
+
+    def prune(self, prune: Prune, photo: Photo) -> Prune:
+        """The fine-tuning's."""
+        return prune.model_copy(update={"degradation": photo.degradation, "draw": photo.draw})
 
 
 class Nonblind(Section):

@@ -1,26 +1,22 @@
-"""What dual regression is trained on: aligned patches at every scale, and low-resolution images without a photograph.
+"""What dual regression is trained on: aligned patches at every scale, degraded or not, and images without a target."""
 
-A batch is a tensor for each reduction; 1 is the photograph. Images without a photograph stand at the end of the
-smallest tensor alone, which then has more rows than the others: no mask, and no place for an invented target.
-"""
-
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream
-from srfoundry.imaging import decoding, images, resize
+from srfoundry.degradation.random_degradation import degraded
+from srfoundry.degradation.settings import RandomDegradation
+from srfoundry.dual_regression.batch import Batch, DegradedBatch
+from srfoundry.dual_regression.unpaired import Unpaired, windows, with_unpaired
+from srfoundry.imaging import resize
 from srfoundry.imaging.images import from_uint8, to_uint8
 from srfoundry.imaging.patches import Patches
 from srfoundry.imaging.scales import reductions
 from srfoundry.training.settings import PatchDraw
 
-Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,37 +28,64 @@ class Batches:
         draws: size and number of patches, and their share at half size.
         scale: of the network.
         stream: of the random draws.
-        unpaired: low-resolution images without a photograph, patch / scale pixels a side or more; only the dual term
-            sees them.
-        unpaired_share: of each batch, rounded to whole images; at least one pair stays.
+        unpaired: images without a photograph that stand in for a share of the pairs.
         blur: a dual map of a known kernel that makes the pairs' low-resolution images; MATLAB's bicubic if not given.
+        degradation: what makes them instead, drawn anew for each pair.
+        device: where that is done.
     """
 
     patches: Patches
     draws: PatchDraw
     scale: int
     stream: Stream
-    unpaired: Sequence[Float[Tensor, "1 3 _ _"]] = ()
-    unpaired_share: float = 0.0
+    unpaired: Unpaired = Unpaired()
     blur: nn.Module | None = None
+    degradation: RandomDegradation | None = None
+    device: torch.device = CPU
 
     def __call__(self, index: int) -> dict[int, Tensor]:
         """The batch of step `index`."""
-        draws, count = self.draws, self._unpaired_count()
+        draws, count = self.draws, self.unpaired.count(self.draws.batch)
         paired = replace(draws, batch=draws.batch - count)
-        found = draw(self.patches, paired, scale=self.scale, rng=self.stream.rng(index))
+        found = pairs(
+            self.patches, paired, self.degradation, scale=self.scale, rng=self.stream.rng(index), device=self.device
+        )
         if self.blur is not None:
             found = reduced_by(self.blur, found, self.scale)
         if count:
-            rng = self.stream.rng("unpaired", index)
-            low = windows(self.unpaired, count=count, size=draws.patch // self.scale, rng=rng)
-            found[self.scale] = torch.cat([found[self.scale], low])
+            cut = windows(
+                self.unpaired.images,
+                count=count,
+                size=draws.patch // self.scale,
+                rng=self.stream.rng("unpaired", index),
+            )
+            found = with_unpaired(found, cut, self.unpaired.kernels, self.scale)
         return found
 
-    def _unpaired_count(self) -> int:
-        if not self.unpaired:
-            return 0
-        return min(round(self.draws.batch * self.unpaired_share), self.draws.batch - 1)
+
+def pairs(
+    patches: Patches,
+    draws: PatchDraw,
+    degradation: RandomDegradation | None,
+    *,
+    scale: int,
+    rng: torch.Generator,
+    device: torch.device = CPU,
+) -> dict[int, Tensor]:
+    """Patches as `draw` gives them, their smallest images degraded anew if a degradation is given.
+
+    The sizes between stay MATLAB's bicubic: they are where a multi-scale net shall pass, whatever its input.
+
+    Args:
+        degradation: None, and the model `bicubic`, keep MATLAB's reductions of the prepared set.
+        rng: of the places, then of the degradations.
+        device: where the degradations are done, and then all images are.
+    """
+    found = draw(patches, draws, scale=scale, rng=rng)
+    if degradation is None or degradation.degradation == "bicubic":
+        return found
+    found = {factor: images.to(device) for factor, images in found.items()}
+    return DegradedBatch.of(found, degraded(found[1], scale, degradation, rng=rng), scale)
 
 
 def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator) -> dict[int, Tensor]:
@@ -109,31 +132,3 @@ def reduced_by(mapping: nn.Module, batch: Batch, scale: int) -> dict[int, Tensor
     with torch.no_grad():
         (low,) = mapping([batch[1]])
     return {**batch, scale: from_uint8(to_uint8(low))}
-
-
-def read_unpaired(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
-    """Every image of a folder, sorted by name: low-resolution ones without a photograph.
-
-    Raises:
-        FoundryError: the folder is missing or empty, or an image is smaller than `size` pixels a side or unreadable.
-    """
-    found = {path: images.read(path) for path in decoding.find(folder)}
-    for path, image in found.items():
-        if min(image.shape[-2:]) < size:
-            shape = "x".join(map(str, image.shape[-2:]))
-            raise FoundryError(f"{path} ({shape}) is smaller than a low-resolution patch of {size}; remove it")
-    return list(found.values())
-
-
-def windows(
-    sources: Sequence[Float[Tensor, "1 3 _ _"]], *, count: int, size: int, rng: torch.Generator
-) -> Float[Tensor, "n 3 p p"]:
-    """Random windows of `size` pixels a side, sources drawn evenly, flipped and rotated (8 ways)."""
-    found = []
-    for which, top, left, turn in torch.randint(2**31, (count, 4), generator=rng).tolist():
-        image = sources[which % len(sources)][0]
-        top, left = top % (image.shape[-2] - size + 1), left % (image.shape[-1] - size + 1)
-        cut = image[:, top : top + size, left : left + size]
-        cut = cut.flip(-1) if turn % 8 >= 4 else cut
-        found.append(torch.rot90(cut, turn % 4, (-2, -1)))
-    return torch.stack(found)

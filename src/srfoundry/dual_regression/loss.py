@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core.compute import Compute
-from srfoundry.dual_regression.batches import Batch, targets
+from srfoundry.dual_regression.batch import Batch, DegradedBatch
+from srfoundry.dual_regression.batches import targets
+from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.network import sr_network
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -77,7 +79,8 @@ def loss_of(
     The nets may run in bfloat16; what `prepare` does and the loss never do.
 
     Args:
-        duals: from the list of the net's images to the list of smaller ones.
+        duals: from the list of the net's images to the list of smaller ones. Where it is a known operator (KernelDual)
+            and a batch knows the very operator that made each pair, that one stands in for it.
         scale: of the net.
         weight: of the dual term. With 0 the dual nets do not run: it is plain multi-scale training, to the bit.
         compute: where, and in which precision, the nets run.
@@ -96,17 +99,37 @@ def loss_of(
         with compute.autocast():
             features = net.trunk(prepared)
             images = [net.paint(feature, index) for index, feature in enumerate(features)]
-            mapped = duals(images) if weight else []
+            given = isinstance(duals, KernelDual) and not duals.learn
+            known = batch if given and isinstance(batch, DegradedBatch) else None
+            mapped = duals(images) if weight and known is None else []
             with torch.no_grad():
                 taught = None if teacher is None else sr_network(teacher).trunk(prepared)[-1]
         exact = [[_at_least_float(image) for image in group] for group in (images, mapped)]
         terms = closed_loop(exact[0], exact[1], wanted, weight)
+        if weight and known is not None:
+            terms["dual"] = operator_gap(exact[0][-1], known)
+            terms["total"] = terms["total"] + weight * terms["dual"]
         if taught is not None:
             terms["teacher"] = (_channel_mean(features[-1]) - _channel_mean(taught)).square().mean()
             terms["total"] = terms["total"] + teacher_weight * terms["teacher"]
         return terms
 
     return loss
+
+
+def operator_gap(image: Float[Tensor, "n 3 H W"], batch: DegradedBatch) -> Tensor:
+    """L_D with the operator A that made each pair as the dual map: mean|A(y) - A(x)|, noise and compression left out.
+
+    Rows behind the pairs are images without a photograph: of them A(y) shall be the image itself.
+
+    Args:
+        image: y, the restored images.
+        batch: with the photographs x and their operators.
+    """
+    count, low = len(batch[1]), batch[max(batch)].to(image)
+    with torch.no_grad():
+        due = batch.operator(torch.cat([batch[1].to(image), image[count:]]))
+    return (batch.operator(image) - torch.cat([due[:count], low[count:]])).abs().mean()
 
 
 def _at_least_float(image: Tensor) -> Tensor:

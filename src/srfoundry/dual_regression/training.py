@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from srfoundry.core.compute import channels_last, is_gpu
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import generator
 from srfoundry.core.state import Resumption
-from srfoundry.dual_regression.batches import Batch, Batches, targets
+from srfoundry.degradation.random_degradation import degraded
+from srfoundry.degradation.settings import RandomDegradation
+from srfoundry.dual_regression.batch import Batch
+from srfoundry.dual_regression.batches import Batches, targets
 from srfoundry.dual_regression.loss import Loss, closed_loop
 from srfoundry.imaging import metrics, resize
-from srfoundry.imaging.patches import Patches
+from srfoundry.imaging.patches import Patches, crop_to_multiple
 from srfoundry.networks.sr.network import SRNetwork, sr_network
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, Role, names
 from srfoundry.networks.zoo.cards import Card, load
@@ -25,6 +29,8 @@ from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.prefetch import ahead
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent
+
+VALIDATION = 0  # seed of the degradations that validation photographs go through
 
 
 def train(
@@ -119,13 +125,27 @@ def _load(path: Path, role: Role) -> tuple[nn.Module, Card]:
     return net, card
 
 
-def validate(net: nn.Module, patches: Patches, *, scale: int, device: torch.device) -> dict[str, float]:
-    """PSNR-Y in dB on the whole photographs of a set, and its gain over MATLAB's bicubic; `scale` pixels cropped."""
+def validate(
+    net: nn.Module,
+    patches: Patches,
+    *,
+    scale: int,
+    device: torch.device,
+    degradation: RandomDegradation | None = None,
+) -> dict[str, float]:
+    """PSNR-Y in dB on the whole photographs of a set, and its gain over MATLAB's bicubic; `scale` pixels cropped.
+
+    Args:
+        degradation: of the photographs, one each, always the same; None is MATLAB's bicubic.
+    """
     restored, enlarged = 0.0, 0.0
     names = patches.photographs()
     with torch.inference_mode():
         for name in names:
             high, low = patches.image(name), patches.image(name, scale)
+            if degradation is not None:
+                high = crop_to_multiple(high, scale)
+                low = degraded(high, scale, degradation, rng=generator(VALIDATION, name)).low
             restored += metrics.psnr_y(net(low.to(device)).cpu(), high, scale) / len(names)
             enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
     return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}

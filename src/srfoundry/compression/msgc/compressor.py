@@ -14,7 +14,6 @@ from srfoundry.compression.msgc.masked_conv import wrap
 from srfoundry.compression.recipe import SIDE, Conditions, Smaller, said_of
 from srfoundry.compression.settings import Compression
 from srfoundry.core.errors import FoundryError
-from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.prunable import widths_of
 from srfoundry.networks.zoo.gather_conv import grouped_layers
@@ -35,10 +34,9 @@ def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Sm
     masked = wrap(net, pairs, groups=how.groups)
     loss = loss_of(duals, scale=net.scale, weight=searching.dual_weight, compute=on.compute)
     search = MaskSearch(masked, pairs, loss, count, target, searching.descent, trained=[duals], stream=on.stream)
-    both = replace(searching.draws, batch=2 * searching.draws.batch)  # as many as from both halves in other searches
-    choices, history = search.run(
-        lambda index: draw(on.patches, both, scale=net.scale, rng=on.stream.rng("batch", index)), on.resumption
-    )
+    draws = replace(searching.draws, batch=2 * searching.draws.batch)  # as many as from both halves in other searches
+    both = replace(searching, draws=draws)
+    choices, history = search.run(lambda index: on.batch(both, net.scale, "batch", index), on.resumption)
     plain = convert(masked, pairs, multiple=target.multiple)
     widths = [len(choice.used) for choice in choices]
     scores = {
