@@ -11,7 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -30,6 +30,7 @@ from srfoundry.compression.settings import (
 )
 from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo import cards
@@ -62,6 +63,14 @@ class Plan:
     select_batches: int = 4
     select_batch: int = 8
     per_round: int = 2
+    degradation: RandomDegradation | None = None  # of the pairs; None is MATLAB's bicubic
+    dual_map: Literal["learned", "operator"] = "learned"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What runs on disk are known by; values that were not there when others were made are left out."""
+        later = {"degradation": None, "dual_map": "learned"}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @property
     def arch(self) -> dict[str, Any]:
@@ -74,6 +83,8 @@ class Plan:
     @property
     def dual_arch(self) -> dict[str, Any]:
         """Of its dual nets, likewise."""
+        if self.dual_map == "operator":
+            return {"name": "kernel_dual", "scale": self.scale, "size": 1, "decimation": "bicubic"}
         return {"name": ARCHITECTURES[self.network].dual, "scale": self.scale, "width": 16}
 
     def target(self, remove: float) -> BudgetTarget:
@@ -95,7 +106,7 @@ class Plan:
             clip=1.0,
         )
         draws = PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch // 2)
-        return Searching(model=model, descent=descent, dual_weight=0.1, draws=draws)
+        return Searching(model=model, descent=descent, dual_weight=0.1, draws=draws, degradation=self.degradation)
 
     def tuning(self, steps: int | None = None) -> Tuning:
         """Fine-tuning, by default of `tune_steps`, and the selection before it."""
@@ -112,6 +123,7 @@ class Plan:
             weights=LossWeights(dual_weight=0.1, teacher_weight=255.0),
             draws=PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch),
             descent=Descent(steps=steps, learning_rate=self.tune_rate, warmup=30, average=0.99, clip=1.0),
+            degradation=self.degradation,
         )
 
     def base(self, dual_weight: float) -> Tuning:
@@ -138,7 +150,7 @@ class Runs(StoredRuns):
     """The runs of one plan in a folder; `seed` is of weights, batches and choices."""
 
     def __init__(self, plan: Plan, data: Path, tests: Path, work: Path, sets: Sequence[str], threads: int) -> None:
-        super().__init__([VERSION, asdict(plan)], data=data, tests=tests, work=work, sets=sets, scale=plan.scale)
+        super().__init__([VERSION, plan.about], data=data, tests=tests, work=work, sets=sets, scale=plan.scale)
         self.plan = plan
         torch.set_num_threads(threads)
 
@@ -218,7 +230,7 @@ class Runs(StoredRuns):
         arch = {**plan.arch, "inner": widths_of(net, net.units())}
         common: dict[str, Any] = {"scale": plan.scale, "made_by": "benchmark", "params_hash": ""}
         cards.save(self.work / f"{name}.safetensors", net, arch=arch, **common)
-        if not isinstance(duals, KernelDual):
+        if not isinstance(duals, KernelDual) or plan.dual_map == "operator":
             cards.save(self.work / f"{name}.duals.safetensors", duals, arch=plan.dual_arch, **common)
         self.forget(name)
         parameters = sum(weight.numel() for weight in net.parameters())

@@ -33,6 +33,8 @@ class StoredRuns:
         scale: of the networks.
     """
 
+    precision = "auto"  # in which the nets are trained
+
     def __init__(
         self, about: Sequence[Any], *, data: Path, tests: Path, work: Path, sets: Sequence[str], scale: int
     ) -> None:
@@ -58,7 +60,7 @@ class StoredRuns:
         """What a part of a run works on, its state under that name."""
         return Conditions(
             patches=self.patches,
-            compute=Compute(CPU, "auto"),
+            compute=Compute(CPU, self.precision),
             stream=stream,
             resumption=Resumption(self.work / f"{name}.state", self.key),
         )

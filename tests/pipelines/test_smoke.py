@@ -26,7 +26,7 @@ from tests.inputs import closure, is_imported, is_input, unlisted
 
 STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
-    *["nonblind", "estimate", "evaluate", "export"],
+    *["photo", "photo_compress@50", "nonblind", "estimate", "evaluate", "export"],
 ]
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
@@ -44,6 +44,8 @@ TINY: dict[str, dict[str, Any]] = {
     "search": {"patch": 32, "batch": 2, "steps": 2, "multiple": 4, "tolerance": 0.2},
     "prune": {"patch": 32, "batch": 2, "steps": 2, "warmup": 1, "select_batches": 1, "select_batch": 1},
     "compress": {"search_steps": 2, "steps": 2, "multiple": 1},
+    "photo": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3},
+    "photo_compress": {"search_steps": 2, "steps": 2},
     "nonblind": {"widths": [4] * 4, "blocks": 1, "iterations": 1, "patch": 32, "batch": 2, "steps": 2, "warmup": 1}
     | {"samples": 40, "sample_patch": 32, "corrector_steps": 2},
     "estimate": {
@@ -215,5 +217,6 @@ def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path
         YAML().dump(values, file)
     said = repro(factory, environment)
     ran = [stage for stage in STAGES if f"Running stage '{stage}'" in said]
-    assert ran == ["dual", "search", "prune", "compress@50", "compress@70", "estimate", "evaluate", "export"]
+    photo = ["photo", "photo_compress@50"]  # as dual and compress say, but for their own values
+    assert ran == ["dual", "search", "prune", "compress@50", "compress@70", *photo, "estimate", "evaluate", "export"]
     _loads_what_it_lists(factory)
