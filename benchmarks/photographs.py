@@ -66,19 +66,18 @@ def jobs(options: argparse.Namespace) -> list[list[Job]]:
     bases: list[Job] = []
     then: list[Job] = []
     for scale in options.scales:
-        bases += [(f"x{scale}.operator", "pretrained", (seed, 0.1)) for seed in options.member_seeds]
-        bases += [(f"x{scale}.clean", "pretrained", (1, 0.1))]
+        bases += [(f"x{scale}.{name}", "pretrained", (1, 0.1)) for name in ("operator", "clean")]
         then += [(f"x{scale}.operator", "dense", (1,)), (f"x{scale}.clean", "dense", (1,))]
         then += [(f"x{scale}.operator", "drc", (1, budget / 100)) for budget in BUDGETS[scale]]
         if scale == 2:
             then += [("x2.operator", "baseline", (1, method, 0.5)) for method in BASELINES]
         then += [(f"x{scale}.operator", "by_class", ("dense-1", "classes", CLASSES, options.sets))]
         then += [
-            (f"x{scale}.operator", "by_class", (f"drc-{budget}-1", "classes", ("div2krk",), options.sets))
-            for budget in BUDGETS[scale]
+            (f"x{scale}.{variant}", "by_class", (name, "krk", ("div2krk",), options.sets))
+            for variant, name in rows(scale).values()
         ]
     duals: list[Job] = []
-    for seed in options.seeds if 2 in options.scales else ():
+    for seed in sorted({*options.seeds, *options.member_seeds}) if 2 in options.scales else ():
         duals += [("x2.operator", "pretrained", (seed, weight)) for weight in (0.1, 0.0)]
         duals += [("x2.learned", "pretrained", (seed, 0.1))]
     scored = [
@@ -93,6 +92,12 @@ def jobs(options: argparse.Namespace) -> list[list[Job]]:
         more += [("x2.operator", "drc", (seed, budget / 100)) for budget in BUDGETS[2]]
         more += [("x2.operator", "baseline", (seed, method, 0.5)) for method in BASELINES]
     return [bases, then, duals, scored, more]
+
+
+def rows(scale: int) -> dict[str, tuple[str, str]]:
+    """The members of seed 1 that the table shows: their variant and their run."""
+    cut = {f"photo {budget} %": ("operator", f"drc-{budget}-1") for budget in BUDGETS[scale]}
+    return {"photo": ("operator", "dense-1"), "clean": ("clean", "dense-1"), **cut}
 
 
 def bases_of(seed: int) -> dict[str, str]:
@@ -164,14 +169,13 @@ def compression(makers: dict[str, partial[PhotographRuns]], numbers: Sequence[in
 
 def rows_of(makers: dict[str, partial[PhotographRuns]], scales: Sequence[int]) -> list[dict[str, Any]]:
     """One row a member of seed 1, with its gains on `mixed` and on DIV2KRK's kind of images."""
-    rows = []
+    found = []
     for scale in scales:
-        photo, clean = makers[f"x{scale}.operator"](), makers[f"x{scale}.clean"]()
         low = torch.zeros(1, 3, SIDE, SIDE, device="meta")
-        named = [("photo", photo, "dense-1"), ("clean", clean, "dense-1")]
-        for title, runs, name in [*named, *((f"photo {b} %", photo, f"drc-{b}-1") for b in BUDGETS[scale])]:
+        for title, (variant, name) in rows(scale).items():
+            runs = makers[f"x{scale}.{variant}"]()
             net, _ = cards.load(runs.work / f"{name}.safetensors")
-            rows.append(
+            found.append(
                 {
                     "net": f"x{scale} {title}",
                     "parameters": sum(weight.numel() for weight in net.parameters()),
@@ -180,7 +184,7 @@ def rows_of(makers: dict[str, partial[PhotographRuns]], scales: Sequence[int]) -
                     "div2krk_db": round(runs.by_class(name, "krk", ("div2krk",), runs.sets)["div2krk"], 4),
                 }
             )
-    return rows
+    return found
 
 
 def main() -> None:
@@ -191,9 +195,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--scales", nargs="+", type=int, choices=sorted(BUDGETS), default=sorted(BUDGETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the dual maps, x2")
-    parser.add_argument(
-        "--member-seeds", nargs="+", type=int, default=[1, 2, 3], help="of DRC and baselines, x2; 1 first"
-    )
+    parser.add_argument("--member-seeds", nargs="+", type=int, default=[1, 2, 3], help="of DRC, x2; 1 first")
     parser.add_argument("--work", type=Path, default=Path(".bench/photographs"), help="where runs are kept")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
     parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
