@@ -557,6 +557,30 @@ def test_compare_names_a_bad_place_before_the_work(folder: Path, capsys: Capture
     assert words in failure(capsys, "compare", "photo.png", "--out", out)
 
 
+def test_compare_tells_figures_and_takes_folders_and_several_models(folder: Path, capsys: Capture) -> None:
+    (folder / "album").mkdir()
+    Image.open("photo.png").resize((200, 210)).save("album/a.png")
+    Image.open("photo.png").resize((40, 30)).save("album/b.png")
+    assert run("compare", "album", "--beside", "exports/pruned.onnx", "--model", folder / "exports/pruned.onnx") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image", "method", "PSNR-Y", "SSIM-Y", "NIQE"] and lines[-1] == "before_after.png"
+    assert [line.split()[:2] for line in lines[1:3]] == [["a.png", "bicubic"], ["a.png", "pruned"]]
+    assert lines[4].split()[:2] == ["b.png", "bicubic"] and lines[4].endswith(" -"), "too small for NIQE"
+    assert lines[7].startswith("mean") and "(median" in lines[7]
+    assert "is named twice" in failure(
+        capsys, "compare", "album", "--overwrite", *["--beside", "exports/pruned.onnx"] * 2
+    )
+
+
+def test_compare_takes_photographs_as_they_are(folder: Path, capsys: Capture) -> None:
+    assert run("compare", "--real", "photo.png", "--out", "real.png") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image", "method", "NIQE"][: len(lines[0].split())]
+    assert [line.split()[:2] for line in lines[1:3]] == [["photo.png", "bicubic"], ["photo.png", "srfoundry"]]
+    with Image.open("real.png") as drawn:
+        assert drawn.width > drawn.height
+
+
 def test_compare_leaves_out_what_is_too_small(folder: Path, capsys: Capture) -> None:
     pixels(1, 1).save("dot.png")
     assert "dot.png is smaller than the scale 2" in failure(capsys, "compare", "dot.png")

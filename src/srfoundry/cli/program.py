@@ -42,6 +42,7 @@ EXAMPLES = """examples:
   srfoundry degrade sharp.png --family trajectory --noise 2 --jpeg 80 --scale 4
   srfoundry degrade sharp/ --set div2krk --scale 4     a blind test set of a folder, as the field makes it
   srfoundry compare sharp.png --out before_after.png   what the model gives back of a photograph made small
+  srfoundry compare --real album/ --model exports/photo.onnx --beside exports/pruned.onnx   photographs as they are
   srfoundry serve                                      a page and HTTP at http://127.0.0.1:8000/, for this machine
   srfoundry models                                     what is registered, who is champion
   srfoundry register                                   the models in exports/, into a registry that is new
@@ -178,8 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Place.of, help="model to write (default: NAME.safetensors here)")
     _existing(add)
     _convert_options(command("convert", converting.convert, "write a model for another program", converting.CONVERT))
-    add = command("compare", comparing.compare, "draw what a model gives back of photographs made small").add_argument
-    add("images", type=Path, nargs="+", help="sharp photographs")
+    parser_of = command("compare", comparing.compare, "show what models make of photographs", comparing.COMPARE)
+    comparing.options(parser_of)
+    add = parser_of.add_argument
     add("--out", type=Place.of, default="before_after.png", help="picture to write (default: %(default)s)")
     _existing(add)
     _model_options(add)

@@ -57,6 +57,28 @@ def pairs(path: Path, rows: Sequence[tuple[Tensor, Mapping[str, Tensor]]], zoom:
     _save(_stack(drawn), path)
 
 
+def sheet(path: Path, rows: Sequence[tuple[str, Mapping[str, Tensor]]], window: int = 144, zoom: int = 2) -> None:
+    """Write one row an image: a title, and below it the busiest window of its versions, each under its caption.
+
+    Args:
+        path: of the picture.
+        rows: title, and images of one size by caption; the last of them decides which window is the busiest.
+        window: pixels a side.
+        zoom: by which pixels are repeated.
+    """
+    drawn = []
+    for title, shown in rows:
+        box = windows.busiest(list(shown.values())[-1], window, energy="edges")
+        strip = _strip({caption: _crop(image, box, zoom) for caption, image in shown.items()})
+        drawn += [_titled(title, strip.width), strip]
+    _save(_stack(drawn), path)
+
+
+def repeated(low: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c H W"]:
+    """Every pixel as a square of `scale` pixels a side."""
+    return low.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+
+
 def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
     """Write blur kernels beside each other on one scale, eight in a row, names below; brighter is heavier."""
     columns = min(len(named), 8)
@@ -185,8 +207,13 @@ def _row(
 
 
 def _repeat(low: Tensor, like: Tensor) -> Tensor:
-    scale = like.shape[-1] // low.shape[-1]
-    return low.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+    return repeated(low, like.shape[-1] // low.shape[-1])
+
+
+def _titled(title: str, width: int) -> Image.Image:
+    line = Image.new("RGB", (width, LINE + MARGIN), PAPER)
+    ImageDraw.Draw(line).text((MARGIN, MARGIN), title, fill=INK, font=ImageFont.load_default(14))
+    return line
 
 
 def _crop(image: Tensor, box: Box, zoom: int) -> Image.Image:
