@@ -1,4 +1,4 @@
-"""EDSR and SwinIR made tiny, and what is expected of each: for the tests of what they share."""
+"""EDSR, SwinIR and Conditioned made tiny, and what is expected of each: for the tests of what they share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.networks.sr import edsr, swinir
+from srfoundry.networks.sr import conditioned, edsr, swinir
+from srfoundry.networks.sr.conditioned import Conditioned
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.swinir import SwinIR
 from srfoundry.networks.sr.window_attention import Attention
@@ -18,10 +19,10 @@ class Case:
     """A kind of network, made tiny, and what is expected of it."""
 
     name: str
-    make: Callable[..., EDSR | SwinIR]
+    make: Callable[..., EDSR | SwinIR | Conditioned]
     start_at_bicubic: Callable[[Any], None]
     keywords: dict[str, Any]
-    frozen: int  # parameters of the mean shifts
+    frozen: int  # parameters that the image teaches nothing: mean shifts, the estimate
     multiple_of: int
     size: tuple[int, int]  # an image that needs no padding
     dense: list[int]
@@ -30,7 +31,7 @@ class Case:
     rough: float  # largest error of half precision
     paints: torch.dtype  # in half precision
 
-    def net(self, scale: int = 2) -> EDSR | SwinIR:
+    def net(self, scale: int = 2) -> EDSR | SwinIR | Conditioned:
         """The tiny net with random weights, the same each time."""
         net = self.make(scale=scale, **self.keywords)
         redraw(net, generator(1, self.name))
@@ -53,4 +54,9 @@ SWINIR_CASE = Case(
     "swinir", SwinIR, swinir.start_at_bicubic, {"depths": [2, 1], "width": 12, "heads": 3, "window": 4},
     frozen=0, multiple_of=4, size=(8, 12), dense=[4, 24] * 3, widths=[2, 9, 1, 24, 4, 5], near=0.04, rough=0.05,
     paints=torch.float32,
+)  # fmt: skip
+CONDITIONED_CASE = Case(
+    "conditioned", Conditioned, conditioned.start_at_bicubic, {"blocks": 2, "width": 4, "taps": 7},
+    frozen=24 + 850, multiple_of=1, size=(9, 8), dense=[8, 8], widths=[3, 6], near=0.03, rough=0.03,
+    paints=torch.bfloat16,
 )  # fmt: skip

@@ -24,29 +24,47 @@ from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import folding, graph, overlap
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
+from srfoundry.networks.sr.network import EstimatingNetwork
 from srfoundry.networks.zoo import cards
-from srfoundry.runtime.session import OnnxCard, Session, padded
+from srfoundry.runtime.session import RESTORED, OnnxCard, Session, outputs_of
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 BATCH = 64
+ESTIMATED = ("kernel", "noise")  # of an Estimate, what is an output of the graph
 EXPORTER = 18  # operator set that torch.onnx writes by itself; graph.lower goes on from there
 
 
 class OnnxNet(nn.Module):
-    """A net as it is exported: its output clipped to [0, 1]."""
+    """A net as it is exported: its image clipped to [0, 1], then what it estimates of its input, if it does.
+
+    Attributes:
+        outputs: names of what `forward` gives, in its order.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.outputs = [RESTORED, *ESTIMATED] if isinstance(net, EstimatingNetwork) else [RESTORED]
 
-    def forward(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        return self.net(low).clamp(0, 1)
+    def forward(self, low: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        if not isinstance(self.net, EstimatingNetwork):
+            return (self.net(low).clamp(0, 1),)
+        prepared = self.net.prepare(low)
+        estimate = self.net.estimate(prepared)
+        features = self.net.restore(prepared, estimate)
+        image = self.net.paint(features[-1], len(features) - 1)
+        return image.clamp(0, 1), *(getattr(estimate, name) for name in ESTIMATED)
 
-    def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]:
-        """The same from array to array, without gradients."""
+    def everything(self, low: Float[np.ndarray, "b c h w"]) -> dict[str, np.ndarray]:
+        """The outputs by name, from an array to arrays, without gradients."""
         place = next(self.net.parameters()).device
         with torch.no_grad():
-            return self(torch.from_numpy(np.ascontiguousarray(low)).to(place)).cpu().numpy()
+            found = self(torch.from_numpy(np.ascontiguousarray(low)).to(place))
+        return {name: value.cpu().numpy() for name, value in zip(self.outputs, found, strict=True)}
+
+    def run(self, low: Float[np.ndarray, "b c h w"]) -> Float[np.ndarray, "b c H W"]:
+        """The image alone."""
+        return self.everything(low)[RESTORED]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +95,8 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck, *, fol
     """
     wrapped = OnnxNet(net).cpu().float().eval()
     folded = folding.fold(net) if fold else net
-    blob, card = _to_bytes(OnnxNet(folded).eval(), dataclasses.replace(card, folded=folded is not net))
+    card = dataclasses.replace(card, folded=folded is not net, outputs=wrapped.outputs)
+    blob, card = _to_bytes(OnnxNet(folded).eval(), card)
     write_bytes(path, blob)
     worst = parity(wrapped, Session(path, threads=1, device="cpu"), check.sizes)
     if not worst <= check.tolerance:  # the comparison is written so that NaN fails too
@@ -92,10 +111,10 @@ def write(net: nn.Module, card: OnnxCard, path: Path, check: ParityCheck, *, fol
 
 
 def parity(wrapped: OnnxNet, session: Session, sizes: Sequence[Sequence[int]]) -> float:
-    """The largest |PyTorch - ONNX Runtime| over random images in [0, 1].
+    """The largest |PyTorch - ONNX Runtime| of any output over random images in [0, 1].
 
     Args:
-        wrapped: the network in PyTorch, clipping its output.
+        wrapped: the network in PyTorch, clipping its image.
         session: the exported file.
         sizes: height and width of each image.
     """
@@ -103,8 +122,9 @@ def parity(wrapped: OnnxNet, session: Session, sizes: Sequence[Sequence[int]]) -
     for height, width in sizes:
         rng = seeds.generator(0, "parity", height, width)
         low = torch.rand(1, session.card.channels, height, width, generator=rng).numpy()
-        expected = padded(wrapped.run, low, session.card.multiple_of, session.scale)
-        differences.append(float(np.abs(expected - session.run(low)).max()))
+        expected = outputs_of(wrapped.everything, low, session.card)
+        found = session.outputs(low)
+        differences += [float(np.abs(value - found[name]).max()) for name, value in expected.items()]
     return float(np.max(differences))  # NaN wins, as it should
 
 
@@ -191,7 +211,7 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
             verbose=False,
             opset_version=EXPORTER,
             input_names=["low"],
-            output_names=["restored"],
+            output_names=wrapped.outputs,
             dynamic_shapes=(dynamic,),
         )
     if program is None:

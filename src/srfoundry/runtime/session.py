@@ -16,6 +16,7 @@ from jaxtyping import Float
 from srfoundry.core.errors import FoundryError
 from srfoundry.runtime import providers
 
+RESTORED = "restored"  # the image; a network that estimates its input's blur has `kernel` and `noise` beside it
 SMALLEST = 4  # rows or columns that a graph takes; smaller images are padded
 
 
@@ -40,6 +41,7 @@ class OnnxCard:
     tile_error: float | None = None  # what tiles with that overlap change, rms of the worst row or column (overlap.py)
     folded: bool = False  # linear chains of layers are one convolution each: fewer multiply-adds, the same image
     precision: str = "fp32"  # of what it computes with: fp32, fp16 or int8; input and output are fp32 always
+    outputs: list[str] = dataclasses.field(default_factory=lambda: [RESTORED])  # in the graph's order: Session.outputs
 
 
 class Session:
@@ -99,11 +101,26 @@ class Session:
         """Enlarge a float image in [0, 1] of any size; the padding that the net needs is added and cropped."""
 
         def call(image: np.ndarray) -> np.ndarray:
-            restored = self._session.run(["restored"], {"low": np.ascontiguousarray(image, np.float32)})[0]
-            assert isinstance(restored, np.ndarray)
-            return restored
+            return self._run([RESTORED], image)[0]
 
         return padded(call, low, self.card.multiple_of, self.scale)
+
+    def outputs(self, low: Float[np.ndarray, "b c h w"]) -> dict[str, np.ndarray]:
+        """All that the graph says of an image, by the names on the card.
+
+        Of a network that estimates blur and noise: `restored` as from `run`, `kernel` (b 1 k k), the blur for direct
+        decimation onto the grid of MATLAB's bicubic, and `noise` (b 1 1 1), the root mean square of noise and
+        compression in [0, 1]. These two are of the whole image as it is given: a tile has its own.
+
+        Args:
+            low: float image in [0, 1] of any size.
+        """
+        return outputs_of(
+            lambda image: dict(zip(self.card.outputs, self._run(self.card.outputs, image), strict=True)), low, self.card
+        )
+
+    def _run(self, names: list[str], image: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(each) for each in self._session.run(names, {"low": np.ascontiguousarray(image, np.float32)})]
 
 
 def padded(
@@ -125,6 +142,20 @@ def padded(
     return net(low)[..., : height * scale, : width * scale]
 
 
+def outputs_of(
+    net: Callable[[np.ndarray], dict[str, np.ndarray]], low: Float[np.ndarray, "b c h w"], card: OnnxCard
+) -> dict[str, np.ndarray]:
+    """Run a `net` of several outputs on an image of any size, padded as its card says; the image is cropped."""
+    found: dict[str, np.ndarray] = {}
+
+    def call(image: np.ndarray) -> np.ndarray:
+        found.update(net(image))
+        return found[RESTORED]
+
+    restored = padded(call, low, card.multiple_of, card.scale)
+    return {**found, RESTORED: restored}
+
+
 @cache
 def _share_memory() -> None:
     """Make the memory that sessions with `sharing` hold together."""
@@ -143,12 +174,14 @@ def _share_memory() -> None:
 def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
     try:
         # those with a default are younger than files that are still in use
-        wanted = [each.name for each in dataclasses.fields(OnnxCard) if each.default is dataclasses.MISSING]
-        present = [each.name for each in dataclasses.fields(OnnxCard) if each.name in properties]
+        fields = dataclasses.fields(OnnxCard)
+        wanted = [each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING]
+        present = [each.name for each in fields if each.name in properties]
         values = {name: json.loads(properties[name]) for name in {*wanted, *present}}
         card = OnnxCard(**values)
         sane = [card.scale, card.multiple_of, card.tile, card.channels]
-        if not all(isinstance(value, int) and value >= 1 for value in sane) or card.overlap < 0:
+        whole = all(isinstance(value, int) and value >= 1 for value in sane)
+        if not whole or card.overlap < 0 or RESTORED not in card.outputs:
             raise ValueError
     except (KeyError, ValueError, TypeError):
         raise FoundryError(f"{path} carries no srfoundry card; use a file made by 'dvc repro export'") from None

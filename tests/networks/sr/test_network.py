@@ -1,4 +1,4 @@
-"""What EDSR and SwinIR share: parts, pruned nets, the start near bicubic, and life outside of PyTorch."""
+"""What EDSR, SwinIR and Conditioned share: parts, pruned nets, the start near bicubic, and life outside of PyTorch."""
 
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.sr.prunable import largest, masked, parameters_at, thin, widths_of
 from srfoundry.networks.zoo import cards
 from tests.closed import count
-from tests.sr_cases import EDSR_CASE, SWINIR_CASE, Case
+from tests.sr_cases import CONDITIONED_CASE, EDSR_CASE, SWINIR_CASE, Case
 
-both = pytest.mark.parametrize("case", [EDSR_CASE, SWINIR_CASE], ids=["edsr", "swinir"])
+CASES = {case.name: case for case in (EDSR_CASE, SWINIR_CASE, CONDITIONED_CASE)}
+every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-@both
+@every
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_it_gives_one_image_in_parts(case: Case, scale: int) -> None:
     net, low = case.net(scale), case.low(2)
@@ -30,7 +31,7 @@ def test_it_gives_one_image_in_parts(case: Case, scale: int) -> None:
     assert image.equal(net(low)) and image.equal(net.paint(net.trunk(net.prepare(low))[-1], 0))
 
 
-@both
+@every
 def test_masked_is_thinned_is_rebuilt(case: Case) -> None:
     net, widths = case.net().double(), case.widths
     units = net.units()
@@ -50,7 +51,7 @@ def test_masked_is_thinned_is_rebuilt(case: Case) -> None:
         case.make(scale=2, inner=[3], **case.keywords)
 
 
-@both
+@every
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_it_can_start_near_bicubic_and_still_learn_everything(case: Case, scale: int) -> None:
     net = case.net(scale)
@@ -65,7 +66,7 @@ def test_it_can_start_near_bicubic_and_still_learn_everything(case: Case, scale:
     assert count(net) - sum(weight.numel() for weight in learnt) == case.frozen
 
 
-@both
+@every
 def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path) -> None:
     net, low = case.net().eval(), case.low()
     arch = {"name": case.name, "scale": 2, **case.keywords}

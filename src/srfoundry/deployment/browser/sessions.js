@@ -68,7 +68,7 @@ export class Sessions {
     const session = await runtime.InferenceSession.create(blob, { executionProviders: [place] });
     return async (tile, height, width) => {
       const low = new runtime.Tensor("float32", tile, [1, 3, height, width]);
-      const { restored } = await session.run({ low });
+      const { restored } = await session.run({ low }, ["restored"]); // a kernel beside it would stay on the GPU
       const data = await restored.getData();
       restored.dispose();
       return data;

@@ -1,5 +1,6 @@
 """What a conversion gives, and how far another runtime is from ONNX Runtime on the CPU."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.runtime.session import Session, padded
+from srfoundry.runtime.session import RESTORED, Session, padded
 
 SIZES = ((64, 64), (37, 53), (16, 24))  # rows and columns of what is compared; none is what a converter is told
 REDUCED = ("fp16", "int8")  # what a card calls files whose numbers are rounded
@@ -37,6 +38,20 @@ def open_session(model: Path) -> Session:
     if model.suffix != ".onnx":
         raise FoundryError(f"this takes an exported .onnx file, got {model}; they stand in exports/")
     return Session(model, threads=1, device="cpu")
+
+
+def image_alone(blob: bytes) -> bytes:
+    """An exported file without what it says beside the image, for programs that want one output; else itself."""
+    import onnx
+    from onnx.utils import Extractor
+
+    model = onnx.load_model_from_string(blob)
+    if len(model.graph.output) == 1:
+        return blob
+    alone = Extractor(model).extract_model([each.name for each in model.graph.input], [RESTORED])
+    for said in model.metadata_props:
+        alone.metadata_props.add(key=said.key, value=json.dumps([RESTORED]) if said.key == "outputs" else said.value)
+    return alone.SerializeToString(deterministic=True)
 
 
 def difference(session: Session, run: Run) -> float:

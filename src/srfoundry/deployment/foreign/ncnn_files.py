@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign.conversion import REDUCED, Converted, Run, demand, difference, open_session
+from srfoundry.deployment.foreign.conversion import (
+    REDUCED,
+    Converted,
+    Run,
+    demand,
+    difference,
+    image_alone,
+    open_session,
+)
 from srfoundry.runtime.session import OnnxCard, Session
 
 TOLERANCE = 1e-3
@@ -130,7 +138,7 @@ def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
         raise ModuleNotFoundError("No module named 'pnnx'", name="pnnx")
     program = Path(found.submodule_search_locations[0]) / "pnnx"  # its Python side would import PyTorch
     source = folder / "model.onnx"
-    source.write_bytes(model.read_bytes())
+    source.write_bytes(image_alone(model.read_bytes()))
     # of one size: of two it takes height and width as unknown, and then drops slices between unknown sizes as idle
     size = f"inputshape=[1,{card.channels},{TRACED},{TRACED}]"
     try:

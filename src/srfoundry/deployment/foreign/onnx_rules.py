@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.deployment.foreign.conversion import SIZES, Converted, demand, open_session, tolerance
+from srfoundry.deployment.foreign.conversion import (
+    SIZES,
+    Converted,
+    demand,
+    image_alone,
+    open_session,
+    tolerance,
+)
 from srfoundry.runtime.session import Session
 
 NEWEST_OPSET, NEWEST_IR = 20, 9  # that ONNX Runtime 1.17 reads
@@ -21,13 +28,13 @@ TOLERANCE = 1e-5
 
 
 def convert(model: Path) -> Converted:
-    """The file as it is, if it keeps the rules and gives the same numbers with its size set in it.
+    """The file, without what it says beside the image, if it keeps the rules and its numbers with its size set in it.
 
     Raises:
         FoundryError: a rule is broken.
     """
     session = open_session(model)
-    blob = model.read_bytes()
+    blob = image_alone(model.read_bytes())
     broken = check(blob, session.scale)
     if broken:
         raise FoundryError(

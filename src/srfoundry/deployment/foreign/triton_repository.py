@@ -10,7 +10,7 @@ import numpy as np
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.foreign.conversion import Converted, demand, open_session, tolerance
-from srfoundry.runtime.session import OnnxCard, Session
+from srfoundry.runtime.session import RESTORED, OnnxCard, Session
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 BATCH = 8  # images at most that one run takes
@@ -47,13 +47,17 @@ def config(name: str, card: OnnxCard) -> str:
         card: of the exported file.
     """
     tile = card.tile - card.tile % card.multiple_of
+    sizes = {RESTORED: f"{card.channels}, -1, -1"}  # of what a network estimates beside it: one channel, any size
+    outputs = ", ".join(
+        f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ {sizes.get(name, "1, -1, -1")} ] }}' for name in card.outputs
+    )
     multiple = f", both multiples of {card.multiple_of}" if card.multiple_of > 1 else ""
     return f"""# {card.name}: enlarges x{card.scale}. RGB in [0, 1], channels first, height and width free{multiple}.
 name: "{name}"
 backend: "onnxruntime"
 max_batch_size: {BATCH}
 input [{{ name: "low" data_type: TYPE_FP32 dims: [ {card.channels}, -1, -1 ] }}]
-output [{{ name: "restored" data_type: TYPE_FP32 dims: [ {card.channels}, -1, -1 ] }}]
+output [{outputs}]
 version_policy {{ latest {{ num_versions: 1 }} }}
 # requests of one size share a run
 dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}

@@ -18,6 +18,7 @@ REFERENCES = {
     "drn": "DRN (Guo et al., CVPR 2020)",
     "edsr": "EDSR (Lim et al., CVPRW 2017)",
     "swinir": "SwinIR (Liang et al., ICCVW 2021)",
+    "conditioned": "residual blocks conditioned on the blur and noise that the network estimates itself",
 }
 STAGES = {
     "dual": "trained by dual regression: a second, learned map brings its result back to its input",

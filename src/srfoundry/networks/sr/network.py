@@ -1,9 +1,13 @@
-"""What a super-resolution network is to training, search, pruning and export: DRN, EDSR, SwinIR."""
+"""What a super-resolution network is to training, search, pruning and export: DRN, EDSR, SwinIR, Conditioned."""
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from srfoundry.networks.sr.prunable import Unit
 
@@ -43,6 +47,42 @@ class SRNetwork(nn.Module, ABC):
         """The restored image alone, `scale` times the input's size, range as the input's, unclipped."""
         features = self.trunk(self.prepare(low))
         return self.paint(features[-1], len(features) - 1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a network believes that its input has gone through, one row an image.
+
+    Args:
+        code: what the restoring layers are conditioned on.
+        logits: of the kernel's taps, row after row.
+        noise: root mean square of noise and compression together, image range [0, 1].
+    """
+
+    code: Float[Tensor, "b c 1 1"]
+    logits: Float[Tensor, "b taps 1 1"]
+    noise: Float[Tensor, "b 1 1 1"]
+
+    @property
+    def kernel(self) -> Float[Tensor, "b 1 k k"]:
+        """The kernel, for direct decimation onto the grid of MATLAB's bicubic; sum 1, an image of one channel."""
+        return functional.pixel_shuffle(torch.softmax(self.logits, dim=1), math.isqrt(self.logits.shape[1]))
+
+
+class EstimatingNetwork(SRNetwork):
+    """A network that estimates its input's blur and noise and restores it accordingly."""
+
+    @abstractmethod
+    def estimate(self, prepared: Float[Tensor, "b 3 _ _"]) -> Estimate:
+        """Blur and noise of the trunk's input."""
+
+    @abstractmethod
+    def restore(self, prepared: Float[Tensor, "b 3 _ _"], estimate: Estimate) -> list[Tensor]:
+        """The trunk's features, given what the image has gone through."""
+
+    def trunk(self, prepared: Float[Tensor, "b 3 _ _"]) -> list[Tensor]:
+        """The features under the network's own estimate."""
+        return self.restore(prepared, self.estimate(prepared))
 
 
 def sr_network(net: nn.Module) -> SRNetwork:

@@ -114,6 +114,12 @@ ARCHITECTURES: dict[str, Architecture] = {
             **{f"swinir-x{scale}": {"scale": scale, **_SWINIR_CLASSICAL} for scale in (2, 3, 4, 8)},
         },
     ),
+    "conditioned": Architecture(
+        role="primal",
+        network=f"{_SR}.conditioned:Conditioned",
+        start=f"{_SR}.conditioned:start_at_bicubic",
+        dual="straight_dual",
+    ),
     "drn_duals": Architecture(
         role="dual",
         network=f"{_SR}.duals:DualNets",
