@@ -18,20 +18,25 @@ def export(stage: Stage) -> None:
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
-    from srfoundry.networks.zoo.family import FAMILY
-    from srfoundry.tracking.registering import ALIASES, HELD_OUT, SCORES
+    from srfoundry.networks.zoo.family import BLIND, FAMILY, PHOTOGRAPHS, judged_on
+    from srfoundry.runtime.session import BICUBIC
+    from srfoundry.tracking.registering import ALIASES
 
     chosen = stage.params.export
-    scores = json.loads(stage.input("results/evaluate/metrics.json").read_text())["bicubic"]
+    scored = json.loads(stage.input("results/evaluate/metrics.json").read_text())
+    scores = {test: scored[test] for test in (BICUBIC, *BLIND) if test in scored}
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
-    held_out = HeldOut(stage.input("data/synthesize/held_out"), stage.scale).digest()
     pictures = [window.numpy() for window in _windows(stage, overlap.WINDOW)]
-    judge = precision.Judge(_windows(stage, precision.WINDOW * stage.scale), stage.scale)
+    sets = stage.input("data/synthesize")
+    judges = {BICUBIC: precision.Judge(_windows(stage, precision.WINDOW * stage.scale), stage.scale)}
+    judges |= {PHOTOGRAPHS: precision.Judge.of_set(sets / "validation_sets", stage.scale, PHOTOGRAPHS, SEEN)}
     figures = {}
     with published(stage.output("exports")) as folder:
         for name, trained in FAMILY.items():
             net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
-            found = {SCORES: scores[name], HELD_OUT: held_out}
+            test = judged_on(name)
+            judge = HeldOut(sets / "held_out", stage.scale, test=test)
+            found = judge.said({each: rows[name] for each, rows in scores.items() if name in rows})
             card = describe(net, made, chosen.target, pictures=pictures, name=name, data_hash=data_hash, metrics=found)
             path = folder / f"{name}.onnx"
             written = write(net, card, path, chosen.parity)
@@ -42,7 +47,7 @@ def export(stage: Stage) -> None:
                 "opset": written.card.opset,
                 "overlap": card.overlap,
                 "tile_error": card.tile_error,
-                "reduced": precision.beside(path, judge, chosen.reduced) if name in ALIASES else {},
+                "reduced": precision.beside(path, judges[test], chosen.reduced) if name in ALIASES else {},
             }
         if chosen.web:
             web.write(
@@ -69,9 +74,8 @@ def _register(stage: Stage) -> None:
     from srfoundry.tracking.registering import Place, register_family
 
     chosen = stage.params.export
-    held_out = stage.root / "data/synthesize/held_out"
     limits = (chosen.least_gain, chosen.reduced.precision_time)
-    place = Place(stage.root / "exports", held_out, chosen.registered_model, *limits)
+    place = Place(stage.root / "exports", stage.root / "data/synthesize/held_out", chosen.registered_model, *limits)
     try:
         for name, registered in register_family(place, run_id=None if stage.run is None else stage.run.id):
             standing = registered.standing

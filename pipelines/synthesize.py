@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from srfoundry.data.splits import Collection
 
 SHOWN = 3  # photographs in the picture of pairs
+SETS = {
+    "validation": "validation_sets",
+    "held_out": "held_out",
+}  # folders of test sets; `validation` is a set of patches
 
 
 def synthesize(stage: Stage) -> None:
@@ -31,9 +35,10 @@ def synthesize(stage: Stage) -> None:
     found = splits.collect(chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=mapped())
     for part in ("train", "validation"):
         prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
-    recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed, list(blind_sets.SETS))
-    held_out = {name: photograph.path for name, photograph in found.part("held_out").items()}
-    test_sets.write(folder / "held_out", held_out, recipe, mapped=mapped())
+    for part, kernels in (("validation", {}), ("held_out", tests)):
+        recipe = test_sets.Recipe(stage.scale, kernels, chosen.corruption, stage.seed, list(blind_sets.SETS))
+        paths = {name: photograph.path for name, photograph in found.part(part).items()}
+        test_sets.write(folder / SETS[part], paths, recipe, mapped=mapped())
 
     _pictures(stage, {**tests, **kernel_bank.samples(bank)}, found, folder / "held_out")
     stage.metrics(found.figures())

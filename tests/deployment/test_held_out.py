@@ -55,3 +55,20 @@ def test_the_hash_is_of_the_images_and_their_scale(folder: Path) -> None:
     images.write(1 - low, folder / "bicubic" / "a.png")
     assert HeldOut(folder, 2).digest() != first
     assert HeldOut(folder / "nothing", 2).digest() == ""
+
+
+def test_a_model_is_scored_on_the_set_that_it_is_for(folder: Path) -> None:
+    """Figures on another test set are of another kind: another hash, other scores, and the card says which."""
+    (folder / "photographs").mkdir()
+    for name in ("a.png", "b.png"):
+        low = images.read(folder / "bicubic" / name)
+        images.write(images.jpeg(low, 30), folder / "photographs" / name)
+    clean, damaged = HeldOut(folder, 2), HeldOut(folder, 2, test="photographs")
+    blob = tiny.exported()[0]
+    first, second = clean.figures(blob), damaged.figures(blob)
+    assert first is not None and second is not None
+    assert first.held_out != second.held_out and first.bicubic > second.bicubic
+    said = damaged.said({"bicubic": {"psnr_y": 30.0}, "photographs": {"psnr_y": 27.0}})
+    assert said["held_out.set"] == "photographs" and said["held_out.md5"] == second.held_out
+    assert said["held_out.bicubic"] == {"psnr_y": 30.0} and said["held_out.photographs"] == {"psnr_y": 27.0}
+    assert HeldOut(folder, 2, test="div2krk").figures(blob) is None

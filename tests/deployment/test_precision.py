@@ -14,6 +14,7 @@ from srfoundry.deployment import export, precision
 from srfoundry.deployment.export import read_proto
 from srfoundry.deployment.precision import Judge, beside
 from srfoundry.deployment.settings import Precisions
+from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.runtime.session import Session
 from tests import tiny
@@ -103,6 +104,28 @@ def test_the_costliest_layers_are_left_in_float_first(
     monkeypatch.setattr(precision, "_judged", judged)
     reduced = precision._eight(path.read_bytes(), judge, judge.look(path.read_bytes()), 0.1)
     assert reduced.quantised == 2 and reduced.psnr_loss == pytest.approx(0.07)
+
+
+def test_a_net_for_damaged_photographs_is_judged_on_clean_ones_too(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside noise the same error costs less: what counts is the window on which it costs most."""
+    rng = seeds.generator(0, "sets")
+    rough = torch.rand(2, 3, 20, 24, generator=rng)
+    for index in range(2):
+        high = torch.nn.functional.interpolate(rough[index : index + 1], scale_factor=8, mode="bicubic").clamp(0, 1)
+        images.write(high, tmp_path / "high" / f"{index}.png")
+        low = resize.cubic(high, 0.5)
+        noisy = low + 0.1 * torch.randn(low.shape, generator=rng)
+        images.write(noisy, tmp_path / "photographs" / f"{index}.png")
+    monkeypatch.setattr(precision, "WINDOW", 64)
+    judge = Judge.of_set(tmp_path, 2, "photographs", 1)
+    assert [tuple(low.shape) for low in judge.low] == [(1, 3, 64, 64)] * 2 and len(judge.high) == 1
+    seen = judge.look(path.read_bytes())
+    clean, noisy = seen.psnr
+    assert clean > noisy + 5
+    before = precision.Seen(seen.images, [clean + 0.3, noisy + 0.1])
+    assert precision._judged(read_proto(path), judge, before, 0, 0).psnr_loss == pytest.approx(0.3, abs=1e-4)
 
 
 def test_nothing_wide_enough_is_no_int8(path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from srfoundry.deployment.export import read_proto, stamped
 from srfoundry.imaging import images, resize
+from srfoundry.runtime import pulling
 from srfoundry.tracking import registering
 from srfoundry.tracking.registering import Place, register_family
 from tests import tiny
@@ -54,6 +55,31 @@ def test_int8_is_registered_only_where_it_is_quicker(place: Place, int8: float, 
     assert version.tags["precision"] == "int8" and version.tags["time.ratio"] == "0.700"
     assert version.tags["psnr.loss"] == "0.0123"
     assert float(version.tags["value"]) > 0  # scored itself: its card does not carry the original's figures
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_each_family_is_judged_on_its_own_set(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member for photographs is compared with its like on damaged ones, and says what it was trained for."""
+    monkeypatch.setattr(registering, "seconds", lambda blob: 1.0)
+    for name in ("pruned_fp16", "pruned_int8"):
+        registering.path_of(place.exports, name).unlink()
+    source = place.exports / "pruned.onnx"
+    trained = {"degradation": "photographs", "clean": 0.2, "dual_map": "operator"}
+    for name in ("photo", "photo50"):
+        card = dataclasses.replace(tiny.describe(), name=name, trained_for=trained)
+        (place.exports / f"{name}.onnx").write_bytes(stamped(read_proto(source), card))
+    low = images.read(place.held_out / "bicubic" / "a.png")
+    images.write(images.jpeg(low, 30), place.held_out / "photographs" / "a.png")
+    found = dict(register_family(place))
+    assert list(found) == ["pruned", "photo", "photo50"]
+    client = MlflowClient()
+    clean, photo = (client.get_model_version("tiny", found[name].version).tags for name in ("pruned", "photo"))
+    assert (clean["judged.on"], photo["judged.on"]) == ("bicubic", "photographs")
+    assert clean["held_out.md5"] != photo["held_out.md5"] and photo["degradation"] == "photographs"
+    assert photo["trained.for"] == "photographs from cameras and the web"
+    assert float(photo["bicubic"]) < float(clean["bicubic"])
+    rows = pulling.row("tiny", "2", "photo", photo)
+    assert rows["figure"].endswith("(photographs)") and pulling.row("tiny", "1", "", clean)["figure"][-1].isdigit()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -161,11 +161,12 @@ def describe(
         overlap=found.pixels,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         opset=target.opset,
-        metrics={**made.metrics, **metrics},
+        metrics={**{name: value for name, value in made.metrics.items() if name != cards.TRAINED_FOR}, **metrics},
         made_by=made.made_by,
         params_hash=made.params_hash,
         data_hash=data_hash,
         tile_error=round(found.error, 6),
+        trained_for=made.metrics.get(cards.TRAINED_FOR),
     )
 
 

@@ -5,19 +5,21 @@ A figure belongs to the images that it was measured on, so it travels with a has
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding, images, metrics, resize, tiling
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.session import BICUBIC, HELD_OUT, JUDGED_ON, SCORES, Session
 
 SIDE = 128  # low-resolution pixels a side of the image that is timed
 RUNS = 5  # the fastest of these counts
-HIGH, LOW = "high", "bicubic"  # folders of the originals and of their bicubic reductions
+HIGH = "high"  # folder of the originals
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Figures:
     """What a model is judged by.
 
     Args:
-        psnr: PSNR-Y in dB, mean over the held-out photographs, reduced by MATLAB's bicubic.
+        psnr: PSNR-Y in dB, mean over the held-out photographs, made small as the test set has them.
         bicubic: of MATLAB's bicubic enlargement of the same images, on the grid of the originals.
         held_out: hash of these images' content; figures on other images are of another kind.
         seconds: of one run in ONNX Runtime on this machine; None = not measured.
@@ -40,16 +42,18 @@ class Figures:
 
 
 class HeldOut:
-    """Held-out photographs and their bicubic reductions in data/synthesize/held_out.
+    """Held-out photographs in data/synthesize/held_out, and how one of the test sets has made them small.
 
     Args:
-        folder: holds `high` and `bicubic`, with the same names in both; it may be missing.
+        folder: holds `high` and the test set, with the same names in both; it may be missing.
         scale: the enlargement that they were made for.
         threads: of ONNX Runtime while scoring.
+        test: which test set, one on the grid of MATLAB's bicubic.
     """
 
-    def __init__(self, folder: Path, scale: int, threads: int = 1) -> None:
+    def __init__(self, folder: Path, scale: int, threads: int = 1, *, test: str = BICUBIC) -> None:
         self.scale = scale
+        self.test = test
         self._folder = folder
         self._threads = threads
 
@@ -58,10 +62,18 @@ class HeldOut:
         total = hashlib.md5(str(self.scale).encode(), usedforsecurity=False)
         names = self._names()
         for name in names:
-            for part in (HIGH, LOW):
+            for part in (HIGH, self.test):
                 total.update(name.encode("utf-8", "surrogateescape") + part.encode())
                 total.update(hashlib.md5((self._folder / part / name).read_bytes(), usedforsecurity=False).digest())
         return total.hexdigest() if names else ""
+
+    def said(self, scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """What a card says of a model that is judged here.
+
+        Args:
+            scores: of the model, by test set.
+        """
+        return {JUDGED_ON: self.test, HELD_OUT: self.digest(), **{SCORES + test: row for test, row in scores.items()}}
 
     def figures(self, blob: bytes) -> Figures | None:
         """Score and time a model.
@@ -81,7 +93,7 @@ class HeldOut:
             return None
         found, plain = [], []
         for name in self._names():
-            high, low = images.read(self._folder / HIGH / name), images.read(self._folder / LOW / name)
+            high, low = images.read(self._folder / HIGH / name), images.read(self._folder / self.test / name)
             card = session.card
             restored = tiling.tiled(session.run, low.numpy(), self.scale, tile=card.tile, overlap=card.overlap)
             found.append(metrics.psnr_y(torch.from_numpy(restored), high, self.scale))
@@ -93,7 +105,7 @@ class HeldOut:
         if not (self._folder / HIGH).is_dir():
             return []
         names = [path.name for path in decoding.find(self._folder / HIGH)]
-        return names if all((self._folder / LOW / name).is_file() for name in names) else []
+        return names if all((self._folder / self.test / name).is_file() for name in names) else []
 
 
 def seconds(blob: bytes) -> float | None:

@@ -1,9 +1,11 @@
 """Smaller and faster files of an exported model, fp16 and int8, each written only if it is as good.
 
 The judge is PSNR-Y on windows of validation photographs, enlarged from their reductions: a file that loses more against
-its original than is allowed is refused. fp16 halves the bytes, for GPUs and for the way there; CPUs compute in fp32 all
-the same. int8 is for CPUs and is quick where layers are wide; whether it is worth it a clock must say, so the
-registry decides that and not this module, whose files are the same each time.
+its original than is allowed is refused. A net for damaged photographs is judged on damaged and on clean windows, and
+what it loses most on counts: beside noise and blocks, which leave a large error anyway, coarse levels hardly show. fp16
+halves the bytes, for GPUs and for the way there; CPUs compute in fp32 all the same. int8 is for CPUs and is quick where
+layers are wide; whether it is worth it a clock must say, so the registry decides that and not this module, whose files
+are the same each time.
 
 Weights are quantised by channel, activations by tensor with the ranges that the windows show, and of the layers the
 convolutions between the first nonlinearity and the last. Those before and behind them, the enlargement and the tail,
@@ -25,17 +27,18 @@ from torch import Tensor
 from srfoundry.core.atomic import write_bytes
 from srfoundry.deployment import graph
 from srfoundry.deployment.export import stamped, write_card
+from srfoundry.deployment.held_out import HIGH
 from srfoundry.deployment.settings import Precisions
-from srfoundry.imaging import metrics, resize
+from srfoundry.imaging import decoding, metrics, resize, windows
+from srfoundry.imaging.images import read
 from srfoundry.imaging.patches import crop_to_multiple
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.session import JUDGED_ON, SCORES, Session
 
 WINDOW = 128  # low-resolution pixels a side of the windows that are looked at
 QDQ = 13  # the oldest operator set whose weights are quantised by channel
 LEAST = 8  # channels of a convolution that is quantised
 REDUCED = "reduced"  # in a card's metrics: what the file costs against its original in float32
 BENDING = {"Relu", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "Softmax", "Erf", "Gelu"}
-OF_FLOAT = ("held_out.bicubic", "held_out.md5")  # figures that only the original was measured for
 
 
 class Judge:
@@ -44,28 +47,55 @@ class Judge:
     Args:
         high: windows of validation photographs, in [0, 1].
         scale: the enlargement.
+        damaged: the same windows as another test set has made them small; none = bicubic ones alone.
     """
 
-    def __init__(self, high: Iterable[Float[Tensor, "1 3 H W"]], scale: int) -> None:
+    def __init__(
+        self,
+        high: Iterable[Float[Tensor, "1 3 H W"]],
+        scale: int,
+        damaged: Sequence[Float[Tensor, "1 3 h w"]] = (),
+    ) -> None:
         self.scale = scale
         self.high = [crop_to_multiple(image, scale) for image in high]
         self.low = [_rounded(resize.cubic(image, 1 / scale)) for image in self.high]
+        self.low += map(_rounded, damaged)
+
+    @classmethod
+    def of_set(cls, folder: Path, scale: int, test: str, most: int) -> "Judge":
+        """On the busiest windows of photographs in a folder of test sets.
+
+        Args:
+            folder: holds `high` and the test set.
+            scale: the enlargement.
+            test: the set; on the grid of MATLAB's bicubic.
+            most: photographs to look at, the first by name.
+        """
+        high, low = [], []
+        for path in decoding.find(folder / HIGH)[:most]:
+            whole = read(path)
+            box = windows.busiest(whole, WINDOW * scale, energy="edges")
+            top, left, height, width = (extent // scale for extent in box)  # it begins at a multiple of the scale
+            high.append(windows.crop(whole, box))
+            low.append(windows.crop(read(folder / test / path.name), (top, left, height, width)))
+        return cls(high, scale, low)
 
     def look(self, blob: bytes) -> "Seen":
         """The windows as a file enlarges them, and their mean PSNR-Y."""
         session = Session(blob, threads=1, device="cpu")
         images = [session.run(low) for low in self.low]
-        pairs = zip(images, self.high, strict=True)
-        psnr = [metrics.psnr_y(torch.from_numpy(image), high, self.scale) for image, high in pairs]
-        return Seen(images, float(np.mean(psnr)))
+        high = self.high * (len(images) // max(len(self.high), 1))
+        pairs = zip(images, high, strict=True)
+        psnr = [metrics.psnr_y(torch.from_numpy(image), truth, self.scale) for image, truth in pairs]
+        return Seen(images, [float(each) for each in np.reshape(psnr, (-1, len(self.high))).mean(axis=1)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """Enlarged windows, and their mean PSNR-Y in dB."""
+    """Enlarged windows, and their mean PSNR-Y in dB: of the clean ones, then of damaged ones."""
 
     images: list[np.ndarray]
-    psnr: float
+    psnr: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +103,7 @@ class Reduced:
     """A file of lower precision, and what it costs on the validation windows."""
 
     blob: bytes
-    psnr_loss: float  # dB, below zero where it is the better one
+    psnr_loss: float  # dB, the worse of clean and damaged windows; below zero where it is the better one
     max_abs: float  # largest difference of a pixel, image range [0, 1]
     quantised: int  # convolutions in int8
     layers: int  # convolutions that could be
@@ -122,7 +152,7 @@ def _write(path: Path, blob: bytes, precision: str, figures: dict[str, Any]) -> 
 
     proto = onnx.load_model_from_string(blob)
     card = Session(blob, threads=1, device="cpu").card
-    kept = {key: value for key, value in card.metrics.items() if key not in OF_FLOAT}
+    kept = {key: value for key, value in card.metrics.items() if key == JUDGED_ON or not key.startswith(SCORES)}
     costs = {key: figures[key] for key in ("psnr_loss", "max_abs", "quantised", "layers")}
     card = dataclasses.replace(
         card,
@@ -178,7 +208,8 @@ def _judged(proto: Any, judge: Judge, original: Seen, quantised: int, layers: in
     blob = proto.SerializeToString(deterministic=True)
     found = judge.look(blob)
     worst = max(float(np.abs(one - other).max()) for one, other in zip(original.images, found.images, strict=True))
-    return Reduced(blob, original.psnr - found.psnr, worst, quantised, layers)
+    loss = max(one - other for one, other in zip(original.psnr, found.psnr, strict=True))
+    return Reduced(blob, loss, worst, quantised, layers)
 
 
 def _rounded(image: Tensor) -> np.ndarray:

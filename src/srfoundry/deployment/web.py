@@ -31,7 +31,7 @@ NEEDED = (  # of its dist/: WebAssembly with SIMD and threads, and the same with
     "ort-wasm-simd-threaded.jspi.wasm",
 )
 LISTED = "models.json"
-SAID = ("name", "scale", "tile", "overlap", "multiple_of", "parameters")  # of a card, in models.json
+SAID = ("name", "scale", "tile", "overlap", "multiple_of", "parameters", "degradation")  # of a card, in models.json
 PATIENCE = 600  # seconds for 33 MB
 
 
@@ -178,7 +178,7 @@ def _read(model: Path) -> bytes:
 
 def _listed(card: Any, size: int) -> dict[str, Any]:
     """What the page must know of a member, and shows of it; the same keys as GET /v1/models."""
-    score = card.metrics.get("held_out.bicubic", {})
+    score = card.scores()
     listed = {name: getattr(card, name) for name in SAID}
     listed |= {"psnr_y": score.get("psnr_y"), "gain_db": score.get("gain_db")}
     return {**listed, "file": f"models/{card.name}.onnx", "bytes": size, "default": False}

@@ -16,7 +16,7 @@ def drawn(session: Session, held_out: Path, names: Sequence[str]) -> bytes | Non
 
     Args:
         session: the model.
-        held_out: data/synthesize/held_out, with `high` and `bicubic`.
+        held_out: data/synthesize/held_out, with `high` and the test set that the model is judged on.
         names: of the photographs, without endings.
 
     Returns:
@@ -24,7 +24,7 @@ def drawn(session: Session, held_out: Path, names: Sequence[str]) -> bytes | Non
     """
     rows, card = [], session.card
     for name in names:
-        high, low = (held_out / kind / f"{name}.png" for kind in ("high", "bicubic"))
+        high, low = (held_out / kind / f"{name}.png" for kind in ("high", card.judged_on))
         if high.is_file() and low.is_file():
             small = images.read(low)
             large = tiling.tiled(session.run, small.numpy(), session.scale, tile=card.tile, overlap=card.overlap)

@@ -16,6 +16,7 @@ from srfoundry.core.addresses import resolve
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import shown
 from srfoundry.runtime.mlflow_server import Absent, MlflowServer
+from srfoundry.runtime.session import BICUBIC
 
 PREFIX = "models:/"
 FETCHING = "srfoundry.tracking.fetching"  # above this package, and not part of a lean installation
@@ -117,7 +118,8 @@ def versions() -> list[dict[str, str]]:
 
 def row(name: str, number: str, aliases: str, tags: Mapping[str, str]) -> dict[str, str]:
     """A line of that list."""
-    figure = f"{tags.get('metric', '')} = {tags.get('value', '')}"
+    figure, test = f"{tags.get('metric', '')} = {tags.get('value', '')}", tags.get("judged.on", BICUBIC)
+    figure += "" if test == BICUBIC else f" ({test})"
     return {"model": name, "version": number, "aliases": aliases, "figure": figure, "scale": tags.get("scale", "")}
 
 

@@ -18,6 +18,9 @@ from srfoundry.runtime import providers
 
 RESTORED = "restored"  # the image; a network that estimates its input's blur has `kernel` and `noise` beside it
 SMALLEST = 4  # rows or columns that a graph takes; smaller images are padded
+# In a card's metrics: `held_out.SET` are scores on a test set, `held_out.set` is the set that the model is judged on.
+SCORES, JUDGED_ON, HELD_OUT = "held_out.", "held_out.set", "held_out.md5"
+BICUBIC = "bicubic"  # MATLAB's reduction: a degradation, and the test set that has no other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,21 @@ class OnnxCard:
     folded: bool = False  # linear chains of layers are one convolution each: fewer multiply-adds, the same image
     precision: str = "fp32"  # of what it computes with: fp32, fp16 or int8; input and output are fp32 always
     outputs: list[str] = dataclasses.field(default_factory=lambda: [RESTORED])  # in the graph's order: Session.outputs
+    trained_for: dict[str, Any] | None = None  # degradation of its pairs, their ranges; None = MATLAB's bicubic alone
+
+    @property
+    def degradation(self) -> str:
+        """What its training pairs went through: bicubic, blind or photographs."""
+        return str((self.trained_for or {}).get("degradation", BICUBIC))
+
+    @property
+    def judged_on(self) -> str:
+        """The held-out test set that it is judged on."""
+        return str(self.metrics.get(JUDGED_ON, BICUBIC))
+
+    def scores(self, test: str = "") -> dict[str, Any]:
+        """On a held-out test set, the one that it is judged on if none is named: psnr_y and gain_db, if measured."""
+        return self.metrics.get(SCORES + (test or self.judged_on)) or {}
 
 
 class Session:

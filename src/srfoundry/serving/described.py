@@ -38,8 +38,14 @@ class ModelBody(BaseModel):
     scale: int = Field(examples=[2])
     parameters: int = Field(examples=[110410])
     bytes: int = Field(examples=[455882])
-    psnr_y: float | None = Field(description="dB, on the held-out photographs.", examples=[34.68])
+    psnr_y: float | None = Field(
+        description="dB, on held-out photographs made small in the way that it is for.", examples=[34.68]
+    )
     gain_db: float | None = Field(description="Over bicubic, on the same.", examples=[2.16])
+    degradation: Literal["bicubic", "blind", "photographs"] = Field(
+        description="What it is for: clean small images (bicubic), or ones with blur, noise and JPEG (blind: one "
+        "round; photographs: two, as cameras and the web make them)."
+    )
     seconds_per_megapixel: float = Field(description="Of input, measured here.", examples=[1.31])
     default: bool
     refused: dict[str, str] = Field(description="A newer version that failed its self-test, and why.")

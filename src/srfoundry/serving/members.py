@@ -11,8 +11,6 @@ from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.serving.batching import Plan
 from srfoundry.serving.problems import Problem
 
-SCORES = "held_out.bicubic"  # in a card's metrics
-
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -58,7 +56,7 @@ class Member:
     def described(self, *, default: bool) -> dict[str, Any]:
         """What GET /v1/models says of it."""
         loaded = self.loaded
-        scores: dict[str, Any] = loaded.card.metrics.get(SCORES, {})
+        scores = loaded.card.scores()
         return {
             "name": self.name,
             "alias": self.alias,
@@ -68,6 +66,7 @@ class Member:
             "bytes": loaded.size,
             "psnr_y": scores.get("psnr_y"),
             "gain_db": scores.get("gain_db"),
+            "degradation": loaded.card.degradation,
             "seconds_per_megapixel": round(loaded.seconds, 4),
             "default": default,
             "refused": dict(self.refused),

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from srfoundry.deployment.model_card import gathering, text
-from srfoundry.deployment.model_card.measuring import BICUBIC
 from srfoundry.reporting import before_after
 from srfoundry.runtime.session import Session
 from srfoundry.tracking.packing import Presentation
@@ -23,7 +22,7 @@ def present(session: Session, size: int, held_out: Path, address: str, *, anew: 
         address: that it is registered under, `models:/NAME@alias`.
         anew: whether to measure what its own card says of it, too: it was found on other photographs.
     """
-    conditions = ([BICUBIC] if anew else []) + (list(SPARE) if address.endswith(CHAMPION) else [])
+    conditions = ([session.card.judged_on] if anew else []) + (list(SPARE) if address.endswith(CHAMPION) else [])
     facts = gathering.gather(session, size, held_out.parent, conditions)
     picture = before_after.drawn(session, held_out, facts.held_out[:1]) if facts.bundled else None
     facts = replace(facts, picture=picture is not None, address=address)

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures, HeldOut, seconds
+from srfoundry.deployment.model_card import purpose
 from srfoundry.deployment.precision import REDUCED
-from srfoundry.runtime.session import OnnxCard, Session
+from srfoundry.networks.zoo.family import judged_on
+from srfoundry.runtime.session import HELD_OUT, OnnxCard, Session
 from srfoundry.tracking import registry
 from srfoundry.tracking.presenting import present
 from srfoundry.tracking.registry import Registered, Within
@@ -22,8 +23,10 @@ ALIASES = {  # which name in the registry each member has; those in int8 only wh
     "pruned_int8": "int8",
     "pruned50_int8": "p50_int8",
     "pruned70_int8": "p70_int8",
+    "photo": "photo",
+    "photo50": "photo50",
+    "photo50_int8": "photo50_int8",
 }
-SCORES, HELD_OUT = "held_out.bicubic", "held_out.md5"  # in a card's metrics
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
         if new and registry.registered(blob, place.name):
             continue
         session = Session(path, threads=1, device="cpu")
-        card, judge = session.card, HeldOut(place.held_out, session.scale)
-        costs, refused = _worth(card, blob, place)
+        card, judge = session.card, HeldOut(place.held_out, session.scale, test=judged_on(member))
+        costs, refused = _worth(card, blob, judge, place)
         if refused:
             yield member, Registered("", "", False, refused)
             continue
@@ -99,7 +102,7 @@ def path_of(exports: Path, member: str) -> Path:
     return exports / precision / f"{name}.onnx"
 
 
-def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], str]:
+def _worth(card: OnnxCard, blob: bytes, judge: HeldOut, place: Place) -> tuple[dict[str, str], str]:
     """What a file of lower precision costs against its original, as tags, and why it is not registered, if it is not.
 
     The times of both are measured here and now: how quick int8 is depends on the processor.
@@ -108,7 +111,7 @@ def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], s
         return {}, ""
     reduced = card.metrics[REDUCED]
     original = place.exports / f"{reduced['from']}.onnx"
-    if not original.is_file() or not HeldOut(place.held_out, card.scale).digest():
+    if not original.is_file() or not judge.digest():
         return {}, f"it is compared with {original} on {place.held_out}, one of which is not here; run: dvc pull"
     rounds = [(seconds(blob) or 0.0, seconds(original.read_bytes()) or 1.0) for _ in range(2)]  # in turns
     ratio = min(ours for ours, _ in rounds) / min(theirs for _, theirs in rounds)
@@ -122,7 +125,7 @@ def _worth(card: OnnxCard, blob: bytes, place: Place) -> tuple[dict[str, str], s
 
 def _figures(card: OnnxCard, blob: bytes, judge: HeldOut, path: Path) -> Figures:
     """What the evaluation found, from the card; where that was on other photographs than are here, or unsaid, anew."""
-    scores: dict[str, Any] = card.metrics.get(SCORES, {})
+    scores = card.scores(judge.test)
     held_out, here = str(card.metrics.get(HELD_OUT, "")), judge.digest()
     if here not in ("", held_out) or not held_out:
         found = judge.figures(blob)
@@ -140,5 +143,8 @@ def _tags(card: OnnxCard, member: str) -> dict[str, str]:
         "params.hash": card.params_hash,
         "data.md5": card.data_hash,
         "member": member,
+        "judged.on": judged_on(member),
+        "trained.for": purpose.brief(card),
+        "degradation": card.degradation,
         "parameters": str(card.parameters),
     }

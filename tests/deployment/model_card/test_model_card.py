@@ -13,10 +13,10 @@ from PIL import Image
 
 from srfoundry.core import seeds
 from srfoundry.deployment.model_card import folder, gathering, measuring, text
-from srfoundry.deployment.model_card.measuring import BICUBIC, WORDS
+from srfoundry.deployment.model_card.measuring import WORDS
 from srfoundry.deployment.model_card.text import Facts
 from srfoundry.imaging import images, metrics, resize
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.session import BICUBIC, Session
 from tests import tiny
 
 
@@ -88,6 +88,42 @@ def test_without_photographs_the_figures_are_the_files_own(session: Session, tmp
     assert "31.00 dB PSNR-Y, +1.00 dB over bicubic" in text.short(facts)
     bare = Facts(card=dataclasses.replace(session.card, metrics={}), size=1)
     assert "no held-out photographs were there" in text.readme(bare, "tiny")
+
+
+def test_a_card_says_what_damage_its_model_was_trained_for(session: Session, data: Path) -> None:
+    """Degradation, its ranges, the dual map; its own test set comes first, and clean images are no surprise."""
+    trained = {
+        "degradation": "photographs",
+        "dual_map": "operator",
+        "clean": 0.2,
+        "blur": {"variances": [0.04, 2.5], "motion": 0.15},
+        "damage": {"noisy": 0.5, "noise": 0.08, "grey": 0.4, "poisson": 0.4, "packed": 0.5, "jpeg": [30, 95]},
+        "rounds": {"once": 0.5, "first_blur": [0.2, 2.0], "second_blur": [0.2, 1.2], "second_blurred": 0.5}
+        | {"resize": [0.5, 1.2], "sharpened": 0.1},
+    }
+    scores = {
+        f"held_out.{test}": {"psnr_y": 27.0, "gain_db": gain} for test, gain in (("photographs", 0.5), ("bicubic", 1))
+    }
+    metrics = {**session.card.metrics, **scores, "held_out.set": "photographs"}
+    card = dataclasses.replace(session.card, trained_for=trained, metrics=metrics, made_by="photo_compress")
+    facts = Facts(card=card, size=1)
+    said = " ".join(text.readme(facts, "photo").split())
+    for words in (
+        "Enlarges photographs from cameras and the web 2 times",
+        "blur (deviations 0.2 to 2 pixels, then 0.2 to 1.2 pixels)",
+        "noise of a deviation up to 20 of 255 (50% of the images)",
+        "JPEG of quality 30 to 95 (50%)",
+        "20% reduced by MATLAB's bicubic alone",
+        "the very blur and reduction that had made the small image brings the large one back",
+        "JPEG of a quality below 30",
+        "made smaller by searching",
+    ):
+        assert words in said, words
+    assert "has never seen blur, noise or JPEG" not in said
+    assert [row["dataset"]["name"] for row in text.front_matter(facts, "photo")["model-index"][0]["results"]] == [
+        f"held-out photographs, {WORDS[test]}" for test in ("photographs", BICUBIC)
+    ]
+    assert "27.00 dB PSNR-Y, +0.50 dB over bicubic" in text.short(facts)
 
 
 def test_a_namesake_is_not_a_bundled_photograph(data: Path, tmp_path: Path) -> None:

@@ -15,17 +15,19 @@ from torch import Tensor
 
 from srfoundry.core import seeds
 from srfoundry.imaging import decoding, images, metrics, resize, tiling
-from srfoundry.runtime.session import Session
+from srfoundry.runtime.session import BICUBIC, Session
 
 JPEG, NOISE = 85, 5  # quality; deviation, of 255
-BICUBIC = "bicubic"  # what the networks are made for
 WORDS = {
     BICUBIC: "reduced by MATLAB's bicubic",
     "jpeg": f"the same, saved as JPEG of quality {JPEG}",
     "noise": f"the same, with white noise of deviation {NOISE} of 255",
+    "div2krk": "under a blur of its own each, by DIV2KRK's recipe, then directly",
+    "photographs": "through two rounds of blur, resizing, noise and JPEG, as cameras and the web do it",
     "gauss20": "blurred by a Gaussian of width 2.0, then every second pixel; on the original's grid",
     "aniso": "blurred by an oblique Gaussian, then every second pixel; on the original's grid",
 }
+BESIDE = {"gauss20", "aniso"}  # those on a grid of their own
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ Way = Callable[[Path, Path], tuple[Tensor, bool]]  # folder and photograph -> th
 
 
 def _prepared(key: str) -> Way:
-    return lambda folder, path: (images.read(folder / key / path.name), key != BICUBIC)
+    return lambda folder, path: (images.read(folder / key / path.name), key in BESIDE)
 
 
 def _compressed(folder: Path, path: Path) -> tuple[Tensor, bool]:

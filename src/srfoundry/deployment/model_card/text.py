@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from srfoundry.deployment.model_card.measuring import BICUBIC, WORDS, Row
-from srfoundry.runtime.session import OnnxCard
+from srfoundry.deployment.model_card import purpose
+from srfoundry.deployment.model_card.measuring import WORDS, Row
+from srfoundry.runtime.session import BICUBIC, OnnxCard
 
 PICTURE = "before_after.png"
 UNSTATED = "unknown"  # as model hubs spell it
-SCORES = "held_out.bicubic"  # in a card's metrics
 REFERENCES = {
     "drn": "DRN (Guo et al., CVPR 2020)",
     "edsr": "EDSR (Lim et al., CVPRW 2017)",
@@ -25,7 +25,7 @@ STAGES = {
     "prune": "trained by dual regression, then made smaller by searching how many channels each layer needs (DRC) and "
     "fine-tuned",
 }
-STAGES["compress"] = STAGES["prune"]
+STAGES |= {"compress": STAGES["prune"], "photo": STAGES["dual"], "photo_compress": STAGES["prune"]}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def short(facts: Facts) -> str:
     card, first = facts.card, _measured(facts)[:1]
     gain = "".join(f", {row.model:.2f} dB PSNR-Y, {row.model - row.bicubic:+.2f} dB over bicubic" for row in first)
     return (
-        f"Enlarges photographs {card.scale} times: {_architecture(card)}, {card.parameters:,} parameters{gain}. "
+        f"Enlarges {_subject(card)} {card.scale} times: {_architecture(card)}, {card.parameters:,} parameters{gain}. "
         "As a pyfunc it takes images of any size (encoded bytes or base64, uint8 arrays h w 3, float tensors b 3 h w "
         "in [0, 1]; lists and frames of these) and gives back the same form, in tiles; README.md beside the model has "
         "figures and limits. The ONNX file takes `low`, float32 (batch, 3, height, width), RGB in [0, 1], and carries "
@@ -126,13 +126,14 @@ def _front_matter(facts: Facts, name: str) -> str:
 
 def _what(facts: Facts) -> str:
     card = facts.card
-    stage = STAGES.get(card.made_by.split("_")[0].split("@")[0], f"made by the stage `{card.made_by}`")
+    name = card.made_by.partition("@")[0]
+    stage = STAGES.get(name) or STAGES.get(name.partition("_")[0], f"made by the stage `{card.made_by}`")
     removed = card.metrics.get("removed_fraction")
     smaller = f" {removed:.0%} of the parameters of the network that it was made from are gone." if removed else ""
     return (
-        f"Enlarges photographs {card.scale} times. {_architecture(card)} with {card.parameters:,} parameters, {stage}."
-        f"{smaller} One ONNX file of {facts.size / 1e3:,.0f} kB (operator set {card.opset}), any height and width, any "
-        "batch; its card lies in its metadata and in `config.json`.\n"
+        f"Enlarges {_subject(card)} {card.scale} times. {_architecture(card)} with {card.parameters:,} parameters, "
+        f"{stage}.{smaller} One ONNX file of {facts.size / 1e3:,.0f} kB (operator set {card.opset}), any height and "
+        "width, any batch; its card lies in its metadata and in `config.json`.\n"
     )
 
 
@@ -166,9 +167,7 @@ def _limits(facts: Facts) -> str:
     shown = "as the table shows" if len(_measured(facts)) > 1 else "as `srfoundry card` measures"
     return f"""## Limits
 
-- It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG. On such images it
-  gains less, {shown}, and it enlarges noise and blocks along with the rest. For a blur that nobody knows
-  there is `srfoundry restore`.
+{_trained(facts, shown)}
 - It does not invent: no face, text or texture comes back that the small image has lost. Drawings and screenshots are
   no photographs to it.
 - Input and output are RGB of 8 bits or floats in [0, 1]; alpha is enlarged bicubically beside it, wider samples are
@@ -176,6 +175,23 @@ def _limits(facts: Facts) -> str:
 - Larger images than {card.tile}x{card.tile} pixels run in tiles that overlap by {card.overlap} pixels{error}.
 - It is small, made for quick runs on a processor; larger networks do better.
 """
+
+
+def _trained(facts: Facts, shown: str) -> str:
+    """What it knows, and what follows from that."""
+    card = facts.card
+    if card.degradation == BICUBIC:
+        return (
+            "- It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG. On "
+            f"such images it\n  gains less, {shown}, and it enlarges noise and blocks along with the rest. The members "
+            "`photo` are made for these; for a\n  blur that nobody knows there is `srfoundry restore`, too."
+        )
+    loop = purpose.dual_map(card)
+    closed = f" In training {loop}." if loop else ""
+    return (
+        f"- It was trained for {purpose.brief(card)}: photographs {purpose.trained_on(card)}.{closed}\n"
+        f"- {purpose.never_seen(card)}, {shown}."
+    )
 
 
 def _usage(facts: Facts) -> str:
@@ -210,7 +226,7 @@ def _training(facts: Facts) -> str:
     names = f" ({', '.join(facts.trained_on)})" if facts.trained_on and len(facts.trained_on) <= 40 else ""
     source = " that come with scikit-image and scikit-learn" if facts.bundled else ""
     return (
-        f"## Trained on\n\n{count}{source}{names}, reduced by MATLAB's bicubic. "
+        f"## Trained on\n\n{count}{source}{names}, {purpose.trained_on(card)}. "
         "Nothing personal was sought or removed. "
         f"Hash of the data `{card.data_hash}`, of the parameters `{card.params_hash}`: the same data and values give "
         "the same file, byte for byte, on the same kind of machine.\n"
@@ -232,17 +248,24 @@ def _licence(facts: Facts) -> str:
 
 
 def _measured(facts: Facts) -> list[Row]:
-    """What was measured, after what the network is made for; where that was not measured anew, as its card has it."""
-    rows = list(facts.rows)
-    scores: Mapping[str, Any] = facts.card.metrics.get(SCORES) or {}
-    if any(row.images == WORDS[BICUBIC] for row in rows) or not {"psnr_y", "gain_db"} <= set(scores):
-        return rows
-    psnr, ssim = float(scores["psnr_y"]), float(scores.get("ssim_y", 0.0))
-    return [Row(WORDS[BICUBIC], psnr - float(scores["gain_db"]), psnr, ssim), *rows]
+    """What was measured, after what the network is made for; what was not measured anew, as its card has it."""
+    card, rows = facts.card, list(facts.rows)
+    for test, words in WORDS.items():
+        scores: Mapping[str, Any] = card.scores(test)
+        if any(row.images == words for row in rows) or not {"psnr_y", "gain_db"} <= set(scores):
+            continue
+        psnr = float(scores["psnr_y"])
+        rows.append(Row(words, psnr - float(scores["gain_db"]), psnr, float(scores.get("ssim_y", 0.0))))
+    order = [WORDS.get(card.judged_on), *WORDS.values()]
+    return sorted(rows, key=lambda row: order.index(row.images) if row.images in order else len(order))
 
 
 def _held_out(facts: Facts) -> str:
     return f"{len(facts.held_out)} held-out photographs" if facts.held_out else "held-out photographs"
+
+
+def _subject(card: OnnxCard) -> str:
+    return "photographs" if card.degradation == BICUBIC else purpose.brief(card)
 
 
 def _architecture(card: OnnxCard) -> str:

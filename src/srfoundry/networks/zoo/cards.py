@@ -14,6 +14,8 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.networks.zoo.gather_conv import regroup
 
+TRAINED_FOR = "trained_for"  # in metrics: degradation of the training pairs, its ranges, the dual map; none = bicubic
+
 
 @dataclass(frozen=True)
 class Card:
@@ -26,7 +28,7 @@ class Card:
         multiple_of: what the sides of an input must divide by.
         made_by: the stage, or where the weights come from.
         params_hash: of the stage's parameters.
-        metrics: of the validation.
+        metrics: of the validation; and TRAINED_FOR.
     """
 
     arch: dict[str, Any]

@@ -5,7 +5,7 @@ import { engine } from "./engine.js";
 import { Problem } from "./problem.js";
 import { converted, save, writes } from "./saving.js";
 import * as view from "./view.js";
-import { about, duration, size, standing } from "./words.js";
+import { about, clean, duration, size, standing } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const TITLE = document.title;
@@ -177,7 +177,8 @@ function list(found) {
 function factsOf(member) {
   const { gain_db: gain } = member;
   const quality = gain == null ? [] : [`${gain >= 0 ? "+" : "−"}${Math.abs(gain).toFixed(2)} dB PSNR over bicubic`];
-  return [...quality, `${member.name} · ${member.scale}× larger · ${size(member.bytes)}`];
+  const purpose = clean(member) ? [] : ["for small images with blur, noise and JPEG"];
+  return [...purpose, ...quality, `${member.name} · ${member.scale}× larger · ${size(member.bytes)}`];
 }
 
 function complain(error) {

@@ -19,10 +19,17 @@ export function about(seconds) {
   return seconds < 1 ? "a moment" : `about ${duration(seconds)}`;
 }
 
+/** Whether a member is for clean small images. */
+export function clean(member) {
+  return (member.degradation ?? "bicubic") === "bicubic";
+}
+
 /** What each member is for, beside the others: the quickest, the best, else its name says it. */
 export function standing(member, members) {
-  const least = (key) => members.every((other) => key(member) <= key(other));
-  if (members.length > 1 && least((each) => each.seconds_per_megapixel ?? Infinity)) return "Quickest";
-  if (members.length > 1 && least((each) => -(each.psnr_y ?? -Infinity))) return "Best";
+  if (!clean(member)) return "For real photographs";
+  const alike = members.filter(clean); // PSNR on clean images and on damaged ones do not compare
+  const least = (key) => alike.every((other) => key(member) <= key(other));
+  if (alike.length > 1 && least((each) => each.seconds_per_megapixel ?? Infinity)) return "Quickest";
+  if (alike.length > 1 && least((each) => -(each.psnr_y ?? -Infinity))) return "Best";
   return member.name;
 }
