@@ -23,7 +23,7 @@ def prune(stage: Stage) -> None:
     widths, on = card.arch["inner"], conditions(stage)
     how = chosen.tuning(stage.params.degrade)
     made = finish(dense, moved, widths, how, on, searched=searched, validation=validation)
-    save_net(stage, "models/prune.safetensors", made.net, card.arch, made.scores)
+    save_net(stage, "models/prune.safetensors", made.net, card.arch, {**made.scores, **made.trained_for})
     stage.curve(made.history)
     show_widths(stage, dense, widths_of(dense, dense.units()), widths, made.selection or made.history)
     stage.metrics(made.scores)

@@ -47,7 +47,7 @@ def save_member(stage: Stage, made: Made, arch: Mapping[str, Any], path: str, *,
     """
     member, found = made.member, made.found
     scores = {**member.scores, "method": method, "search": found.scores}
-    save_net(stage, path, member.net, {**arch, **found.arch}, scores)
+    save_net(stage, path, member.net, {**arch, **found.arch}, {**scores, **member.trained_for})
     stage.curve(member.history)
     show_widths(stage, made.dense, found.dense, found.widths, found.history, remove)
     stage.metrics(scores)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.support.stage import Stage
-from srfoundry.dual_regression.recipe import Dense
+from srfoundry.dual_regression.recipe import Dense, trained_for
 from srfoundry.dual_regression.settings import DenseTraining
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.zoo import cards
@@ -29,7 +29,8 @@ def save_dense(stage: Stage, how: DenseTraining, made: Dense, path: str) -> None
     save = partial(
         cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(*stage.sections)
     )
-    save(stage.output(path), made.net, arch=dict(how.arch), metrics=made.scores)
+    said = trained_for(how.degradation, made.duals)
+    save(stage.output(path), made.net, arch=dict(how.arch), metrics={**made.scores, **said})
     save(stage.output(duals), made.duals, arch=dict(how.dual_arch))
     stage.curve(made.history)
     stage.metrics(made.scores)

@@ -22,6 +22,8 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargemen
         "prune": DRN(scale=2, blocks=1, width=4),
         "compress_50": DRN(scale=2, blocks=1, width=4, inner=[2, 4, 4]),
         "compress_70": DRN(scale=2, blocks=1, width=4, inner=[2, 2, 2]),
+        "photo": DRN(scale=2, blocks=1, width=4),
+        "photo_50": DRN(scale=2, blocks=1, width=4, inner=[2, 4, 4]),
     }
     for name, net in nets.items():
         redraw(net.eval(), generator(1, name))
@@ -31,10 +33,11 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargemen
     observed = {name: Observation(low, kernel, Sampling(2)) for name, kernel in {"true": true, "bicubic": None}.items()}
     found = dict(trials.trials(nets, observed, recipe=recipe, tile=64))
     assert list(found) == [
-        *["bicubic", "pretrain", "dual", "pruned", "pruned50", "pruned70"],
+        *["bicubic", "dual", "pruned", "pruned50", "pruned70", "photo", "photo50", "pretrain"],
         *["mzsr0_true", "mzsr1_true", "mzsr3_true", "mzsr0_bicubic", "mzsr1_bicubic", "mzsr3_bicubic"],
         "finetune3_true",
     ]
+    assert list(dict(trials.members(nets, low, 2, tile=64))) == list(found)[:7]
     assert all(image.shape == (1, 3, 80, 96) and 0 <= image.min() <= image.max() <= 1 for image in found.values())
     assert found["mzsr0_true"].equal(found["mzsr0_bicubic"]) == (enlargement == "bicubic")
     expected = restore(nets["metatrain"], observed["true"])

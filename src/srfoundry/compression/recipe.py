@@ -25,6 +25,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.batches import Batches, pairs
 from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.recipe import trained_for
 from srfoundry.dual_regression.training import train, validate
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.multiplications import multiplications
@@ -147,12 +148,16 @@ def said_of(net: Any, widths: Sequence[int], target: BudgetTarget) -> dict[str, 
 
 @dataclass(frozen=True)
 class Member:
-    """A tuned smaller net, what is said of it, and the curves of its selection (a row a unit) and its tuning."""
+    """A tuned smaller net, what is said of it, and the curves of its selection (a row a unit) and its tuning.
+
+    `trained_for` is what its card says of the pairs that it was tuned on.
+    """
 
     net: Any
     scores: dict[str, Any]
     selection: list[dict[str, float]]
     history: list[dict[str, float]]
+    trained_for: dict[str, Any]
 
 
 def finish(
@@ -191,7 +196,7 @@ def finish(
     if how.degradation is not None and how.degradation.degradation != "bicubic":
         for name, each in (("validation_degraded", net), ("validation_degraded_dense", dense)):
             scores[name] = score(each, validation, degradation=how.degradation)
-    return Member(net, scores, rows, history)
+    return Member(net, scores, rows, history, trained_for(how.degradation, duals))
 
 
 def select_and_cut(

@@ -1,6 +1,6 @@
 """The recipe of a family's dense network: drawn, started at bicubic, trained in the closed loop, scored."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from torch import nn
 from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption
+from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.settings import DenseTraining
 from srfoundry.dual_regression.training import train, validate
 from srfoundry.dual_regression.unpaired import Unpaired, read_kernels, read_unpaired
 from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.kernel_dual import KernelDual
+from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
 from srfoundry.training.loop import last_value
 
@@ -75,6 +78,19 @@ def train_dense(
     if how.degradation.degradation != "bicubic":
         scores["validation_degraded"] = score(degradation=how.degradation)
     return Dense(net, duals, history, scores)
+
+
+def trained_for(degradation: RandomDegradation | None, duals: nn.Module) -> dict[str, Any]:
+    """What the card of a net says of its training pairs; nothing where they were reduced by MATLAB's bicubic alone.
+
+    Args:
+        degradation: of the pairs, the latest that it was trained on.
+        duals: the dual map that closed the loop.
+    """
+    if degradation is None or degradation.degradation == "bicubic":
+        return {}
+    dual_map = "operator" if isinstance(duals, KernelDual) else "learned"
+    return {cards.TRAINED_FOR: {**asdict(degradation), "dual_map": dual_map}}
 
 
 def _unpaired(folder: Path, how: DenseTraining, scale: int) -> Unpaired:

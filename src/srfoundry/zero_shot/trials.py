@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import resize
 from srfoundry.imaging.tensor_tiles import reach, tiled
-from srfoundry.networks.zoo.family import FIXED, ZERO_SHOT
+from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
 
@@ -38,18 +38,30 @@ def trials(
     def zero_shot(net: nn.Module, observation: Observation, recipe: Recipe) -> Tensor:
         return adapt_and_restore(net, observation, recipe, tile=tile, device=low.device)[0]
 
-    yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
+    yield from members(nets, low, scale, tile=tile)
     bicubic = replace(observations["true"], kernel=None)
-    for name, net in FIXED.items():
-        if net in ZERO_SHOT:
-            yield name, zero_shot(nets[net], bicubic, recipe.with_steps(0))
-        else:
-            yield name, _whole(nets[net], low, scale, tile)
+    yield "pretrain", zero_shot(nets["pretrain"], bicubic, recipe.with_steps(0))
     for name, observation in observations.items():
         for steps in dict.fromkeys((0, 1, count)):
             yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], observation, recipe.with_steps(steps))
     fine_tuning = replace(recipe, rates=[FINE_TUNING] * count)
     yield f"finetune{count}_true", zero_shot(nets["pretrain"], observations["true"], fine_tuning)
+
+
+def members(
+    nets: Mapping[str, nn.Module], low: Float[Tensor, "1 3 h w"], scale: int, *, tile: int
+) -> Iterator[tuple[str, Float[Tensor, "1 3 H W"]]]:
+    """Yield (name, restored image in [0, 1]) for MATLAB's bicubic and every member of the family.
+
+    Args:
+        nets: by the stage that made them, on the image's device.
+        low: range [0, 1].
+        scale: of the enlargement.
+        tile: low-resolution pixels a side that are restored at once.
+    """
+    yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
+    for name, net in FAMILY.items():
+        yield name, _whole(nets[net], low, scale, tile)
 
 
 def _whole(net: nn.Module, low: Tensor, scale: int, tile: int) -> Tensor:

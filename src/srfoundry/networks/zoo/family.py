@@ -9,7 +9,7 @@ CLEAN: Mapping[str, str] = {  # member -> its file under models/, largest first
     "pruned70": "compress_70",
 }
 PHOTO: Mapping[str, str] = {"photo": "photo", "photo50": "photo_50"}  # likewise, those for real photographs
-FAMILY: Mapping[str, str] = CLEAN
+FAMILY: Mapping[str, str] = {**CLEAN, **PHOTO}
 FIXED: Mapping[str, str] = {"pretrain": "pretrain", **FAMILY}  # those that neither adapt nor are given a kernel
 ZERO_SHOT = ("pretrain", "metatrain")  # those that run on an image already enlarged
 NETS = sorted({*FIXED.values(), *ZERO_SHOT})
