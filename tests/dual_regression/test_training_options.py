@@ -17,6 +17,7 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import pretrain_duals, train
 from srfoundry.dual_regression.unpaired import Unpaired
 from srfoundry.imaging.patches import Patches
+from srfoundry.networks.sr.conditioned import Conditioned
 from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.edsr import EDSR
 from srfoundry.networks.sr.kernel_dual import KernelDual
@@ -39,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 NETS: dict[str, Callable[[], nn.Module]] = {
     "edsr": lambda: EDSR(scale=2, blocks=1, width=8),
     "swinir": lambda: SwinIR(scale=2, depths=[2], width=12, heads=2, window=4),
+    "conditioned": lambda: Conditioned(scale=2, blocks=1, width=4, taps=17),
 }
 MAPS: dict[str, Callable[[], nn.Module]] = {
     "straight": lambda: StraightDual(scale=2, width=4),

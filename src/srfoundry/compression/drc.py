@@ -31,7 +31,13 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
     budget = budget_of(net, target, on)
     search = WidthSearch(
         net,
-        loss_of(duals, scale=net.scale, weight=how.dual_weight, compute=on.compute),
+        loss_of(
+            duals,
+            scale=net.scale,
+            weight=how.dual_weight,
+            compute=on.compute,
+            estimate_weight=how.estimate_weight,
+        ),
         budget,
         target,
         how.model,

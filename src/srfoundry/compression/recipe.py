@@ -211,7 +211,14 @@ def select_and_cut(
     """
     selecting = replace(how, draws=replace(how.draws, batch=how.selection.select_batch))
     batches = [on.batch(selecting, dense.scale, "select", index) for index in range(how.selection.select_batches)]
-    loss = loss_of(duals, scale=dense.scale, weight=how.weights.dual_weight, compute=on.compute)
+    weights = how.weights
+    loss = loss_of(
+        duals,
+        scale=dense.scale,
+        weight=weights.dual_weight,
+        compute=on.compute,
+        estimate_weight=weights.estimate_weight,
+    )
     sparse = thin(dense, [], [])
     kept, rows = select(sparse, dense, widths, batches, loss, how.selection, on.resumption)
     return thin(sparse, dense.units(), kept), rows
@@ -233,6 +240,7 @@ def tune(
         compute=on.compute,
         teacher=teacher,
         teacher_weight=how.weights.teacher_weight,
+        estimate_weight=how.weights.estimate_weight,
     )
     batches = Batches(
         patches=on.patches,

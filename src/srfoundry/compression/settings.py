@@ -10,6 +10,7 @@ from pydantic import Field
 
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.degradation.settings import RandomDegradation
+from srfoundry.dual_regression.settings import ESTIMATE_WEIGHT
 from srfoundry.training.settings import Descent, PatchDraw
 
 Relaxation = Literal["threshold", "softmax"]  # what the search moves: an end a layer, or a logit a width (DRC)
@@ -87,6 +88,7 @@ class Searching:
 
     Args:
         dual_weight: lambda of the dual term in its loss.
+        estimate_weight: of the error of what a net estimates, in its loss.
         draws: the patches of a step, of each half of the photographs.
         degradation: of each; None keeps MATLAB's bicubic of the prepared set.
     """
@@ -96,6 +98,7 @@ class Searching:
     dual_weight: Weight
     draws: PatchDraw
     degradation: RandomDegradation | None = None
+    estimate_weight: Weight = ESTIMATE_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +127,12 @@ class LossWeights:
     Args:
         dual_weight: lambda of the dual term.
         teacher_weight: of the distillation from the dense net; at [0, 1], 255 is the paper's balance.
+        estimate_weight: of what a net that estimates blur and noise is wrong by; no other has the term.
     """
 
     dual_weight: Weight
     teacher_weight: Weight
+    estimate_weight: Weight = ESTIMATE_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)

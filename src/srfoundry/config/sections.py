@@ -163,6 +163,7 @@ class Dual(Section):
     dual_map: Literal["learned", "operator"]
     dual_width: Count
     dual_weight: Weight
+    estimate_weight: Weight
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
     restarts: Count
@@ -186,6 +187,7 @@ class Dual(Section):
             arch=arch,
             dual_arch=dual_arch,
             dual_weight=self.dual_weight,
+            estimate_weight=self.estimate_weight,
             draws=self.draw,
             degradation=ranges.model(self.degradation),
             descent=self.descent,
@@ -239,6 +241,7 @@ class Search(Section):
     model: Annotated[WidthModel, Inline()]
     descent: Annotated[SearchDescent, Inline()]
     dual_weight: Weight
+    estimate_weight: Weight
     draw: Annotated[PatchDraw, Inline()]
 
     def searching(self, ranges: Degrade) -> Searching:
@@ -247,6 +250,7 @@ class Search(Section):
             model=self.model,
             descent=self.descent,
             dual_weight=self.dual_weight,
+            estimate_weight=self.estimate_weight,
             draws=self.draw,
             degradation=ranges.model(self.degradation),
         )

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from srfoundry.core.compute import Compute
 from srfoundry.dual_regression.batch import Batch, DegradedBatch
 from srfoundry.dual_regression.batches import targets
+from srfoundry.dual_regression.estimation import NOISE_WEIGHT, estimate_terms
+from srfoundry.dual_regression.settings import ESTIMATE_WEIGHT
 from srfoundry.networks.sr.kernel_dual import KernelDual
-from srfoundry.networks.sr.network import sr_network
+from srfoundry.networks.sr.network import EstimatingNetwork, sr_network
 
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -73,6 +75,7 @@ def loss_of(
     compute: Compute,
     teacher: nn.Module | None = None,
     teacher_weight: float = 0.0,
+    estimate_weight: float = ESTIMATE_WEIGHT,
 ) -> Loss:
     """The loss as a function of (net, batch), for training, search, selection and fine-tuning alike.
 
@@ -87,17 +90,23 @@ def loss_of(
         teacher: a net of the same trunk. With one, the loss gains the squared difference of the channel means before
             the last tail (DRC's distillation).
         teacher_weight: of that difference.
+        estimate_weight: of what a net that estimates blur and noise is wrong by (dual_regression.estimation); other
+            nets have no such term.
 
     Returns:
-        A function to the terms of `closed_loop`, and `teacher` if there is one.
+        A function to the terms of `closed_loop`, `teacher` if there is one, `kernel` and `noise` if they are estimated.
     """
 
     def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         net = sr_network(net)
         wanted = [image.to(compute.device) for image in targets(batch, scale)]
         prepared = net.prepare(wanted[0]).contiguous(memory_format=torch.channels_last)
+        estimate = net.estimate(prepared) if isinstance(net, EstimatingNetwork) else None
         with compute.autocast():
-            features = net.trunk(prepared)
+            if isinstance(net, EstimatingNetwork) and estimate is not None:
+                features = net.restore(prepared, estimate)
+            else:
+                features = net.trunk(prepared)
             images = [net.paint(feature, index) for index, feature in enumerate(features)]
             given = isinstance(duals, KernelDual) and not duals.learn
             known = batch if given and isinstance(batch, DegradedBatch) else None
@@ -109,6 +118,9 @@ def loss_of(
         if weight and known is not None:
             terms["dual"] = operator_gap(exact[0][-1], known)
             terms["total"] = terms["total"] + weight * terms["dual"]
+        if estimate is not None:
+            terms |= estimate_terms(estimate, batch, scale)
+            terms["total"] = terms["total"] + estimate_weight * (terms["kernel"] + NOISE_WEIGHT * terms["noise"])
         if taught is not None:
             terms["teacher"] = (_channel_mean(features[-1]) - _channel_mean(taught)).square().mean()
             terms["total"] = terms["total"] + teacher_weight * terms["teacher"]

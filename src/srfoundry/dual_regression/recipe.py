@@ -67,7 +67,7 @@ def train_dense(
         degradation=how.degradation,
         device=compute.device,
     )
-    loss = loss_of(duals, scale=scale, weight=how.dual_weight, compute=compute)
+    loss = loss_of(duals, scale=scale, weight=how.dual_weight, compute=compute, estimate_weight=how.estimate_weight)
     history = train(net, duals, loss, batches, how.descent, resumption=resumption, restarts=how.restarts, skip=how.skip)
     score = partial(validate, net, validation, scale=scale, device=compute.device)
     scores = {

@@ -7,6 +7,8 @@ from typing import Any
 from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.training.settings import Descent, PatchDraw
 
+ESTIMATE_WEIGHT = 0.02  # of what a net that estimates blur and noise is wrong by, where nothing else is said
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenseTraining:
@@ -16,6 +18,7 @@ class DenseTraining:
         arch: of the network, as its card has it.
         dual_arch: of the dual map; a `kernel_dual` is the known operator of each pair.
         dual_weight: lambda of the dual term.
+        estimate_weight: of what a net that estimates blur and noise is wrong by; no other has the term.
         draws: the patches of a step.
         degradation: of each patch.
         descent: steps and rates.
@@ -33,3 +36,4 @@ class DenseTraining:
     restarts: int
     skip: float
     unpaired_share: float
+    estimate_weight: float = ESTIMATE_WEIGHT

@@ -32,7 +32,13 @@ def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Sm
     low = torch.zeros(1, 3, SIDE, SIDE) if target.measure == "macs" else None
     count = count_of(net, pairs, groups=how.groups, low=low)
     masked = wrap(net, pairs, groups=how.groups)
-    loss = loss_of(duals, scale=net.scale, weight=searching.dual_weight, compute=on.compute)
+    loss = loss_of(
+        duals,
+        scale=net.scale,
+        weight=searching.dual_weight,
+        compute=on.compute,
+        estimate_weight=searching.estimate_weight,
+    )
     search = MaskSearch(masked, pairs, loss, count, target, searching.descent, trained=[duals], stream=on.stream)
     draws = replace(searching.draws, batch=2 * searching.draws.batch)  # as many as from both halves in other searches
     both = replace(searching, draws=draws)
