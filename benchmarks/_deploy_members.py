@@ -16,7 +16,7 @@ from srfoundry.deployment import export
 from srfoundry.deployment.held_out import HeldOut
 from srfoundry.deployment.settings import ParityCheck
 from srfoundry.networks.zoo import cards
-from srfoundry.networks.zoo.family import FAMILY
+from srfoundry.networks.zoo.family import CLEAN
 from srfoundry.runtime.session import Session
 
 EXPORTS, MODELS, HELD_OUT = Path("exports"), Path("models"), Path("data/synthesize/held_out")
@@ -33,7 +33,7 @@ def figures() -> dict[str, Any]:
     if not (EXPORTS / f"{DENSE}.onnx").is_file():
         raise FoundryError(f"there must be {EXPORTS}/{DENSE}.onnx, got none; run `make repro`")
     with TemporaryDirectory() as scratch:
-        rows = [_row(name, Path(scratch) / f"{name}.onnx") for name in FAMILY]
+        rows = [_row(name, Path(scratch) / f"{name}.onnx") for name in CLEAN]
     by_name = {row["member"]: row for row in rows}
     smaller = {kind: [row for row in rows if f"{kind}_psnr_loss" in row] for kind in KINDS}
     if not all(smaller.values()):
@@ -86,7 +86,7 @@ def _row(name: str, unfolded: Path) -> dict[str, Any]:
 
 def _unfolded(name: str, exported: Path, target: Path) -> None:
     """The same network layer for layer."""
-    net, _ = cards.load(MODELS / f"{FAMILY[name]}.safetensors")
+    net, _ = cards.load(MODELS / f"{CLEAN[name]}.safetensors")
     export.write(net, Session(exported, threads=1, device="cpu").card, target, CHECK, fold=False)
 
 

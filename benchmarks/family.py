@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import table
 from srfoundry.core import seeds
-from srfoundry.networks.zoo.family import FAMILY
+from srfoundry.networks.zoo.family import CLEAN
 from srfoundry.reporting.compression import family_picture
 from srfoundry.runtime.session import Session
 
@@ -26,14 +26,14 @@ def main() -> None:
     options = parser.parse_args()
     figures = json.loads(Path("results/evaluate/metrics.json").read_text())
     low = torch.rand(1, 3, options.size, options.size, generator=seeds.generator(0, "family")).numpy()
-    sessions = {name: Session(Path(f"exports/{name}.onnx"), threads=options.threads, device="cpu") for name in FAMILY}
+    sessions = {name: Session(Path(f"exports/{name}.onnx"), threads=options.threads, device="cpu") for name in CLEAN}
     calls = {name: (lambda session=session: session.run(low)) for name, session in sessions.items()}
     seconds = table.interleaved(calls, options.rounds)
     milliseconds = {name: 1e3 * statistics.median(taken) for name, taken in seconds.items()}
-    psnr = {name: figures["bicubic"][name]["psnr_y"] for name in FAMILY}
+    psnr = {name: figures["bicubic"][name]["psnr_y"] for name in CLEAN}
     costs = {
-        "parameters, K": {name: figures["parameters"][name] / 1e3 for name in FAMILY},
-        "multiply-adds at 96x96, G": {name: figures["macs_96x96"][name] / 1e9 for name in FAMILY},
+        "parameters, K": {name: figures["parameters"][name] / 1e3 for name in CLEAN},
+        "multiply-adds at 96x96, G": {name: figures["macs_96x96"][name] / 1e9 for name in CLEAN},
         f"ONNX Runtime, {options.size}x{options.size}, ms": milliseconds,
     }
     rows = [
@@ -45,7 +45,7 @@ def main() -> None:
             **table.spread(seconds[name]),
             "over_dual": round(milliseconds[name] / milliseconds["dual"], 4),
         }
-        for name in FAMILY
+        for name in CLEAN
     ]
     family_picture(table.RESULTS / "family.png", psnr, costs)
     ratios = {f"latency_ratio_{share}": row["over_dual"] for share, row in zip((30, 50, 70), rows[1:], strict=True)}

@@ -31,7 +31,7 @@ def evaluate(stage: Stage) -> None:
     from srfoundry.reporting.compression import quality_pictures
     from srfoundry.zero_shot.recipe import Recipe
     from srfoundry.zero_shot.result_tables import ResultTable, scored
-    from srfoundry.zero_shot.trials import members, trials
+    from srfoundry.zero_shot.trials import of_set
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
@@ -42,11 +42,9 @@ def evaluate(stage: Stage) -> None:
         test, name = item
         high, observed = images.read(originals / name), _observed(stage, test, name)
         own = deepcopy(nets)  # adaptation puts its weights into a net for a moment
-        tile, low = stage.params.evaluate.tile, observed["true"].low
-        family = members(own, low, stage.scale, tile=tile)
-        tried = family if test in BLIND else trials(own, observed, recipe=recipe, tile=tile)
+        tried = of_set(test, own, observed, recipe=recipe, tile=stage.params.evaluate.tile)
         restored = {method: image.cpu() for method, image in tried}
-        return high, low.cpu(), restored, scored(restored, high, stage.scale)
+        return high, observed["true"].low.cpu(), restored, scored(restored, high, stage.scale)
 
     tests = ("bicubic", *BLURRED, *BLIND)
     items = [(test, path.name) for test in tests for path in decoding.find(originals)]

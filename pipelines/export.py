@@ -18,9 +18,8 @@ def export(stage: Stage) -> None:
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
     from srfoundry.networks.zoo import cards
-    from srfoundry.networks.zoo.family import BLIND, FAMILY, PHOTOGRAPHS, judged_on
+    from srfoundry.networks.zoo.family import BLIND, FAMILY, PHOTOGRAPHS, REDUCED, judged_on
     from srfoundry.runtime.session import BICUBIC
-    from srfoundry.tracking.registering import ALIASES
 
     chosen = stage.params.export
     scored = json.loads(stage.input("results/evaluate/metrics.json").read_text())
@@ -47,7 +46,7 @@ def export(stage: Stage) -> None:
                 "opset": written.card.opset,
                 "overlap": card.overlap,
                 "tile_error": card.tile_error,
-                "reduced": precision.beside(path, judges[test], chosen.reduced) if name in ALIASES else {},
+                "reduced": precision.beside(path, judges[test], chosen.reduced) if name in REDUCED else {},
             }
         if chosen.web:
             web.write(

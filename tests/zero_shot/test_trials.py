@@ -33,11 +33,16 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargemen
     observed = {name: Observation(low, kernel, Sampling(2)) for name, kernel in {"true": true, "bicubic": None}.items()}
     found = dict(trials.trials(nets, observed, recipe=recipe, tile=64))
     assert list(found) == [
-        *["bicubic", "dual", "pruned", "pruned50", "pruned70", "photo", "photo50", "pretrain"],
+        *["dual", "pruned", "pruned50", "pruned70", "pretrain"],
         *["mzsr0_true", "mzsr1_true", "mzsr3_true", "mzsr0_bicubic", "mzsr1_bicubic", "mzsr3_bicubic"],
         "finetune3_true",
     ]
-    assert list(dict(trials.members(nets, low, 2, tile=64))) == list(found)[:7]
+    given = {"nets": nets, "observations": observed, "recipe": recipe, "tile": 64}
+    assert list(dict(trials.of_set("gauss20", **given))) == ["bicubic", *found]
+    assert list(dict(trials.of_set("bicubic", **given))) == ["bicubic", *found, "photo", "photo50"]
+    blind = {name: Observation(low, None, Sampling(2)) for name in ("true",)}
+    few = dict(trials.of_set("div2krk", **{**given, "observations": blind}))
+    assert list(few) == ["bicubic", "dual", "pruned", "photo", "photo50"] and few["dual"].equal(found["dual"])
     assert all(image.shape == (1, 3, 80, 96) and 0 <= image.min() <= image.max() <= 1 for image in found.values())
     assert found["mzsr0_true"].equal(found["mzsr0_bicubic"]) == (enlargement == "bicubic")
     expected = restore(nets["metatrain"], observed["true"])

@@ -93,11 +93,13 @@ noise (KernelGAN). photographs: two rounds of blur, resizing, noise and JPEG (Re
 high/, bicubic/, SET/, the kernels in SET_kernels/, and SET.json with the seed and all that was drawn. The factory makes
 the same of its held-out photographs in data/synthesize/held_out."""
 
-REGISTER = """Registers pruned.onnx, pruned50.onnx and pruned70.onnx in the MLflow registry at MLFLOW_TRACKING_URI.
+REGISTER = """Registers pruned.onnx, pruned50.onnx, pruned70.onnx, photo.onnx and photo50.onnx in the MLflow registry at
+MLFLOW_TRACKING_URI.
 
 The stage `export` does this by itself; this is for a registry that is new or did not answer then. The same file is one
-version, however often it is registered. An alias (champion, p50, p70) moves only to a model that is above bicubic and
-better than its holder on the same held-out photographs by `export.least_gain` dB, or as good with less time or size; a
+version, however often it is registered. An alias (champion, p50, p70; photo, photo50) moves only to a model that is
+above bicubic and better than its holder on the same held-out photographs (damaged ones for the latter two) by
+`export.least_gain` dB, or as good with less time or size; a
 holder that was scored on other photographs is scored on the present ones first, if data/synthesize is here."""
 
 IMPORT = """Makes a model of this program from the weights that a network's authors published.

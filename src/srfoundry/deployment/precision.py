@@ -2,7 +2,7 @@
 
 The judge is PSNR-Y on windows of validation photographs, enlarged from their reductions: a file that loses more against
 its original than is allowed is refused. A net for damaged photographs is judged on damaged and on clean windows, and
-what it loses most on counts: beside noise and blocks, which leave a large error anyway, coarse levels hardly show. fp16
+what it loses most on counts: it is used on both, and noise brings activations that clean windows do not show. fp16
 halves the bytes, for GPUs and for the way there; CPUs compute in fp32 all the same. int8 is for CPUs and is quick where
 layers are wide; whether it is worth it a clock must say, so the registry decides that and not this module, whose files
 are the same each time.

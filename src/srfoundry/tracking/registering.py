@@ -19,13 +19,12 @@ ALIASES = {  # which name in the registry each member has; those in int8 only wh
     "pruned": "champion",
     "pruned50": "p50",
     "pruned70": "p70",
+    "photo": "photo",
+    "photo50": "photo50",
     "pruned_fp16": "fp16",
     "pruned_int8": "int8",
     "pruned50_int8": "p50_int8",
     "pruned70_int8": "p70_int8",
-    "photo": "photo",
-    "photo50": "photo50",
-    "photo50_int8": "photo50_int8",
 }
 
 
