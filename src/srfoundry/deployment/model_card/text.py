@@ -189,8 +189,8 @@ def _trained(facts: Facts, shown: str) -> str:
     loop = purpose.dual_map(card)
     closed = f" In training {loop}." if loop else ""
     return (
-        f"- It was trained for {purpose.brief(card)}: photographs {purpose.trained_on(card)}.{closed}\n"
-        f"- {purpose.never_seen(card)}, {shown}."
+        f"- It was made for {purpose.brief(card)}; under `Trained on` stands what damage it has seen.{closed}\n"
+        f"- {purpose.never_seen(card)}; how it fares on them, {shown}."
     )
 
 
