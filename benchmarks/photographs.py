@@ -4,8 +4,8 @@ python -m benchmarks.photographs            needs prepared photographs that are 
 python -m benchmarks.photographs --seeds 1 --member-seeds 1     a part of it; finished runs are kept in --work
 
 The factory's DRN is trained under the model `photographs` with the ranges of params.yaml: without a dual map, with
-learned dual nets, and with the operator that made each pair (`operator`), three seeds each at x2. The last is cut by
-DRC and by every baseline, with the same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning
+learned dual nets, and with the operator that made each pair (`operator`), three seeds each at x2, for half of the
+steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning
 together: that one is `photo` below. `clean` is a net of its size and budget that has seen MATLAB's bicubic alone.
 Figures are gains in PSNR-Y over MATLAB's bicubic on the same image, whose grid all degraded images lie on; `mixed`
 degrades every image of the test sets in its own way, with nothing clean. `spread` is the standard deviation over the
@@ -39,7 +39,6 @@ from srfoundry.networks.zoo import cards
 Job = tuple[str, str, tuple[Any, ...]]  # variant, method, its arguments
 BUDGETS = {2: (30, 50), 4: (25,)}
 QUICK = ("Set5", "Set14")  # the sets of the dual maps' blur classes
-VARIANTS = ("operator", "learned", "clean")
 
 
 def variants(options: argparse.Namespace) -> dict[str, partial[PhotographRuns]]:
@@ -53,6 +52,7 @@ def variants(options: argparse.Namespace) -> dict[str, partial[PhotographRuns]]:
             "learned": replace(plan, dual_map="learned"),
             "clean": replace(plan, dual_map="learned", degradation=None),
         }
+        plans |= {f"short_{name}": replace(plans[name], steps=plan.steps // 2) for name in ("operator", "learned")}
         for name, each in plans.items():
             folder = options.work / f"x{scale}" / name
             found[f"x{scale}.{name}"] = partial(
@@ -77,17 +77,18 @@ def jobs(options: argparse.Namespace) -> list[list[Job]]:
             for variant, name in rows(scale).values()
         ]
     duals: list[Job] = []
-    for seed in sorted({*options.seeds, *options.member_seeds}) if 2 in options.scales else ():
-        duals += [("x2.operator", "pretrained", (seed, weight)) for weight in (0.1, 0.0)]
-        duals += [("x2.learned", "pretrained", (seed, 0.1))]
+    for seed in options.seeds if 2 in options.scales else ():
+        duals += [("x2.short_operator", "pretrained", (seed, weight)) for weight in (0.1, 0.0)]
+        duals += [("x2.short_learned", "pretrained", (seed, 0.1))]
     scored = [
-        ("x2.operator" if kind != "learned" else "x2.learned", "by_class", (name, "blurs", BLURS, QUICK))
+        (f"x2.short_{'learned' if kind == 'learned' else 'operator'}", "by_class", (name, "blurs", BLURS, QUICK))
         for seed in options.seeds
         for kind, name in bases_of(seed).items()
         if 2 in options.scales
     ]
     more: list[Job] = []
     for seed in options.member_seeds[1:] if 2 in options.scales else ():
+        bases += [("x2.operator", "pretrained", (seed, 0.1))]
         more += [("x2.operator", "dense", (seed,))]
         more += [("x2.operator", "drc", (seed, budget / 100)) for budget in BUDGETS[2]]
         more += [("x2.operator", "baseline", (seed, method, 0.5)) for method in BASELINES]
@@ -128,7 +129,7 @@ def members(scale: int, makers: dict[str, partial[PhotographRuns]], sets: Sequen
 
 def dual_maps(makers: dict[str, partial[PhotographRuns]], numbers: Sequence[int]) -> dict[str, Any]:
     """What each dual map gains over none, on the blur classes and on `mixed`, with the spread over the seeds."""
-    operator, learned = makers["x2.operator"](), makers["x2.learned"]()
+    operator, learned = makers["x2.short_operator"](), makers["x2.short_learned"]()
 
     def blurs(runs: PhotographRuns, name: str) -> float:
         return statistics.mean(runs.by_class(name, "blurs", BLURS, QUICK).values())
