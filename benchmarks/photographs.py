@@ -3,10 +3,11 @@
 python -m benchmarks.photographs            needs prepared photographs that are in no test set, as `benchmarks.drc` does
 python -m benchmarks.photographs --seeds 1 --member-seeds 1     a part of it; finished runs are kept in --work
 
-The factory's DRN is trained under the model `photographs` with the ranges of params.yaml: without a dual map, with
-learned dual nets, and with the operator that made each pair (`operator`), three seeds each at x2, for half of the
-steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning
-together: that one is `photo` below. `clean` is a net of its size and budget that has seen MATLAB's bicubic alone.
+The factory's DRN is trained under the model `photographs` with the ranges of params.yaml. At x2, three seeds each, it
+is trained without a dual map, with learned dual nets, and with the operator that made each pair (`operator`), for half
+of the steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the
+same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning together: that one is `photo` below.
+`clean` is a net of its size and budget that has seen MATLAB's bicubic alone.
 Figures are gains in PSNR-Y over MATLAB's bicubic on the same image, whose grid all degraded images lie on; `mixed`
 degrades every image of the test sets in its own way, with nothing clean. `spread` is the standard deviation over the
 seeds of the paired differences. Times are ONNX Runtime's on one thread, medians of turns.
@@ -47,12 +48,13 @@ def variants(options: argparse.Namespace) -> dict[str, partial[PhotographRuns]]:
     found = {}
     for scale in options.scales:
         plan = plan_of(scale, ranges)
+        short = replace(plan, steps=plan.steps // 2)
         plans = {
             "operator": plan,
-            "learned": replace(plan, dual_map="learned"),
             "clean": replace(plan, dual_map="learned", degradation=None),
+            "short_operator": short,
+            "short_learned": replace(short, dual_map="learned"),
         }
-        plans |= {f"short_{name}": replace(plans[name], steps=plan.steps // 2) for name in ("operator", "learned")}
         for name, each in plans.items():
             folder = options.work / f"x{scale}" / name
             found[f"x{scale}.{name}"] = partial(
