@@ -8,8 +8,15 @@ def photo(stage: Stage) -> None:
     from pipelines.support.dense import given, save_dense
     from srfoundry.dual_regression.recipe import train_dense
 
-    how = stage.params.photo.over(stage.params.dual).training(stage.scale, stage.params.degrade)
-    save_dense(stage, how, train_dense(how, **given(stage)), "models/photo.safetensors")
+    chosen = stage.params.photo
+    how = chosen.over(stage.params.dual).training(stage.scale, stage.params.degrade)
+    start = None
+    if chosen.start == "dual":
+        if stage.params.dual.archs(stage.scale)[0] == how.arch:
+            start = stage.input("models/dual.safetensors")
+        else:
+            stage.note("starts from scratch, since dual is another network; give both one network, width and blocks")
+    save_dense(stage, how, train_dense(how, **given(stage), start=start), "models/photo.safetensors")
 
 
 if __name__ == "__main__":

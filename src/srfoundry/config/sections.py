@@ -36,7 +36,7 @@ from srfoundry.compression.settings import (
 )
 from srfoundry.config.section import Inline, Section
 from srfoundry.core.addresses import one_of
-from srfoundry.core.ranges import Count, Steps, Weight
+from srfoundry.core.ranges import Count, Rate, Steps, Weight
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import (
     BankDraw,
@@ -214,17 +214,20 @@ class Photo(Section):
     """The dual-regression network for photographs from cameras and the web: as `dual`, but for these."""
 
     degradation: Model
+    start: Literal["dual", "scratch"]
     network: Primal
     width: Annotated[int, Field(ge=3)]
     blocks: Count
     dual_map: Literal["learned", "operator"]
     draw: Annotated[PatchDraw, Inline()]
     steps: Steps
+    learning_rate: Rate
 
     def over(self, dual: Dual) -> Dual:
         """The values of `dual` but for what this section says otherwise."""
-        own = {name: getattr(self, name) for name in type(self).model_fields if name != "steps"}
-        return dual.model_copy(update={**own, "descent": replace(dual.descent, steps=self.steps)})
+        own = {name: getattr(self, name) for name in type(self).model_fields if name in type(dual).model_fields}
+        descent = replace(dual.descent, steps=self.steps, learning_rate=self.learning_rate)
+        return dual.model_copy(update={**own, "descent": descent})
 
     @model_validator(mode="after")
     def _possible(self) -> "Photo":

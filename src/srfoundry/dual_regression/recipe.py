@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from srfoundry.core.compute import Compute, channels_last
+from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.degradation.settings import RandomDegradation
@@ -41,6 +42,7 @@ def train_dense(
     stream: Stream,
     *,
     resumption: Resumption,
+    start: Path | None = None,
 ) -> Dense:
     """Train a dense network and its dual map.
 
@@ -51,11 +53,20 @@ def train_dense(
         compute: where the nets run.
         stream: of the random numbers.
         resumption: where a killed training goes on from, and who watches it.
+        start: file of a network of the same arch whose weights it starts from; None draws them, near bicubic.
+
+    Raises:
+        FoundryError: that network is another.
     """
     net, duals = build(how.arch), build(how.dual_arch)
     redraw(net, stream.rng("net"))
     redraw(duals, stream.rng("duals"))
     ARCHITECTURES[how.arch["name"]].start_at_bicubic(net)
+    if start is not None:
+        first, card = cards.load(start)
+        if card.arch != how.arch:
+            raise FoundryError(f"{start} must be of the arch {dict(how.arch)} to start from, got {card.arch}")
+        net.load_state_dict(first.state_dict())
     net, duals = channels_last(net, compute.device), duals.to(compute.device)
     scale, (training, validation) = how.arch["scale"], photographs
     batches = Batches(
