@@ -1,4 +1,4 @@
-"""The recipe of a dense network: where it starts, what it is scored on, and a known operator that has nothing to learn."""
+"""The recipe of a dense network: where it starts, what it is scored on, and an operator that has nothing to learn."""
 
 from dataclasses import replace
 from pathlib import Path
