@@ -28,7 +28,7 @@ from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
 from srfoundry.runtime.session import Session
-from tests import tiny
+from tests import photographs, tiny
 from tests.conftest import REPO
 
 Capture = pytest.CaptureFixture[str]
@@ -145,7 +145,8 @@ def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path
         (["upscale", "photo.png", "--model", "gone.onnx"], "cannot read the model gone.onnx"),
         (["upscale", "photo.png", "--model", "photo.png"], "--model takes a .onnx or .safetensors"),
         (["upscale", "photo.png", "--model", "models:/nobody@champion"], "no such registered model"),
-        (["upscale", "photo.png", "--model", "models:/nobody"], "models:/NAME@champion"),
+        (["upscale", "photo.png", "--model", "models:/nobody"], "models:/nobody@champion: no such registered model"),
+        (["info", "models:/nobody"], "models:/NAME@champion"),
         (["upscale", "photo.png", "--tile", "32", "--overlap", "16"], "tile must be larger than twice its overlap"),
         (["upscale", "photo.png", "--out", "photo.png"], "would replace its own source"),
         (["upscale", "photo.png", "--out", "photo.xyz"], "names no picture format"),
@@ -449,6 +450,29 @@ def test_upscale_with_an_exported_model_loads_nothing_heavy(folder: Path) -> Non
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (folder / "photo_x2.png").is_file()
+
+
+def test_upscale_takes_the_model_that_fits_and_says_so(folder: Path, capsys: Capture) -> None:
+    assert run("upscale", "photo.png") == 0
+    assert "model" not in capsys.readouterr().out  # there is no other
+    shutil.copy("exports/pruned.onnx", "exports/photo.onnx")
+    image = photographs.clean("coffee")
+    os.mkdir("album")
+    image.save("album/a.png")
+    image.save("album/b.jpg", quality=50)
+    assert run("upscale", "album") == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("album/a.png: model pruned, for it is hardly damaged: no JPEG, noise 0.0, blur 0.3")
+    assert second == "album/b.jpg: model photo, for it was a JPEG of quality 50"
+    assert last == "2 images below album_x2  (x2)"
+    assert run("upscale", "album/b.jpg", "--model", "exports/") == 0
+    assert "album/b.jpg: model photo, for it was" in capsys.readouterr().out
+    for told in (["--member", "clean"], ["--member", "photo"], ["--model", "exports/pruned.onnx"]):
+        assert run("upscale", "album/b.jpg", "--overwrite", *told) == 0
+        assert "model" not in capsys.readouterr().out
+    said = failure(capsys, "upscale", "photo.png", "--member", "photo", "--model", "exports/pruned.onnx")
+    assert "--member takes a model out of a family" in said
+    assert "one of photo, pruned, got fast" in failure(capsys, "upscale", "photo.png", "--member", "fast")
 
 
 INTERRUPTED = """

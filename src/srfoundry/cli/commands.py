@@ -5,6 +5,7 @@ Heavy imports stay inside the commands that need them, so that `srfoundry --help
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from srfoundry.imaging.user_image import Handling
+    from srfoundry.runtime.chooser import Chooser
     from srfoundry.runtime.upscaler import Upscaler
 
 DEFAULT = "exports/pruned.onnx"
@@ -30,7 +32,7 @@ def upscale(options: argparse.Namespace) -> int:
     from srfoundry.cli import batch, files
     from srfoundry.cli.plan import Naming, plan
 
-    upscaler = load_model(options)
+    upscaler = _chooser(options) or load_model(options)
     planned = plan(options.images, options.out, Naming(f"x{upscaler.scale}"), existing=options.existing)
     outcomes = files.upscale_files(planned, upscaler, how=_handling(options))
     return batch.report(outcomes, planned, f"  (x{upscaler.scale})")
@@ -139,8 +141,25 @@ def load_model(options: argparse.Namespace) -> "Upscaler":
         model, tile = TorchModel(path, _device(options.device)), options.tile or TILE
         overlap = min(model.overlap, tile // 4) if options.overlap is None else options.overlap
         return Upscaler(model, tile=tile, overlap=overlap)
-    chosen = {name: getattr(options, name) for name in ("threads", "device", "tile", "overlap")}
-    return Upscaler.load(path, **chosen)
+    return Upscaler.load(path, **_running(options))
+
+
+def _chooser(options: argparse.Namespace) -> "Chooser | None":
+    """What chooses between the members of exports/ or a registered model; None where one model is named."""
+    from srfoundry.runtime import chooser
+
+    family = "exports" if options.model is None else options.model.rstrip("/")
+    several = os.path.isdir(family) or (family.startswith(chooser.REGISTRY) and not set("@/") & set(family[8:]))
+    if options.member is not None and not several:
+        raise FoundryError(
+            f"--member takes a model out of a family, got {family}, which is none; name a folder or models:/NAME"
+        )
+    if not several:
+        return None
+    if options.member not in (None, "auto"):
+        options.model = chooser.named(family, options.member)
+        return None
+    return chooser.Chooser.load(family, **_running(options))
 
 
 def find_model(name: str | None) -> Path | bytes:
@@ -158,6 +177,10 @@ def find_model(name: str | None) -> Path | bytes:
     if not found:
         raise FoundryError("no model: exports/ holds no .onnx file here; run `make repro`, or name one with --model")
     return found[0]
+
+
+def _running(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("threads", "device", "tile", "overlap")}
 
 
 def _handling(options: argparse.Namespace) -> "Handling":

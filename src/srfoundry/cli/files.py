@@ -8,13 +8,14 @@ from srfoundry.cli.plan import Job, Plan
 from srfoundry.core.progress import Bars, bar
 from srfoundry.imaging import tiling, user_image
 from srfoundry.imaging.user_image import USUAL, Handling
+from srfoundry.runtime.chooser import Chooser
 from srfoundry.runtime.upscaler import Upscaler
 
 
 def upscale_file(
-    job: Job, upscaler: Upscaler, *, how: Handling = USUAL, progress: tiling.Progress | None = None
-) -> None:
-    """Enlarge one image.
+    job: Job, upscaler: Upscaler | Chooser, *, how: Handling = USUAL, progress: tiling.Progress | None = None
+) -> list[str]:
+    """Enlarge one image; returns what there is to say of it: which model was taken, where there was a choice.
 
     Args:
         job: what to read and to write.
@@ -25,15 +26,18 @@ def upscale_file(
     Raises:
         FoundryError: the image cannot be read, or the result not written.
     """
-    upscaler.file(job.source, job.target, how=how, progress=progress)
+    taken = upscaler.file(job.source, job.target, how=how, progress=progress)
+    return [] if taken is None else [f"{job.source}: model {taken.member}, for {taken.why}"]
 
 
-def upscale_files(planned: Plan, upscaler: Upscaler, *, how: Handling = USUAL) -> Iterator[Outcome[None]]:
-    """Enlarge images one after another, under a bar; yields each job with its error, None where it went well."""
+def upscale_files(
+    planned: Plan, upscaler: Upscaler | Chooser, *, how: Handling = USUAL
+) -> Iterator[Outcome[list[str]]]:
+    """Enlarge images one after another, under a bar; yields each job with what to say of it, or its error."""
     advice = f"run smaller tiles with --tile (now {upscaler.tile}), or cut it into parts"
 
-    def one(progress: tiling.Progress, job: Job) -> None:
-        upscale_file(job, upscaler, how=how, progress=progress)
+    def one(progress: tiling.Progress, job: Job) -> list[str]:
+        return upscale_file(job, upscaler, how=how, progress=progress)
 
     if not planned.batch:  # its bar begins once the image is read and found good
         with Bars() as bars:

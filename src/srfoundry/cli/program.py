@@ -35,6 +35,7 @@ PUBLISHED = list(architectures.published())
 EXAMPLES = """examples:
   srfoundry upscale photo.jpg                          photo_x2.png beside it, with the model in exports/
   srfoundry upscale holiday/ --out large/              a folder, nested ones too
+  srfoundry upscale photo.jpg --member photo           the model for damaged photographs, whatever it looks like
   srfoundry upscale photo.jpg --model models:/srfoundry@champion
   srfoundry restore old.png                            unknown blur: kernel found, network adapted to this image
   srfoundry restore old.png --kernel blur.npy --steps 5
@@ -55,6 +56,12 @@ EXAMPLES = """examples:
 `srfoundry COMMAND --help` explains each command. Errors are one line and exit 1."""
 
 UPSCALE = """Enlarges an image, or every image below a folder, with a trained model.
+
+Without --model, the member of exports/ that fits each image is taken: photo.onnx, which was trained for what cameras
+and the web deliver, where the file or its pixels show a JPEG of quality below 80 (also where it was saved anew), noise
+or blur; pruned.onnx, which was trained on clean reductions, otherwise and where there is no photo.onnx. Which one and
+why is said. --member photo, clean or pruned50, say, takes that one. --model names another file, a folder of files, or
+models:/NAME, whose aliases champion and photo are its members.
 
 An image that is larger than --tile squared is cut into tiles which overlap and are cross-faded, so that memory stays
 bounded and no seam shows; they are fitted to the image, so that few pixels are computed twice.
@@ -172,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Place.of, help="file or folder to write (default: NAME_x2.png, or FOLDER_x2/, beside the input)")
     _existing(add, skip=True)
     _handling(add)
+    add("--member", metavar="NAME", help="auto, clean, photo, or the name of a file in exports/ (default: auto)")
     _model_options(add)
     _restore_options(command("restore", commands.restore_blindly, "restore an image of unknown blur", RESTORE))
     _degrade_options(command("degrade", degrading.degrade, "blur and shrink a sharp image: a test case", DEGRADE))

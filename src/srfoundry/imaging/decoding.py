@@ -25,6 +25,8 @@ PLAIN = {"1": "L", "L": "L", "LA": "LA", "PA": "RGBA", "RGB": "RGB", "RGBA": "RG
 def decode(path: Path, largest: int | None = None) -> Image.Image:
     """Decode a photograph, upright, into L, LA, RGB or RGBA of 8 bits; `info` holds what `metadata.kept` says.
 
+    Of a JPEG `info` holds its `quantization`, too: its tables by number, 64 steps each, row by row.
+
     Wider samples are rounded half up (65535 / 255 = 257); only of a 16-bit TIFF that is compressed and stored plane by
     plane, or has premultiplied alpha, the high byte is taken, at most one level off. CMYK is converted by the plain
     formula. Animations give their first frame. A corrupt EXIF block leaves the picture unrotated. JPEG and fax
@@ -46,6 +48,8 @@ def decode(path: Path, largest: int | None = None) -> Image.Image:
         turn = metadata.orientation(opened, tags)
         block = metadata.exif(opened) if early is None else early
         picture.info = {**metadata.kept(opened, block, turned=turn in (5, 6, 7, 8))}
+        if isinstance(opened, untrusted.Jpeg) and opened.quantization:
+            picture.info["quantization"] = opened.quantization
         return picture.transpose(UPRIGHT[turn]) if turn in UPRIGHT else picture
 
 

@@ -7,6 +7,8 @@
     pixels = upscaler(np.asarray(image))                       # uint8, h w 3, gives the same
     upscaler.file("photo.jpg", "photo_x2.jpg", progress=print) # date, camera and colour profile kept
 
+Where a model for damaged photographs is there too, `runtime.chooser` takes the one that fits, in the same lines.
+
 Tensors on the CPU share their memory with arrays both ways: `torch.from_numpy(upscaler(tensor))` copies nothing but
 what is new. Calls from several threads are safe.
 """
@@ -22,7 +24,7 @@ from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding, tiling, user_image
 from srfoundry.imaging.tiling import Progress
-from srfoundry.imaging.user_image import USUAL, Handling
+from srfoundry.imaging.user_image import USUAL, Handling, Photograph
 from srfoundry.runtime.session import OnnxCard, Session
 
 
@@ -151,7 +153,7 @@ class Upscaler:
         elif isinstance(image, Image.Image):
             photograph = user_image.of(decoding.plain(image))
         else:
-            return self._enlarged(_array(image), tiles, progress)
+            return self._enlarged(as_array(image), tiles, progress)
         return user_image.picture(self._enlarged(photograph.pixels, tiles, progress), photograph)
 
     def floats(
@@ -183,7 +185,12 @@ class Upscaler:
         Raises:
             FoundryError: the image cannot be read, or the result not written; the latter before the work if possible.
         """
-        original = user_image.read(Path(source), how)
+        self.write(user_image.read(Path(source), how), target, how=how, progress=progress)
+
+    def write(
+        self, original: Photograph, target: str | Path, *, how: Handling = USUAL, progress: Progress | None = None
+    ) -> None:
+        """As `file`, of a photograph that was read already (`user_image.read`)."""
         user_image.check_target(original, Path(target), self.scale)
         pixels = self._enlarged(original.pixels, (self.tile, self.overlap), progress)
         user_image.write(pixels, original, Path(target), how)
@@ -210,7 +217,12 @@ def _within(tile: int, overlap: int) -> int:
     return min(overlap, tile // 4)
 
 
-def _array(image: Any) -> UInt8[np.ndarray, "h w 3"]:
+def as_array(image: Any) -> UInt8[np.ndarray, "h w 3"]:
+    """Pixels as an array, which a tensor shares its memory with.
+
+    Raises:
+        FoundryError: they are of another type or shape.
+    """
     pixels = _shared(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise FoundryError(

@@ -1,0 +1,43 @@
+"""The quality of a JPEG, from its tables and from what it left in the pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srfoundry.imaging import jpeg_history
+from srfoundry.imaging.damage import LUMA
+from tests.photographs import NAMES, clean, packed
+
+
+def quality_seen(image: Image.Image) -> int | None:
+    return jpeg_history.quality_seen([np.asarray(image) @ LUMA])
+
+
+@pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 80, 92, 95, 100])
+def test_the_tables_say_what_libjpeg_was_told(quality: int) -> None:
+    file = io.BytesIO()
+    clean("coffee").save(file, "JPEG", quality=quality)
+    opened = Image.open(file)
+    assert jpeg_history.quality_of(opened.quantization) == quality  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("quality", [24, 50, 75, 90])
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_pixels_remember_their_compression_wherever_they_were_cut(name: str, quality: int) -> None:
+    made = packed(clean(name), quality)
+    for left, top in ((0, 0), (3, 5)):
+        found = quality_seen(made.crop((left, top, made.width - left, made.height)))
+        assert found is not None and abs(found - quality) <= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_none_or_was_resized_shows_none(name: str) -> None:
+    assert quality_seen(clean(name)) is None
+    made = packed(clean(name), 50)
+    assert quality_seen(made.resize((made.width * 3 // 4, made.height * 3 // 4), Image.Resampling.BICUBIC)) is None
+
+
+def test_what_holds_no_block_shows_none() -> None:
+    assert jpeg_history.quality_seen([np.zeros((14, 300))]) is None and jpeg_history.quality_seen([]) is None
