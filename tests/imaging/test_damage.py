@@ -34,7 +34,7 @@ def test_pure_noise_is_measured_where_it_is_least() -> None:
 
 def test_texture_is_no_noise() -> None:
     rough = np.random.default_rng(1).normal(0, 40, (208, 208))
-    smooth = sum(np.roll(rough, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)) / 9
+    smooth = np.mean([np.roll(rough, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)], axis=0)
     assert damages.noise([128 + smooth]) == 0.0
 
 

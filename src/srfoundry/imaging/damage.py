@@ -163,8 +163,8 @@ def _means(values: np.ndarray) -> Float[np.ndarray, "p q"]:
 
 def _blurred(window: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     height, width = (extent - len(kernel) + 1 for extent in window.shape)
-    tall = sum(weight * window[row : row + height] for row, weight in enumerate(kernel))
-    return sum(weight * tall[:, column : column + width] for column, weight in enumerate(kernel))
+    tall = np.asarray(sum(weight * window[row : row + height] for row, weight in enumerate(kernel)))
+    return np.asarray(sum(weight * tall[:, column : column + width] for column, weight in enumerate(kernel)))
 
 
 def _gradient(window: np.ndarray) -> np.ndarray:
