@@ -14,6 +14,7 @@ from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment import export, precision
 from srfoundry.deployment.foreign import conversion, ncnn_files, onnx_rules, triton_repository
+from srfoundry.deployment.model_card import text
 from srfoundry.deployment.settings import ParityCheck, Precisions
 from srfoundry.networks.sr.conditioned import Conditioned, start_at_bicubic
 from srfoundry.networks.zoo.architectures import build
@@ -63,6 +64,16 @@ def test_a_plain_network_has_its_image_alone(tmp_path: Path) -> None:
     (tmp_path / "tiny.onnx").write_bytes(tiny.exported()[0])
     session = Session(tmp_path / "tiny.onnx", threads=1)
     assert session.card.outputs == ["restored"] == list(session.outputs(np.zeros((1, 3, 8, 8), np.float32)))
+
+
+def test_the_card_for_people_says_so(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(tiny.exported()[0])
+    with_estimate, without = (
+        text.readme(text.Facts(Session(each, threads=1).card, 1000), "me/net")
+        for each in (path, tmp_path / "tiny.onnx")
+    )
+    said = "Beside the image it gives `kernel` and `noise`, its estimate of the blur and the noise."
+    assert said in with_estimate and said not in without and "conditioned on the blur" in with_estimate
 
 
 def test_another_kernel_is_a_difference(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from srfoundry.deployment.model_card import purpose
 from srfoundry.deployment.model_card.measuring import WORDS, Row
-from srfoundry.runtime.session import BICUBIC, OnnxCard
+from srfoundry.runtime.session import BICUBIC, RESTORED, OnnxCard
 
 PICTURE = "before_after.png"
 UNSTATED = "unknown"  # as model hubs spell it
@@ -130,10 +130,14 @@ def _what(facts: Facts) -> str:
     stage = STAGES.get(name) or STAGES.get(name.partition("_")[0], f"made by the stage `{card.made_by}`")
     removed = card.metrics.get("removed_fraction")
     smaller = f" {removed:.0%} of the parameters of the network that it was made from are gone." if removed else ""
+    beside = [f"`{name}`" for name in card.outputs if name != RESTORED]
+    says = (
+        f" Beside the image it gives {' and '.join(beside)}, its estimate of the blur and the noise." if beside else ""
+    )
     return (
         f"Enlarges {_subject(card)} {card.scale} times. {_architecture(card)} with {card.parameters:,} parameters, "
         f"{stage}.{smaller} One ONNX file of {facts.size / 1e3:,.0f} kB (operator set {card.opset}), any height and "
-        "width, any batch; its card lies in its metadata and in `config.json`.\n"
+        f"width, any batch; its card lies in its metadata and in `config.json`.{says}\n"
     )
 
 
