@@ -16,7 +16,7 @@ from PIL import Image
 from srfoundry.runtime.session import Session
 from srfoundry.runtime.upscaler import Upscaler
 from srfoundry.serving.settings import Limits, Listening, Serving
-from tests import served
+from tests import photographs, served
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +260,30 @@ def test_a_model_is_exchanged_between_requests(models: Path, tmp_path: Path) -> 
         ] == first:
             assert answer.status_code == 200
         assert answer.status_code == 200
+
+
+def test_the_member_that_fits_is_taken_unless_one_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "family"
+    folder.mkdir()
+    (folder / "pruned.onnx").write_bytes(served.model())
+    (folder / "photo.onnx").write_bytes(served.model(0.1))
+    damaged, clean = io.BytesIO(), io.BytesIO()
+    photographs.clean("coffee").save(damaged, "JPEG", quality=40)
+    photographs.clean("coffee").save(clean, "PNG")
+    with served.serving(Serving(str(folder), 1, "cpu")) as client:
+        for query, body, member in (
+            ("", damaged, "photo"),
+            ("?model=auto", damaged, "photo"),
+            ("?model=pruned", damaged, "pruned"),
+            ("", clean, "pruned"),
+            ("?model=photo", clean, "photo"),
+        ):
+            reply = client.post(f"/v1/upscale{query}", content=body.getvalue())
+            assert reply.status_code == 200 and reply.headers["X-Model"] == member
+            assert ("X-Model-Why" in reply.headers) == (query in ("", "?model=auto"))
+        assert "auto, photo, pruned" in client.post("/v1/upscale?model=none", content=b"x").json()["detail"]
+        reply = client.post("/v1/upscale?wait=false", content=damaged.getvalue())
+        job = client.get(reply.headers["Location"]).json()
+        while job["state"] != "done":
+            job = client.get(reply.headers["Location"]).json()
+        assert job["model"] == "photo" and job["why"] == "it was a JPEG of quality 40"

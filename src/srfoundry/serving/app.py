@@ -17,7 +17,7 @@ ABOUT = """Enlarges photographs with trained networks. What is refused is answer
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -o photo_x2.png
 """
-EXPOSED = ["X-Model", "X-Model-Version", "Location", "Retry-After"]
+EXPOSED = ["X-Model", "X-Model-Version", "X-Model-Why", "Location", "Retry-After"]
 
 
 def application(service: Service) -> ASGIApp:

@@ -27,6 +27,7 @@ class JobBody(BaseModel):
     model: str = Field(examples=["champion"])
     version: str = Field(description="Empty until the work has begun.", examples=["4"])
     error: ProblemBody | None = None
+    why: str | None = Field(None, description="This model was taken, where there was a choice.")
 
 
 class ModelBody(BaseModel):
@@ -92,6 +93,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "headers": {
             "X-Model": {"description": "Whose result it is.", "schema": {"type": "string"}},
             "X-Model-Version": {"description": "Which version of it.", "schema": {"type": "string"}},
+            "X-Model-Why": {"description": "Why it was taken, where there was a choice.", "schema": {"type": "string"}},
         },
     },
     202: {"description": "With wait=false: the job; Location is its address", "model": JobBody},

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from srfoundry.runtime.chooser import PHOTO
 from srfoundry.runtime.session import OnnxCard, Session
 from srfoundry.serving.batching import Plan
 from srfoundry.serving.problems import Problem
+
+AUTO = "auto"  # what a request names, or leaves out, to get the member that fits its photograph
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,14 @@ class Family:
                 (name for name in ("champion", "pruned") if name in self._members), next(iter(self._members), "")
             )
 
+    def photo(self) -> Member | None:
+        """Who is trained for real photographs, beside a default that is not and enlarges by as much."""
+        with self._lock:
+            found = next((self._members[name] for name in PHOTO if name in self._members), None)
+        default = self.find(None)
+        alike = found is not None and found.loaded.card.scale == default.loaded.card.scale
+        return found if alike and default.name not in PHOTO else None
+
     def take(self, name: str, alias: str | None, loaded: Loaded) -> None:
         """Serve this version from the next request on."""
         with self._lock:
@@ -128,10 +139,10 @@ class Family:
         Raises:
             Problem: there is none.
         """
-        name = wanted or self.default
+        name = self.default if wanted in (None, "", AUTO) else wanted
         with self._lock:
             found = self._members.get(name)
             if found is None:
-                known = ", ".join(self._members)
+                known = ", ".join([AUTO, *self._members])
                 raise Problem(404, "No such model", f"model must be one of {known}, got {name[:80]!r}", "model")
             return found

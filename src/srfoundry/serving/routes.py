@@ -15,6 +15,7 @@ from srfoundry.serving import images, problems
 from srfoundry.serving.described import ANSWERS, PHOTOGRAPH, PICTURES, WHY, JobBody, ModelBody, why
 from srfoundry.serving.jobs import Job
 from srfoundry.serving.lines import Line
+from srfoundry.serving.members import AUTO
 from srfoundry.serving.problems import Problem
 from srfoundry.serving.restoring import What, Wish
 from srfoundry.serving.service import Service
@@ -33,7 +34,9 @@ def router(service: Service) -> APIRouter:
     )
     async def upscale(
         request: Request,
-        model: Annotated[str | None, Query(description="A name of GET /v1/models; its default if not given.")] = None,
+        model: Annotated[
+            str | None, Query(description="A name of GET /v1/models; auto, or none: the one that fits the photograph.")
+        ] = None,
         tile: Annotated[
             int | None, Query(ge=FEWEST, le=MOST, description="Side of the largest square that runs at once, pixels.")
         ] = None,
@@ -48,12 +51,13 @@ def router(service: Service) -> APIRouter:
             curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -H 'Accept: image/jpeg' -o photo_x2.jpg
         """
         member = service.family.find(model)
+        photo = service.family.photo() if model in (None, "", AUTO) else None
         suffix = images.wanted(accept) if wait else images.wanted(_only_images(accept))
         try:
             upload = await service.receive(request, service.line)
         except ClientDisconnect:
             return Response(status_code=499)
-        job = service.enlarge(Enlargement(upload, member, tile, suffix, service.limits.largest))
+        job = service.enlarge(Enlargement(upload, member, tile, suffix, service.limits.largest, photo))
         return await answered(service, service.line, job, request, wait=wait)
 
     @made.get("/v1/models", response_model=list[ModelBody], tags=["models"])
@@ -205,6 +209,8 @@ def _picture(service: Service, job: Job, after: BackgroundTask | None = None) ->
     path: Path = job.result.path
     service.metrics.bytes.labels("out").inc(path.stat().st_size)
     headers = {"X-Model": job.model, "X-Model-Version": job.version, "Cache-Control": "no-store", "Vary": "Accept"}
+    if "why" in job.more:
+        headers["X-Model-Why"] = job.more["why"]
     return FileResponse(path, media_type=job.result.media, headers=headers, background=after)
 
 

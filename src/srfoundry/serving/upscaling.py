@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 
 from srfoundry.imaging import levels, tiling, user_image
 from srfoundry.imaging.user_image import Handling
+from srfoundry.runtime import choosing
 from srfoundry.serving.batching import Batcher
 from srfoundry.serving.images import NAMES, Upload
 from srfoundry.serving.jobs import Cancelled, Job, Result
@@ -30,6 +31,7 @@ class Enlargement:
         tile: side of a tile, pixels; the model's own if None.
         suffix: of the result's format.
         largest: pixels that are decoded.
+        photo: who takes its place where the photograph is damaged; None where a client named the member.
     """
 
     upload: Upload
@@ -37,6 +39,7 @@ class Enlargement:
     tile: int | None
     suffix: str
     largest: int
+    photo: Member | None = None
 
     def tiles(self) -> int:
         """How many there will be."""
@@ -44,14 +47,24 @@ class Enlargement:
 
     def run(self, job: Job, batcher: Batcher) -> None:
         """Do it, in a working thread; the job's result is the file."""
-        loaded = self.member.loaded  # the version of this moment, to the end
-        job.begin(loaded.version)
         how = Handling(largest=self.largest)
         original, target = user_image.read(self.upload.path, how), job.folder / f"result{self.suffix}"
+        member = self._chosen(original, job)
+        loaded = member.loaded  # the version of this moment, to the end
+        job.begin(loaded.version)
         user_image.check_target(original, target, loaded.card.scale)
         pixels = enlarge(original.pixels, loaded, batcher, job, tile=self.tile)
         user_image.write(pixels, original, target, how)
         job.result = Result(target, NAMES[self.suffix])
+
+    def _chosen(self, original: user_image.Photograph, job: Job) -> Member:
+        """Who fits the photograph; the job notes who, and why."""
+        if self.photo is None:
+            return self.member
+        choice = choosing.choose(original)
+        chosen = self.member if choice.kind == "clean" else self.photo
+        job.model, job.more = chosen.name, {"why": choice.why}
+        return chosen
 
 
 def enlarge(
