@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from srfoundry.runtime.session import OnnxCard
+from srfoundry.runtime.session import BICUBIC, OnnxCard
 from srfoundry.serving.app import application
 from srfoundry.serving.service import Service
 from srfoundry.serving.settings import Serving
@@ -20,13 +20,14 @@ HERE = "http://127.0.0.1"
 
 
 @cache
-def model(brighter: float = 0.0, *, scale: int = 2, tile: int = 64) -> bytes:
+def model(brighter: float = 0.0, *, scale: int = 2, tile: int = 64, degradation: str = BICUBIC) -> bytes:
     """The .onnx file of a model that enlarges bicubically and adds `brighter` to each value.
 
     Args:
         brighter: other values are other versions; from 0.2 on, or not a number, a server refuses it.
         scale: of the enlargement.
         tile: that its card suggests; the overlap is 8.
+        degradation: that its card says it was trained for.
     """
     constants = {"scales": [1, 1, scale, scale], "more": brighter, "least": 0.0, "most": 1.0}
     nodes = [
@@ -43,6 +44,7 @@ def model(brighter: float = 0.0, *, scale: int = 2, tile: int = 64) -> bytes:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     metrics = {"held_out.bicubic": {"psnr_y": 31.0, "gain_db": 0.0}}
     card = OnnxCard("bicubic", {"name": "bicubic"}, scale, 3, [0.0, 1.0], 1, tile, 8, 0, 13, metrics, "test", "p", "d")
+    card = dataclasses.replace(card, trained_for={"degradation": degradation})
     helper.set_model_props(made, {key: json.dumps(value) for key, value in dataclasses.asdict(card).items()})
     return made.SerializeToString()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 
 from srfoundry.runtime.upscaler import Upscaler
-from tests import browser, served
+from tests import browser, photographs, served
 from tests.browser import Chromium
 
 DROPPED = """
@@ -28,6 +28,7 @@ const jobs = performance.getEntriesByType("resource").filter(({ name }) => name.
 const reply = await fetch(jobs[0].name.replace(/[/]events$/, ""));
 return reply.ok ? (await reply.json()).state : reply.status;
 """
+CHECKED = "return document.querySelector('#members input:checked').value"
 SMALL = """
 const targets = [...document.querySelectorAll("button, select, .handle, #zoom span, #members label")];
 return targets.filter((each) => each.clientHeight > 0 && each.clientHeight < 38).map((each) => each.outerHTML);
@@ -83,6 +84,22 @@ def test_a_photograph_is_enlarged_compared_and_saved(page: Chromium, address: st
         assert (saved.size, saved.mode) == (made.size, mode), name
     assert page.text("about") == "holiday.v1.png · 203 × 150 → 406 × 300 pixels"
     assert page.complaints() == [] and page.strangers() == []
+
+
+def test_the_model_that_fits_is_taken_and_named(page: Chromium, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/photo.onnx").write_bytes(served.model(0.05, degradation="photographs"))
+    photographs.clean("coffee").save(tmp_path / "damaged.jpg", quality=40)
+    with server(tmp_path / "models", "--threads", "1") as (_, address):
+        page.open(address)
+        labels = [each.text for each in page.all("#members label")]
+        assert len(labels) == 4 and "Whichever fits" in labels[0] and page.run(CHECKED) == "auto"
+        page.enlarge(tmp_path / "damaged.jpg")
+        assert page.text("about").endswith("pixels · by photo, for it was a JPEG of quality 40")
+        page.all("#members input[value='pruned']")[0].click()
+        photographs.clean("coffee").save(tmp_path / "again.jpg", quality=40)
+        page.enlarge(tmp_path / "again.jpg")
+        assert page.text("about").endswith("pixels")
 
 
 def test_it_works_on_a_telephone_and_by_keyboard(tmp_path: Path, address: str) -> None:

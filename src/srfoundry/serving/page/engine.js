@@ -12,6 +12,8 @@ export const engine = {
     ? "Your photograph stays on this machine: it goes to the program on it that shows this page, and nowhere else."
     : `Your photograph goes to ${location.host}, the machine that shows this page, and nowhere else.`,
 
+  chooses: true, // a member named auto is the one that fits the photograph; `chosen` and `why` come with its progress
+
   /** @returns {Promise<object[]>} what GET /v1/models says */
   async models() {
     const said = await (await asked("v1/models")).json();
@@ -32,7 +34,7 @@ export const engine = {
     try {
       const job = await finished(place, onProgress, signal);
       if (job.state !== "done") throw failure(job);
-      onProgress({ phase: "fetching" });
+      onProgress({ phase: "fetching", chosen: job.model, why: job.why });
       return await (await asked(`${place}/result`, { signal, headers: { Accept: "image/png" } })).blob();
     } catch (error) {
       if (signal.aborted) fetch(place, { method: "DELETE", keepalive: true }).catch(() => {});

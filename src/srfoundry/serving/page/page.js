@@ -13,7 +13,7 @@ const addresses = new Set(); // of pictures in memory
 let photograph = null; // {file, width, height}
 let members = [];
 let running = null; // AbortController of the work
-let result = null; // {blob, scale}
+let result = null; // {blob, scale, taken}
 
 /** empty, chosen, working or done: what is visible follows from it (page.css). */
 function enter(state, said) {
@@ -29,7 +29,7 @@ function described() {
   const { file, width, height } = photograph;
   const scale = result?.scale ?? chosenMember()?.scale;
   const becomes = scale ? ` → ${width * scale} × ${height * scale}` : "";
-  return `${file.name || "Pasted picture"} · ${width} × ${height}${becomes} pixels`;
+  return `${file.name || "Pasted picture"} · ${width} × ${height}${becomes} pixels${result?.taken ?? ""}`;
 }
 
 async function choose(file) {
@@ -65,8 +65,9 @@ async function enlarge(event) {
   try {
     const blob = await engine.upscale(photograph.file, member, { onProgress: clock.follow, signal: running.signal });
     clock.stop();
-    result = { blob, scale: member.scale };
-    learn(member, clock.working);
+    const { chosen, why } = clock.state;
+    result = { blob, scale: member.scale, taken: why ? ` · by ${chosen}, for ${why}` : "" };
+    learn(members.find(({ name }) => name === chosen) ?? member, clock.working);
     enter("done", clock.elapsed < 1 ? "Done" : `Done in ${duration(clock.elapsed)}`);
     await view.show(photograph.address, kept(blob));
     $("slider").focus({ preventScroll: true });
@@ -157,6 +158,7 @@ function price() {
 /** The family as cards: what each is for, and what it costs. */
 function list(found) {
   members = [...found].sort((a, b) => a.parameters - b.parameters);
+  if (engine.chooses && members.some(clean) && !members.every(clean)) members.unshift(whicheverFits(members));
   const chosen = members.find((member) => member.default) ?? members[0];
   const cards = members.map((member) => {
     const card = document.createElement("label");
@@ -174,7 +176,13 @@ function list(found) {
   price();
 }
 
+/** What stands for the member that fits the photograph; it costs about as much as the default. */
+function whicheverFits(family) {
+  return { ...family.find((member) => member.default), name: "auto", auto: true, default: true };
+}
+
 function factsOf(member) {
+  if (member.auto) return [`looks at the photograph, then takes the model for clean or for damaged ones · ${member.scale}× larger`];
   const { gain_db: gain } = member;
   const quality = gain == null ? [] : [`${gain >= 0 ? "+" : "−"}${Math.abs(gain).toFixed(2)} dB PSNR over bicubic`];
   const purpose = clean(member) ? [] : ["for small images with blur, noise and JPEG"];

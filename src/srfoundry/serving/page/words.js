@@ -26,8 +26,9 @@ export function clean(member) {
 
 /** What each member is for, beside the others: the quickest, the best, else its name says it. */
 export function standing(member, members) {
+  if (member.auto) return "Whichever fits";
   if (!clean(member)) return "For real photographs";
-  const alike = members.filter(clean); // PSNR on clean images and on damaged ones do not compare
+  const alike = members.filter((each) => clean(each) && !each.auto); // PSNR on clean images and on damaged ones do not compare
   const least = (key) => alike.every((other) => key(member) <= key(other));
   if (alike.length > 1 && least((each) => each.seconds_per_megapixel ?? Infinity)) return "Quickest";
   if (alike.length > 1 && least((each) => -(each.psnr_y ?? -Infinity))) return "Best";
