@@ -20,8 +20,11 @@ from srfoundry.imaging import images, resize
 FIRST_BLUR, SECOND_BLUR, BLURRED_TWICE = (0.2, 2.0), (0.2, 1.2), 0.5  # deviations, px; share (Real-ESRGAN: 3, 1.5, 0.8)
 BETWEEN = (0.5, 1.2)  # factors of the resizing between the rounds (Real-ESRGAN, at x4: 0.15 to 1.5)
 NOISY, NOISE = 0.5, (1.0, 20.0)  # share of the rounds; deviation, of 255 (Real-ESRGAN: all, 1 to 30)
-GREY, POISSON = 0.4, 0.5  # shares of the noise (Real-ESRGAN)
-QUALITY = (30, 95)  # of both rounds' JPEG (Real-ESRGAN)
+GREY, POISSON = 0.4, 0.4  # shares of the noise (Real-ESRGAN: 0.4, 0.5)
+PACKED, QUALITY = (
+    0.5,
+    (30, 95),
+)  # share of the rounds that end as JPEG, and its quality (BSRGAN: 0.75; Real-ESRGAN: all)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def photographs(high: Float[Tensor, "1 3 H W"], scale: int, *, rng: torch.Genera
 
 
 def _damaged(image: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Any]]:
-    """The end of a round: noise for a share, then JPEG; and what was drawn."""
-    quality = round(_between(QUALITY, rng))
+    """The end of a round: noise for a share, JPEG for a share; and what was drawn."""
+    quality = round(_between(QUALITY, rng)) if _chance(PACKED, rng) else 0
     noise = _between(NOISE, rng) if _chance(NOISY, rng) else 0.0
     grey, poisson = _chance(GREY, rng), _chance(POISSON, rng)
     if noise:
@@ -86,7 +89,7 @@ def _damaged(image: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, Any
         image = image + noise / 255 * light * drawn
     facts: dict[str, Any] = {"noise": round(noise, 4)}
     facts |= {"grey": grey, "poisson": poisson} if noise else {}
-    return images.jpeg(image, quality), {**facts, "jpeg": quality}
+    return images.jpeg(image, quality) if quality else _bits(image), {**facts, "jpeg": quality}
 
 
 def _soft(image: Tensor, deviation: float) -> Tensor:
