@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import REPO
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/browser.md", "docs/elsewhere.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/browser.md", "docs/elsewhere.md", "docs/photographs.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

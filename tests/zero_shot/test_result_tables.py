@@ -20,3 +20,14 @@ def test_gains_are_over_bicubic_and_means_over_photographs() -> None:
     assert means["bicubic"]["net"]["psnr_y"] == pytest.approx(sum(psnr) / 2)
     assert means["bicubic"]["bicubic"]["gain_db"] == 0 < means["bicubic"]["net"]["gain_db"]
     assert table.photographs()["bicubic"]["net"] == dict(zip("ab", psnr, strict=True))
+
+
+def test_niqe_is_there_on_request_and_its_mean_is_over_those_that_have_one() -> None:
+    table = ResultTable(["photographs"])
+    for name, side in (("large", 200), ("small", 64)):
+        high = torch.rand(1, 3, side, side, generator=generator(2, name))
+        table.add("photographs", name, scored({"bicubic": high}, high, 2, natural=True))
+        assert "niqe" not in scored({"bicubic": high}, high, 2)["bicubic"]
+    rows = table.rows["photographs"]["bicubic"]
+    assert set(rows["large"]) - set(rows["small"]) == {"niqe"}
+    assert table.means()["photographs"]["bicubic"]["niqe"] == rows["large"]["niqe"]

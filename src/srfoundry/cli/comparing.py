@@ -12,7 +12,7 @@ from srfoundry.cli.commands import DEFAULT, load_model, say
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
-    from srfoundry.reporting.looks import Look
+    from srfoundry.imaging.looks import Look
     from srfoundry.runtime.upscaler import Upscaler
 
 COMPARE = """Makes photographs small, enlarges them again with one or more models, draws them beside the original and
@@ -119,8 +119,7 @@ def _called(name: str, taken: Mapping[str, Any]) -> str:
 def _look(path: Path, name: str, upscalers: "Mapping[str, Upscaler]", *, real: bool) -> "Look":
     import torch
 
-    from srfoundry.imaging import images, resize
-    from srfoundry.reporting import looks
+    from srfoundry.imaging import images, looks, resize
 
     low, high, scale = images.read(path), None, next(iter(upscalers.values())).scale
     if not real:

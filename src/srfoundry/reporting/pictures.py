@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 INK, PAPER = "#202020", "#ffffff"
 MARGIN, LINE = 8, 18  # pixels
+QUALITY = 85  # of JPEG and WebP, where the name asks for one
 
 
 def comparison(
@@ -243,7 +244,7 @@ def _strip(panels: Mapping[str, Image.Image]) -> Image.Image:
 
 def _save(picture: Image.Image, path: Path) -> None:
     with replacing(path) as partial:
-        picture.save(partial, optimize=True, **formats.options(path))
+        picture.save(partial, optimize=True, **formats.options(path, quality=QUALITY))
 
 
 def _figure(width: float, height: float) -> "Figure":

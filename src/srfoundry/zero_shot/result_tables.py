@@ -5,20 +5,32 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.imaging import metrics
+from srfoundry.imaging import metrics, niqe
 
 Scores = dict[str, float]
 
 
 def scored(
-    restored: Mapping[str, Float[Tensor, "1 3 H W"]], high: Float[Tensor, "1 3 H W"], scale: int
+    restored: Mapping[str, Float[Tensor, "1 3 H W"]],
+    high: Float[Tensor, "1 3 H W"],
+    scale: int,
+    *,
+    natural: bool = False,
 ) -> dict[str, Scores]:
-    """PSNR-Y in dB and SSIM-Y of one photograph by every method, and the gain over `bicubic`, which is one of them."""
+    """PSNR-Y in dB and SSIM-Y of one photograph by every method, and the gain over `bicubic`, which is one of them.
+
+    Args:
+        restored: by method, range [0, 1].
+        high: the original.
+        scale: border pixels that do not count.
+        natural: NIQE as well, where the photograph is large enough for it.
+    """
     rows, plain = dict[str, Scores](), metrics.psnr_y(restored["bicubic"], high, scale)
     for name, image in restored.items():
         scores = {"psnr_y": metrics.psnr_y(image, high, scale), "ssim_y": metrics.ssim_y(image, high, scale)}
         scores["gain_db"] = scores["psnr_y"] - plain
-        rows[name] = scores
+        value = niqe.niqe(image, scale) if natural else None
+        rows[name] = scores if value is None else scores | {"niqe": value}
     return rows
 
 
@@ -49,4 +61,6 @@ class ResultTable:
 
 
 def _mean(rows: Sequence[Scores]) -> Scores:
-    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+    """Of each score over the photographs that have it: small ones have no NIQE."""
+    values = {key: [row[key] for row in rows if key in row] for row in rows for key in row}
+    return {key: sum(found) / len(found) for key, found in values.items()}
