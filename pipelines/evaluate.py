@@ -21,6 +21,7 @@ def evaluate(stage: Stage) -> None:
 
     from torch import zeros
 
+    from pipelines.support.real_photographs import look_at_real
     from srfoundry.core.compute import channels_last, is_gpu
     from srfoundry.core.parallel import threads
     from srfoundry.imaging import decoding, images
@@ -44,7 +45,8 @@ def evaluate(stage: Stage) -> None:
         own = deepcopy(nets)  # adaptation puts its weights into a net for a moment
         tried = of_set(test, own, observed, recipe=recipe, tile=stage.params.evaluate.tile)
         restored = {method: image.cpu() for method, image in tried}
-        return high, observed["true"].low.cpu(), restored, scored(restored, high, stage.scale)
+        scores = scored(restored, high, stage.scale, natural=test in BLIND)
+        return high, observed["true"].low.cpu(), restored, scores
 
     tests = ("bicubic", *BLURRED, *BLIND)
     items = [(test, path.name) for test in tests for path in decoding.find(originals)]
@@ -57,7 +59,7 @@ def evaluate(stage: Stage) -> None:
         shown = {method: restored[method] for method in SHOWN.get(test, ("pruned", "photo"))}
         pictures.comparison(picture, low, shown, high)
         stage.picture(f"{test} {stem}", picture)
-    means, counted = table.means(), {**FIXED, "mzsr": "metatrain"}
+    means, counted = {**table.means(), "real": look_at_real(stage, nets)}, {**FIXED, "mzsr": "metatrain"}
     sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
     low = zeros(1, 3, 96, 96, device="meta")
     macs = {name: multiplications(deepcopy(nets[net]).to("meta"), low) for name, net in FAMILY.items()}

@@ -8,7 +8,14 @@ import pytest
 
 from tests.conftest import REPO
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/glossary.md", "docs/browser.md", "docs/elsewhere.md", "docs/photographs.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/glossary.md",
+    "docs/browser.md",
+    "docs/elsewhere.md",
+    "docs/photographs.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

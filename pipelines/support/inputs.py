@@ -17,11 +17,12 @@ from srfoundry.core.errors import FoundryError
 
 FOLDERS = ("photographs", "kernels", "unpaired")  # of inputs/, which git does not hold
 EXPERIMENTS = "/.dvc/tmp/exps/"  # where `dvc exp run --temp` and `--queue` put the copy that they run in
+BUNDLED = "bundled"  # evaluate.real: photographs inside the installed packages
 KNOWN = Path(".ckpt/inputs.json")  # md5s of files that have not moved since: hashing a large folder takes seconds
 
 
 def write_lists(root: Path, params: Params) -> None:
-    """Write results/environment/{photographs,kernels,unpaired}.json: what the values let stages read of each folder.
+    """Write results/environment/{photographs,kernels,unpaired,real}.json: what stages read of each folder.
 
     Raises:
         FoundryError: a folder that is to be read is not there, or holds nothing that could be used.
@@ -31,11 +32,12 @@ def write_lists(root: Path, params: Params) -> None:
 
     for name in FOLDERS:
         (root / "inputs" / name).mkdir(parents=True, exist_ok=True)
-    source, dual = params.synthesize.photographs, params.dual
+    source, dual, real = params.synthesize.photographs, params.dual, params.evaluate.real
     folders = {
         "photographs": (root / source.folder, decoding.find, source.source == "folder"),
         "kernels": (root / params.synthesize.blur.kernels, kernel_files.find, True),
         "unpaired": (root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
+        "real": (root / real, decoding.find, real != BUNDLED),
     }
     known, seen = _known(root / KNOWN), dict[str, Any]()
     for name, (folder, find, read) in folders.items():

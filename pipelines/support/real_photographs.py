@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from pipelines.support.inputs import BUNDLED
 from pipelines.support.stage import Stage
 
-BUNDLED = "bundled"  # evaluate.real: the freely licensed ones inside the installed packages
 SIDE = 192  # low-resolution pixels a side of the busiest window of each, which is enlarged: 16 blocks of NIQE's at x2
 MOST = 12  # photographs of a folder, the first by name
 SHOWN = {"pruned": "prune", "photo50": "photo_50"}  # a member for clean input and one for photographs
@@ -34,7 +34,7 @@ def look_at_real(stage: Stage, nets: Mapping[str, nn.Module]) -> dict[str, dict[
             low = windows.crop(image, windows.busiest(image, SIDE, energy="edges")).contiguous()
             made.append(looks.look(path.name, low.to(stage.device), members, stage.scale))
     scores = [each.scores() for each in made]
-    picture = stage.output("results/evaluate/pictures/real.png")
+    picture = stage.output("results/evaluate/pictures/real.jpg")
     sheet(picture, made, scores)
     stage.picture("real photographs", picture)
     return looks.summary(scores)

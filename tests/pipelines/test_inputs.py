@@ -101,6 +101,15 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, folder: str, s
     assert listed(tmp_path) == {}
 
 
+def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -> None:
+    """A folder of one's own is listed; the ones inside the packages are none."""
+    photographs(tmp_path, "a.png")
+    shown = values().evaluate
+    for real, expected in (("bundled", []), ("inputs/photographs", ["a.png"])):
+        write_lists(tmp_path, values().model_copy(update={"evaluate": shown.model_copy(update={"real": real})}))
+        assert list(listed(tmp_path, "real")) == expected
+
+
 def test_an_experiment_that_has_no_copy_says_how_it_gets_one(tmp_path: Path) -> None:
     """The folder is full where the person looks: "put files there" would be no advice."""
     copy = tmp_path / "project" / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"

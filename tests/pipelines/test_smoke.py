@@ -58,7 +58,7 @@ TINY: dict[str, dict[str, Any]] = {
         "levels": 2,
         "window": 32,
     },
-    "evaluate": {"tile": 48},
+    "evaluate": {"tile": 48, "real": "bundled"},
     "export": {"sizes": [[16, 24], [9, 7]]},
 }
 
@@ -169,6 +169,8 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     assert "gain_over_prior_mean_db" in figures(factory, "estimate")
     assert (factory / "exports" / "pruned.onnx").stat().st_size > 1000
     assert list((factory / "results" / "evaluate" / "pictures").glob("gauss20_*.png"))
+    assert set(scores["real"]) == {"bicubic", "pruned", "photo50"}
+    assert (factory / "results" / "evaluate" / "pictures" / "real.jpg").is_file()
 
     from mlflow import MlflowClient
 

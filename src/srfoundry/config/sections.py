@@ -430,9 +430,10 @@ class Beamform(Section):
 
 
 class Evaluate(Section):
-    """How the finished models are tried on the held-out photographs."""
+    """How the finished models are tried on the held-out photographs, and on real ones without an original."""
 
     tile: Annotated[int, Field(ge=32)]
+    real: Annotated[str, Field(min_length=1)]
 
 
 class Export(Section):
