@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # seconds of each stage beside its trainings' steps.
 REFERENCE = 0.107
 FIXED = {
-    "synthesize": 14.0,
+    "synthesize": 16.0,
     "pretrain": 8.0,
     "metatrain": 24.0,
     "dual": 8.0,
@@ -33,8 +33,8 @@ FIXED = {
     "photo_compress": 16.0,
     "nonblind": 14.0,
     "estimate": 14.0,
-    "evaluate": 90.0,
-    "export": 18.0,
+    "evaluate": 94.0,
+    "export": 27.0,
 }
 SEARCHED = 1.15  # steps of `dual` that a step of the search costs, batch for batch: two halves of the photographs
 TUNED = 1.05  # likewise of fine-tuning the pruned net beside its dense teacher

@@ -15,7 +15,7 @@ ZERO_SHOT = ("pretrain", "metatrain")  # those that run on an image already enla
 NETS = sorted({*FIXED.values(), *ZERO_SHOT})
 PHOTOGRAPHS = "photographs"  # the test set of those
 BLIND = ("div2krk", PHOTOGRAPHS)  # `data.blind_sets`
-COMPARED = ("dual", "pruned", *PHOTO)  # members that are scored on these: the clean ones of the same size and use
+COMPARED = ("pruned", *PHOTO)  # members that are scored on these: beside those for photographs, what users take else
 REDUCED = ("pruned", "pruned50", "pruned70", "photo50")  # members that have files of lower precision, too
 
 
