@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from srfoundry.data.splits import Collection
 
 SHOWN = 3  # photographs in the picture of pairs
-SETS = {
-    "validation": "validation_sets",
-    "held_out": "held_out",
-}  # folders of test sets; `validation` is a set of patches
+JUDGED = 4  # validation photographs that have test sets, too: reduced precisions are chosen on these
 
 
 def synthesize(stage: Stage) -> None:
@@ -35,10 +32,11 @@ def synthesize(stage: Stage) -> None:
     found = splits.collect(chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=mapped())
     for part in ("train", "validation"):
         prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
-    for part, kernels in (("validation", {}), ("held_out", tests)):
-        recipe = test_sets.Recipe(stage.scale, kernels, chosen.corruption, stage.seed, list(blind_sets.SETS))
-        paths = {name: photograph.path for name, photograph in found.part(part).items()}
-        test_sets.write(folder / SETS[part], paths, recipe, mapped=mapped())
+    recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed, list(blind_sets.SETS))
+    for part, name, most in (("held_out", "held_out", None), ("validation", "validation_sets", JUDGED)):
+        paths = {each: photograph.path for each, photograph in list(found.part(part).items())[:most]}
+        test_sets.write(folder / name, paths, recipe, mapped=mapped())
+        recipe = test_sets.Recipe(stage.scale, {}, chosen.corruption, stage.seed, ["photographs"])
 
     _pictures(stage, {**tests, **kernel_bank.samples(bank)}, found, folder / "held_out")
     stage.metrics(found.figures())
