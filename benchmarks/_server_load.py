@@ -104,7 +104,7 @@ def _clients(server: Served, bodies: list[bytes]) -> list[tuple[float, int]]:
         connection, found = server.connection(), list[tuple[float, int]]()
         for body in bodies[index::CLIENTS]:
             began = time.perf_counter()
-            status = server.post(connection, body)[0]
+            status = server.post(connection, body, "/v1/upscale?model=pruned")[0]
             found.append((time.perf_counter() - began, status))
         connection.close()
         return found
