@@ -34,7 +34,7 @@ class ConditionedBlock(nn.Module):
 
 
 class Conditioned(EstimatingNetwork):
-    """The network. `Conditioned(scale=2, blocks=8, width=16)` costs what `DRN(scale=2, blocks=6, width=16)` does.
+    """`Conditioned(scale=2, blocks=8, width=16)` has the multiply-adds of `DRN(scale=2, blocks=6, width=16)`.
 
     Args:
         scale: a power of two, or 3.
