@@ -28,7 +28,8 @@ import torch
 
 from benchmarks import table
 from benchmarks._family import BASELINES
-from benchmarks._photographs_runs import BLURS, CLASSES, MIXED, PhotographRuns, plan_of
+from benchmarks._photographs_looks import figures, lows
+from benchmarks._photographs_runs import BLURS, CLASSES, MIXED, PhotographRuns, classes, plan_of
 from benchmarks.drc import SETS, latency, spread
 from srfoundry.compression.recipe import SIDE
 from srfoundry.config import params
@@ -129,6 +130,23 @@ def members(scale: int, makers: dict[str, partial[PhotographRuns]], sets: Sequen
     }
 
 
+def looks(scale: int, makers: dict[str, partial[PhotographRuns]]) -> dict[str, Any]:
+    """NIQE of bicubic, the clean net and the photo net on real photographs and on degraded ones, kept once it is known.
+
+    The real photographs are those inside the packages; their picture lies beside the runs.
+    """
+    photo, clean = makers[f"x{scale}.operator"](), makers[f"x{scale}.clean"]()
+    made = classes(scale, photo.ranges)
+
+    def run() -> dict[str, Any]:
+        paths = {"clean": clean.work / "dense-1.safetensors", "photo": photo.work / "dense-1.safetensors"}
+        nets = {name: cards.load(path)[0].eval() for name, path in paths.items()}
+        degraded = {name: lows(photo.tests, QUICK, scale, name, made[name]) for name in (MIXED, "photographs")}
+        return figures(nets, None, scale, degraded, photo.work / "real.png")
+
+    return {f"x{scale}.niqe": photo.once("dense-1.niqe", run)}
+
+
 def dual_maps(makers: dict[str, partial[PhotographRuns]], numbers: Sequence[int]) -> dict[str, Any]:
     """What each dual map gains over none, on the blur classes and on `mixed`, with the spread over the seeds."""
     operator, learned = makers["x2.short_operator"](), makers["x2.short_learned"]()
@@ -219,7 +237,7 @@ def main() -> None:
         return
     found: dict[str, Any] = {}
     for scale in options.scales:
-        found |= members(scale, makers, options.sets)
+        found |= members(scale, makers, options.sets) | looks(scale, makers)
     if 2 in options.scales:
         found |= dual_maps(makers, options.seeds) | compression(makers, options.member_seeds)
         torch.set_num_threads(1)
