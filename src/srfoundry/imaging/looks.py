@@ -28,7 +28,7 @@ FREE = {  # photographs inside the wheels that no model here learns from by defa
 class Enlarge(Protocol):
     """Enlarges an image, range [0, 1]; what comes out may leave that range."""
 
-    def __call__(self, low: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 H W"]: ...
+    def __call__(self, low: Float[Tensor, "1 3 h w"], /) -> Float[Tensor, "1 3 H W"]: ...
 
 
 @dataclass(frozen=True)
