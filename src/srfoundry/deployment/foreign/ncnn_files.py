@@ -153,7 +153,8 @@ def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
         arch = card.arch.get("name")
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [f"exit {done.returncode}"]
         raise FoundryError(
-            f"pnnx must convert this network, got {last[0].strip()!r} for {arch}; DRN and EDSR convert, SwinIR does not"
+            f"pnnx must convert this network, got {last[0].strip()!r} for {arch}; "
+            "DRN, EDSR and conditioned convert, SwinIR does not"
         )
     text = written[0].read_text()
     # what pnnx finds no layer of ncnn for, it leaves under PyTorch's name
@@ -161,7 +162,7 @@ def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
     if left:
         raise FoundryError(
             f"ncnn must have a layer for all that is in {card.name}, got none for {', '.join(sorted(left))}; "
-            "DRN and EDSR convert, SwinIR does not"
+            "DRN, EDSR and conditioned convert, SwinIR does not"
         )
     return _renamed(text).encode(), written[1].read_bytes()
 
