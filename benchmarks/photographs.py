@@ -26,10 +26,11 @@ from typing import Any
 
 import torch
 
-from benchmarks import table
+from benchmarks import _photographs_unpaired, table
 from benchmarks._family import BASELINES
 from benchmarks._photographs_looks import figures, lows
 from benchmarks._photographs_runs import BLURS, CLASSES, MIXED, PhotographRuns, classes, plan_of
+from benchmarks._photographs_unpaired import KINDS, UnpairedRuns
 from benchmarks.drc import SETS, latency, spread
 from srfoundry.compression.recipe import SIDE
 from srfoundry.config import params
@@ -61,6 +62,9 @@ def variants(options: argparse.Namespace) -> dict[str, partial[PhotographRuns]]:
             found[f"x{scale}.{name}"] = partial(
                 PhotographRuns, each, options.data, options.tests, folder, options.sets, ranges=ranges
             )
+    if 2 in options.scales:
+        runs = found["x2.operator"]
+        found["x2.unpaired"] = partial(UnpairedRuns, *runs.args, models=options.models, **runs.keywords)
     return found
 
 
@@ -89,12 +93,15 @@ def jobs(options: argparse.Namespace) -> list[list[Job]]:
         for kind, name in bases_of(seed).items()
         if 2 in options.scales
     ]
+    scored += [("x2.unpaired", "estimated", ())] if 2 in options.scales else []
     more: list[Job] = []
     for seed in options.member_seeds[1:] if 2 in options.scales else ():
         bases += [("x2.operator", "pretrained", (seed, 0.1))]
         more += [("x2.operator", "dense", (seed,))]
         more += [("x2.operator", "drc", (seed, budget / 100)) for budget in BUDGETS[2]]
         more += [("x2.operator", "baseline", (seed, method, 0.5)) for method in BASELINES]
+    for seed in options.seeds if 2 in options.scales else ():
+        more += [("x2.unpaired", "tuned", (kind, seed)) for kind in KINDS]
     return [bases, then, duals, scored, more]
 
 
@@ -217,6 +224,7 @@ def main() -> None:
     parser.add_argument("--scales", nargs="+", type=int, choices=sorted(BUDGETS), default=sorted(BUDGETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the dual maps, x2")
     parser.add_argument("--member-seeds", nargs="+", type=int, default=[1, 2, 3], help="of DRC, x2; 1 first")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the factory's, to estimate kernels by")
     parser.add_argument("--work", type=Path, default=Path(".bench/photographs"), help="where runs are kept")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default: 2)")
     parser.add_argument("--rounds", type=int, default=21, help="timed runs of each net (default: 21)")
@@ -240,6 +248,9 @@ def main() -> None:
         found |= members(scale, makers, options.sets) | looks(scale, makers)
     if 2 in options.scales:
         found |= dual_maps(makers, options.seeds) | compression(makers, options.member_seeds)
+        unpaired = makers["x2.unpaired"]()
+        assert isinstance(unpaired, UnpairedRuns)
+        found |= _photographs_unpaired.figures(unpaired, options.seeds)
         torch.set_num_threads(1)
         seconds = latency(options.work / "x2" / "operator", ["dense-1", "drc-50-1", "drc-30-1"], 1, options.rounds)
         dense = statistics.median(seconds["dense-1"])

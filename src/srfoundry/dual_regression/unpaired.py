@@ -55,13 +55,12 @@ def read_unpaired(folder: Path, size: int) -> list[Float[Tensor, "1 3 h w"]]:
 def read_kernels(folder: Path, scale: int) -> list[Float[Tensor, "1 k k"]]:
     """The kernel that was estimated for each image of a folder, in the order of `read_unpaired`.
 
-    NAME_kernel.npy stands beside NAME.jpg, as `srfoundry restore` writes it: centred on its middle tap. It is moved to
-    the centre that makes its decimation's grid that of MATLAB's bicubic, on which the networks work.
+    NAME_kernel.npy stands beside NAME.jpg, as `srfoundry restore` writes it.
 
     Raises:
         FoundryError: an image has no kernel, or a file holds none.
     """
-    found, offset = [], (scale - 1) / 2
+    found = []
     for path in decoding.find(folder):
         beside = [file for ending in BESIDE if (file := path.with_name(path.stem + ending)).exists()]
         if not beside:
@@ -69,10 +68,18 @@ def read_kernels(folder: Path, scale: int) -> list[Float[Tensor, "1 k k"]]:
                 f"{path} has no kernel, got no {path.stem}{BESIDE[0]}; run: srfoundry restore {folder} --out {folder}, "
                 "or set dual_map to learned"
             )
-        room = math.ceil(offset)
-        wide = functional.pad(kernel_files.read(beside[0]), (room, room, room, room))
-        found.append(kernels.centred(wide, offset))
+        found.append(moved(kernel_files.read(beside[0]), scale))
     return found
+
+
+def moved(kernel: Float[Tensor, "1 k k"], scale: int) -> Float[Tensor, "1 j j"]:
+    """An estimated kernel, centred on its middle tap, moved so that direct decimation lands on the grid of bicubic.
+
+    The networks work on that grid of MATLAB's; of an image alone nothing can tell the two apart.
+    """
+    offset = (scale - 1) / 2
+    room = math.ceil(offset)
+    return kernels.centred(functional.pad(kernel, (room, room, room, room)), offset)
 
 
 @dataclass(frozen=True)
