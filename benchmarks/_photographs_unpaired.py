@@ -37,7 +37,7 @@ Kind = Literal["none", "reduction", "estimated", "true"]
 KINDS: tuple[Kind, ...] = ("none", "reduction", "estimated", "true")
 CAMERA = (5.0, 1.5, 0.6)  # variances in px^2 and angle of its blur
 IMAGES, SHARE = 40, 0.25
-DESCENT = Descent(steps=400, learning_rate=5e-4, warmup=20, average=0.99, clip=1.0)
+DESCENT = Descent(steps=300, learning_rate=5e-4, warmup=20, average=0.99, clip=1.0)
 BASE = "base-1-0.1"
 
 

@@ -4,8 +4,8 @@ python -m benchmarks.photographs            needs prepared photographs that are 
 python -m benchmarks.photographs --seeds 1 --member-seeds 1     a part of it; finished runs are kept in --work
 
 The factory's DRN is trained under the model `photographs` with the ranges of params.yaml. At x2, three seeds each, it
-is trained without a dual map, with learned dual nets, and with the operator that made each pair (`operator`), for half
-of the steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the
+is trained without a dual map, with learned dual nets, and with the operator that made each pair (`operator`), for a
+third of the steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the
 same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning together: that one is `photo` below.
 `clean` is a net of its size and budget that has seen MATLAB's bicubic alone.
 Figures are gains in PSNR-Y over MATLAB's bicubic on the same image, whose grid all degraded images lie on; `mixed`
@@ -22,16 +22,17 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from benchmarks import _photographs_unpaired, table
+from benchmarks import _photographs_choice, _photographs_unpaired, table
 from benchmarks._family import BASELINES
 from benchmarks._photographs_looks import figures, lows
 from benchmarks._photographs_runs import BLURS, CLASSES, MIXED, PhotographRuns, classes, plan_of
 from benchmarks._photographs_unpaired import KINDS, UnpairedRuns
-from benchmarks.drc import SETS, latency, spread
+from benchmarks.drc import SETS, exported, latency, spread
 from srfoundry.compression.recipe import SIDE
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
@@ -50,7 +51,7 @@ def variants(options: argparse.Namespace) -> dict[str, partial[PhotographRuns]]:
     found = {}
     for scale in options.scales:
         plan = plan_of(scale, ranges)
-        short = replace(plan, steps=plan.steps // 2)
+        short = replace(plan, steps=plan.steps // 3)
         plans = {
             "operator": plan,
             "clean": replace(plan, dual_map="learned", degradation=None),
@@ -195,6 +196,20 @@ def compression(makers: dict[str, partial[PhotographRuns]], numbers: Sequence[in
     return found | {"best_baseline_50": best, "gains_over_baselines_50": {k: v["mean"] for k, v in over.items()}}
 
 
+def choice(makers: dict[str, partial[PhotographRuns]], tests: Path) -> dict[str, Any]:
+    """The exported members: how far from PyTorch, and what `srfoundry upscale` loses by choosing between them, x2."""
+    runs = makers["x2.operator"]()
+    with TemporaryDirectory() as scratch:
+        files = {name: Path(scratch) / f"{name}.onnx" for name in ("clean", "photo", "half")}
+        half = exported(runs.work / "drc-50-1.safetensors", files["half"])
+        exported(makers["x2.clean"]().work / "dense-1.safetensors", files["clean"])
+        worst = max(half, exported(runs.work / "dense-1.safetensors", files["photo"]))
+        return {
+            "parity_max_abs": worst,
+            **_photographs_choice.figures(files["clean"], files["photo"], tests / "BSD100"),
+        }
+
+
 def rows_of(makers: dict[str, partial[PhotographRuns]], scales: Sequence[int]) -> list[dict[str, Any]]:
     """One row a member of seed 1, with its gains on `mixed` and on DIV2KRK's kind of images."""
     found = []
@@ -250,7 +265,7 @@ def main() -> None:
         found |= dual_maps(makers, options.seeds) | compression(makers, options.member_seeds)
         unpaired = makers["x2.unpaired"]()
         assert isinstance(unpaired, UnpairedRuns)
-        found |= _photographs_unpaired.figures(unpaired, options.seeds)
+        found |= _photographs_unpaired.figures(unpaired, options.seeds) | choice(makers, options.tests)
         torch.set_num_threads(1)
         seconds = latency(options.work / "x2" / "operator", ["dense-1", "drc-50-1", "drc-30-1"], 1, options.rounds)
         dense = statistics.median(seconds["dense-1"])
