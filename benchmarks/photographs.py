@@ -5,8 +5,8 @@ python -m benchmarks.photographs --seeds 1 --member-seeds 1     a part of it; fi
 
 The factory's DRN is trained under the model `photographs` with the ranges of params.yaml. At x2, three seeds each, it
 is trained without a dual map, with learned dual nets, and with the operator that made each pair (`operator`), for a
-third of the steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with the
-same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning together: that one is `photo` below.
+third of the steps of what follows. A net that was trained with the operator is cut by DRC and by every baseline, with
+the same fine-tuning, and tuned whole for as long as DRC's search and fine-tuning together: that is `photo` below.
 `clean` is a net of its size and budget that has seen MATLAB's bicubic alone.
 Figures are gains in PSNR-Y over MATLAB's bicubic on the same image, whose grid all degraded images lie on; `mixed`
 degrades every image of the test sets in its own way, with nothing clean. `spread` is the standard deviation over the
