@@ -73,18 +73,18 @@ def jobs(options: argparse.Namespace) -> list[list[Job]]:
     """All runs in batches, those that others start from first."""
     bases: list[Job] = []
     then: list[Job] = []
+    duals: list[Job] = []  # and what needs the members
     for scale in options.scales:
         bases += [(f"x{scale}.{name}", "pretrained", (1, 0.1)) for name in ("operator", "clean")]
         then += [(f"x{scale}.operator", "dense", (1,)), (f"x{scale}.clean", "dense", (1,))]
         then += [(f"x{scale}.operator", "drc", (1, budget / 100)) for budget in BUDGETS[scale]]
         if scale == 2:
             then += [("x2.operator", "baseline", (1, method, 0.5)) for method in BASELINES]
-        then += [(f"x{scale}.operator", "by_class", ("dense-1", "classes", CLASSES, options.sets))]
-        then += [
+        duals += [(f"x{scale}.operator", "by_class", ("dense-1", "classes", CLASSES, options.sets))]
+        duals += [
             (f"x{scale}.{variant}", "by_class", (name, "krk", ("div2krk",), options.sets))
             for variant, name in rows(scale).values()
         ]
-    duals: list[Job] = []
     for seed in options.seeds if 2 in options.scales else ():
         duals += [("x2.short_operator", "pretrained", (seed, weight)) for weight in (0.1, 0.0)]
         duals += [("x2.short_learned", "pretrained", (seed, 0.1))]
