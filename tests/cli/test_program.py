@@ -536,12 +536,12 @@ def test_no_bad_item_ends_a_batch(folder: Path, monkeypatch: pytest.MonkeyPatch,
     (album / "gone.png").symlink_to(album / "nowhere.png")
     whole = files.upscale_file
 
-    def upscale(job: Job, *more: Any, **named: Any) -> None:
+    def upscale(job: Job, *more: Any, **named: Any) -> list[str]:
         if job.source.name == "a.png":
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
         if job.source.name == "b.png":
             raise KeyError("of ours")
-        whole(job, *more, **named)
+        return whole(job, *more, **named)
 
     monkeypatch.setattr(files, "upscale_file", upscale)
     assert run("upscale", "album") == 1

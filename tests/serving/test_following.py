@@ -56,7 +56,7 @@ def test_members_come_and_go(folder: Path) -> None:
     assert found.family.default == "dual"
     with pytest.raises(Problem) as caught:
         found.family.find("pruned")
-    assert "one of dual" in caught.value.detail
+    assert "one of auto, dual" in caught.value.detail
     (folder / "dual.onnx").unlink()
     found.look()  # the source has nothing: what is here goes on
     assert found.family.default == "dual"

@@ -15,7 +15,6 @@ from functools import cache
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional
 
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.damage import add_noise, bits, compress, sharpen
@@ -176,11 +175,28 @@ def _rows(high: Tensor, *, known: bool) -> Tensor:
 
 
 def _resized(image: Tensor, size: tuple[int, int], filter_: str) -> Tensor:
+    if filter_ == "bicubic":
+        return resize.cubic(image, (size[0] / image.shape[-2], size[1] / image.shape[-1]), size)
+    rows, columns = (_weights(*extents, filter_).to(image) for extents in zip(image.shape[-2:], size, strict=True))
+    return rows @ image @ columns.mT
+
+
+def _weights(extent: int, size: int, filter_: str) -> Float[Tensor, "o i"]:
+    """Antialiased bilinear or area resizing of one axis as a matrix: PyTorch's have no deterministic gradient on a GPU.
+
+    Args:
+        extent: pixels of the input.
+        size: pixels of the result.
+        filter_: bilinear is a triangle, area the share of each input pixel that a result's pixel covers.
+    """
+    step = extent / size
+    place, pixel = torch.arange(size, dtype=torch.float64)[:, None], torch.arange(extent, dtype=torch.float64)
     if filter_ == "area":
-        return functional.interpolate(image, size, mode="area")
-    if filter_ == "bilinear":
-        return functional.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
-    return resize.cubic(image, (size[0] / image.shape[-2], size[1] / image.shape[-1]), size)
+        reach = torch.minimum(pixel + 1, (place + 1) * step) - torch.maximum(pixel, place * step)
+    else:
+        reach = 1 - ((place + 0.5) * step - 0.5 - pixel).abs() / max(step, 1.0)
+    reach = reach.clamp_min(0)
+    return reach / reach.sum(dim=1, keepdim=True)
 
 
 def _round(high: Tensor, widest: tuple[float, float], *, rng: torch.Generator) -> Tensor:
