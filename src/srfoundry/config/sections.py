@@ -153,6 +153,11 @@ class Degrade(Section):
 Primal = Annotated[str, AfterValidator(one_of(lambda: names("primal")))]
 
 
+def _check_width(network: str, width: int) -> None:
+    if width % (multiple := ARCHITECTURES[network].width_multiple):
+        raise ValueError(f"width must be a multiple of {multiple} for {network}, got {width}")
+
+
 class Dual(Section):
     """The dual-regression network (DRN)."""
 
@@ -198,8 +203,7 @@ class Dual(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Dual":
-        if self.width % (multiple := ARCHITECTURES[self.network].width_multiple):
-            raise ValueError(f"width must be a multiple of {multiple} for {self.network}, got {self.width}")
+        _check_width(self.network, self.width)
         if self.unpaired_share > 0 and self.dual_weight == 0:
             raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
         if self.unpaired_share > 0 and not 1 <= round(self.draw.batch * self.unpaired_share) < self.draw.batch:
@@ -231,8 +235,7 @@ class Photo(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Photo":
-        if self.width % (multiple := ARCHITECTURES[self.network].width_multiple):
-            raise ValueError(f"width must be a multiple of {multiple} for {self.network}, got {self.width}")
+        _check_width(self.network, self.width)
         return self
 
 

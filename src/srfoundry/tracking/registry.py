@@ -2,7 +2,8 @@
 
 A family shares the name; its smaller members have aliases of their own, which follow the same rule (champion.py).
 
-Registering is idempotent: the same model file is one version, however often its stage runs.
+Registering is idempotent: the same model file is one version, however often its stage runs. It is one file since all of
+it is that one promise: what is there, what is judged, what moves.
 """
 
 import hashlib
