@@ -41,6 +41,7 @@ TUNED = 1.05  # likewise of fine-tuning the pruned net beside its dense teacher
 DEGRADED = 1.1  # steps of `dual` that a step under random degradations costs, pixel for pixel
 MAML = 5.0  # steps of plain training that a second-order inner step costs, pixel for pixel
 BESIDE = 1.15  # how much longer stages take side by side, which share caches and memory
+TIMED = 1 << 18  # pixels of a timed step, at most: papers' batches fill a GPU, and what is timed here may be a laptop
 SAMPLED = 0.3  # steps of USRNet's training that a restored sample costs, pixel for pixel
 
 
@@ -53,12 +54,16 @@ def seconds(params: Params, names: Sequence[str]) -> dict[str, float]:
 
     compute = Compute(chosen_device(params.shared.device), params.shared.precision)
     settle(params.shared.threads, compute.precision, compute.device)
-    dual = _once(_dual_step(params, compute))
+    dual = _once(_dual_step(params, compute)) * _left_out(params.dual.draw)
     pace = dual / (REFERENCE * _size(params.dual.draw) / (16 * 48**2))
-    plain = cache(lambda: _once(_plain_step(params, compute)) / _area(params.pretrain.training))
+    plain = cache(
+        lambda: (
+            _once(_plain_step(params, compute)) / _timed(params.pretrain.training) / params.pretrain.training.patch**2
+        )
+    )
     meta, draw = params.metatrain, params.metatrain.draw
     search, tune, blind = params.search, params.prune, params.nonblind
-    usr = cache(lambda: _once(_usrnet_step(params, compute)))
+    usr = cache(lambda: _once(_usrnet_step(params, compute)) * _left_out(blind.draw))
 
     def trained(stage: str) -> float:
         per_dual = dual / _size(params.dual.draw)
@@ -110,7 +115,7 @@ def _dual_step(params: Params, compute: "Compute") -> Callable[[], object]:
     net, duals = (channels_last(build(arch), compute.device) for arch in chosen.archs(scale))
     loss = loss_of(duals, scale=scale, weight=chosen.dual_weight, compute=compute)
     optimisation = Optimisation(net, duals, chosen.descent, fused=True)
-    count, side = chosen.draw.batch, chosen.draw.patch
+    count, side = _timed(chosen.draw), chosen.draw.patch
     batch = {by: torch.rand(count, 3, side // by, side // by, device=compute.device) for by in reductions(scale)}
     return lambda: optimisation.update(loss(net, batch), 1e-4)
 
@@ -125,7 +130,7 @@ def _plain_step(params: Params, compute: "Compute") -> Callable[[], object]:
     chosen = params.pretrain
     net = channels_last(MZSR(width=chosen.width, depth=chosen.depth), compute.device)
     side = chosen.training.patch
-    images = torch.rand(chosen.training.batch, 3, side, side, device=compute.device)
+    images = torch.rand(_timed(chosen.training), 3, side, side, device=compute.device)
     images = images.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
@@ -146,7 +151,7 @@ def _usrnet_step(params: Params, compute: "Compute") -> Callable[[], object]:
     chosen, scale = params.nonblind, params.shared.scale
     net = channels_last(build(chosen.arch), compute.device)
     side = chosen.draw.patch // scale
-    low = torch.rand(chosen.draw.batch, 3, side, side, device=compute.device)
+    low = torch.rand(_timed(chosen.draw), 3, side, side, device=compute.device)
     kernel = torch.full((1, 4 * scale + 3, 4 * scale + 3), 1.0, device=compute.device)
 
     def step() -> None:
@@ -181,6 +186,16 @@ def in_words(total: float) -> str:
 
 def _size(draw: "PatchDraw") -> int:
     return draw.batch * draw.patch**2
+
+
+def _timed(draw: "PatchDraw | PlainTraining") -> int:
+    """Patches of a timed step."""
+    return min(draw.batch, max(1, TIMED // draw.patch**2))
+
+
+def _left_out(draw: "PatchDraw") -> float:
+    """How many timed steps a step of the training is."""
+    return draw.batch / _timed(draw)
 
 
 def _area(training: "PlainTraining") -> int:

@@ -35,7 +35,7 @@ def test_a_converted_kernel_gives_the_same_image(
 
 
 @pytest.mark.parametrize(("source", "target"), list(itertools.permutations(NAMES, 2)))
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_a_blur_is_moved_to_where_the_target_expects_it(
     source: conventions.Name, target: conventions.Name, scale: int
 ) -> None:
@@ -64,7 +64,7 @@ def test_moving_there_and_back_is_exact() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_a_low_pixel_looks_where_the_convention_says(name: conventions.Name, scale: int) -> None:
     """A spot at a known place: its centre on the low grid, times s, plus the phase, is that place."""
     convention = conventions.CONVENTIONS[name]
@@ -77,7 +77,7 @@ def test_a_low_pixel_looks_where_the_convention_says(name: conventions.Name, sca
     assert found.tolist() == pytest.approx([61.0, 58.0], abs=0.02)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_dkp_reduces_as_its_program_does(scale: int) -> None:
     """Written out pixel by pixel from the program: correlation, borders that wrap, pixels 0, s, 2s, 8 bits cut off."""
     size, high = 4 * scale + 3, rand(1, 3, 13 * scale, 11 * scale)

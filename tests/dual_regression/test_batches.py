@@ -64,12 +64,12 @@ def test_targets_are_smallest_first() -> None:
     assert [t.shape[-1] for t in targets({1: torch.zeros(1, 3, 12, 12), 3: torch.zeros(1, 3, 4, 4)}, 3)] == [4, 12]
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_halved_photographs_are_aligned_at_every_scale(tmp_path: Path, scale: int) -> None:
-    patches = photographs(tmp_path)
-    batch = draw(patches, replace(DRAWS, batch=4), scale=scale, rng=generator(1, "batch"))
+@pytest.mark.parametrize(("scale", "patch"), [(2, 16), (4, 16), (8, 24)])
+def test_halved_photographs_are_aligned_at_every_scale(tmp_path: Path, scale: int, patch: int) -> None:
+    patches = photographs(tmp_path, [1, 2, 4, 8])
+    batch = draw(patches, replace(DRAWS, batch=4, patch=patch), scale=scale, rng=generator(1, "batch"))
     assert {factor: tuple(image.shape) for factor, image in batch.items()} == {
-        factor: (4, 3, 16 // factor, 16 // factor) for factor in (1, 2, 4) if factor <= scale
+        factor: (4, 3, patch // factor, patch // factor) for factor in (1, 2, 4, 8) if factor <= scale
     }
     for factor in (2, scale):
         smaller = resize.cubic(batch[1], 1 / factor)

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -10,12 +11,16 @@ from ruamel.yaml import YAML
 from pipelines.support import preset
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
+from srfoundry.networks.zoo.architectures import build
 from tests.conftest import REPO
+from tests.stages import LESS, folder, run
 
 BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
 OVERLAYS |= {"laptop_bicubic": "laptop"}
 TIMES = ["minutes", "hour", "night"]
+BUDGETS = {"div2k_x2": ["paper"], "div2k_x4": ["paper", "direct_x4"]}  # with MZSR's values as these have them
+LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"]]
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def comments(path: Path) -> list[str]:
 
 
 def test_every_preset_is_tried_here() -> None:
-    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES])
+    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES, *BUDGETS, "div2k_x8"])
     assert all(len(title) > 20 for title in preset.titles(REPO).values())
 
 
@@ -48,6 +53,60 @@ def test_presets_are_good_keep_the_comments_and_are_written_once(root: Path, nam
     }  # fmt: skip
     text = (root / "params.yaml").read_bytes()
     assert preset.apply(names, root) == [] and (root / "params.yaml").read_bytes() == text
+
+
+@pytest.mark.parametrize("names", LARGE, ids=" ".join)
+def test_the_papers_budgets_can_be_set(root: Path, names: list[str]) -> None:
+    preset.apply(["laptop"], root)
+    preset.apply(names, root)
+    made = params.load(root / "params.yaml")
+    net = build(made.dual.archs(made.shared.scale)[0])
+    published = {"div2k_x2": 1_369_859, "div2k_x4": 4_804_041, "div2k_x8": 5_402_976}[names[-1]]
+    assert sum(weight.numel() for weight in net.parameters() if weight.requires_grad) == published
+    assert made.dual.descent.steps >= 300_000 and made.dual.descent.learning_rate == 1e-4
+    assert made.photo.over(made.dual).archs(made.shared.scale)[0] == made.dual.archs(made.shared.scale)[0]
+    assert comments(root / "params.yaml") == comments(REPO / "params.yaml")
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_their_mzsr_is_the_paper_presets(tmp_path: Path, name: str) -> None:
+    values = []
+    for names in (BUDGETS[name], [name]):
+        shutil.copy(REPO / "params.yaml", tmp_path)
+        shutil.copytree(REPO / "params", tmp_path / "params", dirs_exist_ok=True)
+        preset.apply(names, tmp_path)
+        whole = params.load(tmp_path / "params.yaml").values()
+        values.append({section: whole[section] for section in ("pretrain", "metatrain")})
+    assert values[0] == values[1]
+
+
+ONE_STEP: dict[str, dict[str, Any]] = {  # papers' networks and rates; their patches, batches and steps fill a GPU
+    "pretrain": {"steps": 1, "patch": 32, "batch": 1},
+    "metatrain": {"warmup_steps": 1, "warmup_patch": 32, "warmup_batch": 1, "steps": 1, "tasks": 1, "shots": 1}
+    | {"inner_steps": 1, "rates": [0.01]},
+    "dual": {"steps": 1, "patch": 32, "batch": 1},
+    "search": {"steps": 1, "patch": 32, "batch": 1, "remove": 0.3, "tolerance": 0.3},
+    "prune": {"steps": 1, "patch": 32, "batch": 1},
+    "nonblind": {"steps": 1, "patch": 32, "batch": 1, "samples": 40, "sample_patch": 32, "corrector_steps": 1},
+}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_one_step_of_each_training_at_the_papers_networks(tmp_path: Path, name: str) -> None:
+    root = folder(tmp_path, {"coffee": 136, "rocket": 136, "china": 96, "ihc": 96})
+    preset.apply([name], _beside(tmp_path / "preset"))
+    values = params.load(tmp_path / "preset/params.yaml").values()
+    source = {"synthesize": LESS["synthesize"], "shared": {"precision": "float32"}}
+    for stage in ("synthesize", "pretrain", "metatrain", "dual", "search", "prune", "nonblind"):
+        run(stage, root, values, source, ONE_STEP)
+    assert len(list((root / "models").glob("*.safetensors"))) >= 7
+
+
+def _beside(root: Path) -> Path:
+    root.mkdir()
+    shutil.copy(REPO / "params.yaml", root)
+    shutil.copytree(REPO / "params", root / "params")
+    return root
 
 
 def keys(name: str) -> set[str]:

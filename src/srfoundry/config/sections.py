@@ -68,7 +68,7 @@ class Shared(Section):
     """What every stage reads."""
 
     seed: Annotated[int, Field(ge=0)]
-    scale: Literal[2, 3, 4]
+    scale: Literal[2, 3, 4, 8]
     threads: Count
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]

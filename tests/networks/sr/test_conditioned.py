@@ -36,7 +36,7 @@ def test_what_it_believes_changes_the_image() -> None:
     assert given.equal(net.trunk(prepared)[0]) and not given.equal(changed)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_it_begins_with_a_gaussian_on_the_bicubic_grid_whatever_the_image(scale: int) -> None:
     net = Predictor(taps=taps_for(scale))
     redraw(net, generator(1, "predictor"))

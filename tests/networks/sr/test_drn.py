@@ -125,7 +125,7 @@ def test_enlargement_is_torchs_bicubic(scale: int) -> None:
     torch.testing.assert_close(Enlarge(scale)(low), wanted, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", [2, 3, 8])
 def test_it_can_start_as_bicubic_and_still_learn_everything(scale: int) -> None:
     net = DRN(scale=scale, blocks=1, width=8)
     redraw(net, generator(0, "net"))

@@ -16,7 +16,7 @@ BLUR = gaussian(7, torch.tensor([0.4]), torch.tensor([3.0]), torch.tensor([1.0])
 
 
 @pytest.mark.parametrize("decimation", ["direct", "bicubic"])
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_dual_map_of_a_kernel_is_the_degradation(scale: int, decimation: operator.Decimation) -> None:
     high = torch.rand(2, 3, 24, 36, generator=generator(1, "high"))
     wanted = operator.degrade(high, BLUR, scale, decimation=decimation)

@@ -52,7 +52,7 @@ def test_masked_is_thinned_is_rebuilt(case: Case) -> None:
 
 
 @every
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_it_can_start_near_bicubic_and_still_learn_everything(case: Case, scale: int) -> None:
     net = case.net(scale)
     case.start_at_bicubic(net)
@@ -91,7 +91,7 @@ def test_it_saves_exports_and_runs_in_half_precision(case: Case, tmp_path: Path)
     torch.testing.assert_close(rough.float(), net(low), atol=case.rough, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_parabola_is_exact_for_parabolas(scale: int) -> None:
     """Sampled parabolas are enlarged without error, and a constant stays what it is."""
     taps = interpolation_taps(scale)
