@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.process_group import ALONE, Processes
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -21,10 +22,12 @@ class Compute:
     Args:
         device: of its weights and images.
         precision: auto, float32 or bfloat16 (`shared.precision`).
+        processes: that train together, each with its own rows of a batch.
     """
 
     device: torch.device
     precision: str = "float32"
+    processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which a network's forward pass runs."""

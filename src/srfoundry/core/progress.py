@@ -3,6 +3,7 @@
 tqdm is imported with the first bar: a small image is enlarged before one would be drawn.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -18,8 +19,9 @@ def bar(title: str, total: int | None, start: int = 0) -> "tqdm[NoReturn]":
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
+    other = os.environ.get("RANK", "0") != "0"  # of several processes the first one's is enough
     interval = 0.2 if live else 15.0  # a log file wants few lines
-    return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, leave=True)
+    return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, disable=other)
 
 
 def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:

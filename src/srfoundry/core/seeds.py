@@ -1,10 +1,10 @@
 """Random numbers as arguments: a generator for each named thing, so that no result depends on order or workers."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -46,6 +46,27 @@ class Stream:
     def rng(self, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator for one draw, named within the work."""
         return generator(self.seed, self.name, *names, device=device)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a batch of which some are here: each row's numbers are the same, wherever the others are.
+
+    Args:
+        count: of the whole batch.
+        here: which of them.
+    """
+
+    count: int
+    here: slice | Tensor = field(default_factory=lambda: slice(None))
+
+    def rand(self, *shape: int, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+        """Uniform numbers, drawn for the whole batch, of the rows that are here."""
+        return torch.rand(self.count, *shape, generator=rng, dtype=dtype)[self.here]
+
+    def randn(self, *shape: int, rng: torch.Generator) -> Tensor:
+        """Normal numbers likewise."""
+        return torch.randn(self.count, *shape, generator=rng)[self.here]
 
 
 def moved(rng: torch.Generator, device: torch.device) -> torch.Generator:

@@ -12,6 +12,7 @@ import torch
 
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import DAMAGE, FoundryError
+from srfoundry.core.process_group import ALONE, Processes
 
 Log = Callable[[int, dict[str, float]], None]  # takes points of a curve: the step, and values by name
 
@@ -37,23 +38,31 @@ class Resumption:
         path: where its state is kept meanwhile.
         key: what the state belongs to; one with another key is of another experiment and is not used.
         log: takes points of the curve as they come. Telemetry only: no result may depend on it.
+        processes: that do the work together; the first one alone reads and writes the state.
     """
 
     path: Path
     key: str
     log: Log = silent
+    processes: Processes = ALONE
 
     def beside(self, suffix: str, log: Log | None = None) -> "Resumption":
         """The same for a further part of the work, kept at path.suffix."""
-        return Resumption(self.path.with_name(f"{self.path.name}.{suffix}"), self.key, log or self.log)
+        path = self.path.with_name(f"{self.path.name}.{suffix}")
+        return Resumption(path, self.key, log or self.log, self.processes)
 
     def load(self, state: Mapping[str, "Stateful"]) -> tuple[int, list[dict[str, float]]]:
-        """As `load_state`."""
-        return load_state(self.path, self.key, state)
+        """As `load_state`, from the first process's file."""
+        if self.processes.count == 1:
+            return load_state(self.path, self.key, state)
+        first = self.processes.first
+        blob = self.processes.agreed(self.path.read_bytes() if first and self.path.exists() else b"")
+        return _fill(self.path, BytesIO(blob), self.key, state) if blob else (0, [])
 
     def save(self, state: Mapping[str, "Stateful"], step: int, history: list[dict[str, float]]) -> None:
-        """As `save_state`."""
-        save_state(self.path, self.key, state, step, history)
+        """As `save_state`, by the first process."""
+        if self.processes.first:
+            save_state(self.path, self.key, state, step, history)
 
 
 def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:
@@ -72,10 +81,14 @@ def load_state(path: Path, key: str, state: Mapping[str, Stateful]) -> tuple[int
     Raises:
         FoundryError: the file is damaged.
     """
-    if not path.exists():
-        return 0, []
+    return _fill(path, path, key, state) if path.exists() else (0, [])
+
+
+def _fill(
+    path: Path, source: Path | BytesIO, key: str, state: Mapping[str, Stateful]
+) -> tuple[int, list[dict[str, float]]]:
     try:
-        whole = torch.load(path, map_location="cpu", weights_only=True)
+        whole = torch.load(source, map_location="cpu", weights_only=True)
         if whole["key"] != key:
             return 0, []
         for name, part in state.items():

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from srfoundry.core.seeds import Rows
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.damage import add_noise, bits, compress, sharpen
 from srfoundry.degradation.settings import BlurRanges, RandomDegradation
@@ -23,6 +24,7 @@ from srfoundry.imaging import resize
 
 Operator = Callable[[Float[Tensor, "b 3 H W"]], Float[Tensor, "b 3 h w"]]
 
+FIRST = slice(1)
 RESIZINGS = ("bilinear", "bicubic", "area")  # between the rounds (Real-ESRGAN)
 
 
@@ -36,16 +38,23 @@ class Degraded:
             of as many images.
         kernels: the operator as kernels for direct decimation onto the grid of MATLAB's bicubic.
         known: rows of which that is the whole operator; the others went through two rounds, and their kernel is void.
+        known_in_all: how many those are in the batch of which these images are a part.
     """
 
     low: Float[Tensor, "b 3 h w"]
     operator: Operator
     kernels: Float[Tensor, "b k k"]
     known: Bool[Tensor, " b"]
+    known_in_all: int
 
 
 def degraded(
-    high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator
+    high: Float[Tensor, "b 3 H W"],
+    scale: int,
+    chosen: RandomDegradation,
+    *,
+    rng: torch.Generator,
+    rows: Rows | None = None,
 ) -> Degraded:
     """Degrade a batch: a share by MATLAB's bicubic alone, the others each in its own way.
 
@@ -56,50 +65,68 @@ def degraded(
         scale: of the reduction; it divides both sides.
         chosen: the model and its ranges.
         rng: on the CPU; the same draws give the same images.
+        rows: of the batch of which these photographs are a part; the whole one if not given.
     """
-    count = len(high)
+    rows = rows or Rows(len(high))
+    count = rows.count
     clean = count if chosen.degradation == "bicubic" else round(count * chosen.clean)
     left = count - clean
     once = {"bicubic": 0, "blind": left, "photographs": round(left * chosen.rounds.once)}[chosen.degradation]
-    order = torch.randperm(count, generator=rng).to(high.device)
-    parts = [
-        part(high[rows], scale, chosen, rng=rng)
-        for part, rows in zip((reduced, blind, twice), order.split([clean, once, left - once]), strict=True)
-        if len(rows)
-    ]
-    return _in_order(parts, order.argsort())
+    order = torch.randperm(count, generator=rng)
+    places = torch.full((count,), -1)
+    places[rows.here] = torch.arange(len(high))
+    parts, here = [], []
+    for part, kind in zip((reduced, blind, twice), order.split([clean, once, left - once]), strict=True):
+        own = (places[kind] >= 0).nonzero().flatten()
+        if not len(kind) or (not len(own) and part is reduced):
+            continue
+        # where none of a kind is here, one goes through it all the same, for the draws of those that are not
+        shown = places[kind[own]] if len(own) else torch.zeros(1, dtype=torch.long)
+        made = part(
+            high[shown.to(high.device)], scale, chosen, rng=rng, rows=Rows(len(kind), own if len(own) else FIRST)
+        )
+        if len(own):
+            parts.append(made)
+            here.append(shown)
+    return _in_order(parts, torch.cat(here).argsort().to(high.device), known_in_all=clean + once)
 
 
-def reduced(high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator) -> Degraded:
-    """MATLAB's bicubic and nothing else; `rng` takes no part."""
+def reduced(
+    high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator, rows: Rows
+) -> Degraded:
+    """MATLAB's bicubic and nothing else; `rng` and `rows` take no part."""
 
     def apply(image: Tensor) -> Tensor:
         return resize.cubic(image, 1 / scale)
 
     kernel = bicubic_kernel(scale, chosen.blur.size(scale)).to(high)
-    return Degraded(bits(apply(high)), apply, kernel.expand(len(high), -1, -1), _rows(high, known=True))
+    return Degraded(bits(apply(high)), apply, kernel.expand(len(high), -1, -1), _known(high), rows.count)
 
 
-def blind(high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator) -> Degraded:
+def blind(
+    high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator, rows: Rows
+) -> Degraded:
     """y = (x * k) reduced by s + n, then JPEG for a share: Gaussians of FKP's range and motion, one kernel an image."""
-    blur = draw_blurs(len(high), scale, chosen.blur, rng=rng).to(high)
+    blur = draw_blurs(rows.count, scale, chosen.blur, rng=rng)[rows.here].to(high)
 
     def apply(image: Tensor) -> Tensor:
         return operator.degrade(image, blur, scale)
 
-    low = add_noise(apply(high), chosen.damage, rng=rng)
-    return Degraded(compress(low, chosen.damage, rng=rng), apply, blur, _rows(high, known=True))
+    low = add_noise(apply(high), chosen.damage, rng=rng, rows=rows)
+    return Degraded(compress(low, chosen.damage, rng=rng, rows=rows), apply, blur, _known(high), rows.count)
 
 
-def twice(high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator) -> Degraded:
+def twice(
+    high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation, *, rng: torch.Generator, rows: Rows
+) -> Degraded:
     """Two rounds of blur, resizing, noise and JPEG, as BSRGAN (Zhang et al. 2021) and Real-ESRGAN (Wang et al. 2021).
 
     The factor and the filter of the resizing between the rounds are one for a batch, so that it stays one tensor;
     everything else is drawn for each image.
     """
     ranges, damage = chosen.rounds, chosen.damage
-    first, second = (_round(high, widest, rng=rng) for widest in (ranges.first_blur, ranges.second_blur))
-    second = _for_a_share(second, ranges.second_blurred, rng=rng)
+    blurs = [_round(rows.count, widest, rng=rng).to(high) for widest in (ranges.first_blur, ranges.second_blur)]
+    first, second = blurs[0][rows.here], _for_a_share(blurs[1], ranges.second_blurred, rng=rng)[rows.here]
     draws = torch.rand(2, generator=rng, dtype=torch.float64).tolist()
     least, most = ranges.resize
     factor = math.exp(math.log(least) + draws[0] * (math.log(most) - math.log(least)))
@@ -113,10 +140,11 @@ def twice(high: Float[Tensor, "b 3 H W"], scale: int, chosen: RandomDegradation,
     def end(image: Tensor) -> Tensor:
         return _resized(operator.degrade(image, second, 1), (height // scale, width // scale), "bicubic")
 
-    once = compress(add_noise(begin(high), damage, rng=rng), damage, rng=rng)
-    low = sharpen(add_noise(end(once), damage, rng=rng), ranges.sharpened, rng=rng)
+    once = compress(add_noise(begin(high), damage, rng=rng, rows=rows), damage, rng=rng, rows=rows)
+    low = sharpen(add_noise(end(once), damage, rng=rng, rows=rows), ranges.sharpened, rng=rng, rows=rows)
     void = bicubic_kernel(scale, chosen.blur.size(scale)).to(high).expand(len(high), -1, -1)
-    return Degraded(compress(low, damage, rng=rng), lambda image: end(begin(image)), void, _rows(high, known=False))
+    low = compress(low, damage, rng=rng, rows=rows)
+    return Degraded(low, lambda image: end(begin(image)), void, ~_known(high), 0)
 
 
 def draw_blurs(count: int, scale: int, ranges: BlurRanges, *, rng: torch.Generator) -> Float[Tensor, "n k k"]:
@@ -155,7 +183,7 @@ def bicubic_kernel(scale: int, size: int) -> Float[Tensor, "1 k k"]:
     return kernels.normalise(read[:, first : first + size, first : first + size]).float()
 
 
-def _in_order(parts: list[Degraded], inverse: Tensor) -> Degraded:
+def _in_order(parts: list[Degraded], inverse: Tensor, *, known_in_all: int) -> Degraded:
     """The parts' rows, each at its place in the batch."""
     forward = inverse.argsort()
     sizes = [len(part.low) for part in parts]
@@ -167,11 +195,11 @@ def _in_order(parts: list[Degraded], inverse: Tensor) -> Degraded:
     low, blurs, known = (
         torch.cat([getattr(part, name) for part in parts])[inverse] for name in ("low", "kernels", "known")
     )
-    return Degraded(low, apply, blurs, known)
+    return Degraded(low, apply, blurs, known, known_in_all)
 
 
-def _rows(high: Tensor, *, known: bool) -> Tensor:
-    return torch.full((len(high),), known, device=high.device)
+def _known(high: Tensor) -> Tensor:
+    return torch.ones(len(high), dtype=torch.bool, device=high.device)
 
 
 def _resized(image: Tensor, size: tuple[int, int], filter_: str) -> Tensor:
@@ -199,10 +227,10 @@ def _weights(extent: int, size: int, filter_: str) -> Float[Tensor, "o i"]:
     return reach / reach.sum(dim=1, keepdim=True)
 
 
-def _round(high: Tensor, widest: tuple[float, float], *, rng: torch.Generator) -> Tensor:
+def _round(count: int, widest: tuple[float, float], *, rng: torch.Generator) -> Tensor:
     least, most = widest
     gaussians = BlurRanges(variances=(least**2, most**2), motion=0.0)
-    return draw_blurs(len(high), 1, gaussians, rng=rng).to(high)
+    return draw_blurs(count, 1, gaussians, rng=rng)
 
 
 def _for_a_share(blur: Float[Tensor, "n k k"], share: float, *, rng: torch.Generator) -> Float[Tensor, "n k k"]:

@@ -7,6 +7,7 @@ under blur, with nothing to learn.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,26 @@ from torch import Tensor
 
 from srfoundry.degradation.random_degradation import Degraded, Operator, bicubic_kernel
 from srfoundry.imaging import resize
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Of a batch whose rows are dealt to several processes: the counts that its means are over.
+
+    Args:
+        rows: of the smallest images, those without a photograph included.
+        pairs: with a photograph.
+        known: of these, with a kernel that is the whole operator.
+    """
+
+    rows: int
+    pairs: int
+    known: int
+
+    def joined(self, other: "Whole") -> "Whole":
+        """Of both batches."""
+        return Whole(self.rows + other.rows, self.pairs + other.pairs, self.known + other.known)
+
 
 Batch = Mapping[int, Float[Tensor, "_ 3 _ _"]]
 
@@ -26,16 +47,19 @@ class DegradedBatch(dict[int, Tensor]):
             many photographs as the batch has to images of the input's size.
         kernels: the operator as kernels for direct decimation onto the grid of MATLAB's bicubic, b k k.
         known: b, the rows of which that is the whole operator; the kernels of the others are void.
+        whole: of the batch that this is the whole or a part of; without it this is the whole.
     """
 
-    def __init__(self, images: Batch, operator: Operator, kernels: Tensor, known: Tensor) -> None:
+    def __init__(
+        self, images: Batch, operator: Operator, kernels: Tensor, known: Tensor, whole: "Whole | None" = None
+    ) -> None:
         super().__init__(images)
-        self.operator, self.kernels, self.known = operator, kernels, known
+        self.operator, self.kernels, self.known, self.whole = operator, kernels, known, whole
 
     @classmethod
-    def of(cls, images: Batch, made: Degraded, scale: int) -> "DegradedBatch":
+    def of(cls, images: Batch, made: Degraded, scale: int, whole: "Whole | None" = None) -> "DegradedBatch":
         """The batch with its smallest images as they were degraded."""
-        return cls({**images, scale: made.low}, made.operator, made.kernels, made.known)
+        return cls({**images, scale: made.low}, made.operator, made.kernels, made.known, whole)
 
     def joined(self, other: "DegradedBatch") -> "DegradedBatch":
         """This batch's rows, then the other's."""
@@ -49,6 +73,7 @@ class DegradedBatch(dict[int, Tensor]):
             apply,
             torch.cat([self.kernels, other.kernels]),
             torch.cat([self.known, other.known]),
+            self.whole.joined(other.whole) if self.whole and other.whole else None,
         )
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from srfoundry.core.seeds import Stream
+from srfoundry.core.process_group import ALONE, Processes
+from srfoundry.core.seeds import Rows, Stream
 from srfoundry.degradation.random_degradation import degraded
 from srfoundry.degradation.settings import RandomDegradation
-from srfoundry.dual_regression.batch import Batch, DegradedBatch
+from srfoundry.dual_regression.batch import Batch, DegradedBatch, Whole
 from srfoundry.dual_regression.unpaired import Unpaired, windows, with_unpaired
 from srfoundry.imaging import resize
 from srfoundry.imaging.images import from_uint8, to_uint8
@@ -32,6 +33,10 @@ class Batches:
         blur: a dual map of a known kernel that makes the pairs' low-resolution images; MATLAB's bicubic if not given.
         degradation: what makes them instead, drawn anew for each pair.
         device: where that is done.
+        processes: among which the rows of each batch are dealt: a batch holds this one's.
+
+    Raises:
+        FoundryError: there are fewer pairs in a batch than processes.
     """
 
     patches: Patches
@@ -42,13 +47,29 @@ class Batches:
     blur: nn.Module | None = None
     degradation: RandomDegradation | None = None
     device: torch.device = CPU
+    processes: Processes = ALONE
+
+    def __post_init__(self) -> None:
+        self.processes.share(self.draws.batch - self.unpaired.count(self.draws.batch))
+
+    @property
+    def share(self) -> float:
+        """Of a batch's rows that are this process's."""
+        return self.processes.share(self.draws.batch)
 
     def __call__(self, index: int) -> dict[int, Tensor]:
         """The batch of step `index`."""
         draws, count = self.draws, self.unpaired.count(self.draws.batch)
         paired = replace(draws, batch=draws.batch - count)
         found = pairs(
-            self.patches, paired, self.degradation, scale=self.scale, rng=self.stream.rng(index), device=self.device
+            self.patches,
+            paired,
+            self.degradation,
+            scale=self.scale,
+            rng=self.stream.rng(index),
+            device=self.device,
+            processes=self.processes,
+            others=count,
         )
         if self.blur is not None:
             found = reduced_by(self.blur, found, self.scale)
@@ -58,8 +79,8 @@ class Batches:
                 count=count,
                 size=draws.patch // self.scale,
                 rng=self.stream.rng("unpaired", index),
-            )
-            found = with_unpaired(found, cut, self.unpaired.kernels, self.scale)
+            )[self.processes.rows(count, paired.batch)]
+            found = with_unpaired(found, cut, self.unpaired.kernels, self.scale) if cut else found
         return found
 
 
@@ -71,6 +92,8 @@ def pairs(
     scale: int,
     rng: torch.Generator,
     device: torch.device = CPU,
+    processes: Processes = ALONE,
+    others: int = 0,
 ) -> dict[int, Tensor]:
     """Patches as `draw` gives them, their smallest images degraded anew if a degradation is given.
 
@@ -80,15 +103,22 @@ def pairs(
         degradation: None, and the model `bicubic`, keep MATLAB's reductions of the prepared set.
         rng: of the places, then of the degradations.
         device: where the degradations are done, and then all images are.
+        processes: as in `draw`.
+        others: rows without a photograph that are to come behind the pairs of the whole batch.
     """
-    found = draw(patches, draws, scale=scale, rng=rng)
+    found = draw(patches, draws, scale=scale, rng=rng, processes=processes)
     if degradation is None or degradation.degradation == "bicubic":
         return found
     found = {factor: images.to(device) for factor, images in found.items()}
-    return DegradedBatch.of(found, degraded(found[1], scale, degradation, rng=rng), scale)
+    count = draws.batch
+    made = degraded(found[1], scale, degradation, rng=rng, rows=Rows(count, processes.rows(count)))
+    whole = None if processes.count == 1 else Whole(count + others, count, made.known_in_all)
+    return DegradedBatch.of(found, made, scale, whole)
 
 
-def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator) -> dict[int, Tensor]:
+def draw(
+    patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator, processes: Processes = ALONE
+) -> dict[int, Tensor]:
     """Aligned patches of which a share of `draws.octave` shows the photographs at half size.
 
     A few photographs hold few details at full size; at half size they are sharp everywhere. Only the smallest
@@ -100,9 +130,10 @@ def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator
         draws: size, number and share at half size; halved photographs are cut twice as large.
         scale: of the network, whose reductions the set must hold.
         rng: of the places, drawn for full size first.
+        processes: among which the rows are dealt; the places of all are drawn by each.
 
     Returns:
-        For each reduction up to `scale` its patches, `draws.batch` rows.
+        For each reduction up to `scale` its patches, this process's rows of `draws.batch`.
     """
     count, patch = draws.batch, draws.patch
     factors = reductions(scale)
@@ -110,12 +141,13 @@ def draw(patches: Patches, draws: PatchDraw, *, scale: int, rng: torch.Generator
     halved = draws.halved
     parts = []
     if halved < count:
-        full = patches.batch(count - halved, patch, rng=rng)
+        full = patches.batch(count - halved, patch, rng=rng, rows=processes.rows(count - halved))
         parts.append({factor: full[factor] for factor in factors})
     if halved:
-        wide = patches.batch(halved, step * patch, rng=rng)
-        smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
-        parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})
+        wide = patches.batch(halved, step * patch, rng=rng, rows=processes.rows(halved, count - halved))
+        if len(wide[scale]):
+            smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
+            parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})
     return {factor: torch.cat([part[factor] for part in parts]) for factor in factors}
 
 

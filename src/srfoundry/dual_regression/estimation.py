@@ -16,6 +16,8 @@ NOISE_WEIGHT = 10.0  # of the noise's error beside the kernel's: 25 levels of 25
 def estimate_terms(estimate: Estimate, batch: Batch, scale: int) -> dict[str, Tensor]:
     """The kernel's and the noise's error, means over the rows of which the truth is known.
 
+    Of a part of a batch: such that the parts' mean, weighted by their shares of its rows, is the batch's.
+
     Rows whose degradation is no kernel count in the noise alone, images without a photograph in neither. A batch that
     knows of no degradation is of a prepared set: MATLAB's bicubic, no noise but the rounding.
 
@@ -35,9 +37,13 @@ def estimate_terms(estimate: Estimate, batch: Batch, scale: int) -> dict[str, Te
     truth = fitted(made.kernels.to(logs), math.isqrt(logits.shape[1])).flatten(1)
     known = made.known.to(logs)
     divergence = (torch.xlogy(truth, truth) - truth * logs).sum(dim=1)
+    missed = (noise - noise_of(made, scale).to(noise)).abs()
+    if made.whole is None:
+        return {"kernel": (divergence * known).sum() / known.sum().clamp_min(1), "noise": missed.mean()}
+    share = len(made[scale]) / made.whole.rows
     return {
-        "kernel": (divergence * known).sum() / known.sum().clamp_min(1),
-        "noise": (noise - noise_of(made, scale).to(noise)).abs().mean(),
+        "kernel": (divergence * known).sum() / (share * max(1, made.whole.known)),
+        "noise": missed.sum() / (share * made.whole.pairs),
     }
 
 

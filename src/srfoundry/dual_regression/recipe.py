@@ -77,6 +77,7 @@ def train_dense(
         unpaired=_unpaired(unpaired, how, scale),
         degradation=how.degradation,
         device=compute.device,
+        processes=compute.processes,
     )
     loss = loss_of(duals, scale=scale, weight=how.dual_weight, compute=compute, estimate_weight=how.estimate_weight)
     history = train(net, duals, loss, batches, how.descent, resumption=resumption, restarts=how.restarts, skip=how.skip)

@@ -59,14 +59,14 @@ def train(
     Returns:
         The curve: of each row its step and the means of the loss terms.
     """
-    optimisation = Optimisation(net, duals, descent, skip=skip, fused=True)
+    optimisation = Optimisation(net, duals, descent, skip=skip, fused=True, processes=batches.processes)
     # where a thread draws ahead, a kernel that is learned would be read while it moves
     on_gpu = is_gpu(next(net.parameters()).device)
     batch = ahead(batches, depth=2 if on_gpu and batches.blur is None else 0)
 
     def step(index: int) -> dict[str, Tensor | float]:
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup, restarts=restarts)
-        return optimisation.update(loss(net, batch(index)), rate)
+        return optimisation.update(loss(net, batch(index)), rate, batches.share)
 
     title = batches.stream.name
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=title)

@@ -140,7 +140,7 @@ def with_unpaired(
             return whole
         batch = reduced_alone(batch, scale)
     if not kernels:
-        return DegradedBatch(whole, batch.operator, batch.kernels, batch.known)
+        return DegradedBatch(whole, batch.operator, batch.kernels, batch.known, batch.whole)
     own, first = [kernels[window.source].to(low) for window in cut], batch.operator
 
     def apply(image: Tensor) -> Tensor:
@@ -150,4 +150,4 @@ def with_unpaired(
         ]
         return torch.cat([first(image[: -len(cut)]), *made])
 
-    return DegradedBatch(whole, apply, batch.kernels, batch.known)
+    return DegradedBatch(whole, apply, batch.kernels, batch.known, batch.whole)

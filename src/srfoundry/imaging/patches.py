@@ -22,6 +22,7 @@ INDEX = "index.json"
 FLAT = -6.0  # MZSR keeps a patch if the logarithm of its mean squared gradient is at least this
 TRIES = 8  # draws before a flat patch is taken all the same
 RESIDENT = 64 << 20  # bytes of the files that may stay in this process's memory
+ALL = slice(None)
 GLANCE = 8  # windows between two looks at that: each can bring in some MiB, for the kernel maps large folios whole
 
 
@@ -91,7 +92,13 @@ class Patches:
         return from_uint8(torch.from_numpy(levels.reshape(1, height, width, 3)))
 
     def batch(
-        self, count: int, patch: int, *, rng: torch.Generator, factors: Sequence[int] | None = None
+        self,
+        count: int,
+        patch: int,
+        *,
+        rng: torch.Generator,
+        factors: Sequence[int] | None = None,
+        rows: slice = ALL,
     ) -> dict[int, Float[Tensor, "b 3 p p"]]:
         """Draw aligned patches, flipped and rotated (8 ways), keyed by reduction.
 
@@ -100,6 +107,7 @@ class Patches:
         Args:
             patch: high-resolution pixels a side; a multiple of the largest reduction.
             factors: the reductions to return, all if not given; which patches are drawn does not depend on them.
+            rows: of the batch that are cut and returned: those of one process of several.
 
         Raises:
             FoundryError: `patch` does not divide, the set has not these reductions, or a photograph is smaller than a
@@ -108,7 +116,8 @@ class Patches:
         wanted = self.factors if factors is None else tuple(factors)
         align = max(self.factors)
         self._check(patch, align, wanted)
-        drawn = torch.randint(2**31, (count, TRIES, 4), generator=rng).numpy()
+        drawn = torch.randint(2**31, (count, TRIES, 4), generator=rng).numpy()[rows]
+        count = len(drawn)
         which = drawn[..., 0] % len(self.entries)
         top = drawn[..., 1] % ((self._heights[which] - patch) // align + 1) * align
         left = drawn[..., 2] % ((self._widths[which] - patch) // align + 1) * align

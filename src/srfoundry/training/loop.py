@@ -60,7 +60,7 @@ def fit(
     Losses on a GPU are read `UNREAD` steps together, and before every row and checkpoint.
 
     Args:
-        step: trains once and returns named losses; none of them may be NaN or infinite.
+        step: trains once and returns named losses, the same in all processes; none may be NaN or infinite.
         state: everything that a step changes.
         resumption: where the state is kept meanwhile, and who watches the curve.
         title: of the progress bar.
@@ -81,7 +81,9 @@ def fit(
         for index in range(done, steps):
             unread.append(_kept(step(index)))
             last = index + 1 == steps
-            saves, ends_row = last or time.monotonic() - saved_at > wait, last or (index + 1) % every == 0
+            # the clocks of several processes differ
+            saves = last or resumption.processes.decides(time.monotonic() - saved_at > wait)
+            ends_row = last or (index + 1) % every == 0
             if saves or ends_row or len(unread) >= UNREAD or not _on_gpu(unread[-1]):
                 for place, values in enumerate(_read(unread), index + 1 - len(unread)):
                     _check_finite(values, place, title, resumption)

@@ -1,13 +1,14 @@
 """How a trained network's weights move: Adam, its gradient clipped, broken batches skipped, the weights averaged."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.state import Stateful
 from srfoundry.training.settings import Descent
 
@@ -41,6 +42,28 @@ class Guard:
         self.taken = deque(state_dict["taken"], maxlen=REMEMBERED)
 
 
+def mean_over_processes(
+    processes: Processes, terms: Mapping[str, Tensor], weights: Sequence[Tensor], share: float
+) -> dict[str, Tensor]:
+    """Add up what each process has of a step: its share of the loss terms, and the gradients of its share of the loss.
+
+    Args:
+        processes: that train together.
+        terms: means over this process's rows.
+        weights: whose `grad` becomes the whole batch's, in place; that of a weight that no loss reaches is None in all
+            processes.
+        share: of the rows that are this process's.
+
+    Returns:
+        The terms of the whole batch, detached, the same in all processes.
+    """
+    if processes.count == 1:
+        return {name: value.detach() for name, value in terms.items()}
+    whole = {name: value.detach() * share for name, value in terms.items()}
+    processes.add_up([*whole.values(), *(weight.grad for weight in weights if weight.grad is not None)])
+    return whole
+
+
 class Optimisation:
     """One step of Adam over a network and the nets that are trained beside it, and all the state that a step moves.
 
@@ -52,6 +75,7 @@ class Optimisation:
         skip: a batch is skipped whose loss is this many times the running mean; 0 takes every batch. With it, the
             terms of an update gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
         fused: Adam in one pass over the weights; rounds differently.
+        processes: that train together: they begin with the first one's weights, and take the same steps.
 
     Attributes:
         state: by name the nets, their average, the optimiser and the guard, if there is one: what a checkpoint holds.
@@ -66,8 +90,10 @@ class Optimisation:
         betas: tuple[float, float] = (0.9, 0.99),
         skip: float = 0.0,
         fused: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
-        self.net, self.clip = net, descent.clip
+        self.net, self.clip, self.processes = net, descent.clip, processes
+        processes.same_weights(net, duals)
         self.weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
         self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(descent.average))
         self.adam = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=betas, fused=fused)
@@ -80,19 +106,25 @@ class Optimisation:
             **({"guard": self.guard} if self.guard else {}),
         }
 
-    def update(self, terms: Mapping[str, Tensor], rate: float) -> dict[str, Tensor | float]:
+    def update(self, terms: Mapping[str, Tensor], rate: float, share: float = 1.0) -> dict[str, Tensor | float]:
         """Step down the gradient of `terms["total"]` at a learning rate, unless the batch is to be skipped.
 
+        Args:
+            terms: means over this process's rows.
+            rate: the learning rate.
+            share: of the batch's rows that are this process's (`Processes.share`).
+
         Returns:
-            The terms, detached, for the curve.
+            The terms, detached, for the curve; of the whole batch.
         """
         for group in self.adam.param_groups:
             group["lr"] = rate
-        if self.guard and self.guard.skips(float(terms["total"].detach())):
-            return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
-        found: dict[str, Tensor | float] = {name: value.detach() for name, value in terms.items()}
         self.adam.zero_grad(set_to_none=True)
-        terms["total"].backward()
+        (terms["total"] * share).backward()
+        whole = mean_over_processes(self.processes, terms, self.weights, share)
+        if self.guard and self.guard.skips(float(whole["total"])):
+            return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
+        found: dict[str, Tensor | float] = {**whole}
         nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
         self.average.update_parameters(self.net)
