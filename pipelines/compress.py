@@ -25,4 +25,4 @@ def compress(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(compress)
+    main(compress, distributed=True)

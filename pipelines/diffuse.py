@@ -69,4 +69,4 @@ def diffuse(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(diffuse)
+    main(diffuse, distributed=True)

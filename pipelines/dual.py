@@ -13,4 +13,4 @@ def dual(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(dual)
+    main(dual, distributed=True)

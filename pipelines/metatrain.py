@@ -75,4 +75,4 @@ def metatrain(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(metatrain)
+    main(metatrain, distributed=True)

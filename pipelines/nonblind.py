@@ -55,4 +55,4 @@ def nonblind(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(nonblind)
+    main(nonblind, distributed=True)

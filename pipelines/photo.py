@@ -20,4 +20,4 @@ def photo(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(photo)
+    main(photo, distributed=True)

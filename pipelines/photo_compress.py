@@ -26,4 +26,4 @@ def photo_compress(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(photo_compress)
+    main(photo_compress, distributed=True)

@@ -49,4 +49,4 @@ def pretrain(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(pretrain)
+    main(pretrain, distributed=True)

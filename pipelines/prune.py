@@ -30,4 +30,4 @@ def prune(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(prune)
+    main(prune, distributed=True)

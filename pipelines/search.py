@@ -30,4 +30,4 @@ def search(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    main(search)
+    main(search, distributed=True)

@@ -19,7 +19,7 @@ STAGES = [
     *["photo_compress", "nonblind", "estimate", "evaluate", "export"],
 ]
 BESIDE = ["diffuse", "beamform"]  # stages with a DVC file of their own, graphs/NAME/dvc.yaml
-FOR_SEVERAL = {"shared", "degrade"}  # sections that are no stage's own
+FOR_SEVERAL = {"shared", "distributed", "degrade"}  # sections that are no stage's own
 WHOLE = {  # sections that a stage reads whole beside its own: it is as they say, but for what its own says otherwise
     **dict.fromkeys(["dual", "search", "prune"], {"degrade"}),
     "compress": {"search", "prune", "degrade"},
@@ -57,7 +57,8 @@ def test_stage_is_one_word_in_five_places() -> None:
         assert stage["cmd"] == f"python -m pipelines.{name}{options}"
         assert stage["params"][:2] == ["shared", name], f"{name}: its own section; single values of others may follow"
         whole = {value for value in stage["params"][2:] if "." not in value}
-        assert whole == WHOLE.get(name, set()), f"{name}: whole sections of others"
+        trains = {"distributed"} if "distributed=True" in (REPO / "pipelines" / f"{name}.py").read_text() else set()
+        assert whole == WHOLE.get(name, set()) | trains, f"{name}: whole sections of others"
         assert f"results/{folder_of(entry)}/metrics.json" in graph.outputs(entry)
 
 

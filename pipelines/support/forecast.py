@@ -173,7 +173,7 @@ def jobs(params: Params) -> int:
 
     if is_gpu(chosen_device(params.shared.device)):
         return 1
-    return max(1, usable_cores() // params.shared.threads)
+    return max(1, usable_cores() // (params.shared.threads * params.distributed.processes))
 
 
 def in_words(total: float) -> str:

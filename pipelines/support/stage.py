@@ -3,21 +3,22 @@
 Imports nothing heavy, for `--help` should be quick; neither MLflow nor Prefect is ever imported by a stage.
 """
 
-import argparse
-import inspect
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.support import server
-from pipelines.support.graph import ASIDE, Graph, folder_of, section_of
+from pipelines.support import server, torchrun
+from pipelines.support.arguments import parser
+from pipelines.support.graph import Graph, folder_of
 from pipelines.support.locks import locked
 from pipelines.support.place import Place
 from pipelines.support.processes import die_with_parent, end_soon_after_interrupt
@@ -25,7 +26,7 @@ from pipelines.support.telemetry import tracked
 from pipelines.support.versions import remedy, versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
-from srfoundry.core import parallel
+from srfoundry.core import parallel, ranks
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.results import curve_names, write_curve, write_metrics
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from srfoundry.core.compute import Compute
+    from srfoundry.core.process_group import Processes
     from srfoundry.core.seeds import Stream
     from srfoundry.core.state import Resumption
     from srfoundry.tracking.spool import StageRun
@@ -46,14 +48,20 @@ class Stage:
         self.section, _, self.item = name.partition("@")
         self.root = root  # of code and of the user's inputs
         self.place = place or Place.of(root)  # of all that stages write
+        self.folder = self.place.folder  # where this process writes: of several, only the first one's files stay
         self.params = params
         self.seed = params.shared.seed
         self.scale = params.shared.scale
         self.precision = params.shared.precision
-        self.results = self.place.folder / "results" / folder_of(name)
         self.checkpoint = self.place.folder / ".ckpt" / f"{name}.pt"
         self.run: StageRun | None = None
+        self.processes: Processes | None = None  # None: this one works alone
         self._graph = self.place.graph(name)
+
+    @property
+    def results(self) -> Path:
+        """The folder of its metrics, curves and pictures."""
+        return self.folder / "results" / folder_of(self.name)
 
     @cached_property
     def device(self) -> "torch.device":
@@ -67,7 +75,7 @@ class Stage:
         """Where and how exactly its networks compute."""
         from srfoundry.core.compute import Compute
 
-        return Compute(self.device, self.precision)
+        return Compute(self.device, self.precision, **self._together)
 
     @property
     def stream(self) -> "Stream":
@@ -81,7 +89,11 @@ class Stage:
         """What it goes on from after a kill, and its live curves."""
         from srfoundry.core.state import Resumption
 
-        return Resumption(self.checkpoint, self.key, self.log)
+        return Resumption(self.checkpoint, self.key, self.log, **self._together)
+
+    @property
+    def _together(self) -> dict[str, Any]:
+        return {} if self.processes is None else {"processes": self.processes}
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -109,7 +121,7 @@ class Stage:
 
     def output(self, path: str) -> Path:
         """Where to write; the folder above is made."""
-        target = self.place.folder / path
+        target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
@@ -153,95 +165,106 @@ class Stage:
             self.run.picture(path)
 
 
-def main(function: Callable[[Stage], None], arguments: Sequence[str] | None = None) -> None:
+def main(
+    function: Callable[[Stage], None], arguments: Sequence[str] | None = None, *, distributed: bool = False
+) -> None:
     """Run a stage as DVC's command: params first, one writer a stage, a run in Prefect and in MLflow.
 
-    Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours."""
+    Ends the process with 1 and one line for mistakes of the person (FoundryError), with a traceback for ours.
+
+    Args:
+        function: the stage.
+        arguments: of the command line, the program's own if not given.
+        distributed: whether it trains, and so can be `distributed.processes` processes.
+    """
     root = Path.cwd()
-    options = _parser(function, root).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(function, root).parse_args(given)
     items = [str(getattr(options, key)) for key in Graph(root, aside=function.__name__).matrix(function.__name__)]
     name = "@".join([function.__name__, *(["-".join(items)] if items else [])])
     server.prepare_environment(root)
-    if "DVC_STAGE" in os.environ:
+    if "DVC_STAGE" in os.environ or torchrun.OURS in os.environ:
         die_with_parent()
     place = Place.of(root, options.params)
-    stopped = _once(
-        f"{name}: stopped; {'the same command' if place.trial else 'dvc repro'} goes on from the last checkpoint"
-    )
+    again = "the same command" if place.trial else "dvc repro"
+    last_words = [] if torchrun.OURS in os.environ else [f"{name}: stopped; {again} goes on from the last checkpoint"]
+    stopped = _once(last_words)
     end_soon_after_interrupt(stopped)
-    busy = f"stage {name} is already running in {place.folder}; wait for it, or stop it first"
     try:
         params = params_file.load(options.params)
-        with locked(place.folder / ".ckpt" / f"{name}.lock", busy):
-            began = time.monotonic()
-            _run(function, Stage(name, root, params, place))
+        if torchrun.to_be_started(params.distributed.processes if distributed else 1, name):
+            torchrun.launch(params.distributed.processes, given, name, _say)
+            return
+        began = time.monotonic()
+        with _workplace(Stage(name, root, params, place)) as stage:
+            _run(function, stage)
             _say(f"{name}: done in {time.monotonic() - began:.0f} s")
     except FoundryError as error:
-        _say(f"error: {error}")
-        raise SystemExit(1) from None
+        _fail(error, str(error))
     except ModuleNotFoundError as error:
         if not (advice := remedy(error)):
+            torchrun.note_failure(error, "program")
             raise
-        _say(f"error: {advice}")
-        raise SystemExit(1) from None
+        _fail(error, advice)
     except KeyboardInterrupt:
         stopped()
         parallel.leave(130)
+    except Exception as error:
+        torchrun.note_failure(error, "program")
+        raise
+
+
+@contextmanager
+def _workplace(stage: Stage) -> Iterator[Stage]:
+    """The one writer has the stage's lock; what the other processes write goes nowhere."""
+    if ranks.rank():
+        with tempfile.TemporaryDirectory(prefix="srfoundry-") as folder:
+            stage.folder = Path(folder)
+            yield stage
+        return
+    folder = stage.place.folder
+    busy = f"stage {stage.name} is already running in {folder}; wait for it, or stop it first"
+    with locked(folder / ".ckpt" / f"{stage.name}.lock", busy):
+        yield stage
 
 
 def _run(function: Callable[[Stage], None], stage: Stage) -> None:
     from srfoundry.core.compute import settle
+    from srfoundry.core.process_group import joined
 
     device, key = stage.device, stage.key  # wrong hardware or a missing input stops here, before anything is sent
-    settle(stage.params.shared.threads, stage.precision, device)
-    threads = stage.params.shared.threads
-    _say(f"{stage.name}: seed {stage.seed}, {device}, {threads} threads, key {key[:8]}{stage.place.title}")
-    with tracked(stage.name, stage.place, stage.params, key=key, digests=stage.digests) as stage.run:
-        function(stage)
+    threads, count = stage.params.shared.threads, ranks.together()
+    settle(threads, stage.precision, device)
+    several = f"{count} processes of {threads} threads" if count > 1 else f"{threads} threads"
+    _say(f"{stage.name}: seed {stage.seed}, {device}, {several}, key {key[:8]}{stage.place.title}")
+    with joined(device) as stage.processes:
+        if not stage.processes.first:
+            function(stage)
+            return
+        with tracked(stage.name, stage.place, stage.params, key=key, digests=stage.digests) as stage.run:
+            function(stage)
     stage.run = None
     for leftover in stage.checkpoint.parent.glob(f"{stage.name}.pt*"):
         leftover.unlink()
     shutil.rmtree(stage.checkpoint.with_suffix(""), ignore_errors=True)  # where a stage keeps several
 
 
-def _parser(function: Callable[[Stage], None], root: Path) -> argparse.ArgumentParser:
-    graph = Graph(root, aside=function.__name__)
-    matrix = graph.matrix(function.__name__)
-    name = next((each for each in graph.stages if section_of(each) == function.__name__), function.__name__)
-    aside = f"{ASIDE}/{name}/dvc.yaml"
-    target = aside if (root / aside).is_file() else name
-    lines = [
-        inspect.getdoc(function) or name,
-        "",
-        f"reads    {', '.join(filter(graph.writer, graph.inputs(name))) or 'the photographs'}",
-        f"writes   {', '.join(graph.outputs(name)) or f'results/{folder_of(name)}/'}",
-        f"values   params.yaml, sections shared, {', '.join(graph.sections(name))}",
-        f"resumes  .ckpt/{name}.pt or .ckpt/{name}/, written as it goes, gone when it is done",
-        "",
-        f"Usually run by `dvc repro {target}`, which runs what it needs first and skips what is up to date.",
-    ]
-    parser = argparse.ArgumentParser(
-        prog=f"python -m pipelines.{function.__name__}",
-        description="\n".join(lines),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--params",
-        type=Path,
-        default=Path("params.yaml"),
-        help="another params file, to try things: all that is written goes to runs/NAME/, nothing is registered",
-    )
-    for key, values in matrix.items():
-        parser.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")
-    return parser
+def _fail(error: Exception, text: str) -> NoReturn:
+    """End the process with one line; one of several leaves it to who started them."""
+    kind = "lost" if type(error).__name__ == "Lost" else "person"
+    torchrun.note_failure(error, kind, text)
+    if torchrun.OURS not in os.environ or ranks.together() == 1:
+        sys.stderr.write(f"error: {text}\n")
+        sys.stderr.flush()
+    raise SystemExit(1) from None
 
 
-def _once(text: str) -> Callable[[], None]:
+def _once(lines: list[str]) -> Callable[[], None]:
     """Something that says a line the first time that it is called."""
-    lines = [text]
     return lambda: _say(lines.pop()) if lines else None
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    if ranks.rank() == 0:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

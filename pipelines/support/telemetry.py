@@ -91,7 +91,10 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
 def shown(params: Params, name: str) -> dict[str, Any]:
     """The values that a stage reads, as people see them in Prefect and MLflow."""
     whole = params.values()
-    return {"shared": whole["shared"], section_of(name): whole.get(section_of(name), {})}
+    return {
+        **{each: whole[each] for each in ("shared", "distributed")},
+        section_of(name): whole.get(section_of(name), {}),
+    }
 
 
 def git_state(root: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from srfoundry.compression.selection import select
 from srfoundry.compression.settings import BudgetTarget, Compression, Fitting, Searching, Tuning
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.compute import Compute
+from srfoundry.core.process_group import ALONE
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batch import Batch
@@ -57,9 +58,16 @@ class Conditions:
         return replace(self, resumption=self.resumption.beside(suffix))
 
     def batch(self, how: Searching | Tuning, scale: int, *names: str | int) -> Batch:
-        """The batch of this name, its patches and their degradation as `how` says."""
-        rng, device = self.stream.rng(*names), self.compute.device
-        return pairs(self.patches, how.draws, how.degradation, scale=scale, rng=rng, device=device)
+        """The batch of this name, its patches and their degradation as `how` says: this process's rows of it."""
+        return pairs(
+            self.patches,
+            how.draws,
+            how.degradation,
+            scale=scale,
+            rng=self.stream.rng(*names),
+            device=self.compute.device,
+            processes=self.compute.processes,
+        )
 
     def after(self, steps: int) -> "Conditions":
         """The same for work whose live curve goes on behind `steps` points of an earlier part."""
@@ -113,13 +121,14 @@ def budget_of(net: Any, target: BudgetTarget, on: Conditions) -> Budget:
     if target.measure == "macs":
         return Budget.multiplications(net, units, ladders, low)
     # measured once: a search that resumes must go on with its budget
-    kept, key = on.resumption.beside("latency").path, on.resumption.key
-    if kept.exists() and (read := json.loads(kept.read_text()))["key"] == key:
-        return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
-    runner = partial(onnx_runner, threads=on.threads)
-    budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=runner)
-    write_bytes(kept, json.dumps({"key": key, **asdict(budget)}).encode())
-    return budget
+    kept, key, processes = on.resumption.beside("latency").path, on.resumption.key, on.compute.processes
+    if processes.first:
+        if not (kept.exists() and json.loads(kept.read_text())["key"] == key):
+            runner = partial(onnx_runner, threads=on.threads)
+            budget = Budget.latency(copy.deepcopy(net).cpu(), units, ladders, low, runner=runner)
+            write_bytes(kept, json.dumps({"key": key, **asdict(budget)}).encode())
+    read = json.loads(processes.agreed(kept.read_text() if processes.first else ""))
+    return Budget(read["total"], tuple(map(tuple, read["ladders"])), tuple(map(tuple, read["tables"])))
 
 
 def cut_to(
@@ -210,7 +219,8 @@ def select_and_cut(
         on: its state is the selection's.
     """
     selecting = replace(how, draws=replace(how.draws, batch=how.selection.select_batch))
-    batches = [on.batch(selecting, dense.scale, "select", index) for index in range(how.selection.select_batches)]
+    each = replace(on, compute=replace(on.compute, processes=ALONE))  # no training: every process does all of it
+    batches = [each.batch(selecting, dense.scale, "select", index) for index in range(how.selection.select_batches)]
     weights = how.weights
     loss = loss_of(
         duals,
@@ -221,6 +231,8 @@ def select_and_cut(
     )
     sparse = thin(dense, [], [])
     kept, rows = select(sparse, dense, widths, batches, loss, how.selection, on.resumption)
+    kept = on.compute.processes.agreed(kept)  # hosts may round differently
+    on.compute.processes.same_weights(sparse)
     return thin(sparse, dense.units(), kept), rows
 
 
@@ -249,6 +261,7 @@ def tune(
         stream=on.stream,
         degradation=how.degradation,
         device=on.compute.device,
+        processes=on.compute.processes,
     )
     return train(net, duals, loss, batches, how.descent, resumption=on.resumption)
 

@@ -74,6 +74,12 @@ class Shared(Section):
     precision: Literal["auto", "float32", "bfloat16"]
 
 
+class Distributed(Section):
+    """How many processes train together: what every trained stage reads beside its own."""
+
+    processes: Count
+
+
 class Synthesize(Section):
     """Where the photographs come from and how they are degraded."""
 

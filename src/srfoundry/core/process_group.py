@@ -18,9 +18,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.ranks import together
 
 Value = TypeVar("Value")
-STARTED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun says to each process
 PATIENCE = timedelta(hours=1)  # for a process that lags, since one that ends is seen at once
 BUCKET = 1 << 24  # numbers that are exchanged at a time: 64 MiB, beside gradients of any size
 
@@ -68,7 +68,7 @@ class Processes:
         if count < self.count:
             raise FoundryError(
                 f"a batch must have a row for each process, got {count} for {self.count} processes; "
-                "raise the batch, or lower shared.processes"
+                "raise the batch, or lower distributed.processes"
             )
         return self.own(count) / count
 
@@ -130,16 +130,6 @@ class Processes:
 ALONE = Processes()
 
 
-def started_together() -> bool:
-    """Whether torchrun started this process as one of several."""
-    return all(name in os.environ for name in STARTED) and int(os.environ["WORLD_SIZE"]) > 1
-
-
-def rank() -> int:
-    """This process's number among those that were started together; 0 for one that is alone."""
-    return int(os.environ["RANK"]) if started_together() else 0
-
-
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Be one of the processes that were started together; alone, if there are no others.
@@ -150,7 +140,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     Raises:
         FoundryError: a host has fewer GPUs than processes, or the others do not come.
     """
-    if not started_together():
+    if together() == 1:
         yield ALONE
         return
     gpu = device.type == "cuda"
@@ -159,7 +149,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         if local >= torch.cuda.device_count():
             raise FoundryError(
                 f"each process needs a GPU of its own, got {torch.cuda.device_count()} on this host for process "
-                f"{local + 1}; start fewer (shared.processes), or set shared.device to cpu"
+                f"{local + 1}; start fewer (distributed.processes), or set shared.device to cpu"
             )
         torch.cuda.set_device(local)
     with _watched():

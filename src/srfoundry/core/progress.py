@@ -3,10 +3,11 @@
 tqdm is imported with the first bar: a small image is enlarged before one would be drawn.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from srfoundry.core.ranks import rank
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -15,13 +16,15 @@ Item = TypeVar("Item")
 
 
 def bar(title: str, total: int | None, start: int = 0) -> "tqdm[NoReturn]":
-    """Return a tqdm bar (a context manager with `.update(n)` and `.set_postfix(...)`) that starts at `start`."""
+    """Return a tqdm bar (a context manager with `.update(n)` and `.set_postfix(...)`) that starts at `start`.
+
+    Of processes that work together the first one's is drawn.
+    """
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
-    other = os.environ.get("RANK", "0") != "0"  # of several processes the first one's is enough
     interval = 0.2 if live else 15.0  # a log file wants few lines
-    return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, disable=other)
+    return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, disable=rank() != 0)
 
 
 def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
