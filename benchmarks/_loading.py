@@ -51,6 +51,10 @@ class _Photograph:
     height: int
     width: int
 
+    @property
+    def source(self) -> Path:
+        return self.path
+
 
 class _Still(Patches):
     """The same patches at every step: what is left of a step is training."""

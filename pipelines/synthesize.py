@@ -29,12 +29,19 @@ def synthesize(stage: Stage) -> None:
     for name, kernel in tests.items():
         kernel_files.save(kernel[0], folder / "kernels" / f"{name}.npy")
 
-    found = splits.collect(chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=mapped())
+    found = splits.collect(
+        chosen.photographs,
+        chosen.split,
+        stage.root,
+        seed=stage.seed,
+        mapped=mapped(),
+        keep=stage.checkpoint.with_suffix(""),
+    )
     for part in ("train", "validation"):
         prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
     recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed, list(blind_sets.SETS))
     for part, name, most in (("held_out", "held_out", None), ("validation", "validation_sets", JUDGED)):
-        paths = {each: photograph.path for each, photograph in list(found.part(part).items())[:most]}
+        paths = {each: photograph.source for each, photograph in list(found.part(part).items())[:most]}
         test_sets.write(folder / name, paths, recipe, mapped=mapped())
         recipe = test_sets.Recipe(stage.scale, {}, chosen.corruption, stage.seed, ["photographs"])
 

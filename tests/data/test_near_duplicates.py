@@ -5,24 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
-from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.data import near_duplicates
-from srfoundry.imaging import images
+from srfoundry.imaging import decoded, images
 from tests.conftest import golden
 
 
-def tensor(picture: Image.Image) -> Tensor:
-    return images.from_uint8(torch.from_numpy(np.array(picture.convert("RGB"))).unsqueeze(0))
-
-
 def hashed(picture: Image.Image) -> str:
-    return near_duplicates.hash_of(tensor(picture))
+    return near_duplicates.hash_of(np.array(picture.convert("RGB")))
 
 
 def saved(picture: Image.Image, kind: str, **how: int) -> Image.Image:
@@ -77,7 +71,7 @@ def test_every_turn_of_a_photograph_is_found() -> None:
 def test_photographs_of_public_sets_are_apart() -> None:
     folder = golden("train")
     paths = [*sorted((folder / "t91").iterdir()), *sorted((folder / "bsd400").iterdir())[:150]]
-    found = near_duplicates.groups({path.stem: near_duplicates.hash_of(images.read(path)) for path in paths})
+    found = near_duplicates.groups({path.stem: near_duplicates.hash_of(decoded.read(path)) for path in paths})
     assert [group for group in found if len(group) > 1] == [["t36", "t65"]]  # the same file, twice in t91
 
 
@@ -111,7 +105,7 @@ def test_groups_are_those_of_the_plain_definition(count: int, seed: int, distanc
 
 
 def test_a_flat_image_has_a_hash_without_chance() -> None:
-    assert near_duplicates.hash_of(torch.full((1, 3, 33, 57), 0.3)) == "00" * 32
+    assert near_duplicates.hash_of(np.full((33, 57, 3), 77, dtype=np.uint8)) == "00" * 32
 
 
 @pytest.mark.parametrize("wrong", ["", "zz" * 32, "00" * 31])

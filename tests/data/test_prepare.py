@@ -10,9 +10,11 @@ import torch
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import threads
+from srfoundry.data import sources
 from srfoundry.data.prepare import prepare
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import decoding, images, resize
 from srfoundry.imaging.patches import Patches
+from tests.albums import source
 from tests.imaging.test_patches import Examined, photograph
 
 SIZES = {"a": (41, 50), "b": (64, 37), "c": (33, 47), "d": (20, 20), "e": (44, 60)}
@@ -60,6 +62,24 @@ def test_bytes_do_not_depend_on_workers_or_order(tmp_path: Path, found: dict[str
     for name, mapped in {"one": threads(1), "four": threads(4), "elsewhere": backwards}.items():
         prepare(tmp_path / name, found, [1, 2, 4], mapped=mapped)
     assert contents(tmp_path / "one") == contents(tmp_path / "four") == contents(tmp_path / "elsewhere")
+
+
+def test_a_photograph_is_decoded_once(
+    tmp_path: Path, found: dict[str, Examined], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Examined and prepared: the pixels are kept meanwhile, and the bytes are those of decoding twice."""
+    decodings = []
+    decode = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda path, *rest: decodings.append(path.stem) or decode(path, *rest))
+    paths = [(path.name, path) for path in (photograph.path for photograph in found.values())]
+    gathered = sources.gather(paths, source(smallest=16), mapped=threads(2), keep=tmp_path / "kept")
+    prepare(tmp_path / "set", gathered.photographs, [1, 2, 4], mapped=threads(2))
+    assert sorted(decodings) == sorted(SIZES)
+    prepare(tmp_path / "twice", found, [1, 2, 4], mapped=threads(2))
+    assert contents(tmp_path / "set") == contents(tmp_path / "twice")
+    (tmp_path / "file").touch()
+    with pytest.raises(FoundryError, match=r"pixels of .*a.png cannot be kept in .*make room"):
+        sources.gather(paths, source(smallest=16), mapped=threads(1), keep=tmp_path / "file")
 
 
 def test_stopped_preparation_leaves_no_set(tmp_path: Path, found: dict[str, Examined]) -> None:

@@ -26,6 +26,11 @@ class Examined:
     height: int
     width: int
 
+    @property
+    def source(self) -> Path:
+        """Decoded where it is prepared."""
+        return self.path
+
 
 def photograph(height: int, width: int, seed: int) -> torch.Tensor:
     """Noise of 8 bits, so that every patch can be told from every other."""

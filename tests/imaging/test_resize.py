@@ -27,6 +27,21 @@ def test_eight_bit_reduction_equals_matlabs() -> None:
     assert different == 0
 
 
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 4, 1 / 8], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 128, 130), (1, 3, 141, 97)], ids=str)
+def test_photographs_are_halved_to_the_same_bits(
+    shape: tuple[int, ...], scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Pillow where they are large: hard edges that are clipped, odd sizes, either order in memory."""
+    levels = torch.randint(0, 2, shape, dtype=torch.uint8, generator=generator(3)) * 255
+    levels[..., ::3] = torch.randint(0, 256, levels[..., ::3].shape, dtype=torch.uint8, generator=generator(4))
+    last = levels.contiguous(memory_format=torch.channels_last)
+    quick = resize.cubic_uint8(levels, scale), resize.cubic_uint8(last, scale)
+    monkeypatch.setattr(resize, "LARGE", 1 << 40)
+    slow = resize.cubic_uint8(levels, scale)
+    assert quick[0].equal(slow) and quick[1].equal(slow) and quick[0].is_contiguous()
+
+
 def by_fractions(levels: list[list[int]], scale: Fraction) -> list[list[int]]:
     """MATLAB's imresize of 8 bits said once more, from Keys' formula and in exact numbers: no rounding but its own."""
 

@@ -9,11 +9,11 @@ phash thresholds at the median of an 8-bit thumbnail, whose mirror image's hash 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import images
@@ -24,13 +24,17 @@ SIDE = 16  # frequencies along each axis
 # scene from cameras side by side in 69. Chance pairs halve with each bit below, so that thousands have room too.
 DISTANCE = 72
 FLAT = 1e-6  # of 255 grey levels: below, a coefficient is rounding, whose sign would depend on the machine
-CHUNK = 64  # rows compared at once: the work stays in the processor's cache
+CHUNK = 64  # rows compared at once, or pixel rows transformed: the work stays in the processor's cache
 
 
-def hash_of(image: Float[Tensor, "1 3 h w"]) -> str:
-    """Return the perceptual hash of an image in [0, 1] of any size: 256 bits as 64 hex digits."""
-    luma = images.luma(image)[0, 0].double().cpu().numpy()
-    coefficients = _cosines(luma.shape[0]) @ luma @ _cosines(luma.shape[1]).T
+def hash_of(levels: UInt8[ndarray, "h w 3"]) -> str:
+    """Return the perceptual hash of an RGB image of any size: 256 bits as 64 hex digits."""
+    high, wide = levels.shape[:2]
+    across, rows = _cosines(wide).T, np.empty((high, SIDE))
+    for start in range(0, high, CHUNK):
+        band = images.from_uint8(torch.from_numpy(levels[None, start : start + CHUNK]))
+        rows[start : start + CHUNK] = images.luma(band)[0, 0].double().numpy() @ across
+    coefficients = _cosines(high) @ rows
     signs = coefficients > FLAT
     signs[0, 0] = False  # the mean, always positive
     return np.packbits(signs).tobytes().hex()

@@ -14,16 +14,19 @@ import torch
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
-from srfoundry.imaging import images, resize
-from srfoundry.imaging.patches import INDEX, crop_to_multiple, pixels
+from srfoundry.imaging import decoded, resize
+from srfoundry.imaging.patches import INDEX, pixels
 
 
 @runtime_checkable  # for the shape checks of the tests
 class Examined(Protocol):
-    """A photograph whose size is known: a `sources.Photograph`, or anything else with these three."""
+    """A photograph whose size is known: a `sources.Photograph`, or anything else with these."""
 
     @property
     def path(self) -> Path: ...
+
+    @property
+    def source(self) -> Path: ...
 
     @property
     def height(self) -> int: ...
@@ -37,6 +40,7 @@ class Place:
     """Where one photograph's pixels go, by reduction; `height` and `width` are those of its file, not yet cropped."""
 
     path: Path
+    source: Path
     height: int
     width: int
     offsets: dict[int, int]
@@ -68,8 +72,9 @@ def prepare(folder: Path, photographs: Mapping[str, Examined], factors: Sequence
         if not high * wide:
             size = f"{photograph.width}x{photograph.height}"
             raise FoundryError(f"{photograph.path} is {size}, smaller than the reduction {largest}; remove it")
-        path = photograph.path.absolute()  # another machine's working folder may be another one
-        places.append(Place(path, photograph.height, photograph.width, dict(ends)))
+        # absolute: another machine's working folder may be another one
+        files = photograph.path.absolute(), photograph.source.absolute()
+        places.append(Place(*files, photograph.height, photograph.width, dict(ends)))
         offsets = {str(factor): end for factor, end in ends.items()}
         entries.append({"name": name, "height": high, "width": wide, "offsets": offsets})
         for factor in factors:
@@ -93,21 +98,22 @@ def _allocate(folder: Path, sizes: Mapping[int, int]) -> None:
 
 
 def _write(folder: Path, place: Place) -> None:
-    """Decode one photograph and write it, at all reductions, to its place."""
-    photograph = images.read(place.path)
-    height, width = photograph.shape[-2:]
+    """Write one photograph, at all reductions, to its place."""
+    read = decoded.read(place.source)
+    height, width = read.shape[:2]
     if (height, width) != (place.height, place.width):
         raise FoundryError(
             f"{place.path} was {place.width}x{place.height} when it was examined, got {width}x{height}; "
             "leave the photographs alone and run it again"
         )
-    levels = torch.floor(crop_to_multiple(photograph, max(place.offsets)) * 255 + 0.5).to(torch.uint8)
+    high, wide = (extent // max(place.offsets) * max(place.offsets) for extent in (height, width))
+    levels = torch.from_numpy(read[None, :high, :wide]).permute(0, 3, 1, 2)
     for factor, offset in place.offsets.items():
         reduced = levels if factor == 1 else resize.cubic_uint8(levels, 1 / factor)
         # Not for reading too: NFS would then write whole pages, and undo what another machine wrote beside.
         file = os.open(pixels(folder, factor), os.O_WRONLY)
         try:
-            left = memoryview(reduced[0].permute(1, 2, 0).contiguous().numpy().tobytes())
+            left = memoryview(reduced[0].permute(1, 2, 0).contiguous().numpy()).cast("B")
             while left:
                 written = os.pwrite(file, left, offset)
                 left, offset = left[written:], offset + written

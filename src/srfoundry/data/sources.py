@@ -10,19 +10,29 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.data import download, near_duplicates, unpack
 from srfoundry.data.settings import Archive, Source
-from srfoundry.imaging import decoding, images
+from srfoundry.imaging import decoded, decoding, images
 
 LONGEST = 250  # bytes of a name, to which .png is added: file systems take 255
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that was decoded whole: its size in pixels and its perceptual hash (64 hex digits)."""
+    """A file that was decoded whole: its size in pixels and its perceptual hash (64 hex digits).
+
+    Attributes:
+        kept: the file of its decoded pixels (`imaging.decoded`), where they were to be kept.
+    """
 
     path: Path
     height: int
     width: int
     likeness: str
+    kept: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """The quickest file to read its pixels from."""
+        return self.kept or self.path
 
 
 @dataclass(frozen=True)
@@ -72,20 +82,22 @@ def _archived(archives: Sequence[Archive], cache: Path) -> list[tuple[str, Path]
     return found
 
 
-def gather(paths: Sequence[tuple[str, Path]], wanted: Source, *, mapped: Map) -> Gathered:
+def gather(paths: Sequence[tuple[str, Path]], wanted: Source, *, mapped: Map, keep: Path | None = None) -> Gathered:
     """Decode every photograph once, so that a bad one shows before any work is done.
 
     Args:
         paths: the name to show, such as b/a.png, and the file.
         wanted: what becomes of a bad image, and the smallest that is taken.
         mapped: how to go through the files; the result is the same for any.
+        keep: folder for the pixels, which whoever needs them again then maps: three bytes a pixel. None keeps none.
 
     Raises:
-        FoundryError: no photograph, two of one name, or one that cannot be used where that stops.
+        FoundryError: no photograph, two of one name, one that cannot be used where that stops, or no room on the disk.
     """
     photographs: dict[str, Photograph] = {}
     skipped: dict[str, str] = {}
-    seen = mapped(partial(_examine, smallest=wanted.smallest), [path for _, path in paths], "reading photographs")
+    items = [(path, keep and (keep / f"{number}{decoded.SUFFIX}").absolute()) for number, (_, path) in enumerate(paths)]
+    seen = mapped(partial(_examine, smallest=wanted.smallest), items, "reading photographs")
     for (shown, path), found in zip(paths, seen, strict=True):
         found = _nameless(shown) or found
         if isinstance(found, str):
@@ -120,13 +132,22 @@ def _nameless(shown: str) -> str | None:
     return None
 
 
-def _examine(path: Path, smallest: int) -> Photograph | str:
+def _examine(item: tuple[Path, Path | None], smallest: int) -> Photograph | str:
     """Return what is known of a photograph, or why it cannot be used: words, for an error would stop the others."""
+    path, kept = item
     try:
-        image = images.read(path)
+        levels = decoded.read(path)
     except FoundryError as error:
         return str(error)
-    height, width = image.shape[-2:]
+    height, width = levels.shape[:2]
     if min(height, width) < smallest:
         return f"{path} is {width}x{height}, smaller than synthesize.smallest {smallest}; remove it or lower that"
-    return Photograph(path, height, width, near_duplicates.hash_of(image))
+    if kept is not None:
+        try:
+            decoded.keep(levels, kept)
+        except OSError as error:
+            raise FoundryError(
+                f"the pixels of {path} cannot be kept in {kept.parent} ({error.strerror}); make room: photographs take "
+                "three bytes a pixel there until they are prepared"
+            ) from None
+    return Photograph(path, height, width, near_duplicates.hash_of(levels), kept)

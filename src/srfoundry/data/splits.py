@@ -35,7 +35,7 @@ class Collection:
 
     def alike(self) -> list[list[tuple[str, Path]]]:
         """Names and files of the photographs that share a scene, by scene."""
-        return [[(name, self.gathered.photographs[name].path) for name in names] for names in together(self.scenes)]
+        return [[(name, self.gathered.photographs[name].source) for name in names] for names in together(self.scenes)]
 
     def figures(self) -> dict[str, Any]:
         """What metrics.json says of them."""
@@ -47,7 +47,9 @@ class Collection:
         }
 
 
-def collect(source: Source, wanted: Split, root: Path, *, seed: int, mapped: Map) -> Collection:
+def collect(
+    source: Source, wanted: Split, root: Path, *, seed: int, mapped: Map, keep: Path | None = None
+) -> Collection:
     """List, read and split the photographs of a source.
 
     Args:
@@ -56,13 +58,14 @@ def collect(source: Source, wanted: Split, root: Path, *, seed: int, mapped: Map
         root: folder of the project.
         seed: of what shares draw.
         mapped: how to go through the files; the result is the same for any.
+        keep: folder for the decoded pixels; None keeps none.
 
     Raises:
         FoundryError: there is no photograph, one that cannot be used where that stops, or an impossible split.
     """
     paths = sources.listed(source, root)
     check_names(paths, wanted)
-    gathered = sources.gather(paths, source, mapped=mapped)
+    gathered = sources.gather(paths, source, mapped=mapped, keep=keep)
     labels = scenes(gathered.photographs)
     return Collection(gathered, labels, deal(list(labels), wanted, seed=seed, scenes=labels))
 

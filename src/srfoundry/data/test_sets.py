@@ -18,7 +18,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.data import blind_sets
 from srfoundry.degradation import kernel_files, kernels, operator
 from srfoundry.degradation.settings import Corruption
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import decoded, images, resize
 
 BICUBIC = "bicubic"
 TESTS = {"gauss20": (2.0, 2.0, 0.0), "aniso": (4.0, 1.0, -0.5)}  # variances in px^2 and angle: MZSR's g_2.0 and g_ani
@@ -85,7 +85,7 @@ def exact(path: Path, scale: int) -> Float[Tensor, "1 3 H W"]:
     Raises:
         FoundryError: it cannot be read, or is smaller than the scale.
     """
-    levels = images.to_uint8(images.read(path))
+    levels = torch.from_numpy(decoded.read(path)[None])
     height, width = (extent // scale * scale for extent in levels.shape[1:3])
     if not height * width:
         raise FoundryError(f"{path} is {levels.shape[2]}x{levels.shape[1]}, smaller than the scale {scale}; lower it")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from srfoundry.core.atomic import replacing, write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, derive
 from srfoundry.degradation import kernel_files, kernels
@@ -61,10 +62,10 @@ def draw(wanted: BankDraw, root: Path, *, scale: int, stream: Stream) -> Bank:
 
 def write(bank: Bank, folder: Path) -> None:
     """Write bank.npy (n k k, float32) and bank.json (the manifest, one row a kernel)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "bank.npy", bank.kernels.numpy())
+    with replacing(folder / "bank.npy") as partial:
+        np.save(partial, bank.kernels.numpy())
     lines = ",\n ".join(json.dumps(row) for row in bank.manifest)
-    (folder / "bank.json").write_text(f"[{lines}]\n")
+    write_bytes(folder / "bank.json", f"[{lines}]\n".encode())
 
 
 def samples(bank: Bank, count: int = 6) -> dict[str, Float[Tensor, "k k"]]:

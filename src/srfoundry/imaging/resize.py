@@ -1,7 +1,9 @@
 """MATLAB's bicubic imresize, in the two conventions that the field's test sets were made with.
 
 Keys' kernel with a = -0.5, antialiased when shrinking, rows before columns. PyTorch's and Pillow's bicubic differ from
-it in 10 to 22 % of pixels, so neither is ever used for a low-resolution image or a baseline here.
+it in 10 to 22 % of pixels, so neither is ever used as it is for a low-resolution image or a baseline here. Where 8-bit
+photographs are halved, the difference is the order of the passes and the border alone: Pillow's passes, each called for
+on repeated edges, then give the same bits in a fifth of the time.
 """
 
 import math
@@ -9,13 +11,16 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging.mirror import mirror_indices
 
+LARGE = 40_000  # samples of an image from which on the way through Pillow is the quicker one
 Border = Literal["symmetric", "replicate"]
 Scale = int | float | tuple[int | float, int | float]
 
@@ -56,9 +61,36 @@ def cubic_uint8(
         size: as for `cubic`.
         border: `replicate`, as the published test sets were made, or `symmetric`, as today's MATLAB does.
     """
+    if border == "replicate" and size is None and (halved := _halved(image, scale)) is not None:
+        return halved
     for dim, length, factor in _passes(image, scale, size):
         image = _round(_along(image, dim, length, factor, border)).to(torch.uint8)
     return image
+
+
+def _halved(image: UInt8[Tensor, "b c h w"], scale: Scale) -> UInt8[Tensor, "b c H W"] | None:
+    """8-bit RGB reduced by 2, 4 or 8 by Pillow, rows first and over repeated edges; None where it is anything else.
+
+    Pillow computes in integers, with weights of 22 binary digits after the point: at these scales they are exact.
+    """
+    factor = {0.5: 2, 0.25: 4, 0.125: 8}.get(scale if isinstance(scale, float) else 0.0)
+    if factor is None or image.device.type != "cpu" or image.shape[1] != 3 or image[0].numel() < LARGE:
+        return None
+    border = 2 * factor  # how far the kernel reaches
+    made = []
+    for pixels in image.permute(0, 2, 3, 1).numpy():
+        for axis in (0, 1):
+            high, wide = pixels.shape[:2]
+            length = -(-pixels.shape[axis] // factor)
+            reach = (border, border + length * factor - pixels.shape[axis])
+            padded = Image.fromarray(np.pad(pixels, [reach if each == axis else (0, 0) for each in range(3)], "edge"))
+            span = (border, border + length * factor)
+            box = (0, span[0], wide, span[1]) if axis == 0 else (span[0], 0, span[1], high)
+            shape = (wide, length) if axis == 0 else (length, high)
+            pixels = np.asarray(padded.resize(shape, Image.Resampling.BICUBIC, box))
+        made.append(torch.from_numpy(pixels.copy()))
+    found = torch.stack(made).permute(0, 3, 1, 2)
+    return found.contiguous() if image.is_contiguous() else found
 
 
 def output_size(image: Tensor, scale: Scale) -> tuple[int, int]:

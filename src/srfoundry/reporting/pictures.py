@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from srfoundry.core.atomic import replacing
-from srfoundry.imaging import formats, images, metrics, resize, windows
+from srfoundry.imaging import decoded, formats, images, metrics, resize, windows
 from srfoundry.imaging.windows import Box
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _cut(lines: Sequence[str], most: int) -> list[str]:
 
 
 def _thumbnail(path: Path) -> Image.Image:
-    picture = Image.fromarray(images.to_uint8(images.read(path))[0].numpy())
+    picture = Image.fromarray(decoded.read(path))
     picture.thumbnail((160, 160))
     return picture
 
