@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-.PHONY: help setup preset repro accept test bench gpu ui stop serve clean
+.PHONY: help setup preset repro accept test bench gpu ui stop serve deploy worker clean
 
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,12 @@ stop:    ## end them
 
 serve: setup  ## offer the whole pipeline to the Prefect UI; make serve CRON="0 3 * * *" runs it every night
 	@python -m pipelines.support.factory serve $(if $(CRON),--cron "$(CRON)")
+
+deploy: setup  ## make a Prefect server ready: pool, deployments of prefect.yaml, who is notified (docs/cluster.md)
+	@python -m pipelines.support.deploying $(if $(RUNS),--runs $(RUNS))
+
+worker: setup  ## take runs from the server's pool, here; make worker FOLLOW=1 gets the branch's newest commit before each
+	@SRFOUNDRY_PROJECT="$(CURDIR)" SRFOUNDRY_FOLLOW="$(FOLLOW)" prefect worker start --pool srfoundry --type process --limit 1
 
 clean:   ## remove checkpoints, servers' files and curves; data, models and results stay
 	@-python -m pipelines.support.server stop

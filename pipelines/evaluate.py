@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from srfoundry.degradation.observation import Observation
-    from srfoundry.zero_shot.result_tables import Scores
+    from srfoundry.zero_shot.examinations import Paper
 
 BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
 SHOWN = dict.fromkeys(BLURRED, ("finetune10_true", "mzsr10_estimated", "mzsr10_true")) | {"bicubic": ("dual", "pruned")}
@@ -17,47 +14,35 @@ SHOWN = dict.fromkeys(BLURRED, ("finetune10_true", "mzsr10_estimated", "mzsr10_t
 def evaluate(stage: Stage) -> None:
     """Score every model on the held-out photographs: PSNR and SSIM on Y, border cropped by the scale."""
     from copy import deepcopy
-    from pathlib import Path
+    from functools import partial
 
     from torch import zeros
 
+    from pipelines.support.fan_out import mapped
     from pipelines.support.real_photographs import look_at_real
     from srfoundry.core.compute import channels_last, is_gpu
-    from srfoundry.core.parallel import threads
-    from srfoundry.imaging import decoding, images
     from srfoundry.networks.sr.multiplications import multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import BLIND, CLEAN, FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures
     from srfoundry.reporting.compression import quality_pictures
+    from srfoundry.zero_shot.examinations import Examination, examine
     from srfoundry.zero_shot.recipe import Recipe
-    from srfoundry.zero_shot.result_tables import ResultTable, scored
-    from srfoundry.zero_shot.trials import of_set
+    from srfoundry.zero_shot.result_tables import ResultTable
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
-    recipe = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics)
-    originals = stage.input("data/synthesize/held_out") / "high"
-
-    def attempt(item: tuple[str, str]) -> "tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Scores]]":
-        test, name = item
-        high, observed = images.read(originals / name), _observed(stage, test, name)
-        own = deepcopy(nets)  # adaptation puts its weights into a net for a moment
-        tried = of_set(test, own, observed, recipe=recipe, tile=stage.params.evaluate.tile)
-        restored = {method: image.cpu() for method, image in tried}
-        scores = scored(restored, high, stage.scale, natural=test in BLIND)
-        return high, observed["true"].low.cpu(), restored, scores
-
-    tests = ("bicubic", *BLURRED, *BLIND)
-    items = [(test, path.name) for test in tests for path in decoding.find(originals)]
-    spread = threads(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
-    table = ResultTable(tests)
-    for (test, name), (high, low, restored, scores) in zip(items, spread(attempt, items, "evaluate"), strict=True):
-        stem = Path(name).stem
-        table.add(test, stem, scores)
+    recipe, tests = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics), ("bicubic", *BLURRED, *BLIND)
+    shown = {test: SHOWN.get(test, ("pruned", "photo")) for test in tests}
+    tile = stage.params.evaluate.tile
+    work = Examination(paths, stage.key, recipe, stage.scale, tile, stage.device, shown)
+    spread = mapped(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
+    papers, table = _papers(stage, tests), ResultTable(tests)
+    for paper, marks in zip(papers, spread(partial(examine, examination=work), papers, "evaluate"), strict=True):
+        test, stem = paper.test, paper.original.stem
+        table.add(test, stem, marks.scores)
         picture = stage.output(f"results/evaluate/pictures/{test}_{stem}.png")
-        shown = {method: restored[method] for method in SHOWN.get(test, ("pruned", "photo"))}
-        pictures.comparison(picture, low, shown, high)
+        pictures.comparison(picture, marks.low, marks.restored, marks.high)
         stage.picture(f"{test} {stem}", picture)
     means, counted = {**table.means(), "real": look_at_real(stage, nets)}, {**FIXED, "mzsr": "metatrain"}
     sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
@@ -70,19 +55,21 @@ def evaluate(stage: Stage) -> None:
     stage.metrics({**means, "by_photograph": table.photographs(), "parameters": sizes, "macs_96x96": macs})
 
 
-def _observed(stage: Stage, test: str, name: str) -> "dict[str, Observation]":
-    """A test image with each kernel that adaptation is given, by name; None stands for MATLAB's bicubic."""
-    from srfoundry.degradation import kernel_files
-    from srfoundry.degradation.observation import Observation, Sampling
-    from srfoundry.imaging import images
+def _papers(stage: Stage, tests: tuple[str, ...]) -> "list[Paper]":
+    """Each held-out photograph in each test set, with the kernels that adaptation is given there."""
+    from srfoundry.imaging import decoding
+    from srfoundry.zero_shot.examinations import Paper
 
-    given: dict[str, Tensor | None] = {"true": None}
-    if test in BLURRED:
-        true = kernel_files.read(stage.input(f"data/synthesize/kernels/{test}.npy"))
-        estimated = kernel_files.read(stage.input(f"data/estimate/{test}/{name.rpartition('.')[0]}.npy"))
-        given = {"true": true, "estimated": estimated, "bicubic": None}
-    low = images.read(stage.input("data/synthesize/held_out") / test / name).to(stage.device)
-    return {kind: Observation(low, kernel, Sampling(stage.scale)) for kind, kernel in given.items()}
+    def kernels(test: str, stem: str) -> dict[str, str]:
+        found = {"true": f"data/synthesize/kernels/{test}.npy", "estimated": f"data/estimate/{test}/{stem}.npy"}
+        return found if test in BLURRED else {}
+
+    held_out = stage.input("data/synthesize/held_out")
+    return [
+        Paper(test, path, held_out / test / path.name, {k: stage.input(v) for k, v in kernels(test, path.stem).items()})
+        for test in tests
+        for path in decoding.find(held_out / "high")
+    ]
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def stale(root: Path) -> list[str]:
         FoundryError: DVC cannot tell.
     """
     done = subprocess.run(
-        [sys.executable, "-c", DVC, "--wait-for-lock", "status", "--json", "dvc.yaml"],
+        dvc("status", "--json", "dvc.yaml"),
         cwd=root,
         capture_output=True,
         text=True,
@@ -62,11 +62,20 @@ def stale(root: Path) -> list[str]:
     return [stage for stage in json.loads(done.stdout.strip().splitlines()[-1]) if stage != ALWAYS]
 
 
-def single(stage: str) -> list[str]:
+def single(stage: str, *, pull: bool = False) -> list[str]:
     """The command that lets DVC run, restore or skip one stage.
 
-    It waits where another stage's DVC holds the project for a moment."""
-    return [sys.executable, "-c", DVC, "--wait-for-lock", "repro", "--single-item", stage]
+    It waits where another stage's DVC holds the project for a moment.
+
+    Args:
+        pull: what the stage reads, and what another machine has already made of it, comes from DVC's remote.
+    """
+    return dvc("repro", "--single-item", *(["--pull"] if pull else []), stage)
+
+
+def dvc(*words: str) -> list[str]:
+    """The command that runs DVC, and waits where another one holds the project for a moment."""
+    return [sys.executable, "-c", DVC, "--wait-for-lock", *words]
 
 
 def lines(
@@ -123,16 +132,23 @@ def verdict(said: list[str]) -> str:
     return "restored" if any("is cached - skipping run" in line for line in said) else "unchanged"
 
 
-def complaint(said: list[str]) -> str:
-    """The line that says why a command failed: a stage's own before DVC's, which only says that it did.
-
-    A stage that the system has killed says nothing itself: the signal is named for it."""
+def killed(said: list[str]) -> int:
+    """The signal that ended a stage's process from outside, from what DVC said; 0 where none did."""
     for line in reversed(said):
         found = ENDED.search(line)
         number = int(found[1]) if found else 0
         number = -number if number < 0 else number - 128  # a shell in between adds 128
         if number in KILLS:
-            return f"its process was ended by {KILLS[number]}"
+            return number
+    return 0
+
+
+def complaint(said: list[str]) -> str:
+    """The line that says why a command failed: a stage's own before DVC's, which only says that it did.
+
+    A stage that the system has killed says nothing itself: the signal is named for it."""
+    if number := killed(said):
+        return f"its process was ended by {KILLS[number]}"
     for mark in ("error: ", "ERROR: "):
         for line in reversed(said):
             if line.startswith(mark):

@@ -1,22 +1,25 @@
-"""The whole graph as one Prefect deployment, in which DVC alone decides what is stale.
+"""The whole graph as one Prefect flow, in which DVC alone decides what is stale.
 
-    python -m pipelines.support.factory run                       one run now, as a Prefect flow
+    python -m pipelines.support.factory run                       one run now
     python -m pipelines.support.factory serve                     wait for the Run button of the Prefect UI
     python -m pipelines.support.factory serve --cron "0 3 * * *"  and run every night at three
 
-Scheduled runs start only while `serve` lives. A table artifact in the UI says which stages ran.
+Scheduled runs of `serve` start only while it lives. On a server of its own, with workers that pull, `prefect.yaml`
+deploys the same flow (docs/cluster.md). A table artifact in the UI says which stages ran.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
-from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
-from pipelines.support.graph import ALWAYS, Graph
+from pipelines.support.graph import Graph
 from srfoundry.config import params as params_file
+from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
@@ -24,49 +27,66 @@ if TYPE_CHECKING:
 
 
 def build(root: Path) -> "Flow[..., dict[str, str]]":
-    """The flow `factory`: one task a stage, in the order of dvc.yaml's graph, stopping at the first failure."""
-    from prefect import flow, get_run_logger, task
+    """The flow `factory`: one task a stage, side by side where they need nothing of each other."""
+    from prefect import flow, get_run_logger
     from prefect.artifacts import create_table_artifact
-    from prefect.cache_policies import NO_CACHE
-    from prefect.runtime import flow_run
 
-    @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="{stage}")
-    def reproduce(stage: str) -> str:
-        """Let DVC run, restore or skip one stage."""
-        logger = get_run_logger()
-        said: list[str] = []
-        environment = os.environ | {"SRFOUNDRY_FACTORY_RUN": str(flow_run.id), "PYTHONUNBUFFERED": "1"}
-        code = 0
-        for line, ended in lines(single(stage), root, environment):
-            if ended is not None:
-                code = ended
-                continue
-            said.append(line)
-            logger.info(line)
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        if code:
-            raise FoundryError(f"stage {stage} failed: {complaint(said)}")
-        return verdict(said)
+    from pipelines.support import stage_tasks
+    from pipelines.support.dvc_runs import alone
 
-    @flow(name="factory", persist_result=False)
-    def factory() -> dict[str, str]:
-        """Bring every stage up to date."""
-        params_file.load(root / "params.yaml")
-        graph = Graph(root)
-        what = dict.fromkeys(graph.order(), "unchanged")
-        with alone(root):
-            if ALWAYS in what:  # it says what is installed, so that DVC knows what is stale
-                what[ALWAYS] = reproduce(ALWAYS)
-            if stale(root):
-                for stage in [each for each in what if each != ALWAYS]:
-                    what[stage] = reproduce(stage)
+    @flow(name="factory", persist_result=False, task_runner=stage_tasks.runner())
+    def factory(
+        stages: list[str] | None = None,
+        values: dict[str, Any] | None = None,
+        remote: bool = False,
+        retries: int = 0,
+        jobs: int | None = 1,
+    ) -> dict[str, str]:
+        """Bring stages up to date.
+
+        Args:
+            stages: names as in dvc.yaml, such as dual or compress@50; all if not given. Those above them come along.
+            values: this run's, by name, such as {"dual.steps": 20000}; params.yaml is as before afterwards.
+            remote: take from DVC's remote what is there instead of computing it, and push all results to it.
+            retries: times a stage whose process was killed goes on from its last checkpoint.
+            jobs: stages at a time here; as many as shared.threads leaves cores for if not given.
+        """
+        with alone(root), _under(values or {}, root):
+            params = params_file.load(root / "params.yaml")
+            how = stage_tasks.How(root, remote=remote, retries=retries, jobs=jobs)
+            what = stage_tasks.reproduce(how, params, _wanted(Graph(root), stages))
+            if remote:
+                stage_tasks.push(root)
         rows = [{"stage": stage, "what": done} for stage, done in what.items()]
         create_table_artifact(key="factory", table=rows, description="What the last run did to each stage")
         get_run_logger().info(_table(what))
         return what
 
     return factory
+
+
+@contextmanager
+def _under(values: Mapping[str, Any], root: Path) -> Iterator[None]:
+    """Have these values in params.yaml meanwhile: the next run must not find them there."""
+    from pipelines.support.preset import change
+
+    path = root / "params.yaml"
+    before = path.read_bytes()
+    try:
+        change(values, root)
+        yield
+    finally:
+        if values:
+            write_bytes(path, before)
+
+
+def _wanted(graph: Graph, stages: Sequence[str] | None) -> list[str]:
+    """Stages by name with all above them, in running order; all where none are named."""
+    order = graph.order()
+    if unknown := set(stages or []) - set(order):
+        raise FoundryError(f"no stage {', '.join(sorted(unknown))} in dvc.yaml; choose from {', '.join(order)}")
+    wanted = {each for name in stages or order for each in (*graph.ancestors(name), name)}
+    return [name for name in order if name in wanted]
 
 
 def main() -> None:
@@ -80,8 +100,8 @@ def main() -> None:
     parser.add_argument("--cron", help="when to start runs by itself: minute hour day month weekday")
     options = parser.parse_args()
     root = Path.cwd()
-    server.prepare_environment(root)
     try:
+        server.prepare_environment(root)
         params_file.load(root / "params.yaml")
         server.ensure_prefect(root)
         if options.action == "run":
@@ -103,7 +123,7 @@ def _serve(cron: str | None) -> None:
     factory.serve(name="factory", cron=cron, limit=1, pause_on_shutdown=True, print_starting_message=False)
 
 
-def _table(what: dict[str, str]) -> str:
+def _table(what: Mapping[str, str]) -> str:
     return "\n".join(f"{stage:12s} {done}" for stage, done in what.items())
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.support import server
 from pipelines.support.processes import alive
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import shown
 from srfoundry.tracking.spool import Away, Box
 from srfoundry.tracking.stores import first_line
 
@@ -58,7 +59,7 @@ class PrefectRecipient:
         except FoundryError as error:
             raise Away(str(error)) from None
         except (HTTPError, RuntimeError, ValueError, OSError) as error:
-            address = self.address(opening)
+            address = shown(self.address(opening))
             raise Away(f"Prefect at {address} does not answer: {first_line(error)}; see PREFECT_API_URL") from None
 
     def _deliver(self, box: Box, request: Callable[..., Any]) -> None:

@@ -7,7 +7,7 @@ any value.
 import argparse
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,42 @@ def apply(names: Sequence[str], root: Path) -> list[str]:
     """
     if DEFAULT in names:
         raise FoundryError("preset default is what git holds; run 'git checkout params.yaml'")
-    target = root / "params.yaml"
-    params_file.load(target)
-    whole = _yaml().load(target.read_text(encoding="utf-8"))
     wanted = {keys: (value, name) for name in names for keys, value in _values(_read(name, root))}
-    changed = [keys for keys, (value, _) in wanted.items() if _set(whole, keys, value)]
-    params_file.check(_plain(whole), "preset " + " ".join(names))
-    if changed:
-        text = io.StringIO()
-        _yaml().dump(whole, text)
-        target.write_text(text.getvalue(), encoding="utf-8")
+    changed = _write({keys: value for keys, (value, _) in wanted.items()}, root, "preset " + " ".join(names))
     return [f"{'.'.join(keys)}: {_plain(wanted[keys][0])}  ({wanted[keys][1]})" for keys in changed]
+
+
+def change(values: Mapping[str, Any], root: Path) -> list[str]:
+    """Write values into `root`/params.yaml; return the names of those that changed.
+
+    Args:
+        values: by their names there, such as `dual.steps`.
+
+    Raises:
+        FoundryError: values that params.yaml may not have; then nothing is written.
+    """
+    wanted = {tuple(name.split(".")): value for name, value in values.items()}
+    return [".".join(keys) for keys in _write(wanted, root, "the run's values")]
 
 
 def titles(root: Path) -> dict[str, str]:
     """The presets' names and what their first line says."""
     found = sorted((root / "params").glob("*.yaml"))
     return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in found}
+
+
+def _write(wanted: Mapping[tuple[str, ...], Any], root: Path, source: str) -> list[tuple[str, ...]]:
+    """Set values in params.yaml, once all are checked; return those that changed."""
+    target = root / "params.yaml"
+    params_file.load(target)
+    whole = _yaml().load(target.read_text(encoding="utf-8"))
+    changed = [keys for keys, value in wanted.items() if _set(whole, keys, value)]
+    params_file.check(_plain(whole), source)
+    if changed:
+        text = io.StringIO()
+        _yaml().dump(whole, text)
+        target.write_text(text.getvalue(), encoding="utf-8")
+    return changed
 
 
 def _read(name: str, root: Path) -> Any:

@@ -26,9 +26,11 @@ from pathlib import Path
 
 import psutil
 
+from pipelines.support import settings
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity, importable
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import shown
 from srfoundry.tracking import stores
 
 QUIET = {  # nothing leaves this machine
@@ -45,7 +47,8 @@ SAY = 20.0  # seconds of starting after which a person learns that it goes on
 
 
 def prepare_environment(root: Path) -> None:
-    """Set what Prefect and MLflow read at their first import; what the user has set stays."""
+    """Set what Prefect and MLflow read at their first import; what the user has set, here or in .env, stays."""
+    settings.prepare(root)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(root / ".prefect"))
@@ -229,8 +232,10 @@ def main() -> None:
             if importlib.util.find_spec("flask") is None:
                 raise FoundryError("MLflow's pages are not installed; run: make setup EXTRAS=ui")
             mlflow = MLFLOW.ensure(root)
-        sys.stdout.write(f"Prefect (runs, logs, schedules)    {prefect}\n")
-        sys.stdout.write(f"MLflow  (curves, pictures, models) {mlflow}   choose 'Model training' at the top left\n")
+        sys.stdout.write(f"Prefect (runs, logs, schedules)    {shown(prefect)}\n")
+        sys.stdout.write(
+            f"MLflow  (curves, pictures, models) {shown(mlflow)}   choose 'Model training' at the top left\n"
+        )
         sys.stdout.write("make stop ends both\n")
     except FoundryError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -23,6 +23,7 @@ from srfoundry.core.parallel import threads
 from srfoundry.data.prepare import prepare
 from srfoundry.imaging import images
 from tests.imaging.test_patches import Examined, photograph
+from tests.lost import killing, once_killed
 
 
 @flow(validate_parameters=False)
@@ -51,6 +52,13 @@ if __name__ == "__main__":
         print(f"/proc/{os.getpid()}" in at_work, list(fan_out.mapped()(abs, range(-9, 0), "ordering")))
         found["2"] = Examined(Path("none.png"), 30, 40)
         refused(lambda: stage("refused", found))
+        marks = Path("marks").absolute()
+        marks.mkdir()
+        print(list(fan_out.mapped()(once_killed, [(number, marks) for number in range(4)], "losing")))
+        cluster.scheduler.allowed_failures = 0  # times that Dask itself tries a task again whose worker died
+        print(list(fan_out.mapped()(once_killed, [(number, marks) for number in (2, 12)], "sending again")))
+        os.environ["SRFOUNDRY_DASK_RETRIES"] = "0"
+        refused(lambda: list(fan_out.mapped()(killing, [1], "giving up")))
     fan_out.PATIENCE = 1
     refused(fan_out.mapped)
 """
@@ -82,5 +90,9 @@ def test_cluster_makes_the_same_bytes(tmp_path: Path, environment: dict[str, str
     assert said[0] == "False [9, 8, 7, 6, 5, 4, 3, 2, 1]"
     assert said[1].startswith("error: ") and "none.png not found" in said[1]
     assert not (tmp_path / "refused" / "index.json").exists()
-    assert said[2].startswith("error: no Dask scheduler answers at SRFOUNDRY_DASK=tcp://127.0.0.1:")
-    assert len(said) == 3 and "Traceback" not in done.stderr and "Warning" not in done.stderr
+    assert said[2] == "[0, 10, 20, 30]", "the killed worker's task went to another one"
+    assert said[3] == "[20, 120]", "what Dask gives up is sent again"
+    assert said[4].startswith("error: the Dask cluster at SRFOUNDRY_DASK=tcp://127.0.0.1:")
+    assert "lost a task 1 times (KilledWorker)" in said[4]
+    assert said[5].startswith("error: no Dask scheduler answers at SRFOUNDRY_DASK=tcp://127.0.0.1:")
+    assert len(said) == 6 and "Traceback" not in done.stderr and "Warning" not in done.stderr

@@ -1,0 +1,102 @@
+"""One photograph of one test set through every method, as a task of its own that any machine may do."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srfoundry.core.compute import channels_last
+from srfoundry.degradation import kernel_files
+from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.imaging import images
+from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.family import BLIND
+from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.result_tables import Scores, scored
+from srfoundry.zero_shot.trials import of_set
+
+LOADING = Lock()  # threads that begin together load the networks once
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One photograph of one test set.
+
+    Args:
+        test: of the sets of `data.test_sets`.
+        original: its file.
+        low: its reduced file.
+        kernels: files of the kernels that adaptation is given, by name; none for a set of MATLAB's bicubic.
+    """
+
+    test: str
+    original: Path
+    low: Path
+    kernels: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the papers of a run have in common. It holds paths and numbers, so that any machine may do them.
+
+    Args:
+        models: files of the networks, by the stage that made them.
+        key: stands for the bytes of these files.
+        recipe: how the meta-trained net is adapted.
+        scale: of the enlargement.
+        tile: low-resolution pixels a side that are restored at once.
+        device: where to compute.
+        shown: methods by test set whose images come back.
+    """
+
+    models: Mapping[str, Path]
+    key: str
+    recipe: Recipe
+    scale: int
+    tile: int
+    device: torch.device
+    shown: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A paper's images, range [0, 1], those of the methods that are shown among them, and all methods' scores."""
+
+    high: Float[Tensor, "1 3 H W"]
+    low: Float[Tensor, "1 3 h w"]
+    restored: dict[str, Float[Tensor, "1 3 H W"]]
+    scores: dict[str, Scores]
+
+
+def examine(paper: Paper, *, examination: Examination) -> Marks:
+    """Restore one reduced photograph by every method of its set and compare with the original."""
+    with LOADING:
+        nets = _networks(tuple(examination.models.items()), examination.device, examination.key)
+    own = deepcopy(nets)  # adaptation puts its weights into a net for a moment
+    high, observed = images.read(paper.original), _observed(paper, examination)
+    tried = of_set(paper.test, own, observed, recipe=examination.recipe, tile=examination.tile)
+    restored = {method: image.cpu() for method, image in tried}
+    scores = scored(restored, high, examination.scale, natural=paper.test in BLIND)
+    shown = {method: restored[method] for method in examination.shown[paper.test]}
+    return Marks(high, observed["true"].low.cpu(), shown, scores)
+
+
+def _observed(paper: Paper, examination: Examination) -> dict[str, Observation]:
+    """A test image with each kernel that adaptation is given, by name; None stands for MATLAB's bicubic."""
+    given: dict[str, Tensor | None] = {"true": None}
+    if paper.kernels:
+        given = {name: kernel_files.read(path) for name, path in paper.kernels.items()} | {"bicubic": None}
+    low = images.read(paper.low).to(examination.device)
+    return {kind: Observation(low, kernel, Sampling(examination.scale)) for kind, kernel in given.items()}
+
+
+@lru_cache(maxsize=1)
+def _networks(models: tuple[tuple[str, Path], ...], on: torch.device, key: str) -> dict[str, nn.Module]:
+    """The networks of a run, which all of its photographs share; `key` stands for the bytes of their files."""
+    return {name: channels_last(cards.load(path)[0], on) for name, path in models}
