@@ -27,6 +27,7 @@ from pipelines.support.server import QUIET
 from srfoundry.core.errors import FoundryError
 
 PATIENCE = 300.0  # seconds that a server may take to answer: machines do other work, too
+LONGEST = 3600.0  # seconds that a command may take
 SSHD = "/usr/sbin/sshd"
 POOL = "srfoundry"
 
@@ -93,7 +94,7 @@ class Programs:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=900,
+            timeout=LONGEST,
             check=False,
         )
         if code is not None and done.returncode != code:

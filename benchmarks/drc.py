@@ -16,9 +16,7 @@ deviation over the seeds. Latency is ONNX Runtime's, median of turns.
 import argparse
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,10 +25,10 @@ import torch
 
 from benchmarks import table
 from benchmarks._family import BASELINES, Plan, Runs
+from benchmarks._spread import spread as spread_over
 from srfoundry.compression.baselines import Baseline
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.progress import track
 from srfoundry.deployment import export
 from srfoundry.deployment.settings import GraphTarget, ParityCheck
 from srfoundry.networks.zoo import cards
@@ -168,8 +166,10 @@ def main() -> None:
         raise FoundryError(
             f"test sets not found in {options.tests}: {', '.join(missing)}; name their folder by --tests"
         )
-    folder = options.work / options.network
-    make = partial(Runs, PLANS[options.network], options.data, options.tests, folder, options.sets, 1)
+    folder = (options.work / options.network).absolute()
+    make = partial(
+        Runs, PLANS[options.network], options.data.absolute(), options.tests.absolute(), folder, options.sets, 1
+    )
     first: list[tuple[str, tuple[Any, ...]]] = [("pretrained", (seed, 0.1)) for seed in options.seeds]
     if options.dual:
         first += [job for seed in options.seeds for job in (("tied", (seed,)), ("pretrained", (seed, 0.0)))]
@@ -187,11 +187,8 @@ def main() -> None:
         last += [("greedy", (seed, share)) for seed in options.seeds for share in shares]
     if "softmax" in options.more:
         last += [("drc", (seed, share, True)) for seed in options.seeds for share in shares]
-    # a process a job, spawned: forked ones would share their parent's threads
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "adding")):
-            for _ in track(pool.map(partial(work, make=make), jobs), title, len(jobs)):
-                pass
+    for jobs, title in ((first, "pretraining"), (then, "compressing"), (last, "adding")):
+        spread_over(partial(work, make=make), jobs, title, processes=options.jobs)
     runs = make()
     torch.set_num_threads(options.threads)
     found = figures(runs, options.seeds, options.budgets, options.sets, more=options.more, dual=options.dual)

@@ -11,16 +11,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks import _containers
+from pipelines.support import deploying
 from srfoundry.cli import program
 from tests import served
 from tests.conftest import REPO, wait_until
 
 STAGES = _containers.read(REPO / "Dockerfile")
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((REPO / "compose.yaml").read_text())
-CONFINED = ["mlflow", "serve", "postgresql"]
+CONFINED = ["mlflow", "serve", "postgresql", "prefect", "store"]
 
 
-@pytest.mark.parametrize("name", ["serve", "mlflow"])
+@pytest.mark.parametrize("name", ["serve", "mlflow", "prefect"])
 def test_an_image_is_confined_and_says_when_it_is_well(name: str) -> None:
     image = STAGES[name]
     assert image.base == "python:3.11.14-slim-trixie" and image.said["USER"] == "10001:10001"
@@ -74,13 +75,29 @@ def test_services_write_nowhere_and_may_nothing(name: str) -> None:
 def test_services_listen_on_this_machine_alone_and_wait_for_each_other() -> None:
     services = COMPOSE["services"]
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
-    for name in ("serve", "train"):
+    for name in ("serve", "train", "worker"):
         assert services[name]["depends_on"]["mlflow"]["condition"] == "service_healthy"
         assert services[name]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
     assert services["serve"]["ports"][0].endswith(f":{STAGES['serve'].said['EXPOSE']}")
     assert services["mlflow"]["ports"][0].endswith(f":{STAGES['mlflow'].said['EXPOSE']}")
+    assert services["prefect"]["ports"][0].endswith(f":{STAGES['prefect'].said['EXPOSE']}")
     named = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
-    assert {name for name in named if not name.startswith(".")} == set(COMPOSE["volumes"])
+    assert {name for name in named if not name.startswith((".", "$"))} == set(COMPOSE["volumes"])
+
+
+def test_a_team_has_its_services_and_no_password_stands_in_a_file() -> None:
+    """What is secret comes from the environment or .env; a worker takes runs of the pool that `make deploy` makes."""
+    services = COMPOSE["services"]
+    cluster = {name for name, service in services.items() if "cluster" in service.get("profiles", [])}
+    assert cluster == {"postgresql", "prefect", "worker", "store"}
+    for name in cluster | {"mlflow"}:
+        for key, value in services[name]["environment"].items():
+            if any(word in key for word in ("PASSWORD", "SECRET", "AUTH", "ACCESS_KEY")):
+                assert value.startswith("${"), f"{name}: {key}"
+        assert "PASSWORD" not in str(services[name].get("command", ""))
+    command = services["worker"]["command"]
+    assert command[command.index("--pool") + 1] == deploying.POOL
+    assert services["worker"]["environment"]["PREFECT_API_URL"] == "http://prefect:4200/api"
 
 
 def test_the_health_check_says_whether_the_server_is_ready(tmp_path: Path) -> None:

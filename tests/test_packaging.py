@@ -53,7 +53,7 @@ UNDECLARED = {
 }
 NOT_LOCKED = {
     "srfoundry": "extras made of extras",
-    **dict.fromkeys(("psycopg2-binary", "boto3", "dvc-s3"), "only for who has such a store"),
+    **dict.fromkeys(("boto3", "dvc-s3"), "only for who has such a store"),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.support import fan_out
 from srfoundry.core.parallel import Map
+from tests.conftest import Toy
 
 # Prefect and Dask stay in a process of their own: both leave threads and settings behind.
 SCRIPT = """
@@ -96,3 +97,53 @@ def test_cluster_makes_the_same_bytes(tmp_path: Path, environment: dict[str, str
     assert "lost a task 1 times (KilledWorker)" in said[4]
     assert said[5].startswith("error: no Dask scheduler answers at SRFOUNDRY_DASK=tcp://127.0.0.1:")
     assert len(said) == 6 and "Traceback" not in done.stderr and "Warning" not in done.stderr
+
+
+CLUSTER = """
+import sys
+
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+LOSES = """
+import os, signal
+import psutil
+mark = stage.root / "killed"
+if not mark.exists():
+    mark.touch()
+    [worker, *_] = [each for each in psutil.Process().parents() if "spawn_main" in " ".join(each.cmdline())]
+    worker.kill()
+    signal.pause()
+stage.output("models/{0}.txt").write_text("made once more")
+stage.metrics({{"n": 1}})
+"""
+
+
+def test_stages_are_tasks_of_the_cluster_and_outlive_a_lost_worker(toy: Toy) -> None:
+    """What each stage does is said as ever; the one whose worker is killed is run by another one."""
+    toy.stage("pretrain", "stage.output('models/pretrain.txt').write_text('p')\nstage.metrics({'n': 1})")
+    toy.stage("metatrain", LOSES.format("metatrain"), deps=["models/pretrain.txt"])
+    (toy.root / "cluster.py").write_text(CLUSTER)
+    cluster = subprocess.Popen(
+        [sys.executable, "cluster.py"],
+        cwd=toy.root,
+        env=toy.environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert cluster.stdout is not None
+        code, said = toy.run("pipelines.support.factory", "run", SRFOUNDRY_DASK=cluster.stdout.readline().strip())
+    finally:
+        cluster.communicate("", timeout=60)
+    assert code == 0, said
+    rows = [line.split() for line in said.splitlines() if line.startswith(("pretrain  ", "metatrain  "))]
+    assert rows == [["pretrain", "ran"], ["metatrain", "ran"]]
+    assert (toy.root / "killed").exists()
+    assert (toy.root / "models/metatrain.txt").read_text() == "made once more"

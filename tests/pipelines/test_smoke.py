@@ -1,130 +1,71 @@
-"""The whole factory, from photographs to a registered model, through `dvc repro` on tiny values: the same code path.
+"""The whole factory, from photographs to a registered model, on tiny values: the same code path.
 
 It runs as if nothing but what `make repro` installs were there: extras of other commands cannot be imported.
-The first run is made with the worked examples of CONTRIBUTING.md, the second with what the repository comes with.
+The first run is made with the worked examples of CONTRIBUTING.md, by a team's programs where they are installed:
+PostgreSQL, MLflow's server, Prefect's with a worker, DVC's remote behind SSH. The second is `dvc repro` with what the
+repository comes with.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from benchmarks._remote_graph import RemoteGraph, here
+from benchmarks._remote_programs import Programs, missing
 from pipelines.support.graph import Graph, folder_of, section_of
-from srfoundry.imaging import images
 from srfoundry.networks.zoo.family import judged_on
+from tests import tiny_graph
 from tests.conftest import REPO
-from tests.examples import examples
 from tests.extras import distributions, lacking
 from tests.inputs import closure, is_imported, is_input, unlisted
+from tests.tiny_graph import EXAMPLES, STAGES
 
-STAGES = [
-    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
-    *["photo", "photo_compress@50", "nonblind", "estimate", "evaluate", "export"],
-]
-TINY: dict[str, dict[str, Any]] = {
-    "shared": {"threads": 1, "precision": "float32"},
-    "synthesize": {
-        "source": "archives",
-        "held_out": ["set__coffee"],
-        "validation": ["set__rocket"],
-        "smallest": 64,
-        "bank": {"gaussian": 2, "noisy": 2, "line": 2, "trajectory": 2},
-        "on_bad_image": "skip",
-    },
-    "pretrain": {"width": 8, "depth": 3, "patch": 32, "batch": 2, "steps": 3},
-    "metatrain": {"warmup_steps": 2, "warmup_patch": 32, "warmup_batch": 2, "steps": 2, "tasks": 2, "shots": 1},
-    "dual": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3, "warmup": 1},
-    "search": {"patch": 32, "batch": 2, "steps": 2, "multiple": 4, "tolerance": 0.2},
-    "prune": {"patch": 32, "batch": 2, "steps": 2, "warmup": 1, "select_batches": 1, "select_batch": 1},
-    "compress": {"search_steps": 2, "steps": 2, "multiple": 1},
-    "photo": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3},
-    "photo_compress": {"search_steps": 2, "steps": 2},
-    "nonblind": {"widths": [4] * 4, "blocks": 1, "iterations": 1, "patch": 32, "batch": 2, "steps": 2, "warmup": 1}
-    | {"samples": 40, "sample_patch": 32, "corrector_steps": 2},
-    "estimate": {
-        "iterations": 2,
-        "draws": 8,
-        "image_steps": 1,
-        "kernel_steps": 1,
-        "width": 4,
-        "levels": 2,
-        "window": 32,
-    },
-    "evaluate": {"tile": 48, "real": "bundled"},
-    "export": {"sizes": [[16, 24], [9, 7]]},
-}
-
-pytestmark = pytest.mark.timeout(900)  # sixteen processes one after another, on machines that do other work, too
-
-EXAMPLES = {("dual", "network"): "plain", ("estimate", "method"): "mean", ("compress", "method"): "first"}
+pytestmark = pytest.mark.timeout(900)  # twenty processes one after another, on machines that do other work, too
 
 
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    """A copy of the repository with tiny values, six small photographs and the examples of CONTRIBUTING.md."""
-    root = tmp_path_factory.mktemp("factory")
-    for name in ("src", "pipelines"):
-        shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore"):
-        shutil.copy(REPO / name, root)
-    shutil.copy(empty_store, root)
-    (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
-    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
-    archive = _archive(root)
-    values["synthesize"]["archives"] = [{"url": archive.as_uri(), "checksum": f"md5:{_md5(archive)}"}]
-    for section, changes in TINY.items():
-        assert set(changes) <= set(values[section]), f"{section}: tests/test_smoke.py sets what params.yaml lacks"
-        values[section].update(changes)
-    for (section, key), example in EXAMPLES.items():
-        values[section][key] = example
-    with (root / "params.yaml").open("w") as file:
-        YAML().dump(values, file)
-    for example in examples():
-        example.add(root)
-    for name in ("photographs", "kernels", "unpaired"):
-        (root / "inputs" / name).mkdir(parents=True)
-    np.save(root / "inputs/kernels/mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))
-    return root
+    """The copy of the repository that the tests below work in."""
+    return tiny_graph.make(tmp_path_factory.mktemp("factory"), empty_store)
 
 
-def _archive(root: Path) -> Path:
-    """Six small photographs, a copy of one, and a file that is none."""
-    folder = root / "set"
-    for path in images.bundled():
-        if path.stem in ("coffee", "rocket", "china", "camera", "ihc", "motorcycle_left"):
-            images.write(images.read(path)[..., 100:196, 150:254], folder / f"{path.stem}.png")
-    images.write(images.read(folder / "coffee.png"), folder / "again" / "coffee.jpg")
-    (folder / "torn.jpg").write_bytes(b"no photograph")
-    return Path(shutil.make_archive(str(folder), "zip", folder))
+@pytest.fixture(scope="module")
+def team(factory: Path) -> Iterator[RemoteGraph | None]:
+    """The project on a team's programs; None where they are not installed."""
+    if missing():
+        yield None
+        return
+    paths = os.pathsep.join([str(REPO / "src"), str(REPO)])
+    with Programs(here() | {"PYTHONPATH": paths}) as programs:
+        yield RemoteGraph(programs, factory, here() | _observed(factory, "ssh"))
 
 
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
+def _observed(root: Path, *more: str) -> dict[str, str]:
+    """What lets processes note what they load, and find no packages but those of these extras."""
+    (root / "loaded").mkdir(exist_ok=True)
+    names = distributions("pipeline", "cpu", "gpu", *more)
+    (root / "lacking.json").write_text(json.dumps(lacking(names)))
+    return {
+        "PYTHONPATH": str(REPO / "tests/pipelines/loaded"),
+        "SRFOUNDRY_LOADED": str(root / "loaded"),
+        "SRFOUNDRY_LACKING": str(root / "lacking.json"),
+    }
 
 
 def repro(root: Path, environment: dict[str, str]) -> str:
     """Run `dvc repro` and return what it said."""
     paths = os.pathsep.join([str(root / "src"), str(root), str(REPO / "tests/pipelines/loaded")])
-    (root / "loaded").mkdir(exist_ok=True)
-    (root / "lacking.json").write_text(json.dumps(lacking(distributions("pipeline", "cpu", "gpu"))))
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=root,
-        env=environment
-        | {
-            "PYTHONPATH": paths,
-            "SRFOUNDRY_LOADED": str(root / "loaded"),
-            "SRFOUNDRY_LACKING": str(root / "lacking.json"),
-        },
+        env=environment | _observed(root) | {"PYTHONPATH": paths},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -139,8 +80,16 @@ def figures(root: Path, stage: str) -> dict[str, Any]:
     return json.loads((root / "results" / folder_of(stage) / "metrics.json").read_text())
 
 
-def test_from_photographs_to_a_registered_model(factory: Path, environment: dict[str, str]) -> None:
-    said = repro(factory, environment)
+def test_from_photographs_to_a_registered_model(
+    factory: Path, environment: dict[str, str], team: RemoteGraph | None
+) -> None:
+    if team is None:
+        said, store = repro(factory, environment), f"sqlite:///{factory / 'mlflow.db'}"
+    else:
+        team.publish()
+        assert team.work() == "COMPLETED", team.programs.said()[-8000:]
+        said, store = (team.programs.folder / "worker.log").read_text(), team.programs.mlflow
+        assert tiny_graph.arrived(store, seconds=120.0)
     assert set(figures(factory, "sharpness")) == {"set__coffee", "set__again__coffee"}
     assert [stage for stage in STAGES if f"Running stage '{stage}'" not in said] == []
     assert all(figures(factory, stage) for stage in STAGES)
@@ -176,7 +125,7 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{factory / 'mlflow.db'}")
+    client = MlflowClient(store, store)
     aliases = {alias: int(version) for alias, version in client.get_registered_model("srfoundry").aliases.items()}
     aliases = {alias: version for alias, version in aliases.items() if "int8" not in alias}  # these depend on the clock
     held = {"champion": "pruned", "p50": "pruned50", "p70": "pruned70", "photo": "photo", "photo50": "photo50"}
@@ -191,8 +140,33 @@ def test_from_photographs_to_a_registered_model(factory: Path, environment: dict
     assert len({run.data.tags["mlflow.parentRunId"] for run in children}) == 1
     assert {run.data.tags["mlflow.runName"] for run in children} == {*STAGES, "sharpness"}
 
-    again = repro(factory, environment)
-    assert [line for line in again.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
+    if team is None:
+        again = repro(factory, environment)
+        assert [line for line in again.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
+
+
+def test_a_team_finds_all_of_it_elsewhere(factory: Path, team: RemoteGraph | None, tmp_path: Path) -> None:
+    """A fresh clone, `dvc pull`: nothing runs. Passwords stand in no file of the project, no tag and no log."""
+    if team is None:
+        pytest.skip(f"no servers of a team here: {missing()}")
+    programs = team.programs
+    team.commit("results")
+    assert team.clone(tmp_path / "clone") == []
+    for name in ("pruned", "photo50"):
+        assert (tmp_path / "clone/exports" / f"{name}.onnx").read_bytes() == (
+            factory / "exports" / f"{name}.onnx"
+        ).read_bytes()
+    secret = programs.password.encode()
+    assert not [path for path in factory.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    assert programs.password not in programs.said()
+    [factory_run] = [
+        run
+        for run in team.prefect("flow_runs/filter", {})
+        if run["work_pool_name"] == "srfoundry" and run["state_type"] == "COMPLETED"
+    ]
+    assert factory_run["parameters"]["remote"] is True
+    schedules = {each["name"]: each["schedules"] for each in team.prefect("deployments/filter", {})}
+    assert schedules["factory"] == [] and schedules["night"][0]["schedule"]["cron"] == "0 3 * * *"
 
 
 def _loads_what_it_lists(factory: Path) -> None:
