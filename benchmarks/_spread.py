@@ -1,4 +1,4 @@
-"""Runs of a benchmark, seeds among them, several at a time: processes here, or tasks of the cluster of SRFOUNDRY_DASK."""
+"""Runs of a benchmark, seeds among them, several at a time: processes here, or tasks of SRFOUNDRY_DASK's cluster."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
