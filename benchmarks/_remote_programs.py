@@ -167,6 +167,8 @@ class Programs:
         address = f"{database.replace('postgresql:', 'postgresql+asyncpg:')}/prefect"
         secret = {
             "PREFECT_API_DATABASE_CONNECTION_URL": address,
+            "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",  # seconds; 5 are few on a machine that does other work
+            "PREFECT_API_DATABASE_TIMEOUT": "60",
             "PREFECT_SERVER_API_AUTH_STRING": who,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",

@@ -109,6 +109,33 @@ def test_prefect_that_goes_away_in_training_and_comes_back(toy: Toy) -> None:
         wait_until(lambda: toy.prefect_states(process.pid) == ["COMPLETED"])
 
 
+SHOWS = """
+from pathlib import Path
+from pipelines.support import server
+server.prepare_environment(Path.cwd())
+from pipelines.support.prefect_reports import PrefectRecipient, prepare
+from srfoundry.tracking.delivery import MlflowRecipient
+from srfoundry.tracking.spool import Away, StageRun
+prepare()
+address = "http://user:secret@127.0.0.1:9"
+run = StageRun(Path("box"), {"stage": "dual", "prefect": f"{address}/api", "mlflow": address})
+for recipient in (PrefectRecipient(Path.cwd()), MlflowRecipient(Path.cwd())):
+    try:
+        recipient.deliver(run.box)
+    except Away as error:
+        print(error)
+"""
+
+
+def test_no_password_of_an_address_is_shown(toy: Toy) -> None:
+    """Nor kept where others may read it."""
+    (toy.root / "shows.py").write_text(SHOWS)
+    code, said = toy.run("shows")
+    assert code == 0 and said.count("http://127.0.0.1:9") == 2 and "secret" not in said, said
+    assert (toy.root / "box").stat().st_mode & 0o077 == 0
+    assert (toy.root / "box" / "events.jsonl").stat().st_mode & 0o077 == 0
+
+
 def test_failure_and_its_cause_arrive(toy: Toy) -> None:
     """On the stage's run and on its pipeline's."""
     toy.stage("pretrain", "raise ZeroDivisionError('ours')")
