@@ -51,7 +51,7 @@ deploy: setup  ## make a Prefect server ready: pool, deployments of prefect.yaml
 	@python -m pipelines.support.deploying $(if $(RUNS),--runs $(RUNS))
 
 worker: setup  ## take runs from the server's pool, here; make worker FOLLOW=1 gets the branch's newest commit before each
-	@SRFOUNDRY_PROJECT="$(CURDIR)" SRFOUNDRY_FOLLOW="$(FOLLOW)" prefect worker start --pool srfoundry --type process --limit 1
+	@SRFOUNDRY_PROJECT="$(CURDIR)" SRFOUNDRY_FOLLOW="$(FOLLOW)" PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 prefect worker start --pool srfoundry --type process --limit 1
 
 clean:   ## remove checkpoints, servers' files and curves; data, models and results stay
 	@-python -m pipelines.support.server stop

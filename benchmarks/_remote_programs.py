@@ -77,7 +77,7 @@ class Programs:
 
     def worker(self, project: Path) -> None:
         """Start a Prefect worker in a checkout; it pulls from the pool until the end."""
-        more = {"SRFOUNDRY_PROJECT": str(project)}
+        more = {"SRFOUNDRY_PROJECT": str(project), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"]
         self._start("worker", [sys.executable, "-m", *command], more, where=project)
 

@@ -1,7 +1,7 @@
 """The Prefect server at PREFECT_API_URL made ready for the factory; run again, it changes what has changed.
 
     python -m pipelines.support.deploying              the pool srfoundry, its queue for nights, the deployments of
-                                                       prefect.yaml, and who is notified of a night that failed
+                                                       prefect.yaml, the automations of automations.yaml
     python -m pipelines.support.deploying --runs 8     flow runs at a time in the whole pool (4)
 
 SRFOUNDRY_NOTIFY is the address that a notification is posted to as JSON, {"text": ...}, as Slack, Mattermost and Teams
@@ -84,17 +84,19 @@ def _prefect_deploy(root: Path) -> None:
 
 
 def _automations(client: "SyncPrefectClient", root: Path) -> list[str]:
-    address = settings.machine().notify.get_secret_value()
-    if not address:
-        return ["nobody is notified of a night that failed: set SRFOUNDRY_NOTIFY"]
     from ruamel.yaml import YAML
 
-    block, said = str(_block(address)), []
+    address, said = settings.machine().notify.get_secret_value(), list[str]()
+    block = str(_block(address)) if address else ""
     known = {each["name"]: each["id"] for each in client.request("POST", "/automations/filter", json={}).json()}
     for automation in YAML(typ="safe").load((root / "automations.yaml").read_text())["automations"]:
-        for action in automation["actions"]:
-            action["block_document_id"] = block
         name = automation["name"]
+        sending = [action for action in automation["actions"] if "block_document_id" in action]
+        if sending and not block:
+            said.append(f"no automation {name}: nobody to notify, set SRFOUNDRY_NOTIFY")
+            continue
+        for action in sending:
+            action["block_document_id"] = block
         if name in known:
             client.request("PUT", f"/automations/{known[name]}", json=automation)
         else:

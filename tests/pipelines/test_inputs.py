@@ -198,6 +198,8 @@ def test_a_second_machine_gets_the_photographs(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "Running stage" in line] == ["Running stage 'environment':"]
     assert (second / "inputs" / "photographs" / "b" / "c.png").read_bytes()
     run(second, "dvc", "exp", "run", "-q", "--temp", "-S", "shared.seed=7")
-    run(second, "dvc", "exp", "run", "--queue", "-S", "shared.seed=8")
-    run(second, "dvc", "queue", "start")
-    wait_until(lambda: "Success" in run(second, "dvc", "queue", "status"))
+    for seed in (8, 9):
+        run(second, "dvc", "exp", "run", "--queue", "-S", f"shared.seed={seed}")
+    run(second, "dvc", "queue", "start", "--jobs", "2")
+    run(second, "dvc", "--wait-for-lock", "repro", "--force", "synthesize")  # beside the experiments
+    wait_until(lambda: run(second, "dvc", "queue", "status").count("Success") == 2)
