@@ -16,7 +16,7 @@ from pipelines.support.stage import Stage
 from srfoundry.config import params
 from srfoundry.imaging import images
 from tests.conftest import REPO
-from tests.pipelines.test_smoke import TINY
+from tests.tiny_graph import TINY
 
 Changes = Mapping[str, Mapping[str, Any]]
 

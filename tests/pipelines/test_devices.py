@@ -26,8 +26,8 @@ from srfoundry.networks.sr.drn import DRN
 from tests.blind_cases import kernel, low, observed, tiny
 from tests.conftest import REPO, mlflow_at
 from tests.nonblind import data_steps
-from tests.pipelines.test_smoke import STAGES, TINY
 from tests.pretended_gpu import pretended_gpu
+from tests.tiny_graph import STAGES, TINY
 
 LESS: dict[str, dict[str, Any]] = {
     "diffuse": {"widths": [8, 16], "patch": 16, "batch": 2, "steps": 2, "warmup": 1}
