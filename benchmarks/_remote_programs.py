@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,7 +209,7 @@ class Programs:
         return self.folder / f"{name}.log"
 
     def _start(
-        self, name: str, command: Sequence[str], secret: Mapping[str, str], *, where: Path, **who: object
+        self, name: str, command: Sequence[str], secret: dict[str, str], *, where: Path, **who: object
     ) -> "subprocess.Popen[bytes]":
         """Start a program in a group of its own, which ends with this process or before."""
         with self._log(name).open("ab") as log:

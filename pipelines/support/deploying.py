@@ -11,6 +11,7 @@ take it; without one, nobody is notified.
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -68,11 +69,12 @@ def _pool(client: "SyncPrefectClient", runs: int) -> str:
 def _queue(client: "SyncPrefectClient") -> str:
     """The queue for nights, behind the default one: what somebody waits for goes first."""
     url, made = f"/work_pools/{POOL}/queues", {"concurrency_limit": 1, "priority": 2}
-    known = client.request("POST", f"{url}/filter", json={}).json()
+    request: Callable[..., Any] = client.request
+    known = request("POST", f"{url}/filter", json={}).json()
     if NIGHT in {queue["name"] for queue in known}:
-        client.request("PATCH", f"{url}/{NIGHT}", json=made)
+        request("PATCH", f"{url}/{NIGHT}", json=made)
     else:
-        client.request("POST", f"{url}/", json={"name": NIGHT, **made})
+        request("POST", f"{url}/", json={"name": NIGHT, **made})
     return f"queue {NIGHT}, 1 run at a time"
 
 
@@ -88,7 +90,8 @@ def _automations(client: "SyncPrefectClient", root: Path) -> list[str]:
 
     address, said = settings.machine().notify.get_secret_value(), list[str]()
     block = str(_block(address)) if address else ""
-    known = {each["name"]: each["id"] for each in client.request("POST", "/automations/filter", json={}).json()}
+    request: Callable[..., Any] = client.request
+    known = {each["name"]: each["id"] for each in request("POST", "/automations/filter", json={}).json()}
     for automation in YAML(typ="safe").load((root / "automations.yaml").read_text())["automations"]:
         name = automation["name"]
         sending = [action for action in automation["actions"] if "block_document_id" in action]
@@ -98,9 +101,9 @@ def _automations(client: "SyncPrefectClient", root: Path) -> list[str]:
         for action in sending:
             action["block_document_id"] = block
         if name in known:
-            client.request("PUT", f"/automations/{known[name]}", json=automation)
+            request("PUT", f"/automations/{known[name]}", json=automation)
         else:
-            client.request("POST", "/automations/", json=automation)
+            request("POST", "/automations/", json=automation)
         said.append(f"automation {name}")
     return said
 
@@ -110,7 +113,8 @@ def _block(address: str) -> UUID:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
     from prefect.types import SecretDict
 
-    made: Any = CustomWebhookNotificationBlock(
+    block: Any = CustomWebhookNotificationBlock
+    made = block(
         name=BLOCK,
         url="{{address}}",
         json_data={"text": "{{subject}}\n{{body}}"},
