@@ -30,9 +30,14 @@ class RemoteGraph:
         self.programs = programs
         self.root = root
         self._environment = environment
+        self._asked = 0
 
-    def publish(self) -> None:
-        """Put the project under git, name DVC's remote, and make the Prefect server ready for it."""
+    def publish(self, notify: str = "") -> None:
+        """Put the project under git, name DVC's remote, and make the Prefect server ready for it.
+
+        Args:
+            notify: address that a failed night is posted to.
+        """
         (self.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    autostage = false\n")
         (self.root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
         self._git("init", "-q", where=self.root)
@@ -40,16 +45,24 @@ class RemoteGraph:
         self._key(self.root)
         self._dvc("add", "-q", "inputs/kernels", where=self.root)
         self.commit("a project")
+        self.programs.environment["SRFOUNDRY_NOTIFY"] = notify
         self._run("pipelines.support.deploying", where=self.root)
 
     def work(self) -> str:
         """Start a worker, ask for a run of the deployment, and wait for it; returns the state that it ended in."""
         self.programs.environment |= self._python(self.root)
         self.programs.worker(self.root)
-        self._run("prefect", "deployment", "run", "factory/factory", "--watch", where=self.root, code=None)
-        runs = self.prefect("flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC", "limit": 200})
-        [state] = [run["state_type"] for run in runs if run["deployment_id"] and not run["auto_scheduled"]]
-        return str(state)
+        return self.ask("factory")
+
+    def ask(self, deployment: str, **parameters: Any) -> str:
+        """Ask for a run of a deployment of the factory, and wait for it; returns the state that it ended in."""
+        given = [word for key, value in parameters.items() for word in ("--param", f"{key}={json.dumps(value)}")]
+        name = f"{deployment} {self._asked}"
+        self._asked += 1
+        words = ["prefect", "deployment", "run", f"factory/{deployment}", "--flow-run-name", name, *given, "--watch"]
+        self._run(*words, where=self.root, code=None)
+        [run] = self.prefect("flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+        return str(run["state_type"])
 
     def commit(self, message: str) -> None:
         """Everything that git knows of or should."""
