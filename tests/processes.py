@@ -27,26 +27,23 @@ def together(count: int, work: Work, folder: Path) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    results = context.SimpleQueue()
-    started = [
-        context.Process(target=_one, args=(rank, count, port, work, folder, results), daemon=True)
-        for rank in range(count)
-    ]
+    arguments = [(rank, count, port, work, folder) for rank in range(count)]
+    started = [context.Process(target=_one, args=each, daemon=True) for each in arguments]
     for each in started:
         each.start()
-    found = dict(results.get() for _ in started)
     for each in started:
         each.join()
-    for rank, (ended, value) in sorted(found.items()):
-        assert ended, f"process {rank}: {value}"
-    return [value for _, (_, value) in sorted(found.items())]
+    said = [path.read_text() for rank in range(count) if (path := folder / f"failed{rank}").exists()]
+    assert not any(each.exitcode for each in started), "\n".join(said)
+    return [torch.load(folder / f"result{rank}", weights_only=False) for rank in range(count)]
 
 
-def _one(rank: int, count: int, port: int, work: Work, folder: Path, results: Any) -> None:
+def _one(rank: int, count: int, port: int, work: Work, folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     try:
         with joined(CPU) as processes:
-            results.put((rank, (True, work(processes, folder))))
+            torch.save(work(processes, folder), folder / f"result{rank}")
     except BaseException:
-        results.put((rank, (False, traceback.format_exc())))
+        (folder / f"failed{rank}").write_text(traceback.format_exc())
+        raise SystemExit(1) from None

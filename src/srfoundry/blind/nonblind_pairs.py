@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
+from srfoundry.core.process_group import ALONE, Processes
+from srfoundry.core.seeds import Rows
 from srfoundry.degradation import kernels, operator
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
@@ -32,16 +34,17 @@ class SharpPatches:
         large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= least]
         self.large = patches.only(large) if large else None
 
-    def draw(self, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
-        """The patches of one step, range [0, 1]."""
+    def draw(self, *, rng: torch.Generator, processes: Processes = ALONE) -> Float[Tensor, "b 3 p p"]:
+        """The patches of one step, range [0, 1]: this process's rows of them."""
         draws, large = self.draws, self.large
         halved = draws.halved if large is not None else 0
         parts = []
-        if halved < draws.batch:
-            parts.append(self.patches.batch(draws.batch - halved, draws.patch, rng=rng, factors=[1])[1])
+        full = draws.batch - halved
+        if full:
+            parts.append(self.patches.batch(full, draws.patch, rng=rng, factors=[1], rows=processes.rows(full))[1])
         if large is not None and halved:
-            step = large.factors[1]
-            parts.append(large.batch(halved, step * draws.patch, rng=rng, factors=[step])[step])
+            step, rows = large.factors[1], processes.rows(halved, full)
+            parts.append(large.batch(halved, step * draws.patch, rng=rng, factors=[step], rows=rows)[step])
         return torch.cat(parts)
 
 
@@ -75,25 +78,40 @@ class PairDraw:
         """Pairs of one draw."""
         return self.sharp.draws.batch
 
-    def draw(self, kernel: Float[Tensor, "b k k"], scale: int, *, rng: torch.Generator) -> Pairs:
-        """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits."""
-        high = self.sharp.draw(rng=rng)
+    def draw(
+        self, kernel: Float[Tensor, "b k k"], scale: int, *, rng: torch.Generator, processes: Processes = ALONE
+    ) -> Pairs:
+        """Degrade random patches, one with each kernel: y = (x * k) down_s + n, periodic, in 8 bits.
+
+        Args:
+            kernel: of all rows of the batch, also where this process has some of them.
+            scale: s.
+            rng: of the step.
+            processes: among which the rows are dealt.
+        """
+        own = processes.rows(self.count)
+        rows, kernel = Rows(self.count, own), kernel[own]
+        high = self.sharp.draw(rng=rng, processes=processes)
         if self.softness:
-            high = soften(high, self.softness, rng=rng)
-        level = torch.rand(len(high), 2, generator=rng)
+            high = soften(high, self.softness, rng=rng, rows=rows)
+        level = rows.rand(2, rng=rng)
         level = torch.where(level[:, 0] < 0.5, 0.0, self.noise * level[:, 1])
         low = operator.degrade(high, kernel, scale, border="circular")
-        low = low + level.view(-1, 1, 1, 1) * torch.randn(low.shape, generator=rng)
+        low = low + level.view(-1, 1, 1, 1) * rows.randn(*low.shape[1:], rng=rng)
         return Pairs(images.from_uint8(images.to_uint8(low)), kernel, level, high, scale)
 
 
-def soften(high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Generator) -> Float[Tensor, "b 3 p p"]:
+def soften(
+    high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Generator, rows: Rows | None = None
+) -> Float[Tensor, "b 3 p p"]:
     """Blur a share of SOFT of the images as a lens, a demosaicing or an earlier enlargement may have; to 8 bits.
 
     Args:
         softness: largest variance of these blurs, px^2; they are round Gaussians.
+        rng: of the step.
+        rows: of the batch of which these images are a part; the whole one if not given.
     """
-    draws = torch.rand(len(high), 2, generator=rng, dtype=torch.float64)
+    draws = (rows or Rows(len(high))).rand(2, rng=rng, dtype=torch.float64)
     variance = draws[:, 1] * softness + 1e-3  # a Gaussian of no width is none
     blur = kernels.gaussian(7, variance, variance, torch.zeros_like(variance)).float()
     blurred = images.from_uint8(images.to_uint8(operator.degrade(high, blur, 1, border="circular")))

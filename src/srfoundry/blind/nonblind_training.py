@@ -39,17 +39,19 @@ def train_usrnet(
     Returns:
         the curve: the loss `total` at steps of the training.
     """
-    optimisation = Optimisation(net, nn.Module(), descent)
+    processes, share = compute.processes, compute.processes.share(pairs.count)
+    optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng, device = stream.rng(index), compute.device
         scale = scales[index % len(scales)]
-        drawn = pairs.draw(draw_kernels(pairs.count, scale=scale, motion=motion, rng=rng), scale, rng=rng)
+        blur = draw_kernels(pairs.count, scale=scale, motion=motion, rng=rng)
+        drawn = pairs.draw(blur, scale, rng=rng, processes=processes)
         with compute.autocast():
             restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
         loss = (restored - drawn.high.to(device)).abs().mean()
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
-        return optimisation.update({"total": loss}, rate)
+        return optimisation.update({"total": loss}, rate, share)
 
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
     optimisation.finish()

@@ -58,7 +58,8 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
         halved = replace(on, patches=on.patches.only(which))
         return lambda index: halved.batch(how, net.scale, part, index)
 
-    history = search.run((half("train", names[0::2]), half("alpha", names[1::2] or names)), on.resumption)
+    halves = (half("train", names[0::2]), half("alpha", names[1::2] or names))
+    history = search.run(halves, on.resumption, on.compute.processes.share(how.draws.batch))
     found = cut_to(search.kept.indices(), net, duals, budget, target, on)
     dense = {unit.name: width for unit, width in zip(net.units(), budget.dense, strict=True)}
     return replace(found, history=history, scores={**found.scores, "dense_widths": dense}, selectable=True)

@@ -12,18 +12,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.networks.sr.prunable import Unit, end_of
 
 Batch = TypeVar("Batch")
 
 
 def activities(
-    net: nn.Module, units: Sequence[Unit], run: Callable[[nn.Module, Batch], object], batches: Iterable[Batch]
+    net: nn.Module,
+    units: Sequence[Unit],
+    run: Callable[[nn.Module, Batch], object],
+    batches: Iterable[Batch],
+    *,
+    processes: Processes = ALONE,
+    share: float = 1.0,
 ) -> list[Float[Tensor, " width"]]:
     """Root mean square of each channel of each unit, as its consumer reads it, over batches of equal size.
 
     Args:
         run: passes a batch through the net.
+        processes: that have rows of each batch.
+        share: of the rows that are this process's.
 
     Raises:
         ValueError: a unit's consumer was never passed.
@@ -48,4 +57,6 @@ def activities(
             count += 1
     if missing := [unit.name for unit in units if unit.name not in sums]:
         raise ValueError(f"nothing came through {', '.join(missing)} in {count} batches; let `run` pass every unit")
-    return [(sums[unit.name] / count).sqrt() for unit in units]
+    means = [sums[unit.name] / count * share for unit in units]
+    processes.add_up(means)
+    return [mean.sqrt() for mean in means]

@@ -24,11 +24,13 @@ from srfoundry.compression.kept_channels import KeptChannels
 from srfoundry.compression.relaxation import RELAXATIONS, mixed
 from srfoundry.compression.settings import BudgetTarget, SearchDescent, WidthModel
 from srfoundry.compression.width_choice import choose
+from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batch import Batch, joined
 from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import mean_over_processes
 from srfoundry.training.schedules import cosine
 
 Draw = Callable[[int], Batch]
@@ -57,6 +59,8 @@ def outer_loss(
     *,
     order: Literal["first", "second"],
     inner_rate: float,
+    processes: Processes = ALONE,
+    share: float = 1.0,
 ) -> Tensor:
     """L_val(w'(alpha), alpha), to be called inside `mixed`; its gradient in alpha is the search's.
 
@@ -68,13 +72,16 @@ def outer_loss(
         train: the batch of the virtual step; unused in first order.
         validation: the batch of the loss.
         inner_rate: of the virtual step.
+        processes: that have rows of both batches; the virtual step is down the gradient of all of them.
+        share: of the rows that are this process's.
     """
     closed = Closed(net, loss)
     if order == "first":
         return closed(validation)
     weights = {name: value for name, value in closed.named_parameters() if value.requires_grad}
     with sdpa_kernel(SDPBackend.MATH):  # the fused attentions have no second derivative
-        gradients = torch.autograd.grad(closed(train), list(weights.values()), create_graph=True)
+        own = torch.autograd.grad(closed(train) * share, list(weights.values()), create_graph=True)
+    gradients = processes.summed_together(own)
     moved = {name: value - inner_rate * g for (name, value), g in zip(weights.items(), gradients, strict=True)}
     return functional_call(closed, moved, (validation,))
 
@@ -126,18 +133,25 @@ class WidthSearch:
         self.kept = KeptChannels(net, self.units)
         self.active: list[Tensor] | None = None
         self.until = math.ceil(DECIDED * descent.steps)
+        self.processes, self.share = ALONE, 1.0
 
-    def run(self, draws: tuple[Draw, Draw], resumption: Resumption) -> list[dict[str, float]]:
+    def run(self, draws: tuple[Draw, Draw], resumption: Resumption, share: float = 1.0) -> list[dict[str, float]]:
         """Search, then train what was decided; `kept` holds the channels that stay, and the curve is returned.
 
         Args:
             draws: the batch of a step from either half, for the weights and for alpha: the same keys, images of one
                 size.
-            resumption: where a killed search goes on from, and who watches it.
+            resumption: where a killed search goes on from, and who watches it; its processes search together.
+            share: of a batch's rows that are this process's.
         """
+        self.processes, self.share = resumption.processes, share
+        self.processes.same_weights(self.trained, self.widths)
         if self.model.importance == "activation":
             # of the net as it was given: the same after a resumption
-            self.active = activities(self.net, self.units, self.loss, map(draws[0], range(LOOKED)))
+            looked = map(draws[0], range(LOOKED))
+            self.active = activities(
+                self.net, self.units, self.loss, looked, processes=self.processes, share=self.share
+            )
         state = {
             "net": self.trained,
             "widths": self.widths,
@@ -173,18 +187,31 @@ class WidthSearch:
         shares, price = self.widths.shares(heat), self.widths.price
         order, rate = self.model.order, self._rate(index)
         with self.mixture(shares):
-            value = outer_loss(self.net, self.loss, train, validation, order=order, inner_rate=rate)
+            value = outer_loss(
+                self.net,
+                self.loss,
+                train,
+                validation,
+                order=order,
+                inner_rate=rate,
+                processes=self.processes,
+                share=self.share,
+            )
+        total = value.detach() * self.share
+        self.processes.add_up([total])
         removed = self.budget.expected_removed(shares)
         gap = self.target.middle - removed
         # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
-        whole = value / value.detach() + price * gap + PENALTY / 2 * gap.square()
+        part = 1 / self.processes.count  # of the budget's terms, which all processes have
+        whole = value * self.share / total + part * price * gap + part * PENALTY / 2 * gap.square()
         gradients = torch.autograd.grad(whole, list(self.widths.parameters()))
+        self.processes.add_up(gradients)
         for alpha, gradient in zip(self.widths.parameters(), gradients, strict=True):
             alpha.grad = gradient
         self.outer.step()
         self.widths.settle(heat)
         price += PRICE_RATE * gap.detach()
-        return {"validation": value.detach(), "removed": removed.detach(), "price": price.clone()}
+        return {"validation": total, "removed": removed.detach(), "price": price.clone()}
 
     def move_weights(self, index: int, batch: Batch, masks: AbstractContextManager[None]) -> Tensor:
         """One step of the weights, the channels multiplied as `masks` says; the loss before it."""
@@ -193,16 +220,18 @@ class WidthSearch:
             group["lr"] = self._rate(index)
         with masks:
             terms = self.loss(self.net, batch)
-        terms["total"].backward()
+        (terms["total"] * self.share).backward()
+        whole = mean_over_processes(self.processes, {"total": terms["total"]}, self.weights, self.share)
         nn.utils.clip_grad_norm_(self.weights, self.descent.clip)
         self.inner.step()
-        return terms["total"].detach()
+        return whole["total"]
 
     def decide(self) -> None:
         """Choose the likeliest widths that meet the budget, and of each unit the channels that matter most."""
         chosen = choose(self.budget, self.widths.shares(self.descent.temperature), self.target)
-        for index, channels in enumerate(largest(self.net, self.units, chosen, self.active)):
-            self.kept.mark(index, channels.tolist())
+        found = [channels.tolist() for channels in largest(self.net, self.units, chosen, self.active)]
+        for index, channels in enumerate(self.processes.agreed(found)):  # hosts may round differently
+            self.kept.mark(index, channels)
 
     def settle(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
         """Train the net that will be cut, on both halves."""

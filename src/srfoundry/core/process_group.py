@@ -87,6 +87,14 @@ class Processes:
         """The sum of a tensor over all processes, through which gradients flow: that of the sum over all processes."""
         return tensor if self.count == 1 else _Summed.apply(tensor, self)
 
+    def summed_together(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """`summed` of several tensors of one type, in one exchange."""
+        if self.count == 1:
+            return list(tensors)
+        flat = self.summed(torch.cat([each.reshape(-1) for each in tensors]))
+        parts = flat.split([each.numel() for each in tensors])
+        return [part.view(each.shape) for part, each in zip(parts, tensors, strict=True)]
+
     def agreed(self, value: Value) -> Value:
         """The first process's value, in all of them: what a clock or a file says to one of them."""
         if self.count == 1:

@@ -98,7 +98,7 @@ class Patches:
         *,
         rng: torch.Generator,
         factors: Sequence[int] | None = None,
-        rows: slice = ALL,
+        rows: slice | Sequence[int] = ALL,
     ) -> dict[int, Float[Tensor, "b 3 p p"]]:
         """Draw aligned patches, flipped and rotated (8 ways), keyed by reduction.
 

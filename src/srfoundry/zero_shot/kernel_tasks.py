@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.degradation import kernels, linear_enlargement, operator
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.patches import Patches
@@ -121,8 +122,9 @@ def draw_tasks(
     *,
     device: torch.device,
     rng: torch.Generator,
+    processes: Processes = ALONE,
 ) -> maml.Tasks:
-    """Draw one meta-batch, in which each task is one kernel.
+    """Draw one meta-batch, in which each task is one kernel: this process's tasks of it.
 
     Support pairs are made with the assumed kernel, query pairs with the true one. Support `patches` are other
     patches than the query's (MZSR): the kernel is all that they have in common. With `self_pair` they are the
@@ -130,10 +132,13 @@ def draw_tasks(
     bits): image and scale too are what adaptation may learn from. A patch then is a multiple of the scale's square.
     """
     sets = 2 if chosen.support == "patches" else 1
-    high = patches.batch(chosen.tasks * sets * chosen.shots, chosen.patch, rng=rng, factors=[1])[1].to(device)
+    of_task, own = sets * chosen.shots, range(chosen.tasks)[processes.rows(chosen.tasks)]
+    rows = [task * of_task + index for task in own for index in range(of_task)]
+    high = patches.batch(chosen.tasks * of_task, chosen.patch, rng=rng, factors=[1], rows=rows)[1].to(device)
+    picked = [_pick(groups, 1, rng) for _ in range(chosen.tasks)]
     made = []
-    for images_ in high.reshape(chosen.tasks, sets, chosen.shots, *high.shape[1:]):
-        group, which = _pick(groups, 1, rng)
+    for task, images_ in zip(own, high.reshape(len(own), sets, chosen.shots, *high.shape[1:]), strict=True):
+        group, which = picked[task]
         query = images_[-1]
         if chosen.support == "patches":
             support = images_[0]
@@ -142,7 +147,8 @@ def draw_tasks(
             support = group.reduce(query, which)
             enlarged = group.enlarge(support, which, (chosen.patch, chosen.patch))
         made.append((group.network_input(support, which, assumed=True), support, enlarged, query))
-    return maml.Tasks(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+    parts = [torch.stack(part) for part in zip(*made, strict=True)]
+    return maml.Tasks(*parts, share=processes.share(chosen.tasks))
 
 
 def blurred_pairs(
@@ -152,11 +158,13 @@ def blurred_pairs(
     *,
     device: torch.device,
     rng: torch.Generator,
+    processes: Processes = ALONE,
 ) -> Pair:
-    """Draw patches and their reductions, each under a kernel of its own, enlarged."""
+    """Draw patches and their reductions, each under a kernel of its own, enlarged: this process's rows of the batch."""
     group, which = _pick(groups, chosen.batch, rng)
-    high = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1])[1].to(device)
-    return group.network_input(high, which), high
+    rows = processes.rows(chosen.batch)
+    high = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1], rows=rows)[1].to(device)
+    return group.network_input(high, which[rows]), high
 
 
 def _pick(groups: Sequence[KernelGroup], count: int, rng: torch.Generator) -> tuple[KernelGroup, Tensor]:

@@ -20,12 +20,16 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Tasks:
-    """One meta-batch: enlarged inputs and their high-resolution targets, per task, [0, 1]."""
+    """One meta-batch: enlarged inputs and their high-resolution targets, per task, [0, 1].
+
+    Of several processes each has some of its tasks, `share` says which part of them.
+    """
 
     support: Float[Tensor, "t n 3 q q"]
     support_high: Float[Tensor, "t n 3 q q"]
     query: Float[Tensor, "t m 3 p p"]
     query_high: Float[Tensor, "t m 3 p p"]
+    share: float = 1.0
 
     def split(self, size: int) -> "list[Tasks]":
         """Smaller meta-batches of at most `size` tasks."""

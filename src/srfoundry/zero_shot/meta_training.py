@@ -36,19 +36,20 @@ def metatrain(
     """Meta-transfer training (MZSR alg. 1), in place.
 
     Args:
-        draw: draws a meta-batch with a generator `rng` (`kernel_tasks.draw_tasks`).
+        draw: draws a meta-batch with a generator `rng` for one of `processes` (`kernel_tasks.draw_tasks`).
 
     Returns:
         The curve, and the factor of the step size for each weight tensor (1 where they are not learned).
     """
     net.to(compute.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    learned = StepSizeFactors(net).to(compute.device)
+    learned, processes = StepSizeFactors(net).to(compute.device), compute.processes
+    processes.same_weights(net)
     groups = [{"params": list(net.parameters()), "speed": 1.0}]
     if inner.learn_rates:
         groups.append({"params": list(learned.parameters()), "speed": SPEED})
     adam = torch.optim.Adam(groups, lr=outer.learning_rate)
     depth = 2 if is_gpu(compute.device) else 0
-    drawn = ahead(lambda index: draw(rng=stream.rng(index)), depth=depth)
+    drawn = ahead(lambda index: draw(rng=stream.rng(index), processes=processes), depth=depth)
     warmup = min(WARMUP, outer.steps // 10)
 
     def step(index: int) -> Mapping[str, Tensor]:
@@ -56,16 +57,20 @@ def metatrain(
             group["lr"] = group["speed"] * rate(outer.schedule, index, outer.steps, outer.learning_rate, warmup=warmup)
         sizes = inner.rate * learned.factors().expand(inner.steps, -1)
         weights = step_weights(inner.steps, index, how=inner.loss_weights, horizon=float(outer.steps))
-        slope, sizes_slope, losses = maml.gradient(
-            net, drawn(index), rates=sizes, step_weights=weights, order=inner.order, precision=compute.precision
+        tasks = drawn(index)
+        slopes, sizes_slope, losses = maml.gradient(
+            net, tasks, rates=sizes, step_weights=weights, order=inner.order, precision=compute.precision
         )
+        own = [each * tasks.share for each in (sizes_slope, losses.mean(dim=0), *slopes.values())]
+        processes.add_up(own)
+        sizes_slope, means, *whole = own
+        slope = dict(zip(slopes, whole, strict=True))
         for name, weight in net.named_parameters():
             weight.grad = slope[name]
         if inner.learn_rates:
             learned.descend(sizes_slope, sizes)
         nn.utils.clip_grad_norm_(net.parameters(), outer.clip)
         adam.step()
-        means = losses.mean(dim=0)
         return {"query_last": means[-1], "query_first": means[0]}
 
     state = {"net": net, "rates": learned, "optimiser": adam}

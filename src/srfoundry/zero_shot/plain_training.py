@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core.compute import Compute, is_gpu
+from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.imaging import resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import mean_over_processes
 from srfoundry.training.prefetch import ahead
 from srfoundry.training.schedules import Schedule, rate
 from srfoundry.zero_shot.settings import PlainTraining
@@ -26,10 +28,17 @@ Pair = tuple[Float[Tensor, "b 3 p p"], Float[Tensor, "b 3 p p"]]  # enlarged inp
 
 
 def bicubic_pairs(
-    patches: Patches, chosen: PlainTraining, *, scale: int, device: torch.device, rng: torch.Generator
+    patches: Patches,
+    chosen: PlainTraining,
+    *,
+    scale: int,
+    device: torch.device,
+    rng: torch.Generator,
+    processes: Processes = ALONE,
 ) -> Pair:
-    """Draw patches and their enlarged bicubic reductions."""
-    drawn = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale])
+    """Draw patches and their enlarged bicubic reductions: this process's rows of the batch."""
+    rows = processes.rows(chosen.batch)
+    drawn = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale], rows=rows)
     return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
 
 
@@ -46,7 +55,7 @@ def train(
     """Train on pairs with L1 (MZSR eq. 4; Adam), in place.
 
     Args:
-        pairs: draws inputs and targets with a generator `rng`: `bicubic_pairs` (phase 1), or
+        pairs: draws inputs and targets with a generator `rng` for one of `processes`: `bicubic_pairs` (phase 1), or
             `kernel_tasks.blurred_pairs`, which MZSR has not: much of MAML's gain at a part of its cost.
         schedule: of the learning rate.
         stream: its name is the training's title, too.
@@ -55,9 +64,11 @@ def train(
         The curve.
     """
     net.to(compute.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimiser = torch.optim.Adam(net.parameters(), lr=chosen.learning_rate)
+    processes, share, weights = compute.processes, compute.processes.share(chosen.batch), list(net.parameters())
+    processes.same_weights(net)
+    optimiser = torch.optim.Adam(weights, lr=chosen.learning_rate)
     depth = 2 if is_gpu(compute.device) else 0
-    drawn = ahead(lambda index: pairs(rng=stream.rng(index)), depth=depth)
+    drawn = ahead(lambda index: pairs(rng=stream.rng(index), processes=processes), depth=depth)
     warmup = min(WARMUP, chosen.steps // 10)
 
     def step(index: int) -> Mapping[str, Tensor]:
@@ -68,9 +79,10 @@ def train(
             restored = net(enlarged.contiguous(memory_format=torch.channels_last))
         loss = (restored.float() - high).abs().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * share).backward()
+        whole = mean_over_processes(processes, {"loss": loss}, weights, share)
         optimiser.step()
-        return {"loss": loss.detach()}
+        return whole
 
     state = {"net": net, "optimiser": optimiser}
     return fit(step, steps=chosen.steps, state=state, resumption=resumption, title=stream.name)

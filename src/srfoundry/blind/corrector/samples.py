@@ -66,27 +66,29 @@ def collect_samples(
         scales: in turns.
         variances: of the true kernels, in multiples of the scale.
     """
-    found = Samples()
+    found, processes = Samples(), compute.processes
+    processes.share(pairs.count)
+    own = processes.rows(pairs.count)
 
     def step(index: int) -> Mapping[str, float]:
         rng, device = stream.rng("sample", index), compute.device
         scale = scales[index % len(scales)]
         prior = GaussianPrior(trained_size(scale), variances[0] * scale, variances[1] * scale)
         true = prior.sample(pairs.count, rng=rng)
-        shown = pairs.draw(prior.kernels(true).float(), scale, rng=rng)
+        shown = pairs.draw(prior.kernels(true).float(), scale, rng=rng, processes=processes)
         guess = widened(prior).clip(true + _errors(pairs.count, rng=rng))
-        kernel, noise = trial_kernels(guess, prior).to(device), shown.noise.to(device)
+        kernel, noise = trial_kernels(guess[own], prior).to(device), shown.noise.to(device)
         features = trial_features(
             restorer,
             shown.low.to(device),
             kernel,
-            guess,
+            guess[own],
             noise,
             scale=scale,
             periodic=True,
             precision=compute.precision,
         )
-        found.add(features.cpu(), (true - guess).float())
+        found.add(processes.gathered(features.cpu(), pairs.count), (true - guess).float())
         return {"error": float((true - guess).norm(dim=1).mean())}
 
     title = f"{stream.name} samples"

@@ -11,6 +11,7 @@ from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption, Stateful
 from srfoundry.networks.nonblind.corrector import Corrector, mirrored
 from srfoundry.training.loop import fit
+from srfoundry.training.optimiser import mean_over_processes
 from srfoundry.training.schedules import cosine
 
 JITTER = 0.1  # noise on the features in training, in their deviations
@@ -32,7 +33,10 @@ def train_corrector(
         corrector.centre.copy_(features[:kept].mean(dim=0))
         corrector.spread.copy_(features[:kept].std(dim=0) + 1e-3)
     redraw(corrector, stream.rng("corrector"))
-    optimiser = torch.optim.AdamW(corrector.parameters(), lr=descent.rate, weight_decay=WEIGHT_DECAY)
+    processes, weights = resumption.processes, list(corrector.parameters())
+    processes.same_weights(corrector)
+    own, share = processes.rows(BATCH), processes.share(BATCH)
+    optimiser = torch.optim.AdamW(weights, lr=descent.rate, weight_decay=WEIGHT_DECAY)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng("corrector", index)
@@ -42,14 +46,15 @@ def train_corrector(
         turned = turned + JITTER * corrector.spread * torch.randn(turned.shape, generator=rng)
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
-        mean, certainty = corrector(turned)
-        loss = negative_log_likelihood(mean, certainty, errors[chosen][:, order] * signs)
+        mean, certainty = corrector(turned[own])
+        loss = negative_log_likelihood(mean, certainty, (errors[chosen][:, order] * signs)[own])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * share).backward()
+        whole = mean_over_processes(processes, {"loss": loss}, weights, share)
         optimiser.step()
         with torch.no_grad():
             missed = (corrector(features[kept:])[0] - errors[kept:]).abs().mean()
-        return {"loss": loss.detach(), "held_out": missed}
+        return {**whole, "held_out": missed}
 
     state: dict[str, Stateful] = {"corrector": corrector, "optimiser": optimiser}
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} corrector")

@@ -9,7 +9,7 @@ from srfoundry.blind.diffusion.denoiser import Denoiser, nearest
 from srfoundry.blind.diffusion.unet import own_denoiser
 from srfoundry.blind.nonblind_pairs import SharpPatches
 from srfoundry.core.compute import Compute
-from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.seeds import Rows, Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
@@ -37,23 +37,25 @@ def train_denoiser(
         descent: steps and rates.
     """
     device, batch = compute.device, sharp.draws.batch
-    optimisation = Optimisation(net, nn.Module(), descent)
+    processes = compute.processes
+    rows, share = Rows(batch, processes.rows(batch)), processes.share(batch)
+    optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
     signal = own_denoiser(net, patch=sharp.draws.patch).signal.to(device)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng(index)
-        high = sharp.draw(rng=rng)
+        high = sharp.draw(rng=rng, processes=processes)
         # one time from each of `batch` equal spans: their mean varies less than that of free draws
-        spans = (torch.rand(batch, generator=rng) + torch.arange(batch)) / batch
+        spans = ((torch.rand(batch, generator=rng) + torch.arange(batch)) / batch)[rows.here]
         times = (spans * len(signal)).long().clamp_max(len(signal) - 1).to(device)
-        noise = torch.randn(high.shape, generator=rng).to(device)
+        noise = rows.randn(*high.shape[1:], rng=rng).to(device)
         clean, kept = 2 * high.to(device) - 1, signal[times].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         with compute.autocast():
             predicted = net(noisy, times).sample
         loss = (predicted.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
-        return optimisation.update({"total": loss}, rate)
+        return optimisation.update({"total": loss}, rate, share)
 
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
     optimisation.finish()

@@ -22,6 +22,7 @@ from srfoundry.compression.msgc.mask_choice import freeze, settle
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, keep_probabilities, sampling
 from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw
 from srfoundry.compression.settings import BudgetTarget, SearchDescent
+from srfoundry.core.process_group import ALONE
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.loss import Loss
@@ -85,9 +86,20 @@ class MaskSearch:
         self.inner = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=(0.9, 0.99))
         self.outer = torch.optim.Adam(self.logits, lr=descent.width_rate, betas=(0.5, 0.99))
         self.price = Price().to(self.weights[0].device)
+        self.processes, self.share = ALONE, 1.0
 
-    def run(self, draw: Draw, resumption: Resumption) -> tuple[list[Choice], list[dict[str, float]]]:
-        """Train, then settle; what stays of each pair, and the curve."""
+    def run(
+        self, draw: Draw, resumption: Resumption, share: float = 1.0
+    ) -> tuple[list[Choice], list[dict[str, float]]]:
+        """Train, then settle; what stays of each pair, and the curve.
+
+        Args:
+            draw: the batch of a step.
+            resumption: where a killed search goes on from, and who watches it; its processes search together.
+            share: of a batch's rows that are this process's.
+        """
+        self.processes, self.share = resumption.processes, share
+        self.processes.same_weights(self.modules)
         state = {"net": self.modules, "price": self.price, "inner": self.inner, "outer": self.outer}
         history = fit(
             lambda index: self.step(index, draw(index)),
@@ -96,7 +108,7 @@ class MaskSearch:
             resumption=resumption,
             title="masks",
         )
-        choices = settle(self.net, self.pairs, self.count, self.target)
+        choices = self.processes.agreed(settle(self.net, self.pairs, self.count, self.target))
         freeze(self.net, self.pairs, choices)
         return choices, history
 
@@ -105,8 +117,10 @@ class MaskSearch:
         heat = self.descent.heat(index, self.descent.steps)
         with sampling(self.net, self.stream.rng("masks", index), temperature=1.0, heat=heat) as drawn:
             value = self.loss(self.net, batch)["total"]
-        gradients = torch.autograd.grad(value, [*self.logits, *self.weights], allow_unused=True)
-        removed, gap = self._pull(index, heat, value.detach(), gradients)
+        gradients = torch.autograd.grad(value * self.share, [*self.logits, *self.weights], allow_unused=True)
+        total = value.detach() * self.share
+        self.processes.add_up([total, *(each for each in gradients if each is not None)])
+        removed, gap = self._pull(index, heat, total, gradients)
         self._move_weights(index, gradients[len(self.logits) :])
         self.outer.step()
         with torch.no_grad():
@@ -116,7 +130,7 @@ class MaskSearch:
         drawn_removed = self.count.removed(self.pairs, {name: mask.detach() for name, mask in drawn.items()})
         undecided = torch.cat([z.detach().flatten() for z in self.logits]).abs().lt(UNDECIDED * heat)
         return {
-            "train": value.detach(),
+            "train": total,
             "removed": removed,
             "drawn": drawn_removed,
             "price": self.price.value.clone(),

@@ -1,0 +1,207 @@
+"""Two processes take the steps of one: the same samples, gradients equal to rounding, the same weights in both."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from srfoundry.blind.corrector.samples import collect_samples
+from srfoundry.blind.corrector.training import train_corrector
+from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
+from srfoundry.blind.nonblind_settings import CorrectorDescent
+from srfoundry.blind.nonblind_training import train_usrnet
+from srfoundry.compression.budget import Budget, ladders_of
+from srfoundry.compression.msgc.cost import count_of
+from srfoundry.compression.msgc.mask_search import MaskSearch
+from srfoundry.compression.msgc.masked_conv import wrap
+from srfoundry.compression.search import WidthSearch
+from srfoundry.core.compute import Compute
+from srfoundry.core.process_group import ALONE, Processes
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
+from srfoundry.dual_regression.batches import Batches, pairs
+from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.training import train
+from srfoundry.dual_regression.unpaired import Unpaired
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.sr.duals import StraightDual
+from srfoundry.networks.zoo.architectures import build
+from srfoundry.training.settings import Descent, PatchDraw
+from srfoundry.zero_shot import kernel_tasks, meta_training, plain_training
+from srfoundry.zero_shot.settings import InnerLoop, OuterDescent, PlainTraining, TaskDraw
+from tests.closed import CPU, nets, photographs, ranges
+from tests.masks import pairs_of
+from tests.nonblind import data_steps, tiny_usrnet
+from tests.processes import alone, together
+from tests.searches import along, modelled, wanted
+from tests.zero_shot.test_meta_training import groups, small
+
+DRAWS = PatchDraw(patch=16, octave=0.4, batch=5)  # rows that two processes cannot halve
+ONCE = Descent(steps=1, learning_rate=1e-3, warmup=0, average=0.0, clip=1e9)  # its gradient is left as it is
+BOTH = [Processes(rank, 2) for rank in range(2)]
+
+
+def dual(processes: Processes, folder: Path) -> list[nn.Module]:
+    net, duals = nets()
+    batches = Batches(
+        patches=Patches.open(folder),
+        draws=DRAWS,
+        scale=2,
+        stream=Stream(1, "dual"),
+        degradation=ranges("photographs"),
+        processes=processes,
+    )
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    train(net, duals, loss, batches, ONCE, resumption=kept(processes, folder, "dual"), skip=1e6)
+    return [net, duals]
+
+
+def pretrain(processes: Processes, folder: Path) -> list[nn.Module]:
+    net, chosen = small(), PlainTraining(patch=16, batch=3, steps=1, learning_rate=1e-3)
+    plain_training.train(
+        net,
+        partial(kernel_tasks.blurred_pairs, Patches.open(folder), groups(), chosen, device=CPU),
+        chosen,
+        schedule="cosine",
+        compute=Compute(CPU, processes=processes),
+        stream=Stream(1, "pretrain"),
+        resumption=kept(processes, folder, "pretrain"),
+    )
+    return [net]
+
+
+def metatrain(processes: Processes, folder: Path) -> list[nn.Module]:
+    net = small()
+    meta_training.metatrain(
+        net,
+        partial(
+            kernel_tasks.draw_tasks,
+            Patches.open(folder),
+            groups(),
+            TaskDraw(tasks=3, shots=1, patch=16, support="self_pair"),
+            device=CPU,
+        ),
+        InnerLoop(steps=2, rate=0.01, order="second", loss_weights="annealed", learn_rates=True),
+        OuterDescent(steps=1, learning_rate=1e-3, schedule="constant", clip=1e9),
+        compute=Compute(CPU, processes=processes),
+        stream=Stream(1, "metatrain"),
+        resumption=kept(processes, folder, "metatrain"),
+    )
+    return [net]
+
+
+def search(processes: Processes, folder: Path) -> list[nn.Module]:
+    net, duals = nets()
+    units, patches = net.units(), Patches.open(folder)
+    budget = Budget.parameters(net, units, ladders_of(net, units, 4))
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    model, rng = modelled("second", "threshold", "activation"), generator(1, "logits")
+    searched = WidthSearch(net, loss, budget, wanted(0.3, 0.01), model, along(1), trained=[net, duals], rng=rng)
+
+    def draw(part: str, index: int) -> Any:
+        return pairs(patches, DRAWS, None, scale=2, rng=generator(1, part, index), processes=processes)
+
+    halves = (partial(draw, "train"), partial(draw, "alpha"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        searched.run(halves, kept(processes, folder, "search"), processes.share(DRAWS.batch))
+    return [net, duals, searched.widths]
+
+
+def masks(processes: Processes, folder: Path) -> list[nn.Module]:
+    net, duals = nets()
+    found, patches = pairs_of(net.units()), Patches.open(folder)
+    masked = wrap(net, found)
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    count = count_of(net, found, groups=4, low=None)
+    target, stream = wanted(0.3, 0.02, multiple=2), Stream(1, "compress")
+    searched = MaskSearch(masked, found, loss, count, target, along(1), trained=[duals], stream=stream)
+
+    def draw(index: int) -> Any:
+        return pairs(patches, DRAWS, None, scale=2, rng=generator(1, index), processes=processes)
+
+    searched.run(draw, kept(processes, folder, "masks"), processes.share(DRAWS.batch))
+    return [masked, duals]
+
+
+def nonblind(processes: Processes, folder: Path) -> list[nn.Module]:
+    net, corrector = tiny_usrnet(), Corrector(width=16)
+    context: Any = {"scales": [2], "compute": Compute(CPU, processes=processes), "stream": Stream(1, "nonblind")}
+    drawn = PairDraw(SharpPatches(Patches.open(folder), DRAWS), noise=0.04, softness=0.5)
+    train_usrnet(net, drawn, ONCE, motion=0.5, resumption=kept(processes, folder, "usrnet"), **context)
+    samples = collect_samples(
+        data_steps(),
+        drawn,
+        samples=10,
+        variances=(0.3, 2.5),
+        resumption=kept(processes, folder, "samples"),
+        **context,
+    )
+    once = CorrectorDescent(steps=1, rate=1e-3)
+    train_corrector(corrector, samples, once, stream=context["stream"], resumption=kept(processes, folder, "corrector"))
+    return [net, corrector]
+
+
+TRAINERS: list[Callable[[Processes, Path], Sequence[nn.Module]]] = [dual, pretrain, metatrain, search, masks, nonblind]
+
+
+def kept(processes: Processes, folder: Path, name: str) -> Resumption:
+    return Resumption(folder / f"{name}{processes.count}.pt", "k", processes=processes)
+
+
+def one_step_of_each(processes: Processes, folder: Path) -> dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    """Gradients and weights of every trainer after one step."""
+    found = {}
+    for trainer in TRAINERS:
+        values = [value for net in trainer(processes, folder) for value in net.parameters()]
+        slopes = [value.grad.detach() for value in values if value.grad is not None]
+        found[trainer.__name__] = (slopes, [value.detach() for value in values])
+    return found
+
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
+    """Also where rows do not halve; and second-order ones go through what the other process has done."""
+    photographs(tmp_path, (1, 2))
+    first, second = together(2, one_step_of_each, tmp_path)
+    whole = alone(one_step_of_each, tmp_path)
+    for name, (slopes, _) in whole.items():
+        assert slopes, name
+        size = torch.cat([slope.flatten() for slope in slopes]).norm()
+        off = torch.cat([(slope - other).flatten() for slope, other in zip(slopes, first[name][0], strict=True)]).norm()
+        assert off < 1e-4 * size, f"{name}: {float(off / size)}"
+        for mine, other in zip(first[name][1], second[name][1], strict=True):
+            assert mine.equal(other), f"{name}: the same bytes in both"
+
+
+@pytest.mark.parametrize("name", ["conditioned", "drn"])
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(tmp_path: Path, name: str) -> None:
+    """Whatever its rows went through, images without a photograph among them."""
+    net = build({"name": name, "scale": 2, "blocks": 1, "width": 8})
+    loose = [torch.rand(1, 3, 12, 12, generator=generator(1, "loose", index)) for index in range(2)]
+    batches = {
+        each: Batches(
+            patches=photographs(tmp_path, (1, 2)),
+            draws=PatchDraw(patch=16, octave=0.4, batch=7),
+            scale=2,
+            stream=Stream(1, "parts"),
+            degradation=ranges("photographs"),
+            unpaired=Unpaired(images=loose, share=0.3),
+            processes=each,
+        )
+        for each in (ALONE, *BOTH)
+    }
+    duals = StraightDual(scale=2, width=4) if name == "conditioned" else nets()[1]
+    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    for index in range(4):
+        whole, *parts = (
+            {term: float(value.detach()) * each.share for term, value in loss(net, each(index)).items()}
+            for each in batches.values()
+        )
+        for term, value in whole.items():
+            assert sum(part[term] for part in parts) == pytest.approx(value, rel=1e-4), term
