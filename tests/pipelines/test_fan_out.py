@@ -54,7 +54,7 @@ if __name__ == "__main__":
         print(f"/proc/{os.getpid()}" in at_work, list(fan_out.mapped()(abs, range(-9, 0), "ordering")))
         found["2"] = Examined(Path("none.png"), 30, 40)
         refused(lambda: stage("refused", found))
-        sys.stderr.write("workers are killed\n")
+        print("workers are killed", file=sys.stderr)
         marks = Path("marks").absolute()
         marks.mkdir()
         print(list(fan_out.mapped()(once_killed, [(number, marks) for number in range(4)], "losing")))
