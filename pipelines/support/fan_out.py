@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 ADDRESS = "SRFOUNDRY_DASK"
 PATIENCE = 5  # seconds for the scheduler to answer
+PAUSE, LONGEST = 1.0, 30.0  # seconds before a lost task is sent again, twice as many each time
 LOOK = 5.0  # seconds between two looks at whether the cluster still has workers
 
 
@@ -87,7 +88,9 @@ def outcome(submit: Callable[[], Any], machine: Machine, future: Any = None) -> 
     from distributed.scheduler import KilledWorker
 
     lost = ""
-    for _ in range(machine.dask_retries + 1):
+    for tries in range(machine.dask_retries + 1):
+        if lost:
+            time.sleep(min(PAUSE * 2 ** (tries - 1), LONGEST))  # the cluster starts its lost workers anew meanwhile
         try:
             future = future or submit()
             _wait(future, machine)

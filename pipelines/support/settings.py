@@ -26,7 +26,7 @@ class Machine(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     dask: str = ""  # address of a Dask scheduler, tcp://host:8786, that tasks are sent to; empty = this machine's cores
-    dask_retries: Annotated[int, Field(ge=0, le=20)] = 2  # times a task that the cluster lost is sent again
+    dask_retries: Annotated[int, Field(ge=0, le=20)] = 3  # times a task that the cluster lost is sent again
     dask_patience: Annotated[float, Field(gt=0)] = 60.0  # seconds that a cluster may be without any worker
     notify: SecretStr = SecretStr("")  # address that a failed night is posted to; empty = nobody is notified
 

@@ -58,6 +58,7 @@ if __name__ == "__main__":
         marks = Path("marks").absolute()
         marks.mkdir()
         print(list(fan_out.mapped()(once_killed, [(number, marks) for number in range(4)], "losing")))
+        cluster.wait_for_workers(2)
         cluster.scheduler.allowed_failures = 0  # times that Dask itself tries a task again whose worker died
         print(list(fan_out.mapped()(once_killed, [(number, marks) for number in (2, 12)], "sending again")))
         os.environ["SRFOUNDRY_DASK_RETRIES"] = "0"
