@@ -12,6 +12,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.checkpointing import CheckpointedBlock
+
 
 class USRNet(nn.Module):
     """Low-resolution image, kernel and noise in, image out; 590,332 parameters at the defaults ("tiny").
@@ -184,7 +186,7 @@ class ResUNet(nn.Module):
         return self.tail(deep + features[0])[..., :height, :width]
 
 
-class Block(nn.Module):
+class Block(CheckpointedBlock):
     """x + conv(relu(conv(x)))."""
 
     def __init__(self, width: int) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.checkpointing import CheckpointedBlock
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MeanShift
@@ -19,7 +20,7 @@ from srfoundry.networks.sr.predictor import CODE, Predictor, start_at_gaussian, 
 from srfoundry.networks.sr.prunable import Unit
 
 
-class ConditionedBlock(nn.Module):
+class ConditionedBlock(CheckpointedBlock):
     """x + conv(ReLU(conv(a x + b))) with a and b of the degradation's code, a value a channel."""
 
     def __init__(self, width: int, inner: int, code: int) -> None:

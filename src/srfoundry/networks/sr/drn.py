@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.checkpointing import CheckpointedBlock
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.fixed_layers import Enlarge, MeanShift, rescale_to_one
 from srfoundry.networks.sr.gate import gated
@@ -50,7 +51,7 @@ class Down(nn.Module):
         return self.expand(functional.leaky_relu(self.reduce(features), 0.2, inplace=True))
 
 
-class RCAB(nn.Module):
+class RCAB(CheckpointedBlock):
     """Residual channel-attention block (RCAN): conv, ReLU, conv, one weight a channel, add; no normalisation."""
 
     def __init__(self, width: int, inner: int) -> None:

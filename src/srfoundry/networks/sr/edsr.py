@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.checkpointing import CheckpointedBlock
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MeanShift, rescale_to_one
@@ -13,7 +14,7 @@ from srfoundry.networks.sr.prunable import Unit
 from srfoundry.networks.zoo.published_layout import PublishedLayout
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CheckpointedBlock):
     """x + strength * conv(ReLU(conv(x)))."""
 
     def __init__(self, width: int, inner: int, strength: float) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.core.checkpointing import CheckpointedBlock
 from srfoundry.imaging.mirror import mirror_indices
 
 
@@ -92,7 +93,7 @@ class Mlp(nn.Module):
         return self.fc2(functional.gelu(self.fc1(features)))
 
 
-class Block(nn.Module):
+class Block(CheckpointedBlock):
     """x + attention(norm x), then x + MLP(norm x); the windows lie `shift` pixels further down and right."""
 
     def __init__(self, width: int, heads: int, window: int, shift: int, inner: Sequence[int]) -> None:
