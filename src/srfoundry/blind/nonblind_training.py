@@ -47,7 +47,7 @@ def train_usrnet(
         scale = scales[index % len(scales)]
         blur = draw_kernels(pairs.count, scale=scale, motion=motion, rng=rng)
         drawn = pairs.draw(blur, scale, rng=rng, processes=processes)
-        with compute.autocast():
+        with compute.autocast(), compute.checkpointed(net):
             restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
         loss = (restored - drawn.high.to(device)).abs().mean()
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)

@@ -35,7 +35,8 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
             duals,
             scale=net.scale,
             weight=how.dual_weight,
-            compute=on.compute,
+            # a second derivative goes through weights that a step has moved, and they are not there any more
+            compute=replace(on.compute, checkpointing=on.compute.checkpointing and how.model.order == "first"),
             estimate_weight=how.estimate_weight,
         ),
         budget,

@@ -197,14 +197,15 @@ class WidthSearch:
                 processes=self.processes,
                 share=self.share,
             )
-        total = value.detach() * self.share
-        self.processes.add_up([total])
-        removed = self.budget.expected_removed(shares)
-        gap = self.target.middle - removed
-        # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
-        part = 1 / self.processes.count  # of the budget's terms, which all processes have
-        whole = value * self.share / total + part * price * gap + part * PENALTY / 2 * gap.square()
-        gradients = torch.autograd.grad(whole, list(self.widths.parameters()))
+            total = value.detach() * self.share
+            self.processes.add_up([total])
+            removed = self.budget.expected_removed(shares)
+            gap = self.target.middle - removed
+            # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
+            part = 1 / self.processes.count  # of the budget's terms, which all processes have
+            whole = value * self.share / total + part * price * gap + part * PENALTY / 2 * gap.square()
+            # within the mixture: checkpointed blocks run once more
+            gradients = torch.autograd.grad(whole, list(self.widths.parameters()))
         self.processes.add_up(gradients)
         for alpha, gradient in zip(self.widths.parameters(), gradients, strict=True):
             alpha.grad = gradient
@@ -220,7 +221,7 @@ class WidthSearch:
             group["lr"] = self._rate(index)
         with masks:
             terms = self.loss(self.net, batch)
-        (terms["total"] * self.share).backward()
+            (terms["total"] * self.share).backward()  # within the masks: checkpointed blocks run once more
         whole = mean_over_processes(self.processes, {"total": terms["total"]}, self.weights, self.share)
         nn.utils.clip_grad_norm_(self.weights, self.descent.clip)
         self.inner.step()

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srfoundry.core.checkpointing import checkpointed
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 
@@ -23,15 +24,23 @@ class Compute:
         device: of its weights and images.
         precision: auto, float32 or bfloat16 (`shared.precision`).
         processes: that train together, each with its own rows of a batch.
+        accumulate: parts that a process's rows of a batch are computed in, one after the other; gradients are summed.
+        checkpointing: whether blocks keep their inputs alone, and compute the rest again in the backward pass.
     """
 
     device: torch.device
     precision: str = "float32"
     processes: Processes = ALONE
+    accumulate: int = 1
+    checkpointing: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which a network's forward pass runs."""
         return autocast(self.device, self.precision)
+
+    def checkpointed(self, net: nn.Module) -> AbstractContextManager[object]:
+        """The context in which the forward pass of a training runs; the backward pass may come after it."""
+        return checkpointed(net, self.checkpointing)
 
 
 def is_gpu(device: torch.device) -> bool:

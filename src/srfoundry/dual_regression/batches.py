@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.degradation.random_degradation import degraded
@@ -34,9 +35,10 @@ class Batches:
         degradation: what makes them instead, drawn anew for each pair.
         device: where that is done.
         processes: among which the rows of each batch are dealt: a batch holds this one's.
+        accumulate: parts of these that are computed one after the other.
 
     Raises:
-        FoundryError: there are fewer pairs in a batch than processes.
+        FoundryError: there are fewer pairs in a batch than processes, or than parts in all of them.
     """
 
     patches: Patches
@@ -48,9 +50,26 @@ class Batches:
     degradation: RandomDegradation | None = None
     device: torch.device = CPU
     processes: Processes = ALONE
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        self.processes.share(self.draws.batch - self.unpaired.count(self.draws.batch))
+        pairs, parts = self.draws.batch - self.unpaired.count(self.draws.batch), self.processes.count * self.accumulate
+        self.processes.share(pairs)
+        if pairs < parts:
+            raise FoundryError(
+                f"a batch must have a pair for each part, got {pairs} for {parts} parts; "
+                "raise the batch, or lower distributed.accumulate"
+            )
+
+    @property
+    def parts(self) -> "list[Batches]":
+        """Of each batch the parts that are computed one after the other, dealt as to so many processes."""
+        if self.accumulate == 1:
+            return [self]
+        first, count = self.processes.rank * self.accumulate, self.processes.count * self.accumulate
+        return [
+            replace(self, processes=Processes(first + part, count), accumulate=1) for part in range(self.accumulate)
+        ]
 
     @property
     def share(self) -> float:

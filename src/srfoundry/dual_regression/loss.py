@@ -102,7 +102,7 @@ def loss_of(
         wanted = [image.to(compute.device) for image in targets(batch, scale)]
         prepared = net.prepare(wanted[0]).contiguous(memory_format=torch.channels_last)
         estimate = net.estimate(prepared) if isinstance(net, EstimatingNetwork) else None
-        with compute.autocast():
+        with compute.autocast(), compute.checkpointed(net):
             if isinstance(net, EstimatingNetwork) and estimate is not None:
                 features = net.restore(prepared, estimate)
             else:

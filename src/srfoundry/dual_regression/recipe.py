@@ -78,6 +78,7 @@ def train_dense(
         degradation=how.degradation,
         device=compute.device,
         processes=compute.processes,
+        accumulate=compute.accumulate,
     )
     loss = loss_of(duals, scale=scale, weight=how.dual_weight, compute=compute, estimate_weight=how.estimate_weight)
     history = train(net, duals, loss, batches, how.descent, resumption=resumption, restarts=how.restarts, skip=how.skip)

@@ -62,11 +62,14 @@ def train(
     optimisation = Optimisation(net, duals, descent, skip=skip, fused=True, processes=batches.processes)
     # where a thread draws ahead, a kernel that is learned would be read while it moves
     on_gpu = is_gpu(next(net.parameters()).device)
-    batch = ahead(batches, depth=2 if on_gpu and batches.blur is None else 0)
+    parts = batches.parts
+    many = len(parts)
+    batch = ahead(lambda at: parts[at % many](at // many), depth=2 if on_gpu and batches.blur is None else 0)
 
     def step(index: int) -> dict[str, Tensor | float]:
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup, restarts=restarts)
-        return optimisation.update(loss(net, batch(index)), rate, batches.share)
+        terms = ((loss(net, batch(many * index + number)), part.share) for number, part in enumerate(parts))
+        return optimisation.update_in_parts(terms, rate)
 
     title = batches.stream.name
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=title)

@@ -237,7 +237,7 @@ def _flat(patches: UInt8[np.ndarray, "b p p 3"]) -> Bool[np.ndarray, " b"]:
     for moved in (levels[:, 1:, :-3], levels[:, :-1, 3:]):
         steps = (moved - corner).astype(np.int32)
         squares += np.einsum("brk,brk->br", steps, steps).sum(axis=1, dtype=np.int64)
-    return squares < (math.exp(FLAT) - 1e-10) * 255**2 * corner[0].size
+    return squares < (math.exp(FLAT) - 1e-10) * 255**2 * corner.shape[1] * corner.shape[2]
 
 
 def _turned(patches: UInt8[np.ndarray, "b p p 3"], turns: Sequence[int]) -> Float[Tensor, "b 3 p p"]:

@@ -1,7 +1,7 @@
 """How a trained network's weights move: Adam, its gradient clipped, broken batches skipped, the weights averaged."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -117,11 +117,28 @@ class Optimisation:
         Returns:
             The terms, detached, for the curve; of the whole batch.
         """
+        return self.update_in_parts([(terms, share)], rate)
+
+    def update_in_parts(
+        self, parts: Iterable[tuple[Mapping[str, Tensor], float]], rate: float
+    ) -> dict[str, Tensor | float]:
+        """As `update`, down the sum of the gradients of this process's parts of the batch (gradient accumulation).
+
+        Args:
+            parts: the terms of each, means over its rows, and its share of the batch's. Where they are made one by one,
+                the activations of one part alone are in memory.
+            rate: the learning rate.
+        """
         for group in self.adam.param_groups:
             group["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
-        (terms["total"] * share).backward()
-        whole = mean_over_processes(self.processes, terms, self.weights, share)
+        own: dict[str, Tensor] = {}
+        for terms, share in parts:
+            (terms["total"] * share).backward()
+            for name, value in terms.items():
+                weighted = value.detach() * share
+                own[name] = own[name] + weighted if name in own else weighted
+        whole = mean_over_processes(self.processes, own, self.weights, 1.0)
         if self.guard and self.guard.skips(float(whole["total"])):
             return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
         found: dict[str, Tensor | float] = {**whole}

@@ -41,6 +41,8 @@ def train_denoiser(
     rows, share = Rows(batch, processes.rows(batch)), processes.share(batch)
     optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
     signal = own_denoiser(net, patch=sharp.draws.patch).signal.to(device)
+    if compute.checkpointing:
+        net.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  (of every diffusers model)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng(index)

@@ -36,7 +36,7 @@ def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Sm
         duals,
         scale=net.scale,
         weight=searching.dual_weight,
-        compute=on.compute,
+        compute=replace(on.compute, checkpointing=False),  # masks are drawn within the pass, and would be others
         estimate_weight=searching.estimate_weight,
     )
     search = MaskSearch(masked, pairs, loss, count, target, searching.descent, trained=[duals], stream=on.stream)
