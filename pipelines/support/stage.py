@@ -75,7 +75,9 @@ class Stage:
         """Where and how exactly its networks compute."""
         from srfoundry.core.compute import Compute
 
-        return Compute(self.device, self.precision, **self._together)
+        spread = self.params.distributed
+        memory = {"accumulate": spread.accumulate, "checkpointing": spread.checkpointing}
+        return Compute(self.device, self.precision, **self._together, **memory)
 
     @property
     def stream(self) -> "Stream":

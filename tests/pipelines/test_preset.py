@@ -20,7 +20,7 @@ OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "
 OVERLAYS |= {"laptop_bicubic": "laptop"}
 TIMES = ["minutes", "hour", "night"]
 BUDGETS = {"div2k_x2": ["paper"], "div2k_x4": ["paper", "direct_x4"]}  # with MZSR's values as these have them
-LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"]]
+LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"], ["div2k_x2", "eight_gpus"], ["div2k_x4", "eight_gpus"]]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def comments(path: Path) -> list[str]:
 
 
 def test_every_preset_is_tried_here() -> None:
-    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES, *BUDGETS, "div2k_x8"])
+    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES, *BUDGETS, "div2k_x8", "eight_gpus"])
     assert all(len(title) > 20 for title in preset.titles(REPO).values())
 
 
@@ -61,7 +61,10 @@ def test_the_papers_budgets_can_be_set(root: Path, names: list[str]) -> None:
     preset.apply(names, root)
     made = params.load(root / "params.yaml")
     net = build(made.dual.archs(made.shared.scale)[0])
-    published = {"div2k_x2": 1_369_859, "div2k_x4": 4_804_041, "div2k_x8": 5_402_976}[names[-1]]
+    name = next(name for name in reversed(names) if name != "eight_gpus")
+    published = {"div2k_x2": 1_369_859, "div2k_x4": 4_804_041, "div2k_x8": 5_402_976}[name]
+    assert made.distributed.processes == (8 if "eight_gpus" in names else 1)
+    assert made.dual.draw.batch % (made.distributed.processes * made.distributed.accumulate) == 0
     assert sum(weight.numel() for weight in net.parameters() if weight.requires_grad) == published
     assert made.dual.descent.steps >= 300_000 and made.dual.descent.learning_rate == 1e-4
     assert made.photo.over(made.dual).archs(made.shared.scale)[0] == made.dual.archs(made.shared.scale)[0]

@@ -262,6 +262,7 @@ def tune(
         degradation=how.degradation,
         device=on.compute.device,
         processes=on.compute.processes,
+        accumulate=on.compute.accumulate,
     )
     return train(net, duals, loss, batches, how.descent, resumption=on.resumption)
 

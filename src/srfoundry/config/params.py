@@ -85,7 +85,7 @@ class Params(Section):
         """Return 16 hex digits over `shared` and the named sections."""
         whole = self.values()
         chosen = {name: whole[name] for name in ("shared", *names)}
-        if self.distributed.processes == 1:  # what one alone has made stays what it is
+        if self.distributed.plain:  # what one alone has made stays what it is
             chosen.pop("distributed", None)
         return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=8).hexdigest()
 

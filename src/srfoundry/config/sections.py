@@ -75,9 +75,16 @@ class Shared(Section):
 
 
 class Distributed(Section):
-    """How many processes train together: what every trained stage reads beside its own."""
+    """How a training's batch is computed: by how many processes, in how many parts, and what is kept meanwhile."""
 
     processes: Count
+    accumulate: Count
+    checkpointing: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether one process computes the batch at once, and keeps all of it."""
+        return self.processes == self.accumulate == 1 and not self.checkpointing
 
 
 class Synthesize(Section):
