@@ -47,6 +47,7 @@ def launch(count: int, arguments: Sequence[str], title: str, say: Callable[[str]
 
     logging.disable(logging.CRITICAL)  # of torch elastic, in the process that only watches
     os.environ[OURS] = "1"
+    lost = ""
     for restart in range(RESTARTS + 1):
         try:
             _elastic(count, arguments)

@@ -173,7 +173,7 @@ class _Summed(torch.autograd.Function):
     """A sum over all processes; its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx, tensor: Tensor, processes: Processes) -> Tensor:  # pyright: ignore
+    def forward(ctx, tensor: Tensor, processes: Processes) -> Tensor:
         ctx.processes = processes
         found = tensor.detach().clone()
         processes.add_up([found])
