@@ -96,7 +96,8 @@ def _lost(failures: Mapping[int, "ProcessFailure"]) -> str:
     by_signal = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
     if not by_signal:
         return "the processes lost each other"
-    rank, failure = min(by_signal.items())
+    # the others are ended by SIGTERM
+    rank, failure = min(by_signal.items(), key=lambda each: (each[1].exitcode == -signal.SIGTERM, each[0]))
     return f"process {rank + 1} was ended by {failure.signal_name()}"
 
 

@@ -73,7 +73,7 @@ def test_what_a_process_failed_for_is_one_sentence() -> None:
     gone = failure(1, "lost", "another process is gone")
     with pytest.raises(FoundryError, match="patch must be a multiple"):
         torchrun._lost({0: gone, 1: wrong})
-    assert torchrun._lost({0: gone, 1: failure(-9)}) == "process 2 was ended by SIGKILL"
+    assert torchrun._lost({0: failure(-15), 1: failure(-9)}) == "process 2 was ended by SIGKILL"
     assert torchrun._lost({0: gone}) == "the processes lost each other"
     with pytest.raises(SystemExit):
         torchrun._lost({0: failure(1, "program", "KeyError: 3")})
