@@ -23,6 +23,7 @@ from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import side_by_side
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
+from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
 
 GOES_ON = "make repro goes on from the last checkpoints"
@@ -72,6 +73,7 @@ def reproduce(root: Path, params: Params, jobs: int | None) -> dict[str, str]:
     if not names:
         return what
     count = jobs or forecast.jobs(params)
+    environment[cores.SIDE_BY_SIDE] = str(count)
     seconds = forecast.seconds(params, list(names))
     needed = forecast.whole(names, seconds, count)
     threads = f"{params.shared.threads} thread{'s' if params.shared.threads > 1 else ''}"

@@ -31,6 +31,7 @@ from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import mean_over_processes
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import cosine
 
 Draw = Callable[[int], Batch]
@@ -160,8 +161,10 @@ class WidthSearch:
             "outer": self.outer,
         }
 
+        both = fed(lambda index: [half(index) for half in draws], self.weights[0].device)
+
         def step(index: int) -> dict[str, Tensor | float]:
-            train, validation = (half(index) for half in draws)
+            train, validation = both(index)
             if index < self.until:
                 return self.explore(index, train, validation)
             if index == self.until:

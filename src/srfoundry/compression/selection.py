@@ -134,11 +134,13 @@ class UnitSelection:
 
     def _scores(self, seen: list[Tensor]) -> Tensor:
         """How much each channel is missed by the objective over all batches."""
-        gradient = torch.zeros_like(self.consumer.weight)
+        gradient, values = torch.zeros_like(self.consumer.weight), list[Tensor]()
         for index in range(len(self.batches)):
             value = self._objective(index, seen)
             gradient += torch.autograd.grad(value, self.consumer.weight)[0]
-            self.empty += 0.0 if self.chosen else float(value.detach()) / len(self.batches)
+            values.append(value.detach())
+        if not self.chosen:
+            self.empty = _mean(values, self.empty)
         scores = missed(gradient, self.unit.spans)
         if not bool(torch.isfinite(scores).all()):
             raise self._diverged(f"scores of {self.unit.name} are not finite after {len(self.chosen)} channels")
@@ -157,7 +159,7 @@ class UnitSelection:
         weight = self.consumer.weight
         tuned = self.flags.repeat(self.unit.spans).reshape(-1, *[1] * (weight.ndim - 2))
         optimiser = torch.optim.SGD(self.trained, lr=rate, momentum=0.9, nesterov=True)
-        last = 0.0
+        values: list[Tensor] = []
         for index in range(len(self.batches)):
             value = self._objective(index, seen)
             optimiser.zero_grad(set_to_none=True)
@@ -165,7 +167,8 @@ class UnitSelection:
             assert weight.grad is not None
             weight.grad.mul_(tuned)
             optimiser.step()
-            last += float(value.detach()) / len(self.batches)
+            values.append(value.detach())
+        last = _mean(values)
         if not last <= EXPLODED * self.empty:  # the comparison is written so that NaN fails too
             raise self._diverged(
                 f"the loss of {self.unit.name} is {last:g} with {len(self.chosen)} channels, {self.empty:g} with none"
@@ -177,6 +180,11 @@ class UnitSelection:
             for value, before in zip(self.trained, self.first, strict=True):
                 value.copy_(before)
         return Diverged(f"prune: {what}; lower prune.select_rate")
+
+
+def _mean(values: Sequence[Tensor], first: float = 0.0) -> float:
+    """The mean of some losses, added to `first`: they leave the device together, after the last of them."""
+    return sum((value / len(values) for value in torch.stack(list(values)).tolist()), first)
 
 
 def select(

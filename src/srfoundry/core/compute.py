@@ -48,6 +48,13 @@ def is_gpu(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; onto a GPU it is copied from pinned memory, and nobody waits for that."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def chosen_device(wanted: str) -> torch.device:
     """Where to compute by `shared.device`: auto takes a GPU if there is one.
 

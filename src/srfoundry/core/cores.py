@@ -7,6 +7,19 @@ from pathlib import Path
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "200000 100000": 200 ms of processor time in each 100 ms; or "max 100000"
 
 
+SIDE_BY_SIDE = "SRFOUNDRY_SIDE_BY_SIDE"  # how many stages `make repro` runs at a time, in their environment
+
+
+def spare(threads: int) -> int:
+    """Return how many cores nobody computes on while this process does so on `threads` of them.
+
+    Others are counted that were started with it: stages side by side, and a training's processes on this machine
+    (LOCAL_WORLD_SIZE, from torch elastic).
+    """
+    beside = int(os.environ.get(SIDE_BY_SIDE, 1)) * int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(0, usable() // beside - threads)
+
+
 def usable(quota: Path = QUOTA) -> int:
     """Return the number of cores: those that the process may run on, fewer where a container's quota is smaller.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from srfoundry.core.compute import sent
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows, Stream
@@ -121,14 +122,14 @@ def pairs(
     Args:
         degradation: None, and the model `bicubic`, keep MATLAB's reductions of the prepared set.
         rng: of the places, then of the degradations.
-        device: where the degradations are done, and then all images are.
+        device: where the images are, and the degradations are done.
         processes: as in `draw`.
         others: rows without a photograph that are to come behind the pairs of the whole batch.
     """
-    found = draw(patches, draws, scale=scale, rng=rng, processes=processes)
+    drawn = draw(patches, draws, scale=scale, rng=rng, processes=processes)
+    found = {factor: sent(images, device) for factor, images in drawn.items()}
     if degradation is None or degradation.degradation == "bicubic":
         return found
-    found = {factor: images.to(device) for factor, images in found.items()}
     count = draws.batch
     made = degraded(found[1], scale, degradation, rng=rng, rows=Rows(count, processes.rows(count)))
     whole = None if processes.count == 1 else Whole(count + others, count, made.known_in_all)
@@ -163,7 +164,13 @@ def draw(
         full = patches.batch(count - halved, patch, rng=rng, rows=processes.rows(count - halved))
         parts.append({factor: full[factor] for factor in factors})
     if halved:
-        wide = patches.batch(halved, step * patch, rng=rng, rows=processes.rows(halved, count - halved))
+        wide = patches.batch(
+            halved,
+            step * patch,
+            rng=rng,
+            factors=sorted({scale, *(step * factor for factor in factors[:-1])}),
+            rows=processes.rows(halved, count - halved),
+        )
         if len(wide[scale]):
             smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)
             parts.append({factor: wide[step * factor] for factor in factors[:-1]} | {scale: from_uint8(smaller)})

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srfoundry.core.compute import channels_last, is_gpu
+from srfoundry.core.compute import channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.core.state import Resumption
@@ -26,7 +26,7 @@ from srfoundry.networks.zoo.architectures import ARCHITECTURES, Role, names
 from srfoundry.networks.zoo.cards import Card, load
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
-from srfoundry.training.prefetch import ahead
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent
 
@@ -61,10 +61,13 @@ def train(
     """
     optimisation = Optimisation(net, duals, descent, skip=skip, fused=True, processes=batches.processes)
     # where a thread draws ahead, a kernel that is learned would be read while it moves
-    on_gpu = is_gpu(next(net.parameters()).device)
     parts = batches.parts
     many = len(parts)
-    batch = ahead(lambda at: parts[at % many](at // many), depth=2 if on_gpu and batches.blur is None else 0)
+
+    def part(at: int) -> dict[int, Tensor]:
+        return parts[at % many](at // many)
+
+    batch = part if batches.blur is not None else fed(part, next(net.parameters()).device)
 
     def step(index: int) -> dict[str, Tensor | float]:
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup, restarts=restarts)
@@ -94,7 +97,7 @@ def pretrain_duals(
     Returns:
         The last step's loss.
     """
-    loss = 0.0
+    loss = torch.zeros(())
     optimiser = torch.optim.Adam(duals.parameters(), lr=learning_rate)
     for index in range(steps):
         for group in optimiser.param_groups:
@@ -105,8 +108,8 @@ def pretrain_duals(
         optimiser.zero_grad(set_to_none=True)
         total.backward()
         optimiser.step()
-        loss = float(total.detach())
-    return loss
+        loss = total.detach()
+    return float(loss)
 
 
 def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[SRNetwork, nn.Module, Card]:

@@ -27,6 +27,7 @@ from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.loss import Loss
 from srfoundry.training.loop import fit
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import cosine
 
 UNDECIDED = 2.2  # z / T within this are kept with a probability of 0.1 to 0.9
@@ -101,8 +102,9 @@ class MaskSearch:
         self.processes, self.share = resumption.processes, share
         self.processes.same_weights(self.modules)
         state = {"net": self.modules, "price": self.price, "inner": self.inner, "outer": self.outer}
+        batch = fed(draw, self.weights[0].device)
         history = fit(
-            lambda index: self.step(index, draw(index)),
+            lambda index: self.step(index, batch(index)),
             steps=self.descent.steps,
             state=state,
             resumption=resumption,
