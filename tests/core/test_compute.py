@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srfoundry.cli import commands
-from srfoundry.core.compute import autocast, running_sum, settle_gpu
+from srfoundry.core.compute import autocast, running_sum, sent, settle_gpu
 from srfoundry.core.seeds import generator
 from tests.pretended_gpu import pretended_gpu
 
@@ -56,3 +56,15 @@ def test_the_running_sum_is_the_same_on_a_gpu() -> None:
     values = torch.rand(50, dtype=torch.float64, generator=generator(1, "sum"))
     with pretended_gpu() as device:
         assert running_sum(values.to(device)).cpu().allclose(values.cumsum(dim=0))
+
+
+def test_batches_are_sent_to_a_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a wait; elsewhere they are where they are wanted, or just copied."""
+    said: list[object] = []
+    pinned = torch.ones(1)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **how: said.append((tensor, device, how)) or tensor)
+    image = torch.zeros(1)
+    sent(image, torch.device("cuda"))
+    sent(image, torch.device("cpu"))
+    assert said[0] == (pinned, torch.device("cuda"), {"non_blocking": True}) and said[1][0] is image

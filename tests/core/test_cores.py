@@ -29,3 +29,15 @@ def test_a_quota_bounds_the_cores(tmp_path: Path, said: str, expected: int) -> N
 def test_a_system_that_knows_neither_counts_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     assert cores.usable(tmp_path / "none") == (os.cpu_count() or 1)
+
+
+def test_what_runs_beside_leaves_fewer_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages side by side, and the processes of one training."""
+    monkeypatch.setattr(cores, "usable", lambda: 8)
+    monkeypatch.delenv(cores.SIDE_BY_SIDE, raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert cores.spare(1) == 7
+    monkeypatch.setenv(cores.SIDE_BY_SIDE, "2")
+    assert cores.spare(1) == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert cores.spare(1) == 0 and cores.spare(3) == 0

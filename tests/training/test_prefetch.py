@@ -1,10 +1,13 @@
 """Steps made ahead are the same steps, and leave the training its cores."""
 
+import threading
+
 import pytest
 import torch
 
+from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
-from srfoundry.training.prefetch import ahead
+from srfoundry.training.prefetch import ahead, fed
 
 
 def test_steps_made_ahead_are_the_same_steps() -> None:
@@ -34,3 +37,25 @@ def test_steps_ahead_leave_this_thread_its_cores() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("usable", "made_ahead"), [(1, False), (2, True)])
+def test_a_cpu_makes_ahead_where_cores_are_spare(
+    usable: int, made_ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch, with as many threads as the training has: its bytes are the same."""
+    monkeypatch.setattr(cores, "usable", lambda: usable)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        batch = fed(lambda step: (step, torch.get_num_threads(), threading.current_thread()), torch.device("cpu"))
+        step, threads, where = batch(3)
+    finally:
+        torch.set_num_threads(before)
+    assert (step, threads) == (3, 1)
+    assert (where is not threading.current_thread()) == made_ahead
+
+
+def test_a_gpu_is_fed_by_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "usable", lambda: 1)
+    assert fed(lambda step: threading.current_thread(), torch.device("cuda"))(0) is not threading.current_thread()

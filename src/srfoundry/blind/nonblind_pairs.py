@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
+from srfoundry.core.compute import sent
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows
 from srfoundry.degradation import kernels, operator
@@ -57,6 +58,11 @@ class Pairs:
     noise: Float[Tensor, " b"]
     high: Float[Tensor, "b 3 H W"]
     scale: int
+
+    def sent(self, device: torch.device) -> "Pairs":
+        """The same on a device."""
+        low, kernel, noise, high = (sent(each, device) for each in (self.low, self.kernel, self.noise, self.high))
+        return Pairs(low, kernel, noise, high, self.scale)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from srfoundry.blind.nonblind_pairs import PairDraw, draw_kernels
+from srfoundry.blind.nonblind_pairs import PairDraw, Pairs, draw_kernels
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
@@ -16,6 +16,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent
 
@@ -42,14 +43,18 @@ def train_usrnet(
     processes, share = compute.processes, compute.processes.share(pairs.count)
     optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
 
-    def step(index: int) -> Mapping[str, Tensor | float]:
-        rng, device = stream.rng(index), compute.device
-        scale = scales[index % len(scales)]
+    def draw(index: int) -> Pairs:
+        rng, scale = stream.rng(index), scales[index % len(scales)]
         blur = draw_kernels(pairs.count, scale=scale, motion=motion, rng=rng)
-        drawn = pairs.draw(blur, scale, rng=rng, processes=processes)
+        return pairs.draw(blur, scale, rng=rng, processes=processes).sent(compute.device)
+
+    batch = fed(draw, compute.device)
+
+    def step(index: int) -> Mapping[str, Tensor | float]:
+        drawn = batch(index)
         with compute.autocast(), compute.checkpointed(net):
-            restored = net(drawn.low.to(device), drawn.kernel.to(device), drawn.scale, drawn.noise.to(device))
-        loss = (restored - drawn.high.to(device)).abs().mean()
+            restored = net(drawn.low, drawn.kernel, drawn.scale, drawn.noise)
+        loss = (restored - drawn.high).abs().mean()
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
         return optimisation.update({"total": loss}, rate, share)
 

@@ -64,10 +64,10 @@ def train(
     parts = batches.parts
     many = len(parts)
 
-    def part(at: int) -> dict[int, Tensor]:
+    def make(at: int) -> dict[int, Tensor]:
         return parts[at % many](at // many)
 
-    batch = part if batches.blur is not None else fed(part, next(net.parameters()).device)
+    batch = make if batches.blur is not None else fed(make, next(net.parameters()).device)
 
     def step(index: int) -> dict[str, Tensor | float]:
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup, restarts=restarts)

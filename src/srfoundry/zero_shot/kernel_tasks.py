@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from srfoundry.core.compute import sent
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.degradation import kernels, linear_enlargement, operator
@@ -134,7 +135,7 @@ def draw_tasks(
     sets = 2 if chosen.support == "patches" else 1
     of_task, own = sets * chosen.shots, range(chosen.tasks)[processes.rows(chosen.tasks)]
     rows = [task * of_task + index for task in own for index in range(of_task)]
-    high = patches.batch(chosen.tasks * of_task, chosen.patch, rng=rng, factors=[1], rows=rows)[1].to(device)
+    high = sent(patches.batch(chosen.tasks * of_task, chosen.patch, rng=rng, factors=[1], rows=rows)[1], device)
     picked = [_pick(groups, 1, rng) for _ in range(chosen.tasks)]
     made = []
     for task, images_ in zip(own, high.reshape(len(own), sets, chosen.shots, *high.shape[1:]), strict=True):
@@ -163,7 +164,7 @@ def blurred_pairs(
     """Draw patches and their reductions, each under a kernel of its own, enlarged: this process's rows of the batch."""
     group, which = _pick(groups, chosen.batch, rng)
     rows = processes.rows(chosen.batch)
-    high = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1], rows=rows)[1].to(device)
+    high = sent(patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1], rows=rows)[1], device)
     return group.network_input(high, which[rows]), high
 
 

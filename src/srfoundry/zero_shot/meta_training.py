@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.core.compute import Compute, is_gpu
+from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.training.loop import fit
-from srfoundry.training.prefetch import ahead
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import rate
 from srfoundry.zero_shot import maml
 from srfoundry.zero_shot.settings import InnerLoop, LossWeights, OuterDescent
@@ -48,8 +48,7 @@ def metatrain(
     if inner.learn_rates:
         groups.append({"params": list(learned.parameters()), "speed": SPEED})
     adam = torch.optim.Adam(groups, lr=outer.learning_rate)
-    depth = 2 if is_gpu(compute.device) else 0
-    drawn = ahead(lambda index: draw(rng=stream.rng(index), processes=processes), depth=depth)
+    drawn = fed(lambda index: draw(rng=stream.rng(index), processes=processes), compute.device)
     warmup = min(WARMUP, outer.steps // 10)
 
     def step(index: int) -> Mapping[str, Tensor]:

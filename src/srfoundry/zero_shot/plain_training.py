@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.core.compute import Compute, is_gpu
+from srfoundry.core.compute import Compute, sent
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
@@ -18,7 +18,7 @@ from srfoundry.imaging import resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import mean_over_processes
-from srfoundry.training.prefetch import ahead
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import Schedule, rate
 from srfoundry.zero_shot.settings import PlainTraining
 
@@ -39,7 +39,7 @@ def bicubic_pairs(
     """Draw patches and their enlarged bicubic reductions: this process's rows of the batch."""
     rows = processes.rows(chosen.batch)
     drawn = patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1, scale], rows=rows)
-    return resize.cubic(drawn[scale].to(device), scale), drawn[1].to(device)
+    return resize.cubic(sent(drawn[scale], device), scale), sent(drawn[1], device)
 
 
 def train(
@@ -67,8 +67,7 @@ def train(
     processes, share, weights = compute.processes, compute.processes.share(chosen.batch), list(net.parameters())
     processes.same_weights(net)
     optimiser = torch.optim.Adam(weights, lr=chosen.learning_rate)
-    depth = 2 if is_gpu(compute.device) else 0
-    drawn = ahead(lambda index: pairs(rng=stream.rng(index), processes=processes), depth=depth)
+    drawn = fed(lambda index: pairs(rng=stream.rng(index), processes=processes), compute.device)
     warmup = min(WARMUP, chosen.steps // 10)
 
     def step(index: int) -> Mapping[str, Tensor]:

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from srfoundry.blind.corrector.correction import trial_features, trial_kernels, widened
 from srfoundry.blind.dkp.families import GaussianPrior
-from srfoundry.blind.nonblind_pairs import PairDraw
+from srfoundry.blind.nonblind_pairs import PairDraw, Pairs
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
+from srfoundry.training.prefetch import fed
 
 NEAREST, FARTHEST = 0.05, 1.2  # deviations of the guessed kernels' shapes from the true ones, log-uniform between them
 
@@ -70,21 +71,26 @@ def collect_samples(
     processes.share(pairs.count)
     own = processes.rows(pairs.count)
 
-    def step(index: int) -> Mapping[str, float]:
-        rng, device = stream.rng("sample", index), compute.device
-        scale = scales[index % len(scales)]
+    def draw(index: int) -> tuple[Pairs, GaussianPrior, Tensor, Tensor]:
+        rng, scale = stream.rng("sample", index), scales[index % len(scales)]
         prior = GaussianPrior(trained_size(scale), variances[0] * scale, variances[1] * scale)
         true = prior.sample(pairs.count, rng=rng)
         shown = pairs.draw(prior.kernels(true).float(), scale, rng=rng, processes=processes)
         guess = widened(prior).clip(true + _errors(pairs.count, rng=rng))
-        kernel, noise = trial_kernels(guess[own], prior).to(device), shown.noise.to(device)
+        return shown.sent(compute.device), prior, true, guess
+
+    batch = fed(draw, compute.device)
+
+    def step(index: int) -> Mapping[str, float]:
+        shown, prior, true, guess = batch(index)
+        kernel = trial_kernels(guess[own], prior).to(compute.device)
         features = trial_features(
             restorer,
-            shown.low.to(device),
+            shown.low,
             kernel,
             guess[own],
-            noise,
-            scale=scale,
+            shown.noise,
+            scale=shown.scale,
             periodic=True,
             precision=compute.precision,
         )

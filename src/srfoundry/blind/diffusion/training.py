@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from srfoundry.blind.diffusion.denoiser import Denoiser, nearest
 from srfoundry.blind.diffusion.unet import own_denoiser
 from srfoundry.blind.nonblind_pairs import SharpPatches
-from srfoundry.core.compute import Compute
+from srfoundry.core.compute import Compute, sent
 from srfoundry.core.seeds import Rows, Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
+from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import restarted
 from srfoundry.training.settings import Descent
 
@@ -36,22 +37,28 @@ def train_denoiser(
         sharp: the patches of a step.
         descent: steps and rates.
     """
-    device, batch = compute.device, sharp.draws.batch
+    device, count = compute.device, sharp.draws.batch
     processes = compute.processes
-    rows, share = Rows(batch, processes.rows(batch)), processes.share(batch)
+    rows, share = Rows(count, processes.rows(count)), processes.share(count)
     optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
     signal = own_denoiser(net, patch=sharp.draws.patch).signal.to(device)
     if compute.checkpointing:
         net.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  (of every diffusers model)
 
-    def step(index: int) -> Mapping[str, Tensor | float]:
+    def draw(index: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = stream.rng(index)
         high = sharp.draw(rng=rng, processes=processes)
-        # one time from each of `batch` equal spans: their mean varies less than that of free draws
-        spans = ((torch.rand(batch, generator=rng) + torch.arange(batch)) / batch)[rows.here]
-        times = (spans * len(signal)).long().clamp_max(len(signal) - 1).to(device)
-        noise = rows.randn(*high.shape[1:], rng=rng).to(device)
-        clean, kept = 2 * high.to(device) - 1, signal[times].view(-1, 1, 1, 1)
+        # one time from each of `count` equal spans: their mean varies less than that of free draws
+        spans = ((torch.rand(count, generator=rng) + torch.arange(count)) / count)[rows.here]
+        times = (spans * len(signal)).long().clamp_max(len(signal) - 1)
+        noise = rows.randn(*high.shape[1:], rng=rng)
+        return sent(high, device), sent(times, device), sent(noise, device)
+
+    batch = fed(draw, device)
+
+    def step(index: int) -> Mapping[str, Tensor | float]:
+        high, times, noise = batch(index)
+        clean, kept = 2 * high - 1, signal[times].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         with compute.autocast():
             predicted = net(noisy, times).sample
