@@ -69,7 +69,8 @@ def make(root: Path, store: Path | None = None) -> Path:
     if store is not None:
         shutil.copy(store, root)
     (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    settings = (REPO / ".dvc" / "config").read_text()
+    (root / ".dvc" / "config").write_text(settings.replace("[core]\n", "[core]\n    no_scm = true\n"))
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     archive = _archive(root)
     values["synthesize"]["archives"] = [{"url": archive.as_uri(), "checksum": f"md5:{_md5(archive)}"}]

@@ -60,7 +60,7 @@ def test_the_running_sum_is_the_same_on_a_gpu() -> None:
 
 def test_batches_are_sent_to_a_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a wait; elsewhere they are where they are wanted, or just copied."""
-    said: list[object] = []
+    said: list[tuple[object, ...]] = []
     pinned = torch.ones(1)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, **how: said.append((tensor, device, how)) or tensor)

@@ -113,7 +113,7 @@ def _write(folder: Path, place: Place) -> None:
         # Not for reading too: NFS would then write whole pages, and undo what another machine wrote beside.
         file = os.open(pixels(folder, factor), os.O_WRONLY)
         try:
-            left = memoryview(reduced[0].permute(1, 2, 0).contiguous().numpy()).cast("B")
+            left = reduced[0].permute(1, 2, 0).contiguous().numpy().data.cast("B")
             while left:
                 written = os.pwrite(file, left, offset)
                 left, offset = left[written:], offset + written
