@@ -184,7 +184,7 @@ def _photograph(folder: Path, index: int) -> Path:
     whole += 2 * rng.standard_normal((high, wide, 1)).astype(np.float32)
     picture = Image.fromarray(whole.clip(0, 255).astype(np.uint8))
     path = folder / (f"{index}.png" if index % 2 else f"{index}.jpg")
-    picture.save(path, **({} if index % 2 else {"quality": 90}))
+    picture.save(path, quality=90)  # of a JPEG; a PNG has none
     return path
 
 
