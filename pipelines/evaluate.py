@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    from srfoundry.zero_shot.examinations import Paper
+    from srfoundry.zero_shot.evaluation import TestImage
 
 BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
 SHOWN = dict.fromkeys(BLURRED, ("finetune10_true", "mzsr10_estimated", "mzsr10_true")) | {"bicubic": ("dual", "pruned")}
@@ -26,7 +26,7 @@ def evaluate(stage: Stage) -> None:
     from srfoundry.networks.zoo.family import BLIND, CLEAN, FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures
     from srfoundry.reporting.compression import quality_pictures
-    from srfoundry.zero_shot.examinations import Examination, examine
+    from srfoundry.zero_shot.evaluation import Evaluation, evaluate_image
     from srfoundry.zero_shot.recipe import Recipe
     from srfoundry.zero_shot.result_tables import ResultTable
 
@@ -35,14 +35,14 @@ def evaluate(stage: Stage) -> None:
     recipe, tests = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics), ("bicubic", *BLURRED, *BLIND)
     shown = {test: SHOWN.get(test, ("pruned", "photo")) for test in tests}
     tile = stage.params.evaluate.tile
-    work = Examination(paths, stage.key, recipe, stage.scale, tile, stage.device, shown)
+    work = Evaluation(paths, stage.key, recipe, stage.scale, tile, stage.device, shown)
     spread = mapped(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
-    papers, table = _papers(stage, tests), ResultTable(tests)
-    for paper, marks in zip(papers, spread(partial(examine, examination=work), papers, "evaluate"), strict=True):
-        test, stem = paper.test, paper.original.stem
-        table.add(test, stem, marks.scores)
+    items, table = _test_images(stage, tests), ResultTable(tests)
+    for item, found in zip(items, spread(partial(evaluate_image, evaluation=work), items, "evaluate"), strict=True):
+        test, stem = item.test, item.original.stem
+        table.add(test, stem, found.scores)
         picture = stage.output(f"results/evaluate/pictures/{test}_{stem}.png")
-        pictures.comparison(picture, marks.low, marks.restored, marks.high)
+        pictures.comparison(picture, found.low, found.restored, found.high)
         stage.picture(f"{test} {stem}", picture)
     means, counted = {**table.means(), "real": look_at_real(stage, nets)}, {**FIXED, "mzsr": "metatrain"}
     sizes = {name: sum(weight.numel() for weight in nets[net].parameters()) for name, net in counted.items()}
@@ -55,10 +55,10 @@ def evaluate(stage: Stage) -> None:
     stage.metrics({**means, "by_photograph": table.photographs(), "parameters": sizes, "macs_96x96": macs})
 
 
-def _papers(stage: Stage, tests: tuple[str, ...]) -> "list[Paper]":
+def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[TestImage]":
     """Each held-out photograph in each test set, with the kernels that adaptation is given there."""
     from srfoundry.imaging import decoding
-    from srfoundry.zero_shot.examinations import Paper
+    from srfoundry.zero_shot.evaluation import TestImage
 
     def kernels(test: str, stem: str) -> dict[str, str]:
         found = {"true": f"data/synthesize/kernels/{test}.npy", "estimated": f"data/estimate/{test}/{stem}.npy"}
@@ -66,7 +66,9 @@ def _papers(stage: Stage, tests: tuple[str, ...]) -> "list[Paper]":
 
     held_out = stage.input("data/synthesize/held_out")
     return [
-        Paper(test, path, held_out / test / path.name, {k: stage.input(v) for k, v in kernels(test, path.stem).items()})
+        TestImage(
+            test, path, held_out / test / path.name, {k: stage.input(v) for k, v in kernels(test, path.stem).items()}
+        )
         for test in tests
         for path in decoding.find(held_out / "high")
     ]

@@ -25,7 +25,7 @@ LOADING = Lock()  # threads that begin together load the networks once
 
 
 @dataclass(frozen=True)
-class Paper:
+class TestImage:
     """One photograph of one test set.
 
     Args:
@@ -42,8 +42,8 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What the papers of a run have in common. It holds paths and numbers, so that any machine may do them.
+class Evaluation:
+    """What the test images of a run have in common. It holds paths and numbers, so that any machine may do its part.
 
     Args:
         models: files of the networks, by the stage that made them.
@@ -65,8 +65,8 @@ class Examination:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """A paper's images, range [0, 1], those of the methods that are shown among them, and all methods' scores."""
+class Evaluated:
+    """A test image's images, range [0, 1], those of the methods that are shown among them, and all methods' scores."""
 
     high: Float[Tensor, "1 3 H W"]
     low: Float[Tensor, "1 3 h w"]
@@ -74,26 +74,26 @@ class Marks:
     scores: dict[str, Scores]
 
 
-def examine(paper: Paper, *, examination: Examination) -> Marks:
+def evaluate_image(item: TestImage, *, evaluation: Evaluation) -> Evaluated:
     """Restore one reduced photograph by every method of its set and compare with the original."""
     with LOADING:
-        nets = _networks(tuple(examination.models.items()), examination.device, examination.key)
+        nets = _networks(tuple(evaluation.models.items()), evaluation.device, evaluation.key)
     own = deepcopy(nets)  # adaptation puts its weights into a net for a moment
-    high, observed = images.read(paper.original), _observed(paper, examination)
-    tried = of_set(paper.test, own, observed, recipe=examination.recipe, tile=examination.tile)
+    high, observed = images.read(item.original), _observed(item, evaluation)
+    tried = of_set(item.test, own, observed, recipe=evaluation.recipe, tile=evaluation.tile)
     restored = {method: image.cpu() for method, image in tried}
-    scores = scored(restored, high, examination.scale, natural=paper.test in BLIND)
-    shown = {method: restored[method] for method in examination.shown[paper.test]}
-    return Marks(high, observed["true"].low.cpu(), shown, scores)
+    scores = scored(restored, high, evaluation.scale, natural=item.test in BLIND)
+    shown = {method: restored[method] for method in evaluation.shown[item.test]}
+    return Evaluated(high, observed["true"].low.cpu(), shown, scores)
 
 
-def _observed(paper: Paper, examination: Examination) -> dict[str, Observation]:
+def _observed(item: TestImage, evaluation: Evaluation) -> dict[str, Observation]:
     """A test image with each kernel that adaptation is given, by name; None stands for MATLAB's bicubic."""
     given: dict[str, Tensor | None] = {"true": None}
-    if paper.kernels:
-        given = {name: kernel_files.read(path) for name, path in paper.kernels.items()} | {"bicubic": None}
-    low = images.read(paper.low).to(examination.device)
-    return {kind: Observation(low, kernel, Sampling(examination.scale)) for kind, kernel in given.items()}
+    if item.kernels:
+        given = {name: kernel_files.read(path) for name, path in item.kernels.items()} | {"bicubic": None}
+    low = images.read(item.low).to(evaluation.device)
+    return {kind: Observation(low, kernel, Sampling(evaluation.scale)) for kind, kernel in given.items()}
 
 
 @lru_cache(maxsize=1)
