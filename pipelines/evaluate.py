@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    from srfoundry.zero_shot.evaluation import TestImage
+    from srfoundry.zero_shot.evaluation import EvaluationImage
 
 BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
 SHOWN = dict.fromkeys(BLURRED, ("finetune10_true", "mzsr10_estimated", "mzsr10_true")) | {"bicubic": ("dual", "pruned")}
@@ -55,10 +55,10 @@ def evaluate(stage: Stage) -> None:
     stage.metrics({**means, "by_photograph": table.photographs(), "parameters": sizes, "macs_96x96": macs})
 
 
-def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[TestImage]":
+def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[EvaluationImage]":
     """Each held-out photograph in each test set, with the kernels that adaptation is given there."""
     from srfoundry.imaging import decoding
-    from srfoundry.zero_shot.evaluation import TestImage
+    from srfoundry.zero_shot.evaluation import EvaluationImage
 
     def kernels(test: str, stem: str) -> dict[str, str]:
         found = {"true": f"data/synthesize/kernels/{test}.npy", "estimated": f"data/estimate/{test}/{stem}.npy"}
@@ -66,7 +66,7 @@ def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[TestImage]":
 
     held_out = stage.input("data/synthesize/held_out")
     return [
-        TestImage(
+        EvaluationImage(
             test, path, held_out / test / path.name, {k: stage.input(v) for k, v in kernels(test, path.stem).items()}
         )
         for test in tests

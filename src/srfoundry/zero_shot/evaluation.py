@@ -25,7 +25,7 @@ LOADING = Lock()  # threads that begin together load the networks once
 
 
 @dataclass(frozen=True)
-class TestImage:
+class EvaluationImage:
     """One photograph of one test set.
 
     Args:
@@ -74,7 +74,7 @@ class Evaluated:
     scores: dict[str, Scores]
 
 
-def evaluate_image(item: TestImage, *, evaluation: Evaluation) -> Evaluated:
+def evaluate_image(item: EvaluationImage, *, evaluation: Evaluation) -> Evaluated:
     """Restore one reduced photograph by every method of its set and compare with the original."""
     with LOADING:
         nets = _networks(tuple(evaluation.models.items()), evaluation.device, evaluation.key)
@@ -87,7 +87,7 @@ def evaluate_image(item: TestImage, *, evaluation: Evaluation) -> Evaluated:
     return Evaluated(high, observed["true"].low.cpu(), shown, scores)
 
 
-def _observed(item: TestImage, evaluation: Evaluation) -> dict[str, Observation]:
+def _observed(item: EvaluationImage, evaluation: Evaluation) -> dict[str, Observation]:
     """A test image with each kernel that adaptation is given, by name; None stands for MATLAB's bicubic."""
     given: dict[str, Tensor | None] = {"true": None}
     if item.kernels:
