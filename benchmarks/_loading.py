@@ -30,7 +30,7 @@ from srfoundry.dual_regression.batches import Batches, draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train
 from srfoundry.imaging import images
-from srfoundry.imaging.patches import Patches
+from srfoundry.imaging.patches import ALL, Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
 from srfoundry.networks.sr.duals import DualNets
@@ -64,8 +64,15 @@ class _Still(Patches):
         self._drawn: dict[tuple[int, int], dict[int, Tensor]] = {}
 
     def batch(
-        self, count: int, patch: int, *, rng: torch.Generator, factors: Sequence[int] | None = None
+        self,
+        count: int,
+        patch: int,
+        *,
+        rng: torch.Generator,
+        factors: Sequence[int] | None = None,
+        rows: slice | Sequence[int] = ALL,
     ) -> dict[int, Tensor]:
+        assert rows == ALL
         if (count, patch) not in self._drawn:
             self._drawn[count, patch] = super().batch(count, patch, rng=rng)
         return {factor: self._drawn[count, patch][factor] for factor in factors or self.factors}

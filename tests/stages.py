@@ -33,7 +33,7 @@ LESS: dict[str, dict[str, Any]] = {
     }
     | {"bank": {"gaussian": 2, "noisy": 1, "line": 1, "trajectory": 1}},
 }
-FOUR = dict.fromkeys(("coffee", "rocket", "china", "ihc"), 96)
+FOUR: dict[str, int] = dict.fromkeys(("coffee", "rocket", "china", "ihc"), 96)
 X8: dict[str, dict[str, Any]] = {
     "shared": {"scale": 8},
     "synthesize": {"kernel_size": 29, "held_out": ["astronaut"], "validation": ["ihc"]},

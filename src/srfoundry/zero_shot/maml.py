@@ -4,7 +4,7 @@ Finn et al., "Model-Agnostic Meta-Learning", ICML 2017; objective of Soh et al.,
 Super-Resolution", CVPR 2020, eq. 6 and 7. Losses are mean absolute errors over all elements.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ class Tasks:
     support_high: Float[Tensor, "t n 3 q q"]
     query: Float[Tensor, "t m 3 p p"]
     query_high: Float[Tensor, "t m 3 p p"]
-    share: float = 1.0
+    share: float = field(default=1.0, kw_only=True)
 
     def split(self, size: int) -> "list[Tasks]":
         """Smaller meta-batches of at most `size` tasks."""
