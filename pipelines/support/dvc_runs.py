@@ -143,6 +143,11 @@ def killed(said: list[str]) -> int:
     return 0
 
 
+def busy(said: list[str]) -> bool:
+    """Whether DVC failed because another DVC holds a file that it needs; it waits for none of those (`rwlock`)."""
+    return any("is busy, it is being blocked by" in line for line in said)
+
+
 def complaint(said: list[str]) -> str:
     """The line that says why a command failed: a stage's own before DVC's, which only says that it did.
 

@@ -8,6 +8,7 @@ DVC look and write down at a time, while the stages themselves run side by side.
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from contextvars import copy_context
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.support import fan_out, forecast, server, settings
-from pipelines.support.dvc_runs import complaint, dvc, killed, lines, single, stale, verdict
+from pipelines.support.dvc_runs import busy, complaint, dvc, killed, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import side_by_side
 from srfoundry.config.params import Params
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 SPREADING = ("synthesize", "estimate", "evaluate")  # these send their own items to the cluster
 PAUSE = 5.0  # seconds before a stage that was killed goes on: what killed it may need room first
+
+
+WAITS = 12  # times that a stage waits so long for files that another DVC holds
+
+
+class Busy(FoundryError):
+    """Another DVC holds the stage's files: a person's, or that of a lost worker, which is about to end."""
 
 
 class Killed(FoundryError):
@@ -138,6 +146,16 @@ def one(stage: str, how: How, run: str, stop: threading.Event | None = None, far
     environment = os.environ | {"SRFOUNDRY_FACTORY_RUN": run, "PYTHONUNBUFFERED": "1"}
     if far:
         environment.pop(fan_out.ADDRESS, None)  # its worker may not wait for items that wait for a worker
+    for _ in range(WAITS):
+        try:
+            return _dvc(stage, how, environment, stop)
+        except Busy:
+            time.sleep(PAUSE)
+    return _dvc(stage, how, environment, stop)
+
+
+def _dvc(stage: str, how: How, environment: dict[str, str], stop: threading.Event | None) -> str:
+    """What DVC did with one stage: ran, restored or unchanged."""
     said: list[str] = []
     say = _speaker()
     with closing(lines(single(stage, pull=how.remote), how.root, environment, stop=stop)) as output:
@@ -145,7 +163,8 @@ def one(stage: str, how: How, run: str, stop: threading.Event | None = None, far
             if stop is not None and stop.is_set():
                 raise FoundryError(f"{stage} was stopped")
             if code:
-                raise (Killed if killed(said) else FoundryError)(f"stage {stage} failed: {complaint(said)}")
+                kind = Killed if killed(said) else Busy if busy(said) else FoundryError
+                raise kind(f"stage {stage} failed: {complaint(said)}")
             if code is None:
                 said.append(line)
                 say(line)

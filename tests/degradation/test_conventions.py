@@ -68,8 +68,10 @@ def test_moving_there_and_back_is_exact() -> None:
 def test_a_low_pixel_looks_where_the_convention_says(name: conventions.Name, scale: int) -> None:
     """A spot at a known place: its centre on the low grid, times s, plus the phase, is that place."""
     convention = conventions.CONVENTIONS[name]
-    variance = torch.full((1,), 2.0 * scale, dtype=torch.float64)
-    kernel = kernels.gaussian(31, variance, variance, 0 * variance, offset=convention.centre(31, scale) - 15)
+    # wide enough for the low grid to hold it, which at x8 sees every eighth pixel
+    variance = torch.full((1,), max(2.0 * scale, scale**2 / 2), dtype=torch.float64)
+    size = 31 if scale < 8 else 47
+    kernel = kernels.gaussian(size, variance, variance, 0 * variance, offset=convention.centre(size, scale) - size // 2)
     spot = torch.zeros(1, 1, 120, 120, dtype=torch.float64)
     spot[..., 61, 58] = 1.0
     low = operator.degrade(spot, kernel, scale, convention=name)

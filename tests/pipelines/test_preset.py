@@ -84,6 +84,7 @@ def test_their_mzsr_is_the_paper_presets(tmp_path: Path, name: str) -> None:
 
 
 ONE_STEP: dict[str, dict[str, Any]] = {  # papers' networks and rates; their patches, batches and steps fill a GPU
+    "distributed": {"accumulate": 1},
     "pretrain": {"steps": 1, "patch": 32, "batch": 1},
     "metatrain": {"warmup_steps": 1, "warmup_patch": 32, "warmup_batch": 1, "steps": 1, "tasks": 1, "shots": 1}
     | {"inner_steps": 1},

@@ -1,5 +1,6 @@
 """MLflow stores as they are met: one that does not answer is one line, and a project's own moves with the project."""
 
+import logging
 import os
 import re
 import sqlite3
@@ -26,6 +27,7 @@ PATIENCE = {  # MLflow's own: four minutes of silence before an error; a person 
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # under a server, two lines for each run that ends
     "DO_NOT_TRACK": "true",
 }
+TRIES = 6  # to reach a database: six seconds in all (MLflow: ten tries, 100 s)
 LOCAL = "127.0.0.1,localhost,::1"
 
 
@@ -60,8 +62,11 @@ def reached(uri: str) -> Iterator[None]:
         FoundryError: it does not answer, is of an unknown kind, or needs a package that is not installed.
     """
     from mlflow.exceptions import MlflowException
+    from mlflow.store.db import utils
     from sqlalchemy.exc import SQLAlchemyError
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it warns at each try of what is said once here
+    utils.MAX_RETRY_COUNT = TRIES
     try:
         yield
     except ImportError as error:
