@@ -36,12 +36,11 @@ def main() -> None:
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"parts are {', '.join(PARTS)}, got {', '.join(unknown)}")
     path = table.RESULTS / "scale.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    found = {key: value for key, value in before.items() if key not in ("rows", "machine")}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found.pop("machine", None)
     for part in options.parts or PARTS:
         found |= PARTS[part](options)
-    rows = [{"training": name, **row} for name, row in found.pop("cost", {}).items()]
-    table.report("scale", rows, threads=1, **found, cost={row["training"]: row for row in rows})
+    table.report("scale", found.pop("rows", []), threads=1, **found)
 
 
 if __name__ == "__main__":
