@@ -65,11 +65,12 @@ class Plan:
     per_round: int = 2
     degradation: RandomDegradation | None = None  # of the pairs; None is MATLAB's bicubic
     dual_map: Literal["learned", "operator"] = "learned"
+    teacher_weight: float = 255.0
 
     @property
     def about(self) -> dict[str, Any]:
         """What runs on disk are known by; values that were not there when others were made are left out."""
-        later = {"degradation": None, "dual_map": "learned"}
+        later = {"degradation": None, "dual_map": "learned", "teacher_weight": 255.0}
         return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @property
@@ -120,7 +121,7 @@ class Plan:
         steps = self.tune_steps if steps is None else steps
         return Tuning(
             selection=selection,
-            weights=LossWeights(dual_weight=0.1, teacher_weight=255.0),
+            weights=LossWeights(dual_weight=0.1, teacher_weight=self.teacher_weight),
             draws=PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch),
             descent=Descent(steps=steps, learning_rate=self.tune_rate, warmup=30, average=0.99, clip=1.0),
             degradation=self.degradation,

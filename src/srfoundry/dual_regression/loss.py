@@ -89,7 +89,7 @@ def loss_of(
         compute: where, and in which precision, the nets run.
         teacher: a net of the same trunk. With one, the loss gains the squared difference of the channel means before
             the last tail (DRC's distillation).
-        teacher_weight: of that difference.
+        teacher_weight: of that difference. With 0 the teacher does not run.
         estimate_weight: of what a net that estimates blur and noise is wrong by (dual_regression.estimation); other
             nets have no such term.
 
@@ -112,7 +112,7 @@ def loss_of(
             known = batch if given and isinstance(batch, DegradedBatch) else None
             mapped = duals(images) if weight and known is None else []
             with torch.no_grad():
-                taught = None if teacher is None else sr_network(teacher).trunk(prepared)[-1]
+                taught = sr_network(teacher).trunk(prepared)[-1] if teacher is not None and teacher_weight else None
         exact = [[_at_least_float(image) for image in group] for group in (images, mapped)]
         terms = closed_loop(exact[0], exact[1], wanted, weight)
         if weight and known is not None:
