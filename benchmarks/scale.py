@@ -20,10 +20,10 @@ from typing import Any
 from benchmarks import _scale_cost, _scale_feed, _scale_parallel, _scale_remote, table
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "parallel": lambda options: _scale_parallel.figures(),
+    "parallel": lambda options: _scale_parallel.figures(options.data),
     "feed": lambda options: _scale_feed.figures(),
     "remote": lambda options: _scale_remote.figures(),
-    "cost": lambda options: _scale_cost.figures(options.data),
+    "cost": lambda options: _scale_cost.figures(options.data / "train"),
 }
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure the parts that are asked for, and keep what the others came to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--data", type=Path, default=Path("data/synthesize/train"), help="prepared photographs")
+    parser.add_argument("--data", type=Path, default=Path("data/synthesize"), help="prepared photographs")
     options = parser.parse_args()
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"parts are {', '.join(PARTS)}, got {', '.join(unknown)}")
