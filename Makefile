@@ -28,9 +28,9 @@ test:    ## formatting, lint, layers, types, tests
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
 
-bench:   ## run every benchmark but those that take long (drc, msgc, blind, firsthour, deploy, gpu); tables, and benchmarks/results/NAME.json
+bench:   ## run every benchmark but those that take long (drc, msgc, blind, firsthour, deploy, photographs, scale, gpu); tables, and benchmarks/results/NAME.json
 	@sh scripts/setup.sh dev
-	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py benchmarks/firsthour.py benchmarks/deploy.py benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py benchmarks/firsthour.py benchmarks/deploy.py benchmarks/photographs.py benchmarks/scale.py benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 gpu:     ## run every path once on a GPU, in under 25 minutes; benchmarks/results/gpu.json and gpu.md say what failed and why
 	@sh scripts/setup.sh serve diffusion

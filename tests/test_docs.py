@@ -15,6 +15,8 @@ PAGES = [
     "docs/browser.md",
     "docs/elsewhere.md",
     "docs/photographs.md",
+    "docs/cluster.md",
+    "docs/scale.md",
 ]
 
 
