@@ -34,13 +34,6 @@ LESS: dict[str, dict[str, Any]] = {
     | {"bank": {"gaussian": 2, "noisy": 1, "line": 1, "trajectory": 1}},
 }
 FOUR: dict[str, int] = dict.fromkeys(("coffee", "rocket", "china", "ihc"), 96)
-X8: dict[str, dict[str, Any]] = {
-    "shared": {"scale": 8},
-    "synthesize": {"kernel_size": 29, "held_out": ["astronaut"], "validation": ["ihc"]},
-    "metatrain": {"patch": 128, "enlargement": "bicubic"},
-    "estimate": {"kernel_size": 29, "look": 32},
-    "evaluate": {"real": "inputs/unpaired"},
-}
 
 
 def folder(root: Path, photographs: Mapping[str, int] = FOUR) -> Path:

@@ -1,82 +1,39 @@
 """Every stage on a GPU, pretended by tensors that refuse to mix with the CPU's, so that `cuda` ends in no mismatch."""
 
-import importlib
 import json
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from ruamel.yaml import YAML
 
-from pipelines.support.graph import section_of
-from pipelines.support.stage import Stage
 from srfoundry.blind import estimators
 from srfoundry.blind.dkp import released
 from srfoundry.blind.estimate import Networks, Resources
-from srfoundry.config import params
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import generator
-from srfoundry.imaging import images
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.sr.drn import DRN
+from tests import stages
 from tests.blind_cases import kernel, low, observed, tiny
-from tests.conftest import REPO, mlflow_at
+from tests.conftest import mlflow_at
 from tests.nonblind import data_steps
 from tests.pretended_gpu import pretended_gpu
-from tests.tiny_graph import STAGES, TINY
-
-LESS: dict[str, dict[str, Any]] = {
-    "diffuse": {"widths": [8, 16], "patch": 16, "batch": 2, "steps": 2, "warmup": 1}
-    | {"sampler": {"evaluations": 2, "start": 0.4, "guidance": 1.0, "renoise": 1.0, "floor": 0.002, "learn": 0.8}},
-    "beamform": {"users": 2, "antennas": 2, "instances": 1, "snr": [10.0], "steps": 2, "iterations": 2, "restarts": 2},
-    "synthesize": {
-        "source": "folder",
-        "held_out": ["coffee"],
-        "validation": ["rocket"],
-        "on_bad_image": "stop",
-        "smallest": 64,
-    }
-    | {"bank": {"gaussian": 2, "noisy": 1, "line": 1, "trajectory": 1}},
-}
+from tests.stages import folder
+from tests.tiny_graph import STAGES
 
 
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny values and four small photographs."""
-    root = tmp_path_factory.mktemp("factory")
-    for name in ("src", "pipelines"):
-        (root / name).symlink_to(REPO / name)
-    shutil.copy(REPO / "dvc.yaml", root)
-    shutil.copytree(REPO / "graphs", root / "graphs")
-    (root / "results/environment").mkdir(parents=True)
-    (root / "results/environment/versions.json").write_text("{}")
-    for name in ("photographs", "kernels", "unpaired"):
-        (root / "inputs" / name).mkdir(parents=True)
-    for path in images.bundled():
-        if path.stem in ("coffee", "rocket", "china", "ihc"):
-            images.write(images.read(path)[..., 100:196, 150:246], root / f"inputs/photographs/{path.stem}.png")
-    np.save(root / "inputs/kernels/mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))
-    return root
+    return folder(tmp_path_factory.mktemp("factory"))
 
 
-def run(name: str, root: Path, **changes: dict[str, Any]) -> Stage:
+def run(name: str, root: Path, **changes: dict[str, Any]) -> None:
     """A stage's function on the pretended GPU."""
-    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
-    for each in (TINY, LESS, changes):
-        for section, some in each.items():
-            values[section] |= some
-    with (root / "params.yaml").open("w") as file:
-        YAML().dump(values, file)
-    stage = Stage(name, root, params.check(values, "params"))
-    stage.__dict__["digests"] = {"data/synthesize": 32 * "0"}
-    section = section_of(name)
-    with pretended_gpu() as stage.__dict__["device"]:
-        getattr(importlib.import_module(f"pipelines.{section}"), section)(stage)
-    return stage
+    stages.run(name, root, changes, device=pretended_gpu())
 
 
 def test_no_stage_mixes_tensors_of_two_devices(factory: Path, empty_store: Path) -> None:
