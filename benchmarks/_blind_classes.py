@@ -1,0 +1,184 @@
+"""Low-resolution images of every kind that blind restoration meets, made of any photograph, by seed.
+
+Thumbnails and images that nobody blurred are among them: restoring these as if they were blurred is the commonest harm.
+The rim of each image is cut off after it was reduced, as a photograph's is: nothing is known of what lies outside.
+Used by `benchmarks.blind`, and for choosing values on training photographs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srfoundry.blind import guard
+from srfoundry.core.seeds import generator
+from srfoundry.degradation import kernels
+from srfoundry.degradation.operator import Decimation, degrade
+from srfoundry.imaging import images, metrics, resize
+
+SIZE = 25  # taps a side of lines, shakes and Gaussians, as USRNet's; larger Gaussians at larger scales
+DISC = (1.5, 4.0)  # radii, high-resolution px
+VARIANCES = (0.175, 2.5)  # of Gaussians, in multiples of the scale, px^2 (FKP)
+RIM = 8  # low-resolution pixels cut off at each side
+Draw = Callable[[int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One class of degradations.
+
+    Attributes:
+        blur: draws a kernel for a scale; None is no blur.
+        decimation: how the image is reduced: every s-th pixel, MATLAB's bicubic, or Pillow's area or Lanczos.
+        noise: standard deviation, of 255.
+        quality: of the JPEG file; None is no JPEG.
+    """
+
+    blur: Draw | None
+    decimation: str = "direct"
+    noise: float = 0.0
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A low-resolution image, and what made it.
+
+    Attributes:
+        low: of 8 bits, 1 x 3 x h x w, range [0, 1].
+        high: the original, cut likewise.
+        kernel: the blur before decimation, MZSR's convention; None where there was none.
+        decimation: what non-blind methods take the image for with that kernel; None where no blur was.
+        phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
+        noise: standard deviation, range [0, 1].
+    """
+
+    name: str
+    low: Tensor
+    high: Tensor
+    kernel: Tensor | None
+    decimation: Decimation | None
+    scale: int
+    phase: float
+    noise: float
+
+    def psnr_y(self, image: Tensor) -> float:
+        """Of a restored image, in dB."""
+        return metrics.psnr_y(image, self.high, self.scale)
+
+    def aligned(self) -> Tensor:
+        """Bicubic enlargement on the original's grid: what no restoration may be worse than."""
+        return guard.plain(self.low, self.scale, self.phase)
+
+
+def gaussian(scale: int, rng: torch.Generator) -> Tensor:
+    """Both variances drawn uniformly from FKP's range, any angle."""
+    least, most = (scale * value for value in VARIANCES)
+    draws = torch.rand(3, 1, generator=rng, dtype=torch.float64)
+    first, second = least + draws[:2] * (most - least)
+    return kernels.gaussian(SIZE if scale < 4 else 31, first, second, draws[2] * torch.pi).float()
+
+
+def line(scale: int, rng: torch.Generator) -> Tensor:
+    """Straight motion of 2 s to 20 px."""
+    draws = torch.rand(2, 1, generator=rng, dtype=torch.float64)
+    return kernels.line(SIZE, 2 * scale + draws[0] * (20 - 2 * scale), draws[1] * torch.pi).float()
+
+
+def shake(scale: int, rng: torch.Generator) -> Tensor:
+    """Camera shake (Boracchi and Foi 2012), centred."""
+    kernel, _ = kernels.draw_trajectory(1, size=SIZE, scale=scale, rng=rng)
+    return kernels.centred(kernel)
+
+
+def disc(scale: int, rng: torch.Generator) -> Tensor:
+    """Defocus: a disc whose rim is drawn from 16 x 16 points a tap."""
+    radius = DISC[0] + float(torch.rand((), generator=rng)) * (DISC[1] - DISC[0])
+    axis = (torch.arange(16 * 11) + 0.5) / 16 - 5.5
+    inside = ((axis[:, None] ** 2 + axis[None] ** 2) <= radius**2).float()
+    return kernels.normalise(torch.nn.functional.avg_pool2d(inside[None], 16))
+
+
+SORTS = {
+    "bicubic": Sort(None, "bicubic"),
+    "area": Sort(None, "area"),
+    "lanczos": Sort(None, "lanczos"),
+    "bicubic_q75": Sort(None, "bicubic", quality=75),
+    "bicubic_q90": Sort(None, "bicubic", quality=90),
+    "area_q75": Sort(None, "area", quality=75),
+    "lanczos_q90": Sort(None, "lanczos", quality=90),
+    "unblurred": Sort(None),
+    "gaussian": Sort(gaussian),
+    "gaussian_n2": Sort(gaussian, noise=2),
+    "gaussian_n5": Sort(gaussian, noise=5),
+    "gaussian_n15": Sort(gaussian, noise=15),
+    "gaussian_q80": Sort(gaussian, quality=80),
+    "gaussian_q95": Sort(gaussian, quality=95),
+    "gaussian_then_bicubic": Sort(gaussian, "bicubic"),
+    "line": Sort(line),
+    "shake": Sort(shake),
+    "disc": Sort(disc),
+}
+UNBLURRED = tuple(name for name, sort in SORTS.items() if sort.blur is None)
+
+
+def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generator) -> Degraded:
+    """One image of a class.
+
+    Args:
+        high: a photograph, 1 x 3 x H x W, range [0, 1].
+        name: of the photograph.
+        sort: the class.
+        scale: of the reduction.
+        rng: of kernel and noise, on the CPU.
+    """
+    high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
+    kernel = None if sort.blur is None else sort.blur(scale, rng)
+    direct = sort.decimation == "direct"
+    if kernel is not None:
+        low = degrade(high, kernel, scale, decimation="direct" if direct else "bicubic", border="reflect")
+    elif direct:
+        low = high[..., ::scale, ::scale]
+    else:
+        low = _thumbnail(high, scale, sort.decimation)
+    noise = sort.noise / 255
+    low = low + noise * torch.randn(low.shape, generator=rng)
+    low = images.from_uint8(images.to_uint8(low))
+    if sort.quality is not None:
+        low = images.jpeg(low, sort.quality)
+    cut = RIM * scale
+    return Degraded(
+        name,
+        low[..., RIM:-RIM, RIM:-RIM],
+        high[..., cut:-cut, cut:-cut],
+        kernel,
+        None if kernel is None else "direct" if direct else "bicubic",
+        scale,
+        0.0 if direct else (scale - 1) / 2,
+        noise,
+    )
+
+
+def each(photographs: Iterable[tuple[str, Tensor]], sort: str, scale: int, *, seed: int) -> Iterator[Degraded]:
+    """One image of a class for each photograph, a kernel of its own in each.
+
+    Args:
+        photographs: names and images.
+        sort: a name of SORTS.
+        scale: of the reduction.
+        seed: of kernels and noise.
+    """
+    for name, high in photographs:
+        yield make(high, name, SORTS[sort], scale, rng=generator(seed, "blind class", sort, name, scale))
+
+
+def _thumbnail(high: Tensor, scale: int, how: str) -> Tensor:
+    if how == "bicubic":
+        return resize.cubic(high, 1 / scale)
+    picture = Image.fromarray(np.asarray(images.to_uint8(high)[0]))
+    size = (high.shape[-1] // scale, high.shape[-2] // scale)
+    filters = {"area": Image.Resampling.BOX, "lanczos": Image.Resampling.LANCZOS}
+    return images.rgb(picture.resize(size, filters[how]))
