@@ -1,0 +1,98 @@
+"""The folder of networks that a non-blind network goes with: its estimators are trained for it, once, and kept.
+
+Published weights get a folder as the stage nonblind writes one, so that the product finds in it what it needs.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from srfoundry.blind.corrector.samples import collect_samples
+from srfoundry.blind.corrector.training import train_corrector
+from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
+from srfoundry.blind.nonblind_restoration import VARIANCES
+from srfoundry.blind.nonblind_settings import CorrectorDescent
+from srfoundry.config.params import load
+from srfoundry.core.compute import Compute, channels_last
+from srfoundry.core.seeds import Stream
+from srfoundry.core.state import Resumption
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
+from srfoundry.networks.published_weights import read_foreign
+from srfoundry.networks.zoo import cards
+from srfoundry.training.settings import PatchDraw
+
+SAMPLES = 12000  # restorations that a corrector learns from
+SCALES = (2, 3, 4)  # of the published weights
+CPU = torch.device("cpu")
+
+
+def folder_of(restorer: Path, name: str) -> Path:
+    """Where the networks of a restorer are: beside a network of a project, in runs/blind for published weights.
+
+    Args:
+        restorer: .safetensors or .pth; the latter are written there as a model of the project.
+        name: of the folder in runs/blind.
+    """
+    if restorer.suffix == ".safetensors":
+        return restorer.parent
+    folder = Path("runs/blind") / (name or "published")
+    folder.mkdir(parents=True, exist_ok=True)
+    net = from_authors(read_foreign(restorer))
+    convolutions = [net.denoiser.head, *(down[-1] for down in net.denoiser.down if isinstance(down, nn.Sequential))]
+    widths = [each.out_channels for each in convolutions if isinstance(each, nn.Conv2d)]
+    arch = {"name": "usrnet", "widths": widths, "iterations": net.iterations}
+    _save(folder / "nonblind.safetensors", net, arch)
+    return folder
+
+
+def nonblind_of(folder: Path) -> USRNet:
+    """The non-blind network of a folder."""
+    net = cards.load(folder / "nonblind.safetensors")[0]
+    assert isinstance(net, USRNet)
+    return channels_last(net.eval(), CPU)
+
+
+def key_of(patches: Patches, softness: float) -> str:
+    """Of what a corrector is trained on: other photographs or values begin anew."""
+    names = hashlib.md5("".join(patches.photographs()).encode(), usedforsecurity=False).hexdigest()
+    return f"{softness}-{SAMPLES}-{names}"
+
+
+def corrector_of(folder: Path, restorer: USRNet, *, photographs: Path, params: Path) -> Corrector:
+    """The corrector of a restorer: from its folder, or trained now (minutes) and written there.
+
+    Args:
+        photographs: Patches that it is taught on.
+        params: params.yaml, for the softness of photographs.
+    """
+    file = folder / "corrector.safetensors"
+    if not file.exists():
+        patches, softness = Patches.open(photographs), load(params).nonblind.collection.photograph_softness
+        key = key_of(patches, softness)
+        stream, drawn = Stream(1, "blind"), SharpPatches(patches, PatchDraw(patch=96, octave=0.5, batch=8))
+        samples = collect_samples(
+            restorer,
+            PairDraw(drawn, noise=0.04, softness=softness),
+            samples=SAMPLES,
+            scales=SCALES,
+            variances=VARIANCES,
+            compute=Compute(CPU, "auto"),
+            stream=stream,
+            resumption=Resumption(file.with_suffix(".samples.pt"), key),
+        )
+        corrector, along = Corrector(), CorrectorDescent(steps=4000, rate=2e-3)
+        train_corrector(corrector, samples, along, stream=stream, resumption=Resumption(file.with_suffix(".pt"), key))
+        _save(file, corrector, {"name": "corrector"})
+    corrector = cards.load(file)[0]
+    assert isinstance(corrector, Corrector)
+    return corrector
+
+
+def _save(file: Path, net: nn.Module, arch: dict[str, Any]) -> None:
+    about: dict[str, Any] = {"made_by": "benchmark", "params_hash": "0" * 16, "metrics": {"scales": list(SCALES)}}
+    cards.save(file, net, arch=arch, scale=SCALES[0], **about)

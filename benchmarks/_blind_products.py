@@ -1,0 +1,157 @@
+"""Images of every class, restored as a user restores them: by the product, which is given the file's pixels alone.
+
+`true` is the restorer with the true kernel (of USRNet, everything linear that happened to the image as one kernel under
+direct decimation), `auto` the product with the values of params.yaml, `told` the same by force and with the decimation
+said; any other method is one of estimate.method, by force.
+METHOD_FAMILY chooses the family of a prior, which is more than a user knows.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+from torch import Tensor
+
+from benchmarks._blind_cases import Case
+from benchmarks._blind_classes import Degraded
+from benchmarks._blind_scores import Score
+from srfoundry.core.errors import FoundryError
+from srfoundry.degradation import conventions, operator
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.imaging import images
+from srfoundry.imaging.user_image import Photograph
+from srfoundry.restoration.blind_restoration import Outcome, Restoration, restore_photograph
+from srfoundry.restoration.restorers import usrnet
+from srfoundry.restoration.restorers.restorer import RestoreOptions
+
+FAMILIES = ("line", "trajectory")  # of priors that METHOD_FAMILY may name
+SHAKEN = 25  # taps a side of their kernels
+
+
+@dataclass
+class Products:
+    """Restorations by method and scale, loaded when they are first asked for.
+
+    Attributes:
+        model: of `restore`.
+        folder: of the networks that estimate kernels.
+        params: params.yaml.
+        work: where its variants are written.
+    """
+
+    model: Path
+    folder: Path
+    params: Path
+    work: Path
+    loaded: dict[tuple[str, int, str], Restoration] = field(default_factory=dict)
+
+    def get(self, method: str, scale: int, decimation: operator.Decimation = "direct") -> Restoration:
+        """The restoration of a method; one that `auto` would decline is forced upon the others."""
+        key = method, scale, decimation
+        if key not in self.loaded:
+            params = self.params if method in ("auto", "told", "true") else self._variant(method)
+            options = RestoreOptions(self.model, params, scale=scale, force=method != "auto", decimation=decimation)
+            self.loaded[key] = Restoration.load(options, models=self.folder)
+        return self.loaded[key]
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the model is a USRNet."""
+        return usrnet.fits(self.model)
+
+    def fits(self, method: str, case: Degraded | Case) -> bool:
+        """Whether there is a blur to know, and a restorer that may know the decimation."""
+        if method == "told":
+            return _decimation(case) == "bicubic" and not self.conditioned
+        return method != "true" or case.kernel is not None
+
+    def score(self, method: str, case: Degraded | Case, *, packed: bool = False) -> Score:
+        """Restore an image and compare.
+
+        Args:
+            method: how.
+            case: the image.
+            packed: it was a JPEG file, whose errors `true` takes for noise of an estimated level.
+        """
+        shared = self.get(method, case.scale, _decimation(case) if method == "told" else "direct")
+        began = time.perf_counter()
+        if method == "true":
+            image, said = _true(shared, case, known_noise(case.low) if packed else case.noise), ""
+        else:
+            outcome = self.outcome(shared, case)
+            image = images.from_uint8(torch.from_numpy(np.asarray(outcome.pixels))[None])
+            image, said = _replaced(image, outcome, shared, case), _words(outcome)
+        taken = time.perf_counter() - began
+        return Score(case.psnr_y(image), case.psnr_y(case.aligned()), taken, said=said)
+
+    def outcome(self, shared: Restoration, case: Degraded | Case) -> Outcome:
+        """What the product makes of it; of periodic images, as in FKP's test, it knows that."""
+        if isinstance(case, Case):
+            sampling = replace(shared.sampling, border="circular")
+            assert shared.estimation is not None
+            shared = replace(shared, sampling=sampling, estimation=replace(shared.estimation, sampling=sampling))
+        pixels = images.to_uint8(case.low)[0].cpu().numpy()
+        return restore_photograph(Photograph(pixels, None, False, {}), case.name, shared)
+
+    def _variant(self, method: str) -> Path:
+        """params.yaml with another method in its section estimate."""
+        name, _, family = method.partition("_")
+        if family and family not in FAMILIES:
+            raise FoundryError(f"method {method}: no family {family}; take one of {', '.join(FAMILIES)}")
+        values = YAML(typ="safe", pure=True).load(self.params.read_text())
+        values["estimate"] |= {"method": name}
+        values["estimate"] |= {"family": family, "kernel_size": SHAKEN} if family else {}
+        file = self.work / f"params_{method}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        YAML().dump(values, file)
+        return file
+
+
+def combined(kernel: Tensor, scale: int, decimation: operator.Decimation) -> Tensor:
+    """Blur and antialiasing as one kernel under direct decimation: what a low-resolution pixel sees."""
+    if decimation == "direct":
+        return kernel
+    half = kernel.shape[-1] // 2 + 2 * scale + scale // 2
+    middle = -(-half // scale) + 2
+    spot = torch.zeros(1, 1, 2 * middle + 1, 2 * middle + 1)
+    spot[..., middle, middle] = 1
+    extent = spot.shape[-1] * scale
+    seen = operator.adjoint(spot, kernel, scale, (extent, extent), decimation=decimation)[:, 0]
+    first, last = middle * scale - half, middle * scale + half + 1
+    return seen[:, first:last, first:last]
+
+
+def _decimation(case: Degraded | Case) -> operator.Decimation:
+    return (case.decimation or "direct") if isinstance(case, Degraded) else "direct"
+
+
+def _true(shared: Restoration, case: Degraded | Case, noise: float) -> Tensor:
+    kernel, decimation = case.kernel, _decimation(case)
+    assert kernel is not None
+    if isinstance(shared.restorer, usrnet.UsrnetRestorer):
+        kernel, decimation = combined(kernel, case.scale, decimation), "direct"
+    sampling = Sampling(case.scale, decimation, "circular" if isinstance(case, Case) else "reflect")
+    seen = Observation(case.low, kernel, sampling, noise if shared.restorer.uses_noise else 0.0)
+    return shared.restorer.restore(seen, case.name).image
+
+
+def _replaced(image: Tensor, outcome: Outcome, shared: Restoration, case: Degraded | Case) -> Tensor:
+    """Where FKP's test has kernels beside the middle tap, which no image shows: with the kernel there."""
+    if not isinstance(case, Case) or not case.phase:
+        return image
+    if outcome.explained is None:
+        return case.aligned()
+    seen = outcome.explained.observation
+    assert seen.kernel is not None
+    middle = (seen.kernel.shape[-1] - 1) / 2 + conventions.get("dkp").phase(case.scale)
+    kernel = conventions.move(seen.kernel, middle - conventions.centre_of_mass(seen.kernel))
+    return shared.restorer.restore(replace(seen, kernel=kernel), case.name).image
+
+
+def _words(outcome: Outcome) -> str:
+    """What it said of the image, in short."""
+    return "" if outcome.doubt is None else f"plain: {outcome.doubt.why}"
