@@ -17,7 +17,7 @@ repro: setup  ## run every stage that is out of date, then show the figures
 	@sh scripts/room.sh 2
 	@python -m pipelines.support.reproduce
 	@srfoundry register --new || true
-	@python scripts/summary.py
+	@python -m pipelines.support.report
 
 accept: setup  ## take changed comments and docstrings into dvc.lock without a run; anything else is refused by name
 	@python -m pipelines.support.accept

@@ -71,6 +71,8 @@ class PrefectRecipient:
                 if state.get("run"):
                     _set(request, state["run"], STATES[event["status"]], str(event.get("error", "")))
                 state["done"] = True
+            elif event["event"] == "picture" and event["name"].endswith(".html") and state.get("run"):
+                request("POST", "/artifacts/", json=_link(box, event["name"], state["run"]))
             state["offset"] = end
             if event["event"] in ("open", "close"):
                 box.save(self.name, state)
@@ -115,6 +117,16 @@ def _start(request: Callable[..., Any], key: str, event: dict[str, Any]) -> str:
     run = str(request("POST", "/flow_runs/", json=made).json()["id"])
     _set(request, run, "RUNNING", "")
     return run
+
+
+def _link(box: Box, name: str, run: str) -> dict[str, Any]:
+    """Where a page that a run wrote is, as Prefect shows it beside the run."""
+    opening = box.opening()
+    kept = shown(str(opening.get("mlflow") or "the project's own MLflow"))
+    text = (
+        f"`results/{name}` on {opening.get('host', '')}; in MLflow ({kept}) run *{opening['stage']}*, pictures/{name}"
+    )
+    return {"key": "report", "type": "markdown", "description": name, "data": text, "flow_run_id": run}
 
 
 def _set(request: Callable[..., Any], run: str, kind: str, message: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pipelines.support import forecast, server
+from pipelines.support import forecast, server, times
 from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import side_by_side
@@ -109,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         params = params_file.load(root / "params.yaml")
         with alone(root):
+            times.begin(root)
             reproduce(root, params, options.jobs)
     except FoundryError as error:
         _say(f"error: {error}")

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.support import server, torchrun
+from pipelines.support import server, times, torchrun
 from pipelines.support.arguments import parser
 from pipelines.support.graph import Graph, folder_of
 from pipelines.support.locks import locked
@@ -200,7 +200,10 @@ def main(
         began = time.monotonic()
         with _workplace(Stage(name, root, params, place)) as stage:
             _run(function, stage)
-            _say(f"{name}: done in {time.monotonic() - began:.0f} s")
+            took = time.monotonic() - began
+            if ranks.rank() == 0:
+                times.note(place.folder, name, took, threads=params.shared.threads, device=str(stage.device))
+            _say(f"{name}: done in {took:.0f} s")
     except FoundryError as error:
         _fail(error, str(error))
     except ModuleNotFoundError as error:

@@ -73,7 +73,7 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
         "tags": {
             **common,
             **{f"dvc.dep.{path}": md5 for path, md5 in digests.items()},
-            "params.hash": params.section_hash(section_of(name)),
+            "params.hash": params.section_hash(*(each for each in [section_of(name)] if each in params.values())),
             "process.host": f"{platform.node()}:{place.folder}",
             **({"params.file": place.values.name} if place.trial else {}),
         },

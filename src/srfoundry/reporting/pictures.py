@@ -18,6 +18,7 @@ from srfoundry.imaging import decoded, formats, images, metrics, resize, windows
 from srfoundry.imaging.windows import Box
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, PAPER = "#202020", "#ffffff"
@@ -81,7 +82,10 @@ def repeated(low: Float[Tensor, "b c h w"], scale: int) -> Float[Tensor, "b c H 
 
 
 def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
-    """Write blur kernels beside each other on one scale, eight in a row, names below; brighter is heavier."""
+    """Write blur kernels beside each other on one scale, eight in a row, names below; brighter is heavier.
+
+    A bar in each shows how long some high-resolution pixels are.
+    """
     columns = min(len(named), 8)
     rows = -(-len(named) // columns)
     figure = _figure(2.2 * columns, 2.5 * rows)
@@ -93,7 +97,17 @@ def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
         axes.set_xlabel(name, fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
+        _scale_bar(axes, kernel.shape[-1])
     _save_figure(figure, path)
+
+
+def _scale_bar(axes: "Axes", taps: int) -> None:
+    """A bar of as many pixels as fit into a third of the kernel, with its length."""
+    length = max(each for each in (1, 2, 5, 10, 20) if each <= max(1, taps / 3))
+    left, low = 0.04 * taps, 0.93 * taps
+    axes.plot([left, left + length], [low, low], color="white", linewidth=2, solid_capstyle="butt")
+    axes.text(left, low - 0.03 * taps, f"{length} px", color="white", fontsize=7, va="bottom")
+    axes.set(xlim=(-0.5, taps - 0.5), ylim=(taps - 0.5, -0.5))
 
 
 def scatter(path: Path, points: Mapping[str, tuple[float, float]], title: str) -> None:

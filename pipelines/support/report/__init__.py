@@ -1,0 +1,1 @@
+"""The report of a run: what is collected from the project's folder, and where the file goes."""
