@@ -97,7 +97,7 @@ def compare(seed: int, *, steps: int, remove: float = 0.5) -> list[dict[str, Any
     stream = Stream(seed, "masks")
     search = MaskSearch(masked.train(), pairs, loss, count, budget, descent, trained=[], stream=stream)
     with TemporaryDirectory() as scratch:
-        search.run(digits.batch, Resumption(Path(scratch) / "state", ""))
+        search.run(lambda index: [(digits.batch(index), 1.0)], Resumption(Path(scratch) / "state", ""))
     static = convert(masked.eval(), pairs)
     tune(static, digits, steps=steps - steps // 2, rate=TUNE_RATE)
     gated = wrap(net, pairs, sampled=True, rng=generator(seed, "gates"))

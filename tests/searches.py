@@ -1,8 +1,14 @@
 """Settings of small searches, for the tests of compression."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from srfoundry.compression.settings import BudgetTarget, Importance, Relaxation, SearchDescent, WidthModel
+
+
+def in_one_part(draw: Callable[[int], Any]) -> Callable[[int], list[tuple[Any, float]]]:
+    """Batches in one part."""
+    return lambda index: [(draw(index), 1.0)]
 
 
 def wanted(

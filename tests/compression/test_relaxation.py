@@ -15,7 +15,7 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.prunable import Unit
-from tests.searches import along, modelled, wanted
+from tests.searches import along, in_one_part, modelled, wanted
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_search_takes_from_the_layer_that_matters_less(tmp_path: Path, kind: R
     model, descent = modelled("first", kind, "activation"), along(150, learning_rate=1e-5, temperature=0.1)
     target, rng = wanted(0.3, 0.02), generator(1, "alpha")
     search = WidthSearch(net, loss, budget, target, model, descent, trained=[net], rng=rng)
-    search.run((draw, draw), Resumption(tmp_path / "search.pt", "k"))
+    search.run((in_one_part(draw), in_one_part(draw)), Resumption(tmp_path / "search.pt", "k"))
     used, idle = search.kept.widths()
     assert used >= 14
     assert idle <= 8

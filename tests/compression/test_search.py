@@ -27,7 +27,7 @@ from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import end_of, largest, thin
 from tests.closed import CPU, count, fill, nets, photographs
 from tests.conftest import reference
-from tests.searches import along, modelled, wanted
+from tests.searches import along, in_one_part, modelled, wanted
 from tests.stub import attentive
 
 
@@ -186,7 +186,7 @@ def test_search_meets_its_budget_and_resumes(
         search = WidthSearch(
             net, loss, budget, wanted(0.3, 0.01), model, along(8), trained=[net, duals], rng=generator(1, "logits")
         )
-        history = search.run((draw, draw), Resumption(folder / "search.pt", "k", log))
+        history = search.run((in_one_part(draw), in_one_part(draw)), Resumption(folder / "search.pt", "k", log))
         kept = search.kept.indices()
         widths = [len(channels) for channels in kept]
         assert history[-1]["step"] == 8
@@ -228,7 +228,7 @@ def test_the_last_steps_train_the_net_that_is_cut_on_both_halves(tmp_path: Path)
     search = WidthSearch(
         net, loss, budget, wanted(0.3, 0.02), modelled(), along(10), trained=[net], rng=generator(1, "logits")
     )
-    search.run((partial(draw, 0), partial(draw, 1)), Resumption(tmp_path / "search.pt", "k"))
+    search.run((in_one_part(partial(draw, 0)), in_one_part(partial(draw, 1))), Resumption(tmp_path / "search.pt", "k"))
     kept = search.kept.indices()
     widths, moved = [len(channels) for channels in kept], []
     for step, (low, result, weights) in zip((7, 8, 9), passes[-3:], strict=True):  # one pass each
@@ -254,7 +254,7 @@ def test_search_of_attention_and_perceptron_for_multiply_adds(tmp_path: Path) ->
 
     model, rng = modelled("second", "threshold", "activation"), generator(1, "logits")
     search = WidthSearch(net, loss, budget, wanted(0.4, 0.02, multiple=1), model, along(3), trained=[net], rng=rng)
-    history = search.run((draw, draw), Resumption(tmp_path / "search.pt", "k"))
+    history = search.run((in_one_part(draw), in_one_part(draw)), Resumption(tmp_path / "search.pt", "k"))
     kept = search.kept.indices()
     smaller = thin(net, units, kept)
     assert 0.4 <= 1 - multiplications(smaller, low) / multiplications(net, low) <= 0.42

@@ -47,7 +47,7 @@ ONCE = Descent(steps=1, learning_rate=1e-3, warmup=0, average=0.0, clip=1e9)  # 
 BOTH = [Processes(rank, 2) for rank in range(2)]
 
 
-def dual(processes: Processes, folder: Path) -> list[nn.Module]:
+def dual(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
     net, duals = nets()
     batches = Batches(
         patches=Patches.open(folder),
@@ -56,27 +56,28 @@ def dual(processes: Processes, folder: Path) -> list[nn.Module]:
         stream=Stream(1, "dual"),
         degradation=ranges("photographs"),
         processes=processes,
+        accumulate=accumulate,
     )
     loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
     train(net, duals, loss, batches, ONCE, resumption=kept(processes, folder, "dual"), skip=1e6)
     return [net, duals]
 
 
-def pretrain(processes: Processes, folder: Path) -> list[nn.Module]:
+def pretrain(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
     net, chosen = small(), PlainTraining(patch=16, batch=3, steps=1, learning_rate=1e-3)
     plain_training.train(
         net,
         partial(kernel_tasks.blurred_pairs, Patches.open(folder), groups(), chosen, device=CPU),
         chosen,
         schedule="cosine",
-        compute=Compute(CPU, processes=processes),
+        compute=Compute(CPU, processes=processes, accumulate=accumulate),
         stream=Stream(1, "pretrain"),
         resumption=kept(processes, folder, "pretrain"),
     )
     return [net]
 
 
-def metatrain(processes: Processes, folder: Path) -> list[nn.Module]:
+def metatrain(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
     net = small()
     meta_training.metatrain(
         net,
@@ -89,32 +90,40 @@ def metatrain(processes: Processes, folder: Path) -> list[nn.Module]:
         ),
         InnerLoop(steps=2, rate=0.01, order="second", loss_weights="annealed", learn_rates=True),
         OuterDescent(steps=1, learning_rate=1e-3, schedule="constant", clip=1e9),
-        compute=Compute(CPU, processes=processes),
+        compute=Compute(CPU, processes=processes, accumulate=accumulate),
         stream=Stream(1, "metatrain"),
         resumption=kept(processes, folder, "metatrain"),
     )
     return [net]
 
 
-def search(processes: Processes, folder: Path) -> list[nn.Module]:
+def search(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
+    return _search("first", processes, folder, accumulate)
+
+
+def second_order_search(processes: Processes, folder: Path, _accumulate: int = 1) -> list[nn.Module]:
+    return _search("second", processes, folder, 1)
+
+
+def _search(order: Any, processes: Processes, folder: Path, accumulate: int) -> list[nn.Module]:
     net, duals = nets()
     units, patches = net.units(), Patches.open(folder)
     budget = Budget.parameters(net, units, ladders_of(net, units, 4))
     loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
-    model, rng = modelled("second", "threshold", "activation"), generator(1, "logits")
+    model, rng = modelled(order, "threshold", "activation"), generator(1, "logits")
     searched = WidthSearch(net, loss, budget, wanted(0.3, 0.01), model, along(1), trained=[net, duals], rng=rng)
 
-    def draw(part: str, index: int) -> Any:
-        return pairs(patches, DRAWS, None, scale=2, rng=generator(1, part, index), processes=processes)
+    def draw(half: str, index: int) -> Any:
+        return dealt(patches, processes.parts(accumulate, DRAWS.batch), half, index)
 
     halves = (partial(draw, "train"), partial(draw, "alpha"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        searched.run(halves, kept(processes, folder, "search"), processes.share(DRAWS.batch))
+        searched.run(halves, kept(processes, folder, order))
     return [net, duals, searched.widths]
 
 
-def masks(processes: Processes, folder: Path) -> list[nn.Module]:
+def masks(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
     net, duals = nets()
     found, patches = pairs_of(net.units()), Patches.open(folder)
     masked = wrap(net, found)
@@ -124,15 +133,19 @@ def masks(processes: Processes, folder: Path) -> list[nn.Module]:
     searched = MaskSearch(masked, found, loss, count, target, along(1), trained=[duals], stream=stream)
 
     def draw(index: int) -> Any:
-        return pairs(patches, DRAWS, None, scale=2, rng=generator(1, index), processes=processes)
+        return dealt(patches, processes.parts(accumulate, DRAWS.batch), index)
 
-    searched.run(draw, kept(processes, folder, "masks"), processes.share(DRAWS.batch))
+    searched.run(draw, kept(processes, folder, "masks"))
     return [masked, duals]
 
 
-def nonblind(processes: Processes, folder: Path) -> list[nn.Module]:
+def nonblind(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
     net, corrector = tiny_usrnet(), Corrector(width=16)
-    context: Any = {"scales": [2], "compute": Compute(CPU, processes=processes), "stream": Stream(1, "nonblind")}
+    context: Any = {
+        "scales": [2],
+        "compute": Compute(CPU, processes=processes, accumulate=accumulate),
+        "stream": Stream(1, "nonblind"),
+    }
     drawn = PairDraw(SharpPatches(Patches.open(folder), DRAWS), noise=0.04, softness=0.5)
     train_usrnet(net, drawn, ONCE, motion=0.5, resumption=kept(processes, folder, "usrnet"), **context)
     samples = collect_samples(
@@ -148,18 +161,30 @@ def nonblind(processes: Processes, folder: Path) -> list[nn.Module]:
     return [net, corrector]
 
 
-TRAINERS: list[Callable[[Processes, Path], Sequence[nn.Module]]] = [dual, pretrain, metatrain, search, masks, nonblind]
+def dealt(patches: Patches, parts: Sequence[Processes], *names: str | int) -> list[tuple[Any, float]]:
+    """The rows of each part of a batch, and its share."""
+    return [
+        (pairs(patches, DRAWS, None, scale=2, rng=generator(1, *names), processes=part), part.share(DRAWS.batch))
+        for part in parts
+    ]
+
+
+TRAINERS: list[Callable[[Processes, Path, int], Sequence[nn.Module]]] = [
+    *(dual, pretrain, metatrain, search, second_order_search, masks, nonblind)
+]
 
 
 def kept(processes: Processes, folder: Path, name: str) -> Resumption:
     return Resumption(folder / f"{name}{processes.count}.pt", "k", processes=processes)
 
 
-def one_step_of_each(processes: Processes, folder: Path) -> dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]:
+def one_step_of_each(
+    processes: Processes, folder: Path, accumulate: int = 1
+) -> dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]:
     """Gradients and weights of every trainer after one step."""
     found = {}
     for trainer in TRAINERS:
-        values = [value for net in trainer(processes, folder) for value in net.parameters()]
+        values = [value for net in trainer(processes, folder, accumulate) for value in net.parameters()]
         slopes = [value.grad.detach() for value in values if value.grad is not None]
         found[trainer.__name__] = (slopes, [value.detach() for value in values])
     return found
@@ -171,12 +196,35 @@ def test_gradients_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
     first, second = together(2, one_step_of_each, tmp_path)
     whole = alone(one_step_of_each, tmp_path)
     for name, (slopes, _) in whole.items():
-        assert slopes, name
-        size = torch.cat([slope.flatten() for slope in slopes]).norm()
-        off = torch.cat([(slope - other).flatten() for slope, other in zip(slopes, first[name][0], strict=True)]).norm()
-        assert off < 1e-4 * size, f"{name}: {float(off / size)}"
+        assert_near(name, slopes, first[name][0])
         for mine, other in zip(first[name][1], second[name][1], strict=True):
             assert mine.equal(other), f"{name}: the same bytes in both"
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_gradients_of_parts_are_those_of_the_whole(tmp_path: Path, parts: int) -> None:
+    """Gradient accumulation, in every training."""
+    photographs(tmp_path, (1, 2))
+    (whole, parted) = (one_step_of_each(ALONE, _beside(tmp_path, count), count) for count in (1, parts))
+    for name, (slopes, _) in whole.items():
+        assert_near(name, slopes, parted[name][0])
+
+
+def assert_near(name: str, slopes: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> None:
+    """Equal to rounding, and there."""
+    assert slopes, name
+    size = torch.cat([slope.flatten() for slope in slopes]).norm()
+    off = torch.cat([(slope - other).flatten() for slope, other in zip(slopes, others, strict=True)]).norm()
+    assert off < 1e-4 * size, f"{name}: {float(off / size)}"
+
+
+def _beside(folder: Path, count: int) -> Path:
+    """A folder with the same photographs, and no checkpoint of the others."""
+    made = folder / f"in {count}"
+    made.mkdir()
+    for path in [each for each in folder.iterdir() if each != made and not each.name.startswith("in ")]:
+        (made / path.name).symlink_to(path)
+    return made
 
 
 @pytest.mark.parametrize("name", ["conditioned", "drn"])

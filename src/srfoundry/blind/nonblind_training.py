@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from srfoundry.blind.nonblind_pairs import PairDraw, Pairs, draw_kernels
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.core.compute import Compute
+from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, operator
@@ -40,23 +41,25 @@ def train_usrnet(
     Returns:
         the curve: the loss `total` at steps of the training.
     """
-    processes, share = compute.processes, compute.processes.share(pairs.count)
-    optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
+    parts = compute.parts(pairs.count)
+    optimisation = Optimisation(net, nn.Module(), descent, processes=compute.processes)
 
-    def draw(index: int) -> Pairs:
+    def draw(index: int, part: Processes) -> Pairs:
         rng, scale = stream.rng(index), scales[index % len(scales)]
         blur = draw_kernels(pairs.count, scale=scale, motion=motion, rng=rng)
-        return pairs.draw(blur, scale, rng=rng, processes=processes).sent(compute.device)
+        return pairs.draw(blur, scale, rng=rng, processes=part).sent(compute.device)
 
-    batch = fed(draw, compute.device)
+    batch = fed(lambda index: [draw(index, part) for part in parts], compute.device)
 
-    def step(index: int) -> Mapping[str, Tensor | float]:
-        drawn = batch(index)
+    def loss(drawn: Pairs) -> dict[str, Tensor]:
         with compute.autocast(), compute.checkpointed(net):
             restored = net(drawn.low, drawn.kernel, drawn.scale, drawn.noise)
-        loss = (restored - drawn.high).abs().mean()
+        return {"total": (restored - drawn.high).abs().mean()}
+
+    def step(index: int) -> Mapping[str, Tensor | float]:
+        terms = ((loss(drawn), part.share(pairs.count)) for drawn, part in zip(batch(index), parts, strict=True))
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
-        return optimisation.update({"total": loss}, rate, share)
+        return optimisation.update_in_parts(terms, rate)
 
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
     optimisation.finish()

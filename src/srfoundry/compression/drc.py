@@ -1,17 +1,16 @@
 """DRC's compressor: widths searched under the budget, the channels that the searched net came to rely on."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from srfoundry.compression.recipe import Conditions, Smaller, budget_of, cut_to
-from srfoundry.compression.search import WidthSearch
+from srfoundry.compression.search import Draw, WidthSearch
 from srfoundry.compression.settings import BudgetTarget, Compression, Searching
 from srfoundry.compression.width_choice import wider
-from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.loss import loss_of
 
 
@@ -55,12 +54,15 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
         )
     names = on.patches.photographs()
 
-    def half(part: str, which: Sequence[str]) -> Callable[[int], Batch]:
-        halved = replace(on, patches=on.patches.only(which))
-        return lambda index: halved.batch(how, net.scale, part, index)
+    # the graph of a second order's virtual step is over all rows, whatever they are computed in
+    compute = on.compute if how.model.order == "first" else replace(on.compute, accumulate=1)
+
+    def half(part: str, which: Sequence[str]) -> Draw:
+        halved = replace(on, patches=on.patches.only(which), compute=compute)
+        return lambda index: halved.parts(how, net.scale, part, index)
 
     halves = (half("train", names[0::2]), half("alpha", names[1::2] or names))
-    history = search.run(halves, on.resumption, on.compute.processes.share(how.draws.batch))
+    history = search.run(halves, on.resumption)
     found = cut_to(search.kept.indices(), net, duals, budget, target, on)
     dense = {unit.name: width for unit, width in zip(net.units(), budget.dense, strict=True)}
     return replace(found, history=history, scores={**found.scores, "dense_widths": dense}, selectable=True)

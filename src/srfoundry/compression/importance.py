@@ -25,14 +25,15 @@ def activities(
     batches: Iterable[Batch],
     *,
     processes: Processes = ALONE,
-    share: float = 1.0,
+    parts: Sequence[float] = (1.0,),
 ) -> list[Float[Tensor, " width"]]:
     """Root mean square of each channel of each unit, as its consumer reads it, over batches of equal size.
 
     Args:
         run: passes a batch through the net.
+        batches: these; of each its parts after each other.
         processes: that have rows of each batch.
-        share: of the rows that are this process's.
+        parts: of a batch's rows that each of its parts here has.
 
     Raises:
         ValueError: a unit's consumer was never passed.
@@ -43,7 +44,7 @@ def activities(
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             power = inputs[0].float().square()
             axis = 1 if isinstance(module, nn.Conv2d) else power.ndim - 1
-            power = power.mean(dim=[each for each in range(power.ndim) if each != axis])
+            power = power.mean(dim=[each for each in range(power.ndim) if each != axis]) * parts[count % len(parts)]
             sums[unit.name] = sums.get(unit.name, 0) + power.reshape(unit.spans, -1).mean(dim=0)
 
         return hook
@@ -57,6 +58,6 @@ def activities(
             count += 1
     if missing := [unit.name for unit in units if unit.name not in sums]:
         raise ValueError(f"nothing came through {', '.join(missing)} in {count} batches; let `run` pass every unit")
-    means = [sums[unit.name] / count * share for unit in units]
+    means = [sums[unit.name] / (count / len(parts)) for unit in units]
     processes.add_up(means)
     return [mean.sqrt() for mean in means]

@@ -57,17 +57,27 @@ class Conditions:
         """The same for a further part of the work."""
         return replace(self, resumption=self.resumption.beside(suffix))
 
-    def batch(self, how: Searching | Tuning, scale: int, *names: str | int) -> Batch:
-        """The batch of this name, its patches and their degradation as `how` says: this process's rows of it."""
-        return pairs(
-            self.patches,
-            how.draws,
-            how.degradation,
-            scale=scale,
-            rng=self.stream.rng(*names),
-            device=self.compute.device,
-            processes=self.compute.processes,
-        )
+    def parts(self, how: Searching | Tuning, scale: int, *names: str | int) -> list[tuple[Batch, float]]:
+        """The batch of this name, its patches and their degradation as `how` says: this process's rows of it.
+
+        In the parts that they are computed in, each with its share of the batch's rows.
+        """
+        count = how.draws.batch
+        return [
+            (
+                pairs(
+                    self.patches,
+                    how.draws,
+                    how.degradation,
+                    scale=scale,
+                    rng=self.stream.rng(*names),
+                    device=self.compute.device,
+                    processes=part,
+                ),
+                part.share(count),
+            )
+            for part in self.compute.parts(count)
+        ]
 
     def after(self, steps: int) -> "Conditions":
         """The same for work whose live curve goes on behind `steps` points of an earlier part."""
@@ -219,8 +229,10 @@ def select_and_cut(
         on: its state is the selection's.
     """
     selecting = replace(how, draws=replace(how.draws, batch=how.selection.select_batch))
-    each = replace(on, compute=replace(on.compute, processes=ALONE))  # no training: every process does all of it
-    batches = [each.batch(selecting, dense.scale, "select", index) for index in range(how.selection.select_batches)]
+    # no training: every process does all of it, at once
+    each = replace(on, compute=replace(on.compute, processes=ALONE, accumulate=1))
+    indices = range(how.selection.select_batches)
+    batches = [batch for index in indices for batch, _ in each.parts(selecting, dense.scale, "select", index)]
     weights = how.weights
     loss = loss_of(
         duals,

@@ -30,11 +30,12 @@ from srfoundry.dual_regression.batch import Batch, joined
 from srfoundry.dual_regression.loss import Loss
 from srfoundry.networks.sr.prunable import largest, masked
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import mean_over_processes
+from srfoundry.training.optimiser import gradients_in_parts
 from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import cosine
 
-Draw = Callable[[int], Batch]
+Parts = Sequence[tuple[Batch, float]]  # of a process's rows of a batch: each with its share of the batch's rows
+Draw = Callable[[int], Parts]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
 LOOKED = 8  # batches in which activity is measured
@@ -134,25 +135,24 @@ class WidthSearch:
         self.kept = KeptChannels(net, self.units)
         self.active: list[Tensor] | None = None
         self.until = math.ceil(DECIDED * descent.steps)
-        self.processes, self.share = ALONE, 1.0
+        self.processes = ALONE
 
-    def run(self, draws: tuple[Draw, Draw], resumption: Resumption, share: float = 1.0) -> list[dict[str, float]]:
+    def run(self, draws: tuple[Draw, Draw], resumption: Resumption) -> list[dict[str, float]]:
         """Search, then train what was decided; `kept` holds the channels that stay, and the curve is returned.
 
         Args:
-            draws: the batch of a step from either half, for the weights and for alpha: the same keys, images of one
-                size.
+            draws: the batch of a step from either half, for the weights and for alpha, in parts: the same keys, images
+                of one size, the same number of rows. One part in second order.
             resumption: where a killed search goes on from, and who watches it; its processes search together.
-            share: of a batch's rows that are this process's.
         """
-        self.processes, self.share = resumption.processes, share
+        self.processes = resumption.processes
         self.processes.same_weights(self.trained, self.widths)
         if self.model.importance == "activation":
             # of the net as it was given: the same after a resumption
-            looked = map(draws[0], range(LOOKED))
-            self.active = activities(
-                self.net, self.units, self.loss, looked, processes=self.processes, share=self.share
-            )
+            looked = [part for index in range(LOOKED) for part in draws[0](index)]
+            shares = [share for _, share in looked[: len(looked) // LOOKED]]
+            shown = (batch for batch, _ in looked)
+            self.active = activities(self.net, self.units, self.loss, shown, processes=self.processes, parts=shares)
         state = {
             "net": self.trained,
             "widths": self.widths,
@@ -161,7 +161,7 @@ class WidthSearch:
             "outer": self.outer,
         }
 
-        both = fed(lambda index: [half(index) for half in draws], self.weights[0].device)
+        both = fed(lambda index: (draws[0](index), draws[1](index)), self.weights[0].device)
 
         def step(index: int) -> dict[str, Tensor | float]:
             train, validation = both(index)
@@ -176,7 +176,7 @@ class WidthSearch:
             self.decide()
         return history
 
-    def explore(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+    def explore(self, index: int, train: Parts, validation: Parts) -> dict[str, Tensor | float]:
         """Move alpha, then the weights under the mixture that it now says; what the curve shows."""
         heat = self.descent.heat(index, self.until)
         found = self.move_alpha(index, heat, train, validation)
@@ -185,30 +185,16 @@ class WidthSearch:
         found["train"] = self.move_weights(index, train, self.mixture(shares))
         return found
 
-    def move_alpha(self, index: int, heat: float, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+    def move_alpha(self, index: int, heat: float, train: Parts, validation: Parts) -> dict[str, Tensor | float]:
         """One step of alpha on the validation half, and of the price on the gap between expected cost and budget."""
         shares, price = self.widths.shares(heat), self.widths.price
-        order, rate = self.model.order, self._rate(index)
-        with self.mixture(shares):
-            value = outer_loss(
-                self.net,
-                self.loss,
-                train,
-                validation,
-                order=order,
-                inner_rate=rate,
-                processes=self.processes,
-                share=self.share,
-            )
-            total = value.detach() * self.share
-            self.processes.add_up([total])
-            removed = self.budget.expected_removed(shares)
-            gap = self.target.middle - removed
-            # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
-            part = 1 / self.processes.count  # of the budget's terms, which all processes have
-            whole = value * self.share / total + part * price * gap + part * PENALTY / 2 * gap.square()
-            # within the mixture: checkpointed blocks run once more
-            gradients = torch.autograd.grad(whole, list(self.widths.parameters()))
+        total, slopes = self._relative(shares, index, train, validation)
+        removed = self.budget.expected_removed(shares)
+        gap = self.target.middle - removed
+        # augmented Lagrangian on the relative loss; the price rises until the budget is met in expectation
+        part = 1 / self.processes.count  # of the budget's terms, which all processes have
+        bound = part * price * gap + part * PENALTY / 2 * gap.square()
+        gradients = torch.autograd.grad([*shares, bound], list(self.widths.parameters()), [*slopes, None])
         self.processes.add_up(gradients)
         for alpha, gradient in zip(self.widths.parameters(), gradients, strict=True):
             alpha.grad = gradient
@@ -217,15 +203,43 @@ class WidthSearch:
         price += PRICE_RATE * gap.detach()
         return {"validation": total, "removed": removed.detach(), "price": price.clone()}
 
-    def move_weights(self, index: int, batch: Batch, masks: AbstractContextManager[None]) -> Tensor:
+    def _relative(
+        self, shares: Sequence[Tensor], index: int, train: Parts, validation: Parts
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The loss on the validation half, and the gradient of this process's part of it over that whole loss.
+
+        Args:
+            shares: the probabilities that the gradient is in.
+        """
+        free = [share.detach().requires_grad_() for share in shares]
+        slopes, total = [torch.zeros_like(share) for share in free], free[0].new_zeros(())
+        with self.mixture(free):
+            for (batch, _), (judged, share) in zip(train, validation, strict=True):
+                value = outer_loss(
+                    self.net,
+                    self.loss,
+                    batch,
+                    judged,
+                    order=self.model.order,
+                    inner_rate=self._rate(index),
+                    processes=self.processes,
+                    share=share,
+                )
+                more = value.detach() * share
+                self.processes.add_up([more])
+                before, total = total, total + more
+                # within the mixture: checkpointed blocks run once more
+                own = torch.autograd.grad(value * share / total, free)
+                slopes = [slope * (before / total) + new for slope, new in zip(slopes, own, strict=True)]
+        return total, slopes
+
+    def move_weights(self, index: int, parts: Parts, masks: AbstractContextManager[None]) -> Tensor:
         """One step of the weights, the channels multiplied as `masks` says; the loss before it."""
-        self.inner.zero_grad(set_to_none=True)
         for group in self.inner.param_groups:
             group["lr"] = self._rate(index)
-        with masks:
-            terms = self.loss(self.net, batch)
-            (terms["total"] * self.share).backward()  # within the masks: checkpointed blocks run once more
-        whole = mean_over_processes(self.processes, {"total": terms["total"]}, self.weights, self.share)
+        terms = (({"total": self.loss(self.net, batch)["total"]}, share) for batch, share in parts)
+        with masks:  # checkpointed blocks run once more
+            whole = gradients_in_parts(self.processes, self.weights, terms)
         nn.utils.clip_grad_norm_(self.weights, self.descent.clip)
         self.inner.step()
         return whole["total"]
@@ -237,10 +251,10 @@ class WidthSearch:
         for index, channels in enumerate(self.processes.agreed(found)):  # hosts may round differently
             self.kept.mark(index, channels)
 
-    def settle(self, index: int, train: Batch, validation: Batch) -> dict[str, Tensor | float]:
+    def settle(self, index: int, train: Parts, validation: Parts) -> dict[str, Tensor | float]:
         """Train the net that will be cut, on both halves."""
         removed = self.budget.removed(self.kept.widths())
-        batch = joined(train, validation)
+        batch = [(joined(one, other), share) for (one, share), (other, _) in zip(train, validation, strict=True)]
         masks = masked(self.net, self.units, self.kept.factors())
         return {"removed": removed, "train": self.move_weights(index, batch, masks)}
 

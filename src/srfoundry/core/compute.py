@@ -34,6 +34,10 @@ class Compute:
     accumulate: int = 1
     checkpointing: bool = False
 
+    def parts(self, count: int) -> list[Processes]:
+        """The parts that this process's rows of a batch of `count` are computed in (`Processes.parts`)."""
+        return self.processes.parts(self.accumulate, count)
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which a network's forward pass runs."""
         return autocast(self.device, self.precision)

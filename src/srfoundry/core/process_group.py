@@ -72,6 +72,27 @@ class Processes:
             )
         return self.own(count) / count
 
+    def parts(self, number: int, count: int) -> "list[Processes]":
+        """This process's rows in parts that are computed one after the other: each is dealt as to so many processes.
+
+        Args:
+            number: of the parts; 1 is the process itself.
+            count: of the batch's rows.
+
+        Raises:
+            FoundryError: there are fewer rows than processes, or than parts in all of them.
+        """
+        self.share(count)
+        if number == 1:
+            return [self]
+        first, parts = self.rank * number, self.count * number
+        if count < parts:
+            raise FoundryError(
+                f"a batch must have a row for each part, got {count} for {parts} parts; "
+                "raise the batch, or lower distributed.accumulate"
+            )
+        return [Processes(first + part, parts) for part in range(number)]
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in place; the same bytes in all of them."""
         if self.count == 1:

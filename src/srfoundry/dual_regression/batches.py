@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from srfoundry.core.compute import sent
-from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.degradation.random_degradation import degraded
@@ -54,23 +53,13 @@ class Batches:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        pairs, parts = self.draws.batch - self.unpaired.count(self.draws.batch), self.processes.count * self.accumulate
-        self.processes.share(pairs)
-        if pairs < parts:
-            raise FoundryError(
-                f"a batch must have a pair for each part, got {pairs} for {parts} parts; "
-                "raise the batch, or lower distributed.accumulate"
-            )
+        self.processes.parts(self.accumulate, self.draws.batch - self.unpaired.count(self.draws.batch))
 
     @property
     def parts(self) -> "list[Batches]":
         """Of each batch the parts that are computed one after the other, dealt as to so many processes."""
-        if self.accumulate == 1:
-            return [self]
-        first, count = self.processes.rank * self.accumulate, self.processes.count * self.accumulate
-        return [
-            replace(self, processes=Processes(first + part, count), accumulate=1) for part in range(self.accumulate)
-        ]
+        dealt = self.processes.parts(self.accumulate, self.draws.batch)
+        return [replace(self, processes=part, accumulate=1) for part in dealt]
 
     @property
     def share(self) -> float:

@@ -64,6 +64,31 @@ def mean_over_processes(
     return whole
 
 
+def gradients_in_parts(
+    processes: Processes, weights: Sequence[Tensor], parts: Iterable[tuple[Mapping[str, Tensor], float]]
+) -> dict[str, Tensor]:
+    """Give weights the gradient of the whole batch's `total`, a part after the other (gradient accumulation).
+
+    Args:
+        processes: that train together.
+        weights: whose `grad` is replaced.
+        parts: of this process's rows of the batch: the terms of each, means over its rows, and its share of the batch's
+            rows. Where they are made one by one, the activations of one part alone are in memory.
+
+    Returns:
+        The terms of the whole batch, detached, the same in all processes.
+    """
+    for weight in weights:
+        weight.grad = None
+    own: dict[str, Tensor] = {}
+    for terms, share in parts:
+        (terms["total"] * share).backward()
+        for name, value in terms.items():
+            weighted = value.detach() * share
+            own[name] = own[name] + weighted if name in own else weighted
+    return mean_over_processes(processes, own, weights, 1.0)
+
+
 class Optimisation:
     """One step of Adam over a network and the nets that are trained beside it, and all the state that a step moves.
 
@@ -122,23 +147,15 @@ class Optimisation:
     def update_in_parts(
         self, parts: Iterable[tuple[Mapping[str, Tensor], float]], rate: float
     ) -> dict[str, Tensor | float]:
-        """As `update`, down the sum of the gradients of this process's parts of the batch (gradient accumulation).
+        """As `update`, down the sum of the gradients of this process's parts of the batch.
 
         Args:
-            parts: the terms of each, means over its rows, and its share of the batch's. Where they are made one by one,
-                the activations of one part alone are in memory.
+            parts: as in `gradients_in_parts`.
             rate: the learning rate.
         """
         for group in self.adam.param_groups:
             group["lr"] = rate
-        self.adam.zero_grad(set_to_none=True)
-        own: dict[str, Tensor] = {}
-        for terms, share in parts:
-            (terms["total"] * share).backward()
-            for name, value in terms.items():
-                weighted = value.detach() * share
-                own[name] = own[name] + weighted if name in own else weighted
-        whole = mean_over_processes(self.processes, own, self.weights, 1.0)
+        whole = gradients_in_parts(self.processes, self.weights, parts)
         if self.guard and self.guard.skips(float(whole["total"])):
             return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
         found: dict[str, Tensor | float] = {**whole}

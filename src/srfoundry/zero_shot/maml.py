@@ -90,13 +90,16 @@ def gradient(
     order: Order = "second",
     precision: str = "float32",
     together: int | None = None,
+    parts: int = 1,
 ) -> tuple[Weights, Float[Tensor, "j w"], Float[Tensor, "t j"]]:
     """Gradients of `objective` with respect to the network's weights and to the rates, and the query losses.
 
     Args:
         together: tasks in one program; all of them on a GPU, and one on a CPU, whose caches hold no more.
+        parts: that all of them are computed in, if `together` is not given; on a CPU each task is one.
     """
-    together = together or (len(tasks.support) if is_gpu(tasks.support.device) else 1)
+    count = len(tasks.support)
+    together = together or (-(-count // parts) if is_gpu(tasks.support.device) else 1)
     weights: Weights = dict(net.named_parameters())
     rates = rates.detach().requires_grad_()
     wanted = [*weights.values(), rates]
@@ -105,7 +108,7 @@ def gradient(
         loss, each = objective(
             net, weights, part, rates=rates, step_weights=step_weights, order=order, precision=precision
         )
-        slopes = torch.autograd.grad(loss * (len(part.support) / len(tasks.support)), wanted)
+        slopes = torch.autograd.grad(loss * (len(part.support) / count), wanted)
         sums = [total + slope for total, slope in zip(sums, slopes, strict=True)]
         losses.append(each)
     return dict(zip(weights, sums[:-1], strict=True)), sums[-1], torch.cat(losses)

@@ -58,7 +58,13 @@ def metatrain(
         weights = step_weights(inner.steps, index, how=inner.loss_weights, horizon=float(outer.steps))
         tasks = drawn(index)
         slopes, sizes_slope, losses = maml.gradient(
-            net, tasks, rates=sizes, step_weights=weights, order=inner.order, precision=compute.precision
+            net,
+            tasks,
+            rates=sizes,
+            step_weights=weights,
+            order=inner.order,
+            precision=compute.precision,
+            parts=compute.accumulate,
         )
         own = [each * tasks.share for each in (sizes_slope, losses.mean(dim=0), *slopes.values())]
         processes.add_up(own)

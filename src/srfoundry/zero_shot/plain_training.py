@@ -17,7 +17,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.imaging import resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import mean_over_processes
+from srfoundry.training.optimiser import gradients_in_parts
 from srfoundry.training.prefetch import fed
 from srfoundry.training.schedules import Schedule, rate
 from srfoundry.zero_shot.settings import PlainTraining
@@ -64,24 +64,24 @@ def train(
         The curve.
     """
     net.to(compute.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    processes, share, weights = compute.processes, compute.processes.share(chosen.batch), list(net.parameters())
-    processes.same_weights(net)
+    parts, weights = compute.parts(chosen.batch), list(net.parameters())
+    compute.processes.same_weights(net)
     optimiser = torch.optim.Adam(weights, lr=chosen.learning_rate)
-    drawn = fed(lambda index: pairs(rng=stream.rng(index), processes=processes), compute.device)
+    drawn = fed(lambda index: [pairs(rng=stream.rng(index), processes=part) for part in parts], compute.device)
     warmup = min(WARMUP, chosen.steps // 10)
 
-    def step(index: int) -> Mapping[str, Tensor]:
-        enlarged, high = drawn(index)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(schedule, index, chosen.steps, chosen.learning_rate, warmup=warmup)
+    def loss(enlarged: Tensor, high: Tensor) -> dict[str, Tensor]:
         with compute.autocast():
             restored = net(enlarged.contiguous(memory_format=torch.channels_last))
-        loss = (restored.float() - high).abs().mean()
-        optimiser.zero_grad(set_to_none=True)
-        (loss * share).backward()
-        whole = mean_over_processes(processes, {"loss": loss}, weights, share)
+        return {"total": (restored.float() - high).abs().mean()}
+
+    def step(index: int) -> Mapping[str, Tensor]:
+        for group in optimiser.param_groups:
+            group["lr"] = rate(schedule, index, chosen.steps, chosen.learning_rate, warmup=warmup)
+        terms = ((loss(*pair), part.share(chosen.batch)) for pair, part in zip(drawn(index), parts, strict=True))
+        whole = gradients_in_parts(compute.processes, weights, terms)
         optimiser.step()
-        return whole
+        return {"loss": whole["total"]}
 
     state = {"net": net, "optimiser": optimiser}
     return fit(step, steps=chosen.steps, state=state, resumption=resumption, title=stream.name)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    net: nn.Module, patches: Patches, checkpoint: Path, steps: int, stop: int | None = None
+    net: nn.Module, patches: Patches, checkpoint: Path, steps: int, stop: int | None = None, accumulate: int = 1
 ) -> list[dict[str, float]]:
     class Killed(Exception): ...
 
@@ -36,7 +36,7 @@ def train(
             net,
             SharpPatches(patches, PatchDraw(patch=16, octave=0.5, batch=4)),
             Descent(steps=steps, learning_rate=1e-2, warmup=2, average=0.8, clip=1.0),
-            compute=Compute(CPU),
+            compute=Compute(CPU, accumulate=accumulate),
             stream=Stream(1, "diffuse"),
             resumption=Resumption(checkpoint, "key", log),
         )
@@ -65,3 +65,13 @@ def test_training_learns_and_resumes_to_the_same_bytes(tmp_path: Path, monkeypat
         for net in (fresh(), whole)
     )
     assert after["sigma_0.1"] > before["sigma_0.1"] + 0.5 and after["sigma_0.3"] > 11.0  # 10.5: the noise itself
+
+
+def test_parts_have_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    patches = prepared(tmp_path, {name: power_law(48, seed).clamp(0, 1) for seed, name in enumerate("ab")}, [1, 2])
+    slopes = []
+    for parts in (1, 3):
+        net = fresh()
+        train(net, patches, tmp_path / f"{parts}.pt", 1, accumulate=parts)
+        slopes.append(torch.cat([weight.grad.flatten() for weight in net.parameters() if weight.grad is not None]))
+    torch.testing.assert_close(slopes[0], slopes[1], atol=1e-5 * float(slopes[0].norm()), rtol=1e-4)

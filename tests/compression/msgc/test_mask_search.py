@@ -22,7 +22,7 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.training.settings import PatchDraw
 from tests.closed import CPU, nets, photographs
 from tests.masks import LOW, edsr, thresholded
-from tests.searches import along, wanted
+from tests.searches import along, in_one_part, wanted
 
 
 def test_a_budget_is_met_by_trained_masks_and_a_killed_search_goes_on(
@@ -52,7 +52,9 @@ def test_a_budget_is_met_by_trained_masks_and_a_killed_search_goes_on(
             stream=Stream(1, "compress"),
         )
         resumption = Resumption(tmp_path / folder, "k", log)
-        choices, history = search.run(lambda i: draw(patches, draws, scale=2, rng=generator(1, i)), resumption)
+        choices, history = search.run(
+            in_one_part(lambda i: draw(patches, draws, scale=2, rng=generator(1, i))), resumption
+        )
         return choices, history, masked
 
     choices, history, masked = run("whole")
@@ -90,6 +92,6 @@ def test_the_budget_does_not_pull_masks_open(tmp_path: Path) -> None:
     count, target = count_of(net, pairs, groups=4, low=None), wanted(0.01, 0.05, multiple=2)
     descent = along(3, width_rate=0.2, temperature=1.0)
     search = MaskSearch(masked, pairs, loss, count, target, descent, trained=[], stream=Stream(1, "m"))
-    search.run(lambda _: {}, Resumption(tmp_path / "s", ""))
+    search.run(in_one_part(lambda _: {}), Resumption(tmp_path / "s", ""))
     for number, value in enumerate(seen):
         assert torch.equal(value, before[number % len(before)])

@@ -9,6 +9,7 @@ from srfoundry.blind.diffusion.denoiser import Denoiser, nearest
 from srfoundry.blind.diffusion.unet import own_denoiser
 from srfoundry.blind.nonblind_pairs import SharpPatches
 from srfoundry.core.compute import Compute, sent
+from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Rows, Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
@@ -38,33 +39,34 @@ def train_denoiser(
         descent: steps and rates.
     """
     device, count = compute.device, sharp.draws.batch
-    processes = compute.processes
-    rows, share = Rows(count, processes.rows(count)), processes.share(count)
-    optimisation = Optimisation(net, nn.Module(), descent, processes=processes)
+    parts = compute.parts(count)
+    optimisation = Optimisation(net, nn.Module(), descent, processes=compute.processes)
     signal = own_denoiser(net, patch=sharp.draws.patch).signal.to(device)
     if compute.checkpointing:
         net.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  (of every diffusers model)
 
-    def draw(index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = stream.rng(index)
-        high = sharp.draw(rng=rng, processes=processes)
+    def draw(index: int, part: Processes) -> tuple[Tensor, Tensor, Tensor]:
+        rng, rows = stream.rng(index), Rows(count, part.rows(count))
+        high = sharp.draw(rng=rng, processes=part)
         # one time from each of `count` equal spans: their mean varies less than that of free draws
         spans = ((torch.rand(count, generator=rng) + torch.arange(count)) / count)[rows.here]
         times = (spans * len(signal)).long().clamp_max(len(signal) - 1)
         noise = rows.randn(*high.shape[1:], rng=rng)
         return sent(high, device), sent(times, device), sent(noise, device)
 
-    batch = fed(draw, device)
+    batch = fed(lambda index: [draw(index, part) for part in parts], device)
 
-    def step(index: int) -> Mapping[str, Tensor | float]:
-        high, times, noise = batch(index)
+    def loss(high: Tensor, times: Tensor, noise: Tensor) -> dict[str, Tensor]:
         clean, kept = 2 * high - 1, signal[times].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         with compute.autocast():
             predicted = net(noisy, times).sample
-        loss = (predicted.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()
+        return {"total": (predicted.float() - (kept.sqrt() * noise - (1 - kept).sqrt() * clean)).square().mean()}
+
+    def step(index: int) -> Mapping[str, Tensor | float]:
+        terms = ((loss(*drawn), part.share(count)) for drawn, part in zip(batch(index), parts, strict=True))
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup)
-        return optimisation.update({"total": loss}, rate, share)
+        return optimisation.update_in_parts(terms, rate)
 
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=stream.name)
     optimisation.finish()

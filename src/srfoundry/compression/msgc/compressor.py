@@ -42,8 +42,7 @@ def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Sm
     search = MaskSearch(masked, pairs, loss, count, target, searching.descent, trained=[duals], stream=on.stream)
     draws = replace(searching.draws, batch=2 * searching.draws.batch)  # as many as from both halves in other searches
     both = replace(searching, draws=draws)
-    share = on.compute.processes.share(draws.batch)
-    choices, history = search.run(lambda index: on.batch(both, net.scale, "batch", index), on.resumption, share)
+    choices, history = search.run(lambda index: on.parts(both, net.scale, "batch", index), on.resumption)
     plain = convert(masked, pairs, multiple=target.multiple)
     widths = [len(choice.used) for choice in choices]
     scores = {

@@ -11,7 +11,7 @@ keeps P(m = 1) = sigmoid(z) at every T.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from srfoundry.compression.msgc.cost import Count
 from srfoundry.compression.msgc.layer_pairs import Choice, LayerPair
 from srfoundry.compression.msgc.mask_choice import freeze, settle
 from srfoundry.compression.msgc.masked_conv import MSGConv2d, keep_probabilities, sampling
-from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw
+from srfoundry.compression.search import PENALTY, PRICE_RATE, Draw, Parts
 from srfoundry.compression.settings import BudgetTarget, SearchDescent
 from srfoundry.core.process_group import ALONE
 from srfoundry.core.seeds import Stream
@@ -87,19 +87,16 @@ class MaskSearch:
         self.inner = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=(0.9, 0.99))
         self.outer = torch.optim.Adam(self.logits, lr=descent.width_rate, betas=(0.5, 0.99))
         self.price = Price().to(self.weights[0].device)
-        self.processes, self.share = ALONE, 1.0
+        self.processes = ALONE
 
-    def run(
-        self, draw: Draw, resumption: Resumption, share: float = 1.0
-    ) -> tuple[list[Choice], list[dict[str, float]]]:
+    def run(self, draw: Draw, resumption: Resumption) -> tuple[list[Choice], list[dict[str, float]]]:
         """Train, then settle; what stays of each pair, and the curve.
 
         Args:
-            draw: the batch of a step.
+            draw: the batch of a step, in parts.
             resumption: where a killed search goes on from, and who watches it; its processes search together.
-            share: of a batch's rows that are this process's.
         """
-        self.processes, self.share = resumption.processes, share
+        self.processes = resumption.processes
         self.processes.same_weights(self.modules)
         state = {"net": self.modules, "price": self.price, "inner": self.inner, "outer": self.outer}
         batch = fed(draw, self.weights[0].device)
@@ -114,13 +111,19 @@ class MaskSearch:
         freeze(self.net, self.pairs, choices)
         return choices, history
 
-    def step(self, index: int, batch: Mapping[int, Tensor]) -> dict[str, Tensor | float]:
+    def step(self, index: int, parts: Parts) -> dict[str, Tensor | float]:
         """One step of weights, logits and price on masks that are drawn for it; what the curve shows."""
-        heat = self.descent.heat(index, self.descent.steps)
-        with sampling(self.net, self.stream.rng("masks", index), temperature=1.0, heat=heat) as drawn:
-            value = self.loss(self.net, batch)["total"]
-        gradients = torch.autograd.grad(value * self.share, [*self.logits, *self.weights], allow_unused=True)
-        total = value.detach() * self.share
+        heat, moved = self.descent.heat(index, self.descent.steps), [*self.logits, *self.weights]
+        drawn: Mapping[str, Tensor] = {}
+        total, gradients = torch.zeros((), device=moved[0].device), cast("list[Tensor | None]", [None] * len(moved))
+        for batch, share in parts:
+            rng = self.stream.rng("masks", index)  # the same masks for every part
+            with sampling(self.net, rng, temperature=1.0, heat=heat) as masks:
+                value = self.loss(self.net, batch)["total"]
+            drawn = {name: mask.detach() for name, mask in masks.items()}
+            own = torch.autograd.grad(value * share, moved, allow_unused=True)
+            total = total + value.detach() * share
+            gradients = [_added(old, new) for old, new in zip(gradients, own, strict=True)]
         self.processes.add_up([total, *(each for each in gradients if each is not None)])
         removed, gap = self._pull(index, heat, total, gradients)
         self._move_weights(index, gradients[len(self.logits) :])
@@ -129,7 +132,7 @@ class MaskSearch:
             for each in self.logits:  # where the sigmoid is flat, neither loss nor budget could move them any more
                 each.clamp_(-REACH * heat, REACH * heat)
         self.price.value.add_(PRICE_RATE * gap).clamp_(min=0)
-        drawn_removed = self.count.removed(self.pairs, {name: mask.detach() for name, mask in drawn.items()})
+        drawn_removed = self.count.removed(self.pairs, drawn)
         undecided = torch.cat([z.detach().flatten() for z in self.logits]).abs().lt(UNDECIDED * heat)
         return {
             "train": total,
@@ -161,3 +164,7 @@ class MaskSearch:
             group["lr"] = cosine(index, self.descent.steps, self.descent.learning_rate)
         nn.utils.clip_grad_norm_(self.weights, self.descent.clip)
         self.inner.step()
+
+
+def _added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one + other
