@@ -60,7 +60,8 @@ def fit(
     Losses on a GPU are read `UNREAD` steps together, and before every row and checkpoint.
 
     Args:
-        step: trains once and returns named losses, the same in all processes; none may be NaN or infinite.
+        step: trains once and returns named losses, the same in all processes; none may be NaN or infinite, but of a
+            batch whose `skipped` is 1, of which no other is a point of the curve.
         state: everything that a step changes.
         resumption: where the state is kept meanwhile, and who watches the curve.
         title: of the progress bar.
@@ -116,16 +117,17 @@ def _on_gpu(values: Mapping[str, Tensor | float]) -> bool:
 
 
 def _read(rows: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]]:
-    """The numbers of some steps, with one wait for the GPU that they may be on."""
+    """The numbers of some steps, with one wait for the GPU that they may be on; of a skipped batch that alone."""
     far = [value for row in rows for value in row.values() if isinstance(value, Tensor) and is_gpu(value.device)]
     near = iter(torch.stack([value.double().reshape(()) for value in far]).tolist() if far else [])
-    return [
+    found = [
         {
             name: next(near) if isinstance(value, Tensor) and is_gpu(value.device) else float(value)
             for name, value in row.items()
         }
         for row in rows
     ]
+    return [{"skipped": 1.0} if row.get("skipped") == 1 else row for row in found]
 
 
 def _check_finite(values: Mapping[str, float], index: int, title: str, resumption: Resumption) -> None:

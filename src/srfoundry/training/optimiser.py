@@ -1,10 +1,10 @@
 """How a trained network's weights move: Adam, its gradient clipped, broken batches skipped, the weights averaged."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -12,6 +12,7 @@ from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.state import Stateful
 from srfoundry.training.settings import Descent
 
+CPU = torch.device("cpu")
 REMEMBERED = 100  # losses whose mean is what a batch is held against
 ENOUGH = 10  # losses before any batch is
 
@@ -19,27 +20,35 @@ ENOUGH = 10  # losses before any batch is
 class Guard:
     """Which batches to skip: those whose loss is `factor` times the mean of the last ones that were taken, or more.
 
-    DRN's rule (1e6 times, against the mean of the epoch before), for batches that a damaged photograph spoils.
+    DRN's rule (1e6 times, against the mean of the epoch before), for batches that a damaged photograph spoils. It is
+    decided where the loss is: no step waits for a GPU.
+
+    Args:
+        factor: of the mean.
+        device: where the losses are.
     """
 
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-        self.taken: deque[float] = deque(maxlen=REMEMBERED)
+    def __init__(self, factor: float, device: torch.device = CPU) -> None:
+        self.factor, self.device = factor, device
+        self.load_state_dict({"taken": []})
 
-    def skips(self, loss: float) -> bool:
-        """Whether to skip the batch with this loss; it is remembered if not."""
-        if len(self.taken) >= ENOUGH and not loss < self.factor * sum(self.taken) / len(self.taken):
-            return True
-        self.taken.append(loss)
-        return False
+    def skips(self, loss: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """1 to skip the batch with this loss, else 0, and it is remembered."""
+        loss = loss.double()
+        takes = (self.count < ENOUGH) | (loss < self.factor * self.taken.sum() / self.count)
+        self.taken = torch.where(takes, torch.cat([self.taken[1:], loss.view(1)]), self.taken)
+        self.count = (self.count + takes).clamp(max=REMEMBERED)
+        return (~takes).float()
 
     def state_dict(self) -> dict[str, Any]:
         """The remembered losses."""
-        return {"taken": list(self.taken)}
+        return {"taken": self.taken[REMEMBERED - int(self.count) :].tolist()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up remembered losses."""
-        self.taken = deque(state_dict["taken"], maxlen=REMEMBERED)
+        known = state_dict["taken"]
+        self.taken = torch.tensor([0.0] * (REMEMBERED - len(known)) + known, dtype=torch.float64, device=self.device)
+        self.count = torch.tensor(len(known), device=self.device)
 
 
 def mean_over_processes(
@@ -98,8 +107,9 @@ class Optimisation:
         descent: its first rate, the decay of the average, and the largest norm of the gradient.
         betas: of Adam.
         skip: a batch is skipped whose loss is this many times the running mean; 0 takes every batch. With it, the
-            terms of an update gain `skipped`, 0 or 1; of a skipped batch it is all that is returned.
-        fused: Adam in one pass over the weights; rounds differently.
+            terms of an update gain `skipped`, 0 or 1; of a skipped batch the others, perhaps not finite, are void
+            (`loop.fit` leaves them out).
+        fused: Adam in one pass over the weights; rounds differently. With `skip` it always is.
         processes: that train together: they begin with the first one's weights, and take the same steps.
 
     Attributes:
@@ -120,9 +130,10 @@ class Optimisation:
         self.net, self.clip, self.processes = net, descent.clip, processes
         processes.same_weights(net, duals)
         self.weights = [weight for weight in (*net.parameters(), *duals.parameters()) if weight.requires_grad]
-        self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(descent.average))
-        self.adam = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=betas, fused=fused)
-        self.guard = Guard(skip) if skip > 0 else None
+        self.average = AveragedModel(net, multi_avg_fn=_averaging(descent.average, lambda: self.skipped))
+        self.adam = torch.optim.Adam(self.weights, lr=descent.learning_rate, betas=betas, fused=fused or skip > 0)
+        self.guard = Guard(skip, self.weights[0].device) if skip > 0 else None
+        self.skipped: Tensor | None = None
         self.state: dict[str, Stateful] = {
             "net": net,
             "duals": duals,
@@ -131,7 +142,7 @@ class Optimisation:
             **({"guard": self.guard} if self.guard else {}),
         }
 
-    def update(self, terms: Mapping[str, Tensor], rate: float, share: float = 1.0) -> dict[str, Tensor | float]:
+    def update(self, terms: Mapping[str, Tensor], rate: float, share: float = 1.0) -> dict[str, Tensor]:
         """Step down the gradient of `terms["total"]` at a learning rate, unless the batch is to be skipped.
 
         Args:
@@ -144,9 +155,7 @@ class Optimisation:
         """
         return self.update_in_parts([(terms, share)], rate)
 
-    def update_in_parts(
-        self, parts: Iterable[tuple[Mapping[str, Tensor], float]], rate: float
-    ) -> dict[str, Tensor | float]:
+    def update_in_parts(self, parts: Iterable[tuple[Mapping[str, Tensor], float]], rate: float) -> dict[str, Tensor]:
         """As `update`, down the sum of the gradients of this process's parts of the batch.
 
         Args:
@@ -156,14 +165,29 @@ class Optimisation:
         for group in self.adam.param_groups:
             group["lr"] = rate
         whole = gradients_in_parts(self.processes, self.weights, parts)
-        if self.guard and self.guard.skips(float(whole["total"])):
-            return {"skipped": 1.0}  # its loss, perhaps not finite, is no point of the curve
-        found: dict[str, Tensor | float] = {**whole}
+        if self.guard:
+            # Adam leaves weights and moments as they are where this is 1, on the device (made for scaled gradients)
+            self.skipped = self.adam.found_inf = self.guard.skips(whole["total"])
         nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
         self.average.update_parameters(self.net)
-        return {**found, "skipped": 0.0} if self.guard else found
+        return whole if self.skipped is None else {**whole, "skipped": self.skipped}
 
     def finish(self) -> None:
         """Load the averaged weights into the network."""
         self.net.load_state_dict(self.average.module.state_dict())
+
+
+def _averaging(decay: float, skipped: Callable[[], Tensor | None]) -> Callable[..., None]:
+    """An exponential average of weights that stands still where a step is skipped, and does not wait to know it."""
+    moving = get_ema_multi_avg_fn(decay)
+
+    def average(averages: list[Tensor], weights: list[Tensor], number: Tensor | int) -> None:
+        skip = skipped()
+        before = None if skip is None else [each.clone() for each in averages]
+        moving(averages, weights, number)
+        if skip is not None and before is not None:
+            for each, old in zip(averages, before, strict=True):
+                each.copy_(torch.where(skip > 0, old, each))
+
+    return average

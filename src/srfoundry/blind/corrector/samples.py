@@ -23,7 +23,7 @@ NEAREST, FARTHEST = 0.05, 1.2  # deviations of the guessed kernels' shapes from 
 
 
 class Samples:
-    """The corrector's inputs, and the error of the kernel behind each."""
+    """The corrector's inputs, and the error of the kernel behind each; they stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.features: list[Tensor] = []
@@ -35,11 +35,12 @@ class Samples:
         self.errors.append(errors)
 
     def all(self) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m 3"]]:
-        """Features and errors in the order in which they came."""
-        return torch.cat(self.features), torch.cat(self.errors)
+        """Features and errors in the order in which they came, on the CPU."""
+        return torch.cat(self.features).cpu(), torch.cat(self.errors)
 
     def state_dict(self) -> dict[str, Any]:
         """All batches."""
+        self.features = [each.cpu() for each in self.features]
         return {"features": list(self.features), "errors": list(self.errors)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -94,7 +95,7 @@ def collect_samples(
             periodic=True,
             precision=compute.precision,
         )
-        found.add(processes.gathered(features.cpu(), pairs.count), (true - guess).float())
+        found.add(processes.gathered(features, pairs.count), (true - guess).float())
         return {"error": float((true - guess).norm(dim=1).mean())}
 
     title = f"{stream.name} samples"
