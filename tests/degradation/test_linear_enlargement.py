@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from srfoundry.blind import guard
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement, operator
@@ -71,21 +72,69 @@ def test_what_is_no_kernel_is_said() -> None:
         linear_enlargement.filters(torch.ones(1, 3, 3), 2)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("way", WAYS)
-def test_filters_are_the_least_squares_estimate(scale: int, way: operator.Decimation) -> None:
-    """Against the formula x = R D' (D R D' + v)^-1 y with the matrices written out, for an oblique kernel."""
-    kernel, extent = kernels.gaussian(5, *(torch.tensor([v]).double() for v in (2.0, 0.5, 0.4))), 16 * scale
-    spots = torch.eye(extent**2, dtype=torch.float64).view(-1, 1, extent, extent)
-    seen = operator.degrade(spots, kernel, scale, decimation=way)[:, 0]
-    near = slice(8 - linear_enlargement.RADIUS, 8 + linear_enlargement.RADIUS + 1)
-    model = seen[:, near, near].flatten(1).T
-    assert float((model.sum(1) - 1).abs().max()) < 1e-6, "the kernel leaves the image"
-    axis = torch.arange(extent, dtype=torch.float64)
-    place = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).view(-1, 2)
-    moments = linear_enlargement.LEVEL - torch.cdist(place, place)
-    wanted = [(8 * scale + row) * extent + 8 * scale + column for row in range(scale) for column in range(scale)]
-    both = model @ moments @ model.T + linear_enlargement.NOISE * torch.eye(len(model), dtype=torch.float64)
-    right = torch.linalg.solve(both, model @ moments[:, wanted]).T
-    made = linear_enlargement.filters(kernel, scale, decimation=way)[0].flatten(1)
-    assert float((made - right / right.sum(1, keepdim=True)).abs().max()) < 1e-4
+def photograph(name: str) -> torch.Tensor:
+    path = next(path for path in images.bundled() if path.stem == name)
+    return images.read(path)[..., 64:256, 100:292]
+
+
+def noisy(high: torch.Tensor, kernel: torch.Tensor, level: float, *, grey: bool = False) -> torch.Tensor:
+    low = operator.degrade(high, kernel, 2)
+    drawn = torch.randn(low.shape, generator=generator(5, "noise"))
+    return low + level / 255 * (drawn[:, :1] if grey else drawn)
+
+
+@pytest.mark.parametrize("level", [2, 5, 15])
+@pytest.mark.parametrize("grey", [False, True])
+def test_known_noise_is_not_amplified(level: float, grey: bool) -> None:
+    """Better than without its knowledge, than with half and twice of it, and than bicubic on the same grid."""
+    high, kernel = photograph("coffee"), blur()
+    high = high.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1) if grey else high
+    low = noisy(high, kernel, level, grey=grey)
+    found = {
+        assumed: metrics.psnr_y(
+            linear_enlargement.enlarge(low, kernel, 2, how="linear", noise=assumed * level / 255).clamp(0, 1), high, 2
+        )
+        for assumed in (0.0, 0.25, 1.0, 4.0)
+    }
+    plain = metrics.psnr_y(guard.plain(low, 2, 0.0), high, 2)
+    assert max(found, key=found.__getitem__) == 1.0, found
+    assert found[1.0] > plain + (1.0 if level == 2 else 0.15), (found, plain)
+
+
+def test_an_image_has_its_own_filters_for_its_noise() -> None:
+    kernels_ = blur(2)
+    lows = torch.cat([noisy(photograph(name), kernels_[:1], 5) for name in ("coffee", "rocket")])
+    shared = linear_enlargement.enlarge(lows, kernels_[:1], 2, how="linear", noise=5 / 255)
+    each = linear_enlargement.enlarge(lows, kernels_, 2, how="linear", noise=5 / 255)
+    for index, low in enumerate(lows.unsqueeze(1)):
+        alone = linear_enlargement.enlarge(low, kernels_[:1], 2, how="linear", noise=5 / 255)
+        assert float((shared[index] - alone).abs().max()) < 1e-5
+        own = linear_enlargement.enlarge(low, kernels_[index : index + 1], 2, how="linear", noise=5 / 255)
+        assert float((each[index] - own).abs().max()) < 1e-5
+    whole = linear_enlargement.fitted(lows[:1], kernels_[:1], 2, noise=5 / 255)
+    part = whole(lows[:1, :, :40])[..., :40, :]
+    assert float((part - shared[:1, :, :40]).abs().max()) < 1e-5, "a tile is not enlarged as the whole"
+
+
+def test_filters_of_an_uncertain_kernel_are_best_on_average() -> None:
+    """Over two blurs as likely as each other, no single one's filters have as little error."""
+    high, widths = photograph("coffee"), torch.tensor([1.0, 5.0])
+    bank = kernels.gaussian(15, widths, widths, torch.zeros(2)).float()
+    lows = [images.from_uint8(images.to_uint8(operator.degrade(high, one[None], 2))) for one in bank]
+
+    def error(filters: torch.Tensor) -> float:
+        return sum(float((linear_enlargement.linear(low, filters) - high).square().mean()) for low in lows)
+
+    between = linear_enlargement.filters(bank, 2, weights=torch.tensor([[1.0, 1.0]]))
+    assert error(between) < 0.95 * min(error(linear_enlargement.filters(one[None], 2)) for one in bank)
+    single = linear_enlargement.filters(bank, 2)
+    for weights, wanted in (([3.0, 0.0], single[:1]), ([0.0, 1.0], single[1:])):
+        assert linear_enlargement.filters(bank, 2, weights=torch.tensor([weights])).allclose(wanted, atol=1e-6)
+    same = linear_enlargement.filters(bank[:1].expand(3, -1, -1), 2, weights=torch.rand(2, 3, generator=generator(1)))
+    assert same.allclose(single[:1].expand(2, -1, -1, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [[[0.0, 0.0]], [[1.0, -1.0]]])
+def test_weights_that_are_none_are_said(weights: list[list[float]]) -> None:
+    with pytest.raises(FoundryError, match="weights must be"):
+        linear_enlargement.filters(blur(2), 2, weights=torch.tensor(weights))

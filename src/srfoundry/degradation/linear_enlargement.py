@@ -1,12 +1,16 @@
 """Enlargement of a low-resolution image to the size at which MZSR's network works.
 
-`bicubic` is MATLAB's, as in the paper. `linear` knows the blur: for y = D x, with D any degradation of degrade.py, and
-x a photograph of which only second moments are known, the linear estimate of least mean squared error that keeps
-constants is a filter of y (ordinary kriging). The moments are those of a variogram |d|^h, whose spectrum falls as
-|f|^-(2 + h). All of it is shift-invariant, so a window of low-resolution pixels and s x s small filters do, one filter
-for each place in the s x s block.
+`bicubic` is MATLAB's, as in the paper. `linear` knows the blur: it is the linear estimate of least mean squared error
+of a photograph of which only the variogram is known (variogram.py).
+
+White noise of a known deviation is one more term of that estimate, in units of the variogram. The variogram's scale is
+the image's own: the mean square of its differences without that of the noise. Noise is alike in all colours and a
+photograph is not, so each principal colour of these differences has filters of its own: grey hardly any smoothing, the
+hues much. Of an uncertain kernel the moments are means over what it may be, weighted as these are likely: the estimate
+of least expected error, milder than any of theirs.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,16 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry.degradation import kernels, operator
+from srfoundry.degradation import operator
+from srfoundry.degradation.variogram import Moments
 from srfoundry.imaging import resize
 
 How = Literal["bicubic", "linear"]
 
-RADIUS = 5  # low-resolution pixels that a filter looks to each side
-ROUGHNESS = 1.0  # h, between 0 and 2; chosen on validation photographs, and hardly matters
-NOISE = 3e-4  # variance of a low-resolution pixel's error in units of the variogram at one pixel; chosen likewise
-LEVEL = 1e4  # variance of an image's mean in the same units: so large that a filter's taps sum to one
-AT_ONCE = 128  # kernels whose filters are solved together
+BUSY = 1.8  # how much more an image differs than on average where its errors are; chosen on photographs of BSD400
+FAINT = 0.02  # share of an image's differences that are not noise, at least
 
 
 def enlarge(
@@ -33,6 +35,7 @@ def enlarge(
     *,
     how: How,
     decimation: operator.Decimation = "direct",
+    noise: float = 0.0,
 ) -> Float[Tensor, "b c H W"]:
     """Enlarge by `scale` in one of the two ways; neither rounded nor clipped.
 
@@ -43,30 +46,126 @@ def enlarge(
         kernel: the blur (MZSR's convention) that `linear` undoes, one for all images or one for each; None means that
             MATLAB's bicubic made the image.
         decimation: how the image was reduced after the blur.
+        noise: standard deviation of the images' noise, range [0, 1], which `linear` takes into account.
     """
     if how == "bicubic":
         return resize.cubic(low, scale)
+    return fitted(low, kernel, scale, decimation=decimation, noise=noise)(low)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The linear enlargement for a kernel and a noise.
+
+    Attributes:
+        filters: one set for all images (m = 1), or one for each; for each colour of each where there are colours.
+        colours: principal colours of each image, in columns; None where there is no noise.
+    """
+
+    filters: Float[Tensor, "m p t t"]
+    colours: Float[Tensor, "b c c"] | None = None
+
+    def __call__(self, low: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
+        """Enlarge the images that it was fitted to, or parts of them."""
+        if self.colours is None:
+            return linear(low, self.filters)
+        axes = self.colours.to(low).expand(len(low), -1, -1)
+        turned = torch.einsum("bij,bihw->bjhw", axes, low)
+        sets = self.filters.repeat(len(low) * low.shape[1] // len(self.filters), 1, 1, 1)
+        high = linear(turned.flatten(0, 1).unsqueeze(1), sets)
+        return torch.einsum("bij,bjhw->bihw", axes, high.reshape(*low.shape[:2], *high.shape[-2:]))
+
+
+def fitted(
+    low: Float[Tensor, "b c h w"],
+    kernel: Float[Tensor, "n k k"] | None,
+    scale: int,
+    *,
+    decimation: operator.Decimation = "direct",
+    noise: float = 0.0,
+    weights: Float[Tensor, "g n"] | None = None,
+) -> Fitted:
+    """The linear enlargement that is best for these images.
+
+    Args:
+        low: range [0, 1].
+        kernel: the blurs (MZSR's convention), one for all images or one for each; with `weights`, what the blur may
+            be. None means that MATLAB's bicubic made the image.
+        scale: of the enlargement.
+        decimation: how the image was reduced after the blur.
+        noise: standard deviation of the images' noise, range [0, 1].
+        weights: how likely each kernel is, a row for all images or one for each.
+
+    Raises:
+        FoundryError: not a kernel, or weights that are none.
+    """
     if kernel is None:
-        kernel, decimation = torch.ones(1, 1, 1), "bicubic"
-    return linear(low, filters(kernel, scale, decimation=decimation))
+        kernel, decimation = low.new_ones(1, 1, 1), "bicubic"
+    moments = Moments.of(kernel, scale, decimation=decimation)
+    if weights is not None:
+        moments = moments.averaged(weights)
+    if not noise:
+        return Fitted(moments.filters().to(low.device))
+    ratio, colours = relative_noise(low, noise)
+    if len(moments.step) > 1:
+        moments = moments.picked(torch.arange(len(moments.step)).repeat_interleave(ratio.numel() // len(moments.step)))
+    return Fitted(moments.filters(ratio.flatten()).to(low.device), colours.to(low.device))
 
 
 def filters(
-    kernel: Float[Tensor, "n k k"], scale: int, *, decimation: operator.Decimation = "direct"
-) -> Float[Tensor, "n p t t"]:
+    kernel: Float[Tensor, "n k k"],
+    scale: int,
+    *,
+    decimation: operator.Decimation = "direct",
+    weights: Float[Tensor, "g n"] | None = None,
+) -> Float[Tensor, "m p t t"]:
     """For each kernel p = scale^2 filters of t = 2 RADIUS + 1 taps a side, for the places of a block row by row.
 
     Args:
         kernel: the blur, MZSR's convention.
         scale: of the enlargement.
         decimation: how images were reduced after the blur.
+        weights: how likely each kernel is: each row gives one set of filters, the best on average. If not given, each
+            kernel has a set of its own.
 
     Raises:
-        FoundryError: not a kernel.
+        FoundryError: not a kernel, or weights that are none.
     """
-    kernels.check(kernel)
-    parts = kernel.detach().double().cpu().split(AT_ONCE)
-    return torch.cat([_solve(part, scale, decimation) for part in parts]).to(kernel.device)
+    moments = Moments.of(kernel, scale, decimation=decimation)
+    if weights is not None:
+        moments = moments.averaged(weights)
+    return moments.filters().to(kernel.device)
+
+
+def relative_noise(
+    low: Float[Tensor, "b c h w"], noise: float | Float[Tensor, " b"]
+) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c c"]]:
+    """White noise in units of each image's differences between neighbours, and the principal colours of these.
+
+    The differences are those that the image would have without its noise: with it their covariance between colours has
+    twice the noise's variance more on its diagonal. Of a grey image, all of whose colours have the same noise, it is
+    the variance of grey alone that has more.
+
+    Args:
+        low: range [0, 1].
+        noise: standard deviation, range [0, 1], of all images or of each.
+
+    Returns:
+        variance of the noise over half the mean square of the differences in each principal colour, and these colours
+        in columns, both on the CPU.
+    """
+    seen = low.detach().double()
+    both = low.new_zeros(len(low), low.shape[1], low.shape[1], dtype=torch.float64)
+    for dim in (-2, -1):
+        steps = seen.diff(dim=dim).flatten(2)
+        both += steps @ steps.mT / max(steps.shape[-1], 1) / 4
+    covariance = both.cpu()
+    level = torch.as_tensor(noise, dtype=torch.float64).cpu().expand(len(low)) ** 2
+    grey = (low == low[:, :1]).flatten(1).all(dim=1).cpu()
+    level = torch.where(grey, low.shape[1] * level, level)
+    values, colours = torch.linalg.eigh(covariance)
+    apart = (values - level[:, None]).clamp_min(FAINT * values).clamp_min(1e-12)
+    return level[:, None] / (BUSY * apart), colours
 
 
 def linear(low: Float[Tensor, "b c h w"], filters: Float[Tensor, "n p t t"]) -> Float[Tensor, "b c H W"]:
@@ -81,36 +180,3 @@ def linear(low: Float[Tensor, "b c h w"], filters: Float[Tensor, "n p t t"]) -> 
         taps = filters.to(low).flatten(2).repeat_interleave(batch // count * channels, dim=0)
         high = taps @ F.unfold(planes, side)
     return F.pixel_shuffle(high.reshape(batch, channels * places, height, width), round(places**0.5))
-
-
-def _solve(kernel: Float[Tensor, "n k k"], scale: int, decimation: operator.Decimation) -> Float[Tensor, "n p t t"]:
-    sight = _sight(kernel, scale, decimation)
-    half = sight.shape[-1] // 2
-    far = 2 * RADIUS * scale  # the largest shift between two low-resolution pixels of a window
-    axis = torch.arange(-far - 2 * half, far + 2 * half + 1, dtype=torch.float64)
-    moment = LEVEL - (axis[:, None] ** 2 + axis[None, :] ** 2).pow(ROUGHNESS / 2)
-    cross = F.conv2d(moment[None, None], sight)  # <x(0), y around d> for all shifts d
-    both = F.conv2d(cross, sight.flip(-2, -1), groups=len(kernel))  # <y around 0, y around d>
-    window = torch.arange(-RADIUS, RADIUS + 1)
-    rows, columns = (grid.flatten() * scale for grid in torch.meshgrid(window, window, indexing="ij"))
-    down, right = (line[:, None] - line[None, :] + both.shape[-1] // 2 for line in (rows, columns))
-    seen = both[0, :, down, right] + NOISE * torch.eye(len(rows), dtype=torch.float64)
-    block = torch.arange(scale)
-    above, before = (grid.flatten() for grid in torch.meshgrid(block, block, indexing="ij"))
-    down = rows[None, :] - above[:, None] + cross.shape[-1] // 2
-    right = columns[None, :] - before[:, None] + cross.shape[-1] // 2
-    made = torch.linalg.solve(seen, cross[0, :, down, right].mT).mT
-    made = made / made.sum(dim=-1, keepdim=True)
-    return made.reshape(len(kernel), scale**2, len(window), len(window)).float()
-
-
-def _sight(kernel: Float[Tensor, "n k k"], scale: int, decimation: operator.Decimation) -> Float[Tensor, "n 1 q q"]:
-    """The weights with which a low-resolution pixel sees the photograph, around its block's first pixel."""
-    half = kernel.shape[-1] // 2 + (2 * scale + scale // 2 if decimation == "bicubic" else 0)
-    middle = -(-half // scale) + 2
-    spot = torch.zeros(len(kernel), 1, 2 * middle + 1, 2 * middle + 1, dtype=torch.float64)
-    spot[..., middle, middle] = 1
-    extent = (2 * middle + 1) * scale
-    seen = operator.adjoint(spot, kernel, scale, (extent, extent), decimation=decimation)
-    first, last = middle * scale - half, middle * scale + half + 1
-    return seen[..., first:last, first:last]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from srfoundry.degradation import linear_enlargement
+from srfoundry.degradation import linear_enlargement, variogram
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import tensor_tiles, tiling
 
@@ -57,5 +57,5 @@ def restore_tiled(
 
 def overlap(net: nn.Module, tile: int) -> int:
     """Low-resolution pixels that tiles share on each side: twice what the net and the filter before it look."""
-    radius = linear_enlargement.RADIUS if getattr(net, "enlargement", "bicubic") == "linear" else 0
+    radius = variogram.RADIUS if getattr(net, "enlargement", "bicubic") == "linear" else 0
     return min(2 * (int(getattr(net, "reach", REACH)) + radius), tile // 4)
