@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-.PHONY: help setup preset repro accept test bench gpu ui stop serve deploy worker clean
+.PHONY: help setup preset repro accept test bench gpu ui stop serve deploy worker docs release clean
 
 help:    ## list these commands
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
@@ -27,6 +27,14 @@ test:    ## formatting, lint, layers, types, tests
 	@ruff format --check -q . && ruff check -q .
 	@said=$$(lint-imports --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@basedpyright --level error && OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
+
+docs:    ## check the documents' words and figures, build the site into site/, strictly
+	@sh scripts/setup.sh docs
+	@NO_MKDOCS_2_WARNING=1 python -m scripts.docs
+
+release: ## tag a version, write wheel, bill of materials and notes into dist/: make release VERSION=0.2.0; DRY=1 changes nothing
+	@sh scripts/setup.sh dev
+	@python -m scripts.release $(VERSION) $(if $(DRY),--dry-run)
 
 bench:   ## run every benchmark but those that take long (drc, msgc, blind, firsthour, deploy, photographs, scale, gpu); tables, and benchmarks/results/NAME.json
 	@sh scripts/setup.sh dev

@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md, added to a copy of the repository as they stand there."""
+"""The worked examples of docs/extending.md, added to a copy of the repository as they stand there."""
 
 import re
 from dataclasses import dataclass
@@ -34,4 +34,4 @@ class Example:
 
 def examples() -> list[Example]:
     """All of them, in their order."""
-    return [Example(*found) for found in BLOCK.findall((REPO / "CONTRIBUTING.md").read_text())]
+    return [Example(*found) for found in BLOCK.findall((REPO / "docs" / "extending.md").read_text())]

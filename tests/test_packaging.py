@@ -30,7 +30,7 @@ LOCK = {
     name: Version(version)
     for name, version in (line.split("==") for line in (REPO / "requirements.lock").read_text().splitlines())
 }
-OWN = {"srfoundry", "pipelines", "benchmarks", "tests", "conftest"}
+OWN = {"srfoundry", "pipelines", "benchmarks", "scripts", "tests", "conftest"}
 TRAINING = (  # of core, imaging and cli only what `upscale` never imports: test_program shows it
     *("core", "imaging", "cli", "config", "data", "degradation", "networks", "training", "solver", "dual_regression"),
     *("zero_shot", "blind", "reporting", "restoration"),
@@ -47,9 +47,10 @@ EXTRAS_OF = {  # what a folder may import beside the base
     "pipelines": {"pipeline", "cluster"},
     "benchmarks": {"pipeline", "serve", "cluster", "dev"},
     "tests": {"pipeline", "serve", "cluster", "diffusion", "dev", "cpu", "gpu"},
+    "scripts": {"pipeline", "docs", "dev"},
 }
 UNDECLARED = {
-    "packaging": "pytest needs it, and only tests of the installation use it",
+    "packaging": "pytest needs it, and only releases and tests of the installation use it",
 }
 NOT_LOCKED = {
     "srfoundry": "extras made of extras",
@@ -81,7 +82,7 @@ def imported(path: Path) -> set[str]:
 
 
 def files() -> Iterator[Path]:
-    for root in ("src", "pipelines", "benchmarks", "tests"):
+    for root in ("src", "pipelines", "benchmarks", "scripts", "tests"):
         yield from (REPO / root).rglob("*.py")
 
 

@@ -54,7 +54,7 @@ EXAMPLES = {("dual", "network"): "plain", ("estimate", "method"): "mean", ("comp
 
 
 def make(root: Path, store: Path | None = None) -> Path:
-    """Make the copy in `root`, with the worked examples of CONTRIBUTING.md; it is no git repository.
+    """Make the copy in `root`, with the worked examples of docs/extending.md; it is no git repository.
 
     Args:
         root: an empty folder.

@@ -1,7 +1,7 @@
 """The whole factory, from photographs to a registered model, on tiny values: the same code path.
 
 It runs as if nothing but what `make repro` installs were there: extras of other commands cannot be imported.
-The first run is made with the worked examples of CONTRIBUTING.md, by a team's programs where they are installed:
+The first run is made with the worked examples of docs/extending.md, by a team's programs where they are installed:
 PostgreSQL, MLflow's server, Prefect's with a worker, DVC's remote behind SSH. The second is `dvc repro` with what the
 repository comes with.
 """
