@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts.docs import figures, prose, readme
+from scripts.docs import figures, lab_book, prose, readme
 from scripts.docs.__main__ import pages, problems
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO
 
-PAGES = [path.relative_to(REPO).as_posix() for path in pages() if "docs/log" not in path.as_posix()]
+PAGES = [path.relative_to(REPO).as_posix() for path in pages() if "docs/log/2" not in path.as_posix()]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -138,3 +138,16 @@ def test_the_readme_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp
     assert "scripts.docs --write" in found and "at most 120 lines" in found and "at most 120 characters" in found
     readme.write()
     assert readme.table() in other.read_text()
+
+
+def test_an_entry_of_the_lab_book_begins_with_its_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lab_book, "FOLDER", tmp_path)
+    (tmp_path / "2026-01-02-good.md").write_text(
+        "# It gains\n\n**Verdict**: it does; see.\n\n*2026-01-02.*\n\nSetting.\n"
+    )
+    assert (
+        lab_book.problems() == []
+        and "| 2026-01-02 | [It gains](2026-01-02-good.md) | it does; see. |" in lab_book.entries()
+    )
+    (tmp_path / "2026-01-03-bad.md").write_text("# It gains\n\nSetting first.\n" + "x" * 121 + "\n| " + "x" * 121)
+    assert [each.partition(": ")[2][:8] for each in lab_book.problems()] == ["begin wi", "at most "]

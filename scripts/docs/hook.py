@@ -12,7 +12,7 @@ import latex2mathml.converter
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from scripts.docs import benchmark_tables, commands, figures, interface, parameters
+from scripts.docs import benchmark_tables, commands, figures, interface, lab_book, parameters
 from srfoundry.core.errors import FoundryError
 
 GENERATED = {"parameters.md": parameters.page, "command_line.md": commands.page, "benchmarks.md": benchmark_tables.page}
@@ -33,7 +33,8 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
     """Fill in what a written page asks for: figures, tables, presets."""
     del config, files
-    text = markdown if page.file.generated_by else filled(markdown, page.file.src_uri)
+    name = page.file.src_uri
+    text = markdown if page.file.generated_by or name.startswith("log/2") else filled(markdown, name)
     return FENCE.sub(r"\1", text)
 
 
@@ -44,7 +45,9 @@ def filled(markdown: str, name: str) -> str:
         PluginError: it asks for what no file holds; the page is named.
     """
     try:
-        return TEMPLATES.from_string(markdown).render(**figures.MACROS, presets=parameters.presets)
+        return TEMPLATES.from_string(markdown).render(
+            **figures.MACROS, presets=parameters.presets, entries=lab_book.entries
+        )
     except (FoundryError, jinja2.TemplateError, ValueError, TypeError) as error:
         raise PluginError(f"docs/{name}: {error}") from error
 

@@ -12,7 +12,12 @@ BANNED = {  # pattern: what to write instead
     r"\b(?:networks?|nets?|models?|programs?|correctors?|USRNet|MZSR) (?:knows?|believes?|thinks?|wants?)\b": (
         "is trained on, is conditioned on, assumes, requires"
     ),
-    r"\bon purpose\b": "deliberately",
+    r"\b(?:MLflow|DVC|Prefect|git|stages?|members?|layers?|files?|pages?) (?:knows?|believes?|thinks?|wants?)\b": (
+        "has, takes, assumes, requires"
+    ),
+    r"\b(?:teach(?:es)?|taught)\b": "train, trained",
+    r"\b(?:networks?|nets?|models?|steps?|process(?:es)?|programs?) sees?\b": "is trained on, reads, is given",
+    r"\bfeels?\b|\bunderstands?\b": "reads, models",
     r"\bsimply\b|\bobviously\b|\bof course\b": "nothing",
 }
 UNIT = r"(?:dB|%|ms|s|min|minutes?|seconds?|hours?|days?|times)"

@@ -3,11 +3,12 @@
 It runs as if nothing but what `make repro` installs were there: extras of other commands cannot be imported.
 The first run is made with the worked examples of docs/extending.md, by a team's programs where they are installed:
 PostgreSQL, MLflow's server, Prefect's with a worker, DVC's remote behind SSH. The second is `dvc repro` with what the
-repository comes with.
+repository comes with. Then the tutorial is followed, and the README's commands are run.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from benchmarks._remote_graph import RemoteGraph, here
 from benchmarks._remote_programs import Programs, missing
 from pipelines.support.graph import Graph, folder_of, section_of
 from srfoundry.networks.zoo.family import judged_on
-from tests import tiny_graph
+from tests import tiny_graph, tutorial
 from tests.conftest import REPO, wait_until
 from tests.extras import distributions, lacking
 from tests.inputs import closure, is_imported, is_input, unlisted
@@ -243,3 +244,37 @@ def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path
     photo = ["photo", "photo_compress@50"]  # as dual and compress say, but for their own values
     assert ran == ["dual", "search", "prune", "compress@50", "compress@70", *photo, "estimate", "evaluate", "export"]
     _loads_what_it_lists(factory)
+
+
+def test_the_tutorial_and_the_readme_do_what_they_say(
+    factory: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """On what the tests before have made: the same commands, small photographs, few steps."""
+    from srfoundry.imaging import images
+
+    tutorial.environment_in(factory)
+    shown = {path.stem: images.read(path)[..., 100:196, 150:278] for path in images.bundled()}
+    for name, image in list(shown.items())[:6]:
+        images.write(image, tmp_path / "Pictures" / "album" / f"{name}.jpg")
+    for name in ("photo.jpg", "mine.png"):
+        images.write(shown["coffee"], factory / name)
+    images.write(shown["rocket"][..., :48, :64], factory / "old.png")
+    paths = [str(factory / "src"), str(factory)]
+    programs = f"{factory / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    reader = environment | {"PYTHONPATH": os.pathsep.join(paths), "PATH": programs, "HOME": str(tmp_path)}
+    assert tutorial.follow("docs/tutorial.md", factory, reader) == 7
+    for name in ("photo_x2.png", "before_after.png", "photo_large.png", "results/report.html"):
+        assert (factory / name).is_file(), name
+    assert figures(factory, "synthesize")["photographs"]["held_out"]
+
+    (factory / "photo_x2.png").unlink()
+    (factory / "before_after.png").unlink()
+    used = tutorial.commands("README.md", "## Use it")
+    assert used.splitlines()[-1].startswith("srfoundry serve")
+    tutorial.run(["bash", "-euc", used.partition("srfoundry serve")[0]], factory, reader)
+    assert (factory / "old_restored.png").is_file() and (factory / "before_after.png").is_file()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    served = ["srfoundry", "serve", "--port", str(port)]
+    assert b"<html" in tutorial.answers(served, factory, reader, f"http://127.0.0.1:{port}/")
