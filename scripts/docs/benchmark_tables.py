@@ -17,12 +17,13 @@ MOST = 60  # figures of a file that are shown; the rest is in the file
 def page() -> str:
     """The whole page."""
     names = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json"))
-    parts = [INTRODUCTION]
+    names.remove("recorded")
+    summary = ["| benchmark | question | measured on |", "|---|---|---|"]
+    summary += [f"| [{name}](#{name}) | {_cell(question(name))} | {where(name)} |" for name in names]
+    parts = [INTRODUCTION, "\n".join(summary)]
     for name in names:
-        if name == "recorded":
-            continue
         parts += [f"## {name}", question(name), f"Measured on: {where(name)}. File: `benchmarks/results/{name}.json`."]
-        parts += list(_tables(data(name)))
+        parts += list(_tables(data(name), where(name)))
     return "\n\n".join([*parts, "## Recorded by hand", _recorded()]) + "\n"
 
 
@@ -34,7 +35,7 @@ def question(name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0] if path.exists() else ""
 
 
-def _tables(whole: Mapping[str, Any]) -> Iterator[str]:
+def _tables(whole: Mapping[str, Any], machine: str) -> Iterator[str]:
     rows = [row for row in whole.get("rows", []) if isinstance(row, Mapping)]
     if rows:
         columns = [key for key in dict.fromkeys(key for row in rows for key in row) if _is_plain(rows, key)]
@@ -44,8 +45,8 @@ def _tables(whole: Mapping[str, Any]) -> Iterator[str]:
             yield "\n".join(lines)
     figures = [(key, value) for key, value in _flat(whole) if isinstance(value, int | float | str)]
     if figures:
-        lines = ["| figure | value |", "|---|---|"]
-        lines += [f"| `{key}` | {_cell(value)} |" for key, value in figures[:MOST]]
+        lines = ["| figure | value | measured on |", "|---|---|---|"]
+        lines += [f"| `{key}` | {_cell(value)} | {machine} |" for key, value in figures[:MOST]]
         yield "\n".join(lines)
     if len(figures) > MOST:
         yield f"{len(figures) - MOST} further figures stand in the file."

@@ -2,7 +2,7 @@
 
 import re
 
-from scripts.docs.figures import ROOT, figure
+from scripts.docs.figures import ROOT, figure, where
 
 PATH = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
@@ -20,8 +20,10 @@ LONGEST, MOST = 120, 120  # characters of a line, lines
 
 def table() -> str:
     """The table as the README has it."""
-    lines = ["| x2, held-out photographs, two cores of an Intel Xeon (AVX-512) | measured |", "|---|---|"]
-    lines += [f"| {title} | {figure(name, path, form, unit)} |" for title, name, path, form, unit in ROWS]
+    lines = ["| x2, held-out photographs | measured | on |", "|---|---|---|"]
+    lines += [
+        f"| {title} | {figure(name, path, form, unit)} | {where(name)} |" for title, name, path, form, unit in ROWS
+    ]
     return "\n".join(lines) + "\n"
 
 
