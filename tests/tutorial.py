@@ -36,23 +36,23 @@ def environment_in(root: Path) -> None:
     (venv / "installed.pipeline.lock").write_text((root / "requirements.lock").read_text() + described)
 
 
-def follow(page: str, root: Path, environment: dict[str, str]) -> int:
-    """Do in `root` what the page's blocks say, one after another; returns how many.
+def follow(page: str, root: Path, environment: dict[str, str]) -> list[str]:
+    """Do in `root` what the page's blocks say, one after another; returns the commands that were run.
 
-    A block that is there a second time is not run again: it stands for the same minutes under other values.
+    A command that is there a second time is not run again: it stands for the same minutes under other values.
     """
     seen = list[str]()
     for language, how, text in BLOCK.findall((REPO / page).read_text()):
-        if text in seen:
-            continue
-        seen.append(text)
         if language == "yaml":
             change(root / "params.yaml", how.partition("=")[2], text)
         elif language == "python":
             run([sys.executable, "-c", text], root, environment)
         else:
-            run(["bash", "-euc", text], root, environment)
-    return len(seen)
+            lines = [line.partition("  #")[0].strip() for line in text.splitlines()]
+            new = [line for line in lines if line not in seen]
+            run(["bash", "-euc", "\n".join(new)], root, environment)
+            seen += new
+    return seen
 
 
 def change(params: Path, section: str, text: str) -> None:
