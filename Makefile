@@ -30,7 +30,7 @@ test:    ## formatting, lint, layers, types, tests
 
 docs:    ## check the documents' words and figures, build the site into site/, strictly
 	@sh scripts/setup.sh docs
-	@NO_MKDOCS_2_WARNING=1 python -m scripts.docs
+	@python -m scripts.docs
 
 release: ## tag a version, write wheel, bill of materials and notes into dist/: make release VERSION=0.2.0; DRY=1 changes nothing
 	@sh scripts/setup.sh dev

@@ -6,6 +6,7 @@ python -m scripts.docs --check     words and numbers alone
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -50,6 +51,7 @@ def main() -> int:
         sys.stderr.write("\n".join(found) + f"\nerror: {len(found)} problems in the documents; see above\n")
         return 1
     if not options.check:
+        os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # pyproject.toml holds MkDocs below 2
         from mkdocs.__main__ import cli
 
         command = ["build", "--strict", "--quiet", "--clean", "--site-dir", options.out]
