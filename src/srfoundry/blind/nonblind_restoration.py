@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind.completion import complete_ends
 from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tensor_tiles import tiled
@@ -24,7 +25,7 @@ def restore_by_usrnet(
 ) -> Float[Tensor, "1 3 H W"]:
     """Restore an image of any size with bounded memory.
 
-    The network takes images for periodic; the ends of a photograph are joined (`make_periodic`).
+    The network takes images for periodic; a photograph is completed to one (`complete_ends`).
 
     Args:
         net: on any device, in evaluation mode.
@@ -42,9 +43,10 @@ def restore_by_usrnet(
 
     def upscale(part: Tensor) -> Tensor:
         height, width = (scale * extent for extent in part.shape[-2:])
-        seen = part if periodic else make_periodic(part, blur.shape[-1], scale)
         with torch.inference_mode():
-            image = net(seen.to(device), blur, scale, observation.noise)
+            part = part.to(device)
+            seen = part if periodic else complete_ends(part, blur, scale, noise=observation.noise)
+            image = net(seen, blur, scale, observation.noise)
         return image[..., :height, :width].clamp(0, 1).cpu()
 
     if periodic:
