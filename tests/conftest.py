@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,13 +143,16 @@ class Toy:
         said, _ = process.communicate(timeout=240)
         return process.returncode, said
 
-    def prefect_states(self, pid: int) -> list[str]:
-        """States of the Prefect runs of one process; over HTTP, for Prefect would freeze its settings here."""
-        body = json.dumps({"limit": 200, "sort": "START_TIME_DESC"}).encode()
-        address = self.environment["PREFECT_API_URL"] + "/flow_runs/filter"
-        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    def prefect(self, path: str, body: dict[str, Any]) -> Any:
+        """What Prefect's server answers; over HTTP, for Prefect would freeze its settings here."""
+        address = f"{self.environment['PREFECT_API_URL']}/{path}"
+        request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as reply:
-            runs = json.loads(reply.read())
+            return json.loads(reply.read())
+
+    def prefect_states(self, pid: int) -> list[str]:
+        """States of the Prefect runs of one process."""
+        runs = self.prefect("flow_runs/filter", {"limit": 200, "sort": "START_TIME_DESC"})
         mark = f"process:{platform.node()}/{identity(os.getpid()).split('/')[0]}/{pid}/"
         return [run["state_type"] for run in runs if any(tag.startswith(mark) for tag in run["tags"])]
 

@@ -1,14 +1,11 @@
 """The whole graph as one flow: DVC decides what runs, Prefect shows it, and a failure stops with one line."""
 
-import json
 import os
 import shutil
 import signal
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from pipelines.support.dvc_runs import lines, verdict
 from pipelines.support.processes import alive, identity
@@ -50,17 +47,17 @@ def test_deployment_runs_from_the_user_interface(toy: Toy) -> None:
     toy.stage("pretrain", WRITE.format("pretrain", "p"))
     process = toy.start("pipelines.support.factory", "serve", "--cron", "0 3 * * *")
     try:
-        wait_until(lambda: bool(_post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})))
-        [deployment] = _post(toy, "deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})
+        wait_until(lambda: bool(toy.prefect("deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})))
+        [deployment] = toy.prefect("deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})
         assert [entry["schedule"]["cron"] for entry in deployment["schedules"]] == ["0 3 * * *"]
-        run = _post(toy, f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+        run = toy.prefect(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
 
         def ended() -> bool:
-            [found] = _post(toy, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+            [found] = toy.prefect("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
             return found["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
         wait_until(ended, seconds=120)
-        [found] = _post(toy, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+        [found] = toy.prefect("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
         assert found["state_type"] == "COMPLETED"
         assert (toy.root / "models" / "pretrain.txt").exists()
     finally:
@@ -96,10 +93,3 @@ def _factory(toy: Toy) -> dict[str, str]:
     assert code == 0, said
     table = [line.split() for line in said.splitlines() if line.startswith(("pretrain  ", "metatrain  "))]
     return {stage: what for stage, what in table}
-
-
-def _post(toy: Toy, path: str, body: dict[str, Any]) -> Any:
-    address = f"{toy.environment['PREFECT_API_URL']}/{path}"
-    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        return json.loads(reply.read())

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from pipelines.support import torchrun
+from pipelines.support.processes import alive, identity
 from srfoundry.core.errors import FoundryError
 from tests.conftest import Toy, wait_until
 
@@ -40,21 +42,83 @@ stage.metrics({"loss": net.weight.item()})
 
 def test_a_killed_process_is_started_again_with_the_others(toy: Toy) -> None:
     """The group goes on from the last checkpoint, and ends as one that was never disturbed."""
-    toy.stage("pretrain", TRAIN)
-    program, values = toy.root / "pretrain.py", toy.root / "params.yaml"
-    program.write_text(program.read_text().replace("main(pretrain)", "main(pretrain, distributed=True)"))
-    values.write_text(values.read_text().replace("  processes: 1 ", "  processes: 2 "))
-    (toy.root / "hold").touch()
+    _of_two(toy)
     process = toy.start("pretrain")
-    steps = toy.root / "steps1"
-    wait_until(lambda: steps.exists() and "20\n" in steps.read_text(), process=process)
+    wait_until(lambda: _held(toy), process=process)
     os.kill(int((toy.root / "pid1").read_text()), signal.SIGKILL)
     (toy.root / "hold").unlink()
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert "pretrain: process 2 was ended by SIGKILL; all start again from the last checkpoint (1 of 3)" in said
     assert said.count("pretrain: done in") == 1 and "Traceback" not in said, said
-    assert [int(line) for line in steps.read_text().split()].count(0) == 1, "it did not begin anew"
+    _assert_as_undisturbed(toy)
+
+
+def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(toy: Toy) -> None:
+    _of_two(toy)
+    process = toy.start("pretrain")
+    wait_until(lambda: _held(toy), process=process)
+    ranks = _ranks(toy)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    wait_until(lambda: not any(map(alive, ranks)), seconds=10.0)
+    assert process.returncode == 130, said
+    assert said.count("pretrain: stopped; dvc repro goes on from the last checkpoint") == 1
+    assert "Traceback" not in said, said
+    _assert_goes_on(toy)
+
+
+def test_a_cancelled_flow_ends_all_processes_and_the_next_run_goes_on(toy: Toy) -> None:
+    """As by the button in Prefect's pages: who serves the flow ends it, and so everything below it."""
+    _of_two(toy)
+    process = toy.start("pipelines.support.factory", "serve", "--cron", "0 3 * * *")
+    try:
+        named = {"deployments": {"name": {"any_": ["factory"]}}}
+        wait_until(lambda: bool(toy.prefect("deployments/filter", named)), process=process)
+        [deployment] = toy.prefect("deployments/filter", named)
+        asked = toy.prefect(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+        wait_until(lambda: _held(toy), seconds=120, process=process)
+        ranks = _ranks(toy)
+        toy.prefect(f"flow_runs/{asked['id']}/set_state", {"state": {"type": "CANCELLING"}})
+        wait_until(lambda: not any(map(alive, ranks)), seconds=60.0)
+        one = {"flow_runs": {"id": {"any_": [asked["id"]]}}}
+        wait_until(lambda: toy.prefect("flow_runs/filter", one)[0]["state_type"] == "CANCELLED", seconds=60.0)
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        process.communicate(timeout=30)
+    _assert_goes_on(toy)
+
+
+def _of_two(toy: Toy) -> None:
+    """The stage, in two processes, which stop before the 20th step for as long as the file `hold` is there."""
+    toy.stage("pretrain", TRAIN)
+    program, values = toy.root / "pretrain.py", toy.root / "params.yaml"
+    program.write_text(program.read_text().replace("main(pretrain)", "main(pretrain, distributed=True)"))
+    values.write_text(values.read_text().replace("  processes: 1 ", "  processes: 2 "))
+    (toy.root / "hold").touch()
+
+
+def _held(toy: Toy) -> bool:
+    return all(path.exists() and "20\n" in path.read_text() for path in (toy.root / "steps0", toy.root / "steps1"))
+
+
+def _ranks(toy: Toy) -> list[str]:
+    """The two processes by names that are never given twice."""
+    return [identity(int((toy.root / f"pid{rank}").read_text())) for rank in range(2)]
+
+
+def _assert_goes_on(toy: Toy) -> None:
+    """The checkpoint is whole, and the next run ends as one that was never disturbed."""
+    [kept] = (toy.root / ".ckpt").glob("*.pt")
+    assert torch.load(kept, weights_only=False)["step"] == 20
+    (toy.root / "hold").unlink()
+    code, said = toy.run("pretrain")
+    assert code == 0, said
+    _assert_as_undisturbed(toy)
+
+
+def _assert_as_undisturbed(toy: Toy) -> None:
+    assert [int(line) for line in (toy.root / "steps1").read_text().split()].count(0) == 1, "it did not begin anew"
     assert float((toy.root / "models" / "pretrain.txt").read_text()) == sum(10 + 5 * index for index in range(30))
     assert not list((toy.root / ".ckpt").glob("*.pt"))
 
