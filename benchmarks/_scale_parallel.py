@@ -55,6 +55,7 @@ class Task:
         dies: step at which the last process kills itself; 0 = none.
         saves: whether a checkpoint is written after every step.
         exchanges: all-reduces to time at the end.
+        accumulate: parts that a process's rows of a batch are computed in.
     """
 
     data: str
@@ -64,6 +65,7 @@ class Task:
     dies: int = 0
     saves: bool = False
     exchanges: int = 0
+    accumulate: int = 1
 
 
 def work(task: Task, processes: Processes) -> dict[str, Any] | None:
@@ -88,7 +90,7 @@ def work(task: Task, processes: Processes) -> dict[str, Any] | None:
         how,
         (photographs[0], photographs[1]),
         folder,
-        Compute(CPU, params.shared.precision, processes),
+        Compute(CPU, params.shared.precision, processes, accumulate=task.accumulate),
         Stream(params.shared.seed, "dual"),
         resumption=Resumption(folder / f"{task.name}.pt", "k", processes=processes),
     )
@@ -154,6 +156,9 @@ def run(task: Task, count: int) -> dict[str, Any] | None:
 def figures(data: Path = ROOT / "data" / "synthesize", *, steps: int = 200, timed: int = 60) -> dict[str, Any]:
     """speedup_two_processes, allreduce_share, resume_different_bytes, psnr_spread_db and what they are made of.
 
+    The spreads are of batches that each process computes at once: sums round differently, and training amplifies that.
+    Of batches in four parts, in one, two and four processes, the weights are compared byte by byte.
+
     Args:
         data: the prepared photographs, train/, validation/ and held_out/high/.
         steps: of the trainings that are compared.
@@ -162,6 +167,9 @@ def figures(data: Path = ROOT / "data" / "synthesize", *, steps: int = 200, time
     with tempfile.TemporaryDirectory() as folder:
         task = Task(str(data), folder, "", steps)
         runs = {count: _found(run(replace(task, name=f"of{count}"), count)) for count in (1, 2, 4)}
+        # four parts in all, whoever computes them; in four processes they are what the run above has
+        shared = [(count, replace(task, name=f"parts{count}", accumulate=4 // count)) for count in (1, 2)]
+        parted = [_found(run(each, count)) for count, each in shared]
         again = _found(run(replace(task, name="again"), 2))
         killed = replace(task, name="killed", saves=True, dies=max(2, steps // 2))
         assert run(killed, 2) is None, "the killed run ended by itself"
@@ -182,6 +190,7 @@ def figures(data: Path = ROOT / "data" / "synthesize", *, steps: int = 200, time
         "curve_spread": round(
             max(abs(a - b) for each in runs.values() for a, b in zip(each["curve"], curve, strict=True)), 6
         ),
+        "same_parts_different_bytes": sum(each["sha256"] != runs[4]["sha256"] for each in parted),
         "parallel": {
             "step_ms_one": round(1e3 * one, 2),
             "step_ms_two": round(1e3 * two, 2),

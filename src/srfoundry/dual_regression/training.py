@@ -4,7 +4,7 @@ P is any SRNetwork, D any module from the list of its images to the list of smal
 networks.sr.kernel_dual).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ def train(
 
     batch = make if batches.blur is not None else fed(make, next(net.parameters()).device)
 
-    def step(index: int) -> dict[str, Tensor | float]:
+    def step(index: int) -> Mapping[str, Tensor | float]:
         rate = restarted(index, descent.steps, descent.learning_rate, warmup=descent.warmup, restarts=restarts)
         terms = ((loss(net, batch(many * index + number)), part.share) for number, part in enumerate(parts))
         return optimisation.update_in_parts(terms, rate)

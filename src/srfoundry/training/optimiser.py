@@ -1,7 +1,7 @@
 """How a trained network's weights move: Adam, its gradient clipped, broken batches skipped, the weights averaged."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -51,51 +51,47 @@ class Guard:
         self.count = torch.tensor(len(known), device=self.device)
 
 
-def mean_over_processes(
-    processes: Processes, terms: Mapping[str, Tensor], weights: Sequence[Tensor], share: float
-) -> dict[str, Tensor]:
-    """Add up what each process has of a step: its share of the loss terms, and the gradients of its share of the loss.
-
-    Args:
-        processes: that train together.
-        terms: means over this process's rows.
-        weights: whose `grad` becomes the whole batch's, in place; that of a weight that no loss reaches is None in all
-            processes.
-        share: of the rows that are this process's.
-
-    Returns:
-        The terms of the whole batch, detached, the same in all processes.
-    """
-    if processes.count == 1:
-        return {name: value.detach() for name, value in terms.items()}
-    whole = {name: value.detach() * share for name, value in terms.items()}
-    processes.add_up([*whole.values(), *(weight.grad for weight in weights if weight.grad is not None)])
-    return whole
-
-
 def gradients_in_parts(
     processes: Processes, weights: Sequence[Tensor], parts: Iterable[tuple[Mapping[str, Tensor], float]]
 ) -> dict[str, Tensor]:
     """Give weights the gradient of the whole batch's `total`, a part after the other (gradient accumulation).
 
+    On a CPU the parts' gradients are summed in float64 and rounded once, so that their order does not count: as many
+    parts give the same numbers, whichever process computes which of them.
+
     Args:
         processes: that train together.
-        weights: whose `grad` is replaced.
+        weights: whose `grad` is replaced; that of a weight that no loss reaches is None in all processes.
         parts: of this process's rows of the batch: the terms of each, means over its rows, and its share of the batch's
             rows. Where they are made one by one, the activations of one part alone are in memory.
 
     Returns:
         The terms of the whole batch, detached, the same in all processes.
     """
-    for weight in weights:
-        weight.grad = None
-    own: dict[str, Tensor] = {}
+    exact, own = weights[0].device.type == "cpu", dict[str, Tensor]()
+    slopes: list[Tensor | None] = [None] * len(weights)
     for terms, share in parts:
+        for weight in weights:
+            weight.grad = None
         (terms["total"] * share).backward()
+        slopes = [_added(old, weight.grad, exact) for old, weight in zip(slopes, weights, strict=True)]
         for name, value in terms.items():
-            weighted = value.detach() * share
-            own[name] = own[name] + weighted if name in own else weighted
-    return mean_over_processes(processes, own, weights, 1.0)
+            own[name] = cast("Tensor", _added(own.get(name), value.detach() * share, exact))
+    if processes.count > 1:
+        if exact:
+            own = {name: value.double() for name, value in own.items()}
+            slopes = [None if slope is None else slope.double() for slope in slopes]
+        processes.add_up([*own.values(), *(slope for slope in slopes if slope is not None)])
+    for weight, slope in zip(weights, slopes, strict=True):
+        weight.grad = None if slope is None else slope.to(weight.dtype)
+    return {name: value.to(weights[0].dtype) for name, value in own.items()}
+
+
+def _added(before: Tensor | None, more: Tensor | None, exact: bool) -> Tensor | None:
+    """A sum of which either part may be missing; in float64, if `exact`, once there is something to add."""
+    if before is None or more is None:
+        return more if before is None else before
+    return (before.double() if exact else before).add_(more)
 
 
 class Optimisation:
@@ -167,7 +163,8 @@ class Optimisation:
         whole = gradients_in_parts(self.processes, self.weights, parts)
         if self.guard:
             # Adam leaves weights and moments as they are where this is 1, on the device (made for scaled gradients)
-            self.skipped = self.adam.found_inf = self.guard.skips(whole["total"])
+            self.skipped = self.guard.skips(whole["total"])
+            self.adam.found_inf = self.skipped  # pyright: ignore[reportAttributeAccessIssue]
         nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
         self.average.update_parameters(self.net)

@@ -11,7 +11,7 @@ from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption, Stateful
 from srfoundry.networks.nonblind.corrector import Corrector, mirrored
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import mean_over_processes
+from srfoundry.training.optimiser import gradients_in_parts
 from srfoundry.training.schedules import cosine
 
 JITTER = 0.1  # noise on the features in training, in their deviations
@@ -48,13 +48,11 @@ def train_corrector(
             group["lr"] = cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
         mean, certainty = corrector(turned[own])
         loss = negative_log_likelihood(mean, certainty, (errors[chosen][:, order] * signs)[own])
-        optimiser.zero_grad(set_to_none=True)
-        (loss * share).backward()
-        whole = mean_over_processes(processes, {"loss": loss}, weights, share)
+        whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():
             missed = (corrector(features[kept:])[0] - errors[kept:]).abs().mean()
-        return {**whole, "held_out": missed}
+        return {"loss": whole["total"], "held_out": missed}
 
     state: dict[str, Stateful] = {"corrector": corrector, "optimiser": optimiser}
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} corrector")
