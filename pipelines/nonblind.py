@@ -1,10 +1,17 @@
-"""The trained networks of blind restoration: USRNet, which restores any known blur, and the corrector of kernels."""
+"""The trained networks of blind restoration: USRNet, the corrector of kernels, the classifier of degradations."""
+
+from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from srfoundry.imaging.patches import Patches
+
 
 def nonblind(stage: Stage) -> None:
-    """Train a small USRNet on random kernels and noise, then the corrector on restorations with wrong kernels."""
+    """Train a small USRNet on random kernels and noise, then what looks at images before and after it."""
     from dataclasses import replace
     from functools import partial
     from typing import Any
@@ -50,8 +57,28 @@ def nonblind(stage: Stage) -> None:
     )
     curve = train_corrector(corrector, samples, chosen.corrector, stream=stage.stream, resumption=kept)
     save(stage.output("models/corrector.safetensors"), corrector, arch={"name": "corrector"})
+    missed = _classifier(stage, patches, save)
     stage.curve(history)
-    stage.metrics({**scores, "corrector_error": curve[-1]["held_out"] if curve else 0.0})
+    stage.metrics({**scores, "corrector_error": curve[-1]["held_out"] if curve else 0.0, "classifier_missed": missed})
+
+
+def _classifier(stage: Stage, patches: "Patches", save: "Callable[..., None]") -> float:
+    """Train the classifier of degradations; returns the share of held-out windows that it takes for another kind."""
+    from srfoundry.blind.auto.training import taught_classifier
+
+    chosen = stage.params.nonblind
+    classifier, arch, curve = taught_classifier(
+        patches,
+        chosen.classifier,
+        softness=chosen.collection.photograph_softness,
+        scales=[stage.scale],
+        stream=stage.stream,
+        resumption=stage.resumption.beside(
+            "classifier", lambda step, row: stage.log(step, {f"classifier.{key}": value for key, value in row.items()})
+        ),
+    )
+    save(stage.output("models/classifier.safetensors"), classifier, arch=arch)
+    return curve[-1]["held_out"] if curve else 0.0
 
 
 if __name__ == "__main__":

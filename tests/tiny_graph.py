@@ -36,7 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "photo": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3},
     "photo_compress": {"search_steps": 2, "steps": 2},
     "nonblind": {"widths": [4] * 4, "blocks": 1, "iterations": 1, "patch": 32, "batch": 2, "steps": 2, "warmup": 1}
-    | {"samples": 40, "sample_patch": 32, "corrector_steps": 2},
+    | {"samples": 40, "sample_patch": 32, "corrector_steps": 2, "classifier_windows": 40, "classifier_steps": 2},
     "estimate": {
         "iterations": 2,
         "draws": 8,

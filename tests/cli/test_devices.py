@@ -59,7 +59,7 @@ def test_restore_estimates_kernels_on_a_gpu(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(released, "Program", partial(released.Program, outer=2, warm_up=2))
     mzsr = meta_trained(folder)
     trained_networks(folder)
-    text = (folder / "params.yaml").read_text().replace("method: fast", f"method: {method}")
+    text = (folder / "params.yaml").read_text().replace("method: auto", f"method: {method}")
     text = text.replace("precision: auto", "precision: float32")
     text = re.sub(r"draws:( *)\d+", r"draws:\g<1>8", text)
     # mlmc's loops lie in each other: their numbers multiply

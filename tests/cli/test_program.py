@@ -25,6 +25,7 @@ from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images, resize
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
 from srfoundry.runtime.session import Session
@@ -348,7 +349,7 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     model = meta_trained(folder)
     text = (folder / "params.yaml").read_text()
     text = re.sub(r"(iterations|draws|image_steps|kernel_steps):( *)\d+", r"\1:\g<2>8", text)
-    text = text.replace("method: fast", "method: dkp")
+    text = text.replace("method: auto", "method: dkp")
     (folder / "params.yaml").write_text(text)
     assert run("restore", "photo.png", "--model", model, "--steps", "1", "--out", "plain.png") == 0
     said = capsys.readouterr().out
@@ -368,6 +369,9 @@ def trained_networks(folder: Path) -> str:
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
     cards.save(folder / "models" / "nonblind.safetensors", net, arch=arch, **common)
     cards.save(folder / "models" / "corrector.safetensors", corrector, arch={"name": "corrector"}, **common)
+    classifier, known = DegradationClassifier(histories=7), {"name": "classifier", "histories": 7}
+    seeds.redraw(classifier, seeds.generator(0, "classifier"))
+    cards.save(folder / "models" / "classifier.safetensors", classifier, arch=known, **common)
     return str(folder / "models" / "nonblind.safetensors")
 
 

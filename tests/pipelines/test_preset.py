@@ -91,7 +91,8 @@ ONE_STEP: dict[str, dict[str, Any]] = {  # papers' networks and rates; their pat
     "dual": {"steps": 1, "patch": 32, "batch": 1},
     "search": {"steps": 1, "patch": 32, "batch": 1, "remove": 0.3, "tolerance": 0.3},
     "prune": {"steps": 1, "patch": 32, "batch": 1},
-    "nonblind": {"steps": 1, "patch": 32, "batch": 1, "samples": 40, "sample_patch": 32, "corrector_steps": 1},
+    "nonblind": {"steps": 1, "patch": 32, "batch": 1, "samples": 40, "sample_patch": 32, "corrector_steps": 1}
+    | {"classifier_windows": 40, "classifier_steps": 1},
 }
 
 

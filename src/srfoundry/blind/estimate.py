@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind.decision import Decision
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
@@ -16,6 +17,7 @@ from srfoundry.core.state import Log, silent
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 Row = dict[str, float]
@@ -30,11 +32,13 @@ class BlindObservation:
         low: the image, range [0, 1], on any device.
         sampling: scale, decimation and border.
         noise: standard deviation of its noise, range [0, 1]; None leaves it to the settings.
+        insist: the image is blurred, whatever a method that decides sees (`auto`).
     """
 
     low: Float[Tensor, "1 c h w"]
     sampling: Sampling
     noise: float | None = None
+    insist: bool = False
 
     @property
     def scale(self) -> int:
@@ -48,11 +52,15 @@ class BlindObservation:
 
 @dataclass(frozen=True)
 class Networks:
-    """The trained networks of the methods fast and free (which takes the restorer alone), and how they compute."""
+    """The trained networks of the methods fast and free (which takes the restorer alone), and how they compute.
+
+    The classifier of degradations is `auto`'s; networks that were trained before there was one have none.
+    """
 
     restorer: USRNet
     corrector: Corrector
     compute: Compute
+    classifier: DegradationClassifier | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,14 @@ class Estimate:
         restored: the image of the window `box` that was found with it, if there is one.
         box: top, left, height and width of the window that was looked at, low-resolution pixels.
         history: a row for each outer iteration.
+        decision: what a method that weighs the evidence first decided (`auto`).
     """
 
     kernel: Float[Tensor, "1 k k"]
     restored: Float[Tensor, "1 3 H W"] | None
     box: Box
     history: list[Row]
+    decision: Decision | None = None
 
 
 @runtime_checkable  # for the shape checks of the tests

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # name -> "module:RECORD"
 ESTIMATORS = {
+    "auto": "srfoundry.blind.auto.estimation:AUTO",  # weighs what happened, then asks one of the following
     "fast": "srfoundry.blind.corrector.correction:FAST",  # a corrector's corrections: Gaussians, trained
     "free": "srfoundry.blind.motion_deblur.freeform:FREE",  # any form, such as motion: few edges, the trained restorer
     "dkp": "srfoundry.blind.dkp.dkp:DKP",

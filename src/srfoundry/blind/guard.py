@@ -57,22 +57,43 @@ def doubt(
         uses_noise: the restorer takes the noise into account.
     """
     direct = (sampling.scale - 1) / 2
-    if float(low.amax() - low.amin()) < 1 / 255:
-        return Doubt("it is of one colour", direct)
-    if blind and min(low.shape[-2:]) < LEAST:
-        return Doubt(f"from less than {LEAST} pixels a side no blur can be estimated", direct)
+    nothing = blank(low, sampling, blind=blind)
+    if nothing is not None:
+        return nothing
     level = noise if noise is not None else known_noise(low) if min(low.shape[-2:]) >= LEAST else 0.0
     kept = sampling.decimation == "direct"
     judged = blind and kept and sampling.scale > 1
     width = apparent_width(low, sampling.scale, noise=level) if judged else math.inf
     phase = 0.0 if kept and not SHARP <= width < NARROW else direct
     if not uses_noise and level > NOISY:
-        why = f"its noise is {255 * level:.1f} of 255, which this model does not know and would draw as a pattern"
-        return Doubt(f"{why} (models/nonblind.safetensors knows it)", phase)
+        return Doubt(unknown_noise(level), phase)
     if width >= NARROW:
         return None
     seen = f"it looks hardly blurred ({width:.2f} low-resolution pixels)"
     return Doubt(f"{seen}, as {'if pixels were only left out' if width < SHARP else 'a reduced image does'}", phase)
+
+
+def blank(low: Float[Tensor, "1 c h w"], sampling: Sampling, *, blind: bool, least: int = LEAST) -> Doubt | None:
+    """Say that nothing can be seen in an image, or nothing.
+
+    Args:
+        low: range [0, 1].
+        sampling: what it is taken for.
+        blind: its kernel is to be estimated.
+        least: pixels a side that this needs.
+    """
+    aligned = (sampling.scale - 1) / 2
+    if float(low.amax() - low.amin()) < 1 / 255:
+        return Doubt("it is of one colour", aligned)
+    if blind and min(low.shape[-2:]) < least:
+        return Doubt(f"from less than {least} pixels a side no blur can be estimated", aligned)
+    return None
+
+
+def unknown_noise(level: float) -> str:
+    """Why a restorer that knows no noise is not used at this one, range [0, 1]."""
+    why = f"its noise is {255 * level:.1f} of 255, which this model does not know and would draw as a pattern"
+    return f"{why} (models/nonblind.safetensors knows it)"
 
 
 def apparent_width(low: Float[Tensor, "1 c h w"], scale: int, *, noise: float) -> float:

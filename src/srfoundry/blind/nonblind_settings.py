@@ -48,3 +48,18 @@ class CorrectorDescent:
 
     steps: Steps
     rate: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierDescent:
+    """How the classifier of degradations learns what happened to images: AdamW under a cosine to zero.
+
+    Args:
+        windows: of photographs that it learns from.
+        steps: of the training.
+        rate: the largest, after a warm-up over a tenth of the steps.
+    """
+
+    windows: Annotated[int, Field(ge=40)]
+    steps: Steps
+    rate: Rate

@@ -9,12 +9,13 @@ from srfoundry.blind.estimate import Networks
 from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
 
 
 def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
-    """Load restorer and corrector.
+    """Load restorer, corrector and, if it is there, the classifier of degradations.
 
     Args:
         models: the folder that the stage nonblind writes.
@@ -27,7 +28,11 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     restorer = _load(models / "nonblind.safetensors", USRNet, scale, compute.device)
     corrector = _load(models / "corrector.safetensors", Corrector, scale, compute.device)
     assert isinstance(restorer, USRNet) and isinstance(corrector, Corrector)
-    return Networks(restorer, corrector, compute)
+    classifier, path = None, models / "classifier.safetensors"
+    if path.exists():
+        classifier = _load(path, DegradationClassifier, scale, compute.device)
+        assert isinstance(classifier, DegradationClassifier)
+    return Networks(restorer, corrector, compute, classifier)
 
 
 def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module:

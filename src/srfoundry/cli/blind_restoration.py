@@ -41,7 +41,7 @@ def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None 
 def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> list[str]:
     """Restore one image and write it, its kernel NAME_kernel.npy and a picture NAME_kernel.png.
 
-    An image that restoration would make worse (blind.guard) is enlarged plainly, and has no kernel.
+    An image that restoration would make worse is enlarged, by the upscaler where there is one, and has no kernel.
 
     Returns:
         what to say of it, in lines.
@@ -57,7 +57,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         assert made.doubt is not None
         user_image.write(made.pixels, original, job.target, how)
         return [
-            f"{job.target}  (x{shared.sampling.scale}, plain enlargement)",
+            f"{job.target}  (x{shared.sampling.scale}, {made.enlarged_by})",
             f"{job.source.name} is not restored: {made.doubt.why}; --force restores it all the same",
         ]
     observation, found, checked = made.explained.observation, made.explained.found, made.explained.checked
@@ -73,6 +73,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     return [
         f"{job.target}  (x{observation.scale}, {found.how})",
         f"{taps}  and  {picture}",
+        *([] if made.decision is None else [f"{job.source.name}: {made.decision.line()}"]),
         *found.remarks,
         *checked.lines(),
     ]

@@ -11,7 +11,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.estimators import ESTIMATORS
-from srfoundry.blind.nonblind_settings import CorrectorDescent, SampleCollection, TrainingDegradations
+from srfoundry.blind.nonblind_settings import (
+    ClassifierDescent,
+    CorrectorDescent,
+    SampleCollection,
+    TrainingDegradations,
+)
 from srfoundry.blind.settings import (
     Estimation,
     ImageFit,
@@ -339,7 +344,7 @@ class PhotoCompress(Section):
 
 
 class Nonblind(Section):
-    """The non-blind network that is conditioned on the blur (USRNet), and the corrector."""
+    """The non-blind network that is conditioned on the blur (USRNet), the corrector and the classifier."""
 
     widths: Annotated[list[Count], Field(min_length=4, max_length=4)]
     blocks: Count
@@ -349,6 +354,7 @@ class Nonblind(Section):
     descent: Annotated[Descent, Inline()]
     collection: Annotated[SampleCollection, Inline(names={"photograph_softness": "softness"})]
     corrector: Annotated[CorrectorDescent, Inline("corrector_")]
+    classifier: Annotated[ClassifierDescent, Inline("classifier_")]
 
     @property
     def arch(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from srfoundry.blind import guard
+from srfoundry.blind.auto.evidence import LEAST
+from srfoundry.blind.decision import Decision
 from srfoundry.config import params
 from srfoundry.degradation import back_projection, kernel_files
 from srfoundry.degradation.noise_level import known_noise
@@ -16,19 +18,21 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.restoration.kernel_estimation import MODELS, KernelEstimation
+from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PlainUpscaler
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer, Ticker, no_ticker
 from srfoundry.restoration.restorers.table import load_restorer
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """What one call of `restore` shares among its images: the model, and the kernel or what estimates it."""
+    """What one call of `restore` shares among its images: the model, the kernel or what estimates it, the upscaler."""
 
     options: RestoreOptions
     restorer: Restorer
     sampling: Sampling
     kernel: Float[Tensor, "1 k k"] | None
     estimation: KernelEstimation | None
+    upscaler: PlainUpscaler = NO_UPSCALER
 
     @classmethod
     def load(cls, options: RestoreOptions, *, models: Path = MODELS) -> "Restoration":
@@ -36,7 +40,7 @@ class Restoration:
 
         Args:
             options: of the call.
-            models: folder of the networks that estimate kernels.
+            models: folder of the networks that estimate kernels. The upscaler's are in exports/ beside it.
 
         Raises:
             FoundryError: one of them is missing, damaged or not what it should be.
@@ -44,29 +48,35 @@ class Restoration:
         chosen = params.load(options.params)
         restorer = load_restorer(options, chosen)
         sampling = Sampling(restorer.scale, options.decimation)
+        upscaler = PlainUpscaler(models.parent / "exports")
         if options.kernel is not None:
-            return cls(options, restorer, sampling, kernel_files.read(options.kernel, options.convention), None)
+            kernel = kernel_files.read(options.kernel, options.convention)
+            return cls(options, restorer, sampling, kernel, None, upscaler)
         estimation = KernelEstimation.load(chosen, sampling, device=options.device, models=models)
-        return cls(options, restorer, sampling, None, estimation)
+        return cls(options, restorer, sampling, None, estimation, upscaler)
 
     def doubt(self, low: Float[Tensor, "1 3 h w"]) -> guard.Doubt | None:
-        """Why the image is better left alone, if it is and the user does not insist."""
+        """Why the image is better left alone before its kernel is looked for, if the user does not insist."""
         if self.options.force:
             return None
         blind, uses_noise = self.kernel is None, self.restorer.uses_noise
+        if self.estimation is not None and self.estimation.decides:
+            return guard.blank(low, self.sampling, blind=True, least=LEAST)
         return guard.doubt(low, self.sampling, noise=self.options.noise, blind=blind, uses_noise=uses_noise)
 
-    def observe(self, low: Float[Tensor, "1 3 h w"], name: str, ticker: Ticker) -> Observation:
-        """The image with its kernel and its noise, given or estimated."""
-        kernel, noise = self.kernel, self.options.noise
+    def observe(self, low: Float[Tensor, "1 3 h w"], name: str, ticker: Ticker) -> tuple[Observation, Decision | None]:
+        """The image with its kernel and its noise, given or estimated, and what was decided of it, if anything was."""
+        kernel, noise, decision = self.kernel, self.options.noise, None
         if self.estimation is not None:
-            progress = ticker("estimate")
-            kernel = self.estimation.estimate_kernel(low, name, noise=noise, progress=progress)
+            found = self.estimation.estimate(
+                low, name, noise=noise, insist=self.options.force, progress=ticker("estimate")
+            )
+            kernel, decision = found.kernel, found.decision
         assert kernel is not None
         level = 0.0
         if self.restorer.uses_noise:
-            level = known_noise(low) if noise is None else noise
-        return Observation(low, kernel.detach().float().cpu(), self.sampling, level)
+            level = noise if noise is not None else known_noise(low) if decision is None else decision.noise
+        return Observation(low, kernel.detach().float().cpu(), self.sampling, level), decision
 
 
 @dataclass(frozen=True)
@@ -119,17 +129,21 @@ class Outcome:
 
     Attributes:
         pixels: of the result.
-        doubt: why it was enlarged plainly, if it was.
+        doubt: why it was enlarged, if it was.
         explained: how it was restored, if it was.
+        decision: what was decided of it, by a method that does so.
+        enlarged_by: what enlarged it, if something did.
     """
 
     pixels: UInt8[np.ndarray, "H W 3"]
     doubt: guard.Doubt | None = None
     explained: Explained | None = None
+    decision: Decision | None = None
+    enlarged_by: str = ""
 
 
 def restore_photograph(original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker) -> Outcome:
-    """Restore one photograph; one that restoration would make worse (blind.guard) is enlarged plainly.
+    """Restore one photograph; one that restoration would make worse is enlarged.
 
     Args:
         original: as it was read.
@@ -143,11 +157,14 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
     doubt = shared.doubt(image)
     if doubt is not None:
-        return Outcome(_pixels(guard.plain(image, shared.sampling.scale, doubt.phase)), doubt)
-    observation = shared.observe(image, name, ticker)
+        return _enlarged(original, shared, doubt, None)
+    observation, decision = shared.observe(image, name, ticker)
+    doubt = _second_doubt(decision, shared)
+    if doubt is not None:
+        return _enlarged(original, shared, doubt, decision)
     found = shared.restorer.restore(observation, name, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)
-    return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked))
+    return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
 
 
 def find_kernel(
@@ -155,9 +172,25 @@ def find_kernel(
 ) -> Float[np.ndarray, "k k"]:
     """The blur of a photograph alone; arguments as in `restore_photograph`."""
     image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
-    kernel = shared.observe(image, name, ticker).kernel
+    kernel = shared.observe(image, name, ticker)[0].kernel
     assert kernel is not None
     return kernel[0].numpy()
+
+
+def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt | None:
+    """Why an image is not restored although its kernel could be: what was seen of it, or noise that nobody knows."""
+    if decision is None:
+        return None
+    if not decision.restore:
+        return guard.Doubt(decision.line(), decision.phase)
+    if decision.noise > guard.NOISY and not shared.restorer.uses_noise and not shared.options.force:
+        return guard.Doubt(guard.unknown_noise(decision.noise), decision.phase)
+    return None
+
+
+def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, decision: Decision | None) -> Outcome:
+    pixels, how = shared.upscaler.enlarge(original, shared.sampling.scale, doubt.phase)
+    return Outcome(pixels, doubt=doubt, decision=decision, enlarged_by=how)
 
 
 def _pixels(image: Float[Tensor, "1 3 H W"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind import estimators
-from srfoundry.blind.estimate import BlindObservation, Resources
+from srfoundry.blind.estimate import BlindObservation, Estimate, Resources
 from srfoundry.blind.settings import Estimation
 from srfoundry.blind.trained_networks import load_networks
 from srfoundry.config.params import Params
@@ -53,30 +53,43 @@ class KernelEstimation:
             networks = load_networks(models, sampling.scale, compute)
         return cls(settings, sampling, Resources(networks), Stream(chosen.shared.seed, "restore"), device)
 
-    def estimate_kernel(
+    @property
+    def decides(self) -> bool:
+        """Whether the method says by itself if an image is to be restored at all."""
+        return self.settings.method == "auto"
+
+    def estimate(
         self,
         low: Float[Tensor, "1 3 h w"],
         name: str,
         *,
         noise: float | None = None,
+        insist: bool = False,
         progress: Progress = lambda done, total: None,
-    ) -> Float[Tensor, "1 k k"]:
+    ) -> Estimate:
         """Estimate the kernel of an image, of a large one by its busiest window.
 
         Args:
             low: range [0, 1].
             name: of the image; seeds what is random.
-            noise: its standard deviation; if not given that of the section, which for fast and free is an estimate
-                where it is 0. The method released takes none.
+            noise: its standard deviation; if not given that of the section, which for auto, fast and free is an
+                estimate where it is 0. The method released takes none.
+            insist: the image is blurred, whatever is seen.
             progress: is called with (iterations done, iterations in all).
         """
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
         estimator = estimators.find(self.settings.method)
         total = estimator.iterations(self.settings)
         return estimator(
-            BlindObservation(seen, self.sampling, noise),
+            BlindObservation(seen, self.sampling, noise, insist),
             self.settings,
             self.resources,
             rng=self.stream.rng(name),
-            log=lambda step, row: progress(step, total),
-        ).kernel
+            log=lambda step, row: progress(min(step, total), total),
+        )
+
+    def estimate_kernel(
+        self, low: Float[Tensor, "1 3 h w"], name: str, *, noise: float | None = None
+    ) -> Float[Tensor, "1 k k"]:
+        """The kernel alone; arguments as in `estimate`."""
+        return self.estimate(low, name, noise=noise, insist=True).kernel

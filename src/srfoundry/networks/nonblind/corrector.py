@@ -125,12 +125,20 @@ def mirrored(
     return torch.cat(moved, dim=1), signs, order
 
 
-def polar(size: int, device: torch.device | str = "cpu") -> Float[Tensor, "n m"]:
-    """Weights of the frequencies of a tile in each band and direction, directions within a band side by side."""
+def polar(
+    size: int, *, bands: int = BANDS, highest: float = HIGHEST, device: torch.device | str = "cpu"
+) -> Float[Tensor, "n m"]:
+    """Weights of the frequencies of a tile in each band and direction, directions within a band side by side.
+
+    Args:
+        size: pixels a side of the tile.
+        bands: how many.
+        highest: radius of the last one's end, in units of half the sampling rate.
+    """
     axis = 2 * torch.fft.fftfreq(size, device=device)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     radius, angle = rows.hypot(columns), torch.atan2(rows, columns)
-    edges = torch.linspace(LOWEST, HIGHEST, BANDS + 1, device=device)
+    edges = torch.linspace(LOWEST, highest, bands + 1, device=device)
     half = (rows > 0) | ((rows == 0) & (columns > 0))  # a real image's spectrum is symmetric
     half &= (rows > -1) & (columns > -1)  # waves at half the sampling rate have no sign, and so no direction
     found = []

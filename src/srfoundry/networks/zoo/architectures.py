@@ -13,7 +13,7 @@ from srfoundry.core.addresses import resolve
 if TYPE_CHECKING:
     from torch import nn
 
-Role = Literal["primal", "dual", "adaptive", "nonblind", "corrector"]
+Role = Literal["primal", "dual", "adaptive", "nonblind", "corrector", "classifier"]
 Keywords = Mapping[str, Any]
 
 
@@ -23,7 +23,7 @@ class Architecture:
 
     Args:
         role: primal (low -> high), dual (high -> low), adaptive (trained at test time), nonblind (conditioned on a
-            kernel) or corrector (of a kernel).
+            kernel), corrector (of a kernel) or classifier (of degradations).
         network: "module:Class".
         start: "module:function" that sets a freshly drawn net, in place, to give nearly the bicubic image.
         dual: name of the dual nets that a primal is trained with.
@@ -131,4 +131,5 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mzsr": Architecture(role="adaptive", network=f"{_NETWORKS}.adaptive.mzsr:MZSR"),
     "usrnet": Architecture(role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet"),
     "corrector": Architecture(role="corrector", network=f"{_NONBLIND}.corrector:Corrector"),
+    "classifier": Architecture(role="classifier", network=f"{_NONBLIND}.degradation_classifier:DegradationClassifier"),
 }

@@ -1,0 +1,70 @@
+"""The method auto: what happened to an image is weighed first, then the estimator that fits is asked for a kernel."""
+
+import dataclasses
+
+import torch
+
+from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.evidence import LEAST, weigh
+from srfoundry.blind.auto.histories import SIZE
+from srfoundry.blind.auto.reductions import antialiasing, sized
+from srfoundry.blind.corrector.correction import FAST
+from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
+from srfoundry.blind.motion_deblur.freeform import FREE
+from srfoundry.blind.settings import Estimation
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.state import Log
+from srfoundry.degradation import kernels
+
+
+def estimate_auto(
+    observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
+) -> Estimate:
+    """Weigh the evidence and estimate the kernel; of a sharp image it is the reduction's.
+
+    An image that is too small to show anything is taken for one behind a Gaussian.
+
+    Raises:
+        FoundryError: the image is too small for any kernel, or the classifier is missing.
+    """
+    low, scale = observation.low, observation.scale
+    size = AUTO.kernel_size(settings, resources, scale)
+    if min(low.shape[-2:]) < LEAST:
+        found = FAST(observation, settings, resources, rng=rng, log=log)
+        return dataclasses.replace(found, kernel=sized(found.kernel, size))
+    assert resources.networks is not None
+    classifier = resources.networks.classifier
+    if classifier is None:
+        raise FoundryError(
+            "models/classifier.safetensors not found, which estimate.method auto needs; run 'dvc repro nonblind'"
+        )
+    noise = settings.spectrum.noise or None if observation.noise is None else observation.noise
+    evidence = weigh(low, scale, classifier, noise=noise)
+    decision, history, form = decide(evidence, scale, insist=observation.insist)
+    if not decision.restore:
+        kernel = antialiasing("bicubic", scale) if history == "reduced" else torch.ones(1, 1, 1)
+        return Estimate(sized(kernel, size).to(low), None, (0, 0, *low.shape[-2:]), History(log).rows, decision)
+    seen = dataclasses.replace(observation, noise=decision.noise)
+    if form == "gaussian":
+        found = FAST(seen, settings, resources, rng=rng, log=log)
+    else:
+        roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
+        found = FREE(seen, dataclasses.replace(settings, prior=roomy), resources, rng=rng, log=log)
+    kernel = sized(found.kernel, size)
+    if decision.phase:
+        kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
+    return dataclasses.replace(found, kernel=kernel, decision=decision)
+
+
+def _size(settings: Estimation, resources: Resources, scale: int) -> int:
+    """Room for the estimators' kernels, moved by half a block, and for every antialiasing."""
+    moved = max(SIZE, FAST.kernel_size(settings, resources, scale)) + 2 * (scale // 2 + 1)
+    return max(moved, antialiasing("lanczos", scale).shape[-1])
+
+
+AUTO = Estimator(
+    function=estimate_auto,
+    iterations=lambda settings: settings.turns.passes,
+    kernel_size=_size,
+    trained=True,
+)

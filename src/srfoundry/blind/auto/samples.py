@@ -1,0 +1,133 @@
+"""What the classifier of degradations learns from: windows of photographs, each with a history, noise, a JPEG file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from srfoundry.blind.auto import histories
+from srfoundry.blind.nonblind_pairs import SOFT, SharpPatches
+from srfoundry.core.process_group import Processes
+from srfoundry.core.seeds import Rows, Stream
+from srfoundry.core.state import Resumption
+from srfoundry.imaging import images
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.degradation_classifier import WINDOW, features_of, luma
+from srfoundry.networks.nonblind.usrnet import transfer
+from srfoundry.training.loop import fit
+from srfoundry.training.settings import PatchDraw
+
+RIM = 10  # low-resolution pixels around a window that are cut off, since far ends meet there
+NOISY, NOISIEST = 0.45, 15 / 255  # share of the windows with noise, and its largest standard deviation, range [0, 1]
+PACKED, QUALITIES = 0.4, (50, 95)  # share of the windows that were JPEG files, and of which quality
+
+
+def window_patches(patches: Patches, scale: int, *, octave: float, batch: int) -> SharpPatches:
+    """The patches that windows are made of, as large as two thirds of the photographs allow.
+
+    Args:
+        patches: the photographs; those that are too small are left out.
+        scale: of the reduction.
+        octave: share of the patches that show a photograph at half size.
+        batch: patches a draw.
+    """
+    sides = sorted(min(entry["height"], entry["width"]) for entry in patches.entries)
+    patch = min(WINDOW + 2 * RIM, sides[len(sides) // 3] // scale) * scale
+    large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= patch]
+    return SharpPatches(patches.only(large), PatchDraw(patch=patch, octave=octave, batch=batch))
+
+
+class Windows:
+    """Features of windows, and the history of each."""
+
+    def __init__(self) -> None:
+        self.features: list[Tensor] = []
+        self.histories: list[Tensor] = []
+
+    def all(self) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"]]:
+        """Features and histories in the order in which they came."""
+        return torch.cat(self.features), torch.cat(self.histories)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All batches."""
+        return {"features": list(self.features), "histories": list(self.histories)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the batches of an earlier run."""
+        self.features, self.histories = list(state_dict["features"]), list(state_dict["histories"])
+
+
+def collect_windows(
+    sharp: Mapping[int, SharpPatches],
+    *,
+    windows: int,
+    softness: float,
+    scales: Sequence[int],
+    stream: Stream,
+    resumption: Resumption,
+) -> Windows:
+    """Degrade random patches and keep the features of what comes of them.
+
+    Args:
+        sharp: for each scale, the photographs' patches (`window_patches`).
+        windows: how many; rounded up to whole batches.
+        softness: largest variance, px^2, of the blur that some of the photographs have of their own.
+        scales: in turns.
+    """
+    found, processes = Windows(), resumption.processes
+
+    def step(index: int) -> Mapping[str, float]:
+        scale = scales[index % len(scales)]
+        features, drawn = _drawn(sharp[scale], softness, scale, stream.rng("window", index), processes)
+        found.features.append(processes.gathered(features, len(drawn)))
+        found.histories.append(drawn)
+        return {}
+
+    count = sharp[scales[0]].draws.batch
+    fit(
+        step,
+        steps=-(-windows // count),
+        state={"windows": found},
+        resumption=resumption,
+        title=f"{stream.name} windows",
+    )
+    return found
+
+
+def _drawn(
+    sharp: SharpPatches, softness: float, scale: int, rng: torch.Generator, processes: Processes
+) -> tuple[Tensor, Tensor]:
+    """Features of this process's rows of a batch, and the histories of all."""
+    count = sharp.draws.batch
+    own = processes.rows(count)
+    rows, drawn = Rows(count, own), histories.draw(count, scale, rng=rng)
+    high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
+    variance = torch.where(soft[:, 0] < SOFT, softness * soft[:, 1], 0.0)
+    low = _reduced(high, drawn.kernel[own], variance, scale)[:, None]
+    rim = min(RIM, low.shape[-1] // 4)
+    low = low[..., rim:-rim, rim:-rim]
+    draws = rows.rand(4, rng=rng)
+    level = torch.where(draws[:, 0] < NOISY, NOISIEST * draws[:, 1], 0.0)
+    low = low + level.view(-1, 1, 1, 1) * rows.randn(*low.shape[1:], rng=rng)
+    low = images.from_uint8(images.to_uint8(low))
+    qualities = (QUALITIES[0] + draws[:, 3] * (QUALITIES[1] - QUALITIES[0] + 0.99)).int().tolist()
+    for row, (chance, quality) in enumerate(zip(draws[:, 2].tolist(), qualities, strict=True)):
+        if chance < PACKED:
+            low[row, None] = images.jpeg(low[row, None].expand(-1, 3, -1, -1), quality)[:, :1]
+    return features_of(low[:, 0], scale), drawn.history
+
+
+def _reduced(
+    high: Float[Tensor, "b H W"], kernel: Float[Tensor, "b k k"], variance: Float[Tensor, " b"], scale: int
+) -> Float[Tensor, "b h w"]:
+    """Every s-th pixel of the images behind a Gaussian of this variance and the kernel, periodic."""
+    size = high.shape[-2:]
+    down, across = (torch.fft.fftfreq(extent, device=high.device) * (2 * math.pi) for extent in size)
+    square = down[:, None] ** 2 + across**2
+    spectrum = (
+        torch.fft.fft2(high) * transfer(kernel, (size[0], size[1])) * (-0.5 * variance.view(-1, 1, 1) * square).exp()
+    )
+    return torch.fft.ifft2(spectrum).real[..., ::scale, ::scale]

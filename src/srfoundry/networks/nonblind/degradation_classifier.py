@@ -1,0 +1,101 @@
+"""What happened to an image, from spectra of its windows: which of several histories, each with a probability.
+
+Reduced, decimated, blurred: each leaves its own fall of the spectrum towards high frequencies, its directions, and its
+share of edges that are still sharp. No closed form tells a soft scene from a blurred one, since no photograph's own
+spectrum is known; but a small network learns how photographs are, from a few thousand windows, in seconds. Its input
+are energies in bands of frequency and direction, as the corrector's are.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srfoundry.networks.nonblind.corrector import polar
+
+WINDOW = 64  # low-resolution pixels a side of what is classified at once
+TILE = 32  # pixels a side of a spectrum
+STEP = 16  # pixels between two of them
+BANDS, HIGHEST = 10, 1.3  # bands of frequency, out to near the corners of the plane
+DIRECTIONS = 8
+BUSIEST = 3  # tiles of a window that count as busy
+FLOOR = 0.05  # energy that every band has at least, levels^2
+CURVATURES = 3  # numbers of each axis
+LUMA = (0.299, 0.587, 0.114)  # JPEG's Y: ITU-R BT.601
+
+
+class DegradationClassifier(nn.Module):
+    """Features of windows (`features_of`) in, logits of their histories out.
+
+    Args:
+        histories: how many.
+        width: of the first hidden layer; the second has half of it.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, *, histories: int, width: int = 192) -> None:
+        super().__init__()
+        entering = count_features()
+        self.register_buffer("centre", torch.zeros(entering))
+        self.register_buffer("spread", torch.ones(entering))
+        self.body = nn.Sequential(nn.Linear(entering, width), nn.GELU(), nn.Linear(width, width // 2), nn.GELU())
+        self.head = nn.Linear(width // 2, histories)
+
+    def forward(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
+        """Logits."""
+        return self.head(self.body((features - self.centre) / self.spread))
+
+
+def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
+    """Luminance, range [0, 1], of images in it."""
+    weights = image.new_tensor(LUMA).view(3, 1, 1)
+    return (image * weights).sum(dim=1)
+
+
+def features_of(windows: Float[Tensor, "b h w"], scale: int) -> Float[Tensor, "b n"]:
+    """The classifier's input.
+
+    Args:
+        windows: luminance, range [0, 1]; what is smaller than a tile is continued.
+        scale: by which the images were reduced.
+    """
+    levels = 255 * windows.float()
+    short = [max(0, TILE - extent) for extent in levels.shape[-2:]]
+    if any(short):
+        levels = functional.pad(levels[None], (0, short[1], 0, short[0]), mode="replicate")[0]
+    energy = _energies(levels)
+    busy = energy[..., :DIRECTIONS].mean(dim=-1).topk(min(BUSIEST, energy.shape[1]), dim=1).indices
+    busiest = energy.gather(1, busy[..., None].expand(-1, -1, energy.shape[-1]))
+    known = torch.full((len(windows), 1), math.log(scale), device=windows.device)
+    parts = [energy.mean(dim=1).log(), energy.log().mean(dim=1), busiest.log().mean(dim=1)]
+    return torch.cat([*parts, _curvature(levels, 1), _curvature(levels, 2), known], dim=1)
+
+
+def count_features() -> int:
+    """How many numbers `features_of` gives for a window."""
+    return 3 * BANDS * DIRECTIONS + 2 * CURVATURES + 1
+
+
+def _curvature(levels: Float[Tensor, "b h w"], axis: int) -> Float[Tensor, "b 3"]:
+    """Second differences along an axis: their size, how many are small, how heavy their tail is; logarithms."""
+    bent = levels.diff(n=2, dim=axis).flatten(1)
+    size = bent.square().mean(dim=1).sqrt() + FLOOR
+    small = (bent.abs().mean(dim=1) + FLOOR).log() - size.log()
+    tail = (bent / size[:, None]).pow(4).mean(dim=1).clamp_min(0.1).log()
+    return torch.stack([size.log(), small, tail], dim=1)
+
+
+def _energies(levels: Float[Tensor, "b h w"]) -> Float[Tensor, "b t n"]:
+    """Energy of Hann-windowed tiles in each band and direction."""
+    taper = torch.hann_window(TILE, periodic=False, device=levels.device)
+    taper = taper[:, None] * taper
+    taper = taper / taper.square().mean().sqrt()
+    tiles = levels.unfold(1, TILE, STEP).unfold(2, TILE, STEP).flatten(1, 2)
+    tiles = tiles - tiles.mean(dim=(-2, -1), keepdim=True)
+    power = torch.fft.fft2(tiles * taper).abs().square() / TILE**2
+    bands = polar(TILE, bands=BANDS, highest=HIGHEST, device=levels.device)
+    return power.flatten(-2) @ bands.T + FLOOR

@@ -1,0 +1,61 @@
+"""Enlargement of what is not restored: by the project's exported network, or else by cubic interpolation."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from srfoundry.blind import guard
+from srfoundry.core.errors import FoundryError
+from srfoundry.imaging import images
+from srfoundry.imaging.user_image import Photograph
+from srfoundry.runtime.chooser import Chooser
+
+PLAIN = "plain enlargement"
+
+
+@dataclass(frozen=True)
+class PlainUpscaler:
+    """The exported networks of a folder, loaded when one is first needed; without any, cubic interpolation.
+
+    The networks were trained on antialiased reductions, whose pixels are centred in their blocks. Where every s-th
+    pixel was kept, their result would lie half a block beside its place, and cubic interpolation takes over.
+
+    Args:
+        folder: of exported networks; it may be missing.
+    """
+
+    folder: Path | None = None
+    _loaded: list[Chooser | None] = field(default_factory=list, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def enlarge(self, original: Photograph, scale: int, phase: float) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
+        """Enlarge, and say how.
+
+        Args:
+            original: the photograph.
+            scale: of the enlargement.
+            phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
+        """
+        networks = self._networks() if phase == (scale - 1) / 2 else None
+        if networks is not None and networks.scale == scale:
+            upscaler, taken = networks.chosen(original)
+            name = networks.pair.clean[0] if taken is None else taken.member
+            return upscaler(original.pixels), f"upscaled by {name}"
+        low = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+        return images.to_uint8(guard.plain(low, scale, phase))[0].numpy(), PLAIN
+
+    def _networks(self) -> Chooser | None:
+        with self._lock:
+            if not self._loaded:
+                try:
+                    self._loaded.append(None if self.folder is None else Chooser.load(self.folder))
+                except FoundryError:  # none was exported
+                    self._loaded.append(None)
+            return self._loaded[0]
+
+
+NO_UPSCALER = PlainUpscaler()

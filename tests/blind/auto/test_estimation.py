@@ -1,0 +1,135 @@
+"""The method auto: what it learns to see, what it decides, and what it leaves to whom."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.blind import estimators
+from srfoundry.blind.auto import histories
+from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
+from srfoundry.blind.auto.training import taught_classifier
+from srfoundry.blind.estimate import BlindObservation, Networks, Resources
+from srfoundry.blind.nonblind_settings import ClassifierDescent
+from srfoundry.core.compute import Compute
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.seeds import Stream, generator
+from srfoundry.core.state import Resumption
+from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.observation import Sampling
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.patches import Patches
+from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from tests.blind_cases import tiny
+from tests.closed import CPU, prepared
+from tests.nonblind import data_steps, stopping
+
+STREAM = Stream(1, "auto")
+
+
+def photograph(name: str, side: int = 320) -> Tensor:
+    path = next(each for each in images.bundled() if each.stem == name)
+    image = images.read(path)
+    top, left = ((extent - side) // 2 for extent in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Patches:
+    """Photographs that a classifier learns from in seconds."""
+    shown = {name: photograph(name) for name in ("china", "coffee", "rocket")}
+    return prepared(tmp_path_factory.mktemp("photographs"), shown, (1, 2))
+
+
+def taught(
+    patches: Patches, folder: Path, *, windows: int, steps: int, stop: int | None = None
+) -> DegradationClassifier:
+    resumption = Resumption(folder / "classifier.pt", "k", stopping(stop))
+    descent = ClassifierDescent(windows=windows, steps=steps, rate=3e-3)
+    return taught_classifier(patches, descent, softness=0.5, scales=[2], stream=STREAM, resumption=resumption)[0]
+
+
+@pytest.fixture(scope="module")
+def classifier(patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> DegradationClassifier:
+    return taught(patches, tmp_path_factory.mktemp("classifier"), windows=800, steps=250)
+
+
+def blurred(high: Tensor, variance: float) -> Tensor:
+    one = torch.tensor([variance])
+    return eight_bit(operator.degrade(high, kernels.gaussian(17, one, one, torch.zeros(1)), 2))
+
+
+def eight_bit(image: Tensor) -> Tensor:
+    return images.from_uint8(images.to_uint8(image))
+
+
+def evidence(**chances: float) -> Evidence:
+    values = torch.tensor([chances.get(name.replace(", ", "_"), 0.0) for name in histories.NAMES])
+    return Evidence(values.double(), values[None], [(0, 0, 64, 64)], 0.0, None)
+
+
+def test_sharp_images_are_enlarged_and_blurred_ones_restored() -> None:
+    found, history, _ = decide(evidence(reduced=0.9, gaussian=0.1), 2)
+    assert not found.restore and history == "reduced" and found.phase == 0.5 and found.chance == pytest.approx(0.9)
+    assert decide(evidence(decimated=0.9, shake=0.1), 2)[0].phase == 0
+    found, history, form = decide(evidence(reduced=0.1, gaussian=0.7, line=0.2), 4)
+    assert found.restore and (history, form, found.phase) == ("gaussian", "gaussian", 0)
+    assert decide(evidence(shake=0.8, gaussian=0.2), 2)[2] == "any"
+    assert decide(evidence(reduced=1.0), 2, insist=True)[0].restore
+    assert decide(evidence(blurred_reduced=0.6, gaussian=0.4), 2)[0].phase == 0  # what is rarer must be surer
+    assert decide(evidence(blurred_reduced=0.95, gaussian=0.05), 4)[0].phase == 1.5
+
+
+def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier: DegradationClassifier) -> None:
+    high = photograph("flower")
+    thumbnail = eight_bit(resize.cubic(high, 0.5))
+    sharp = [thumbnail, images.jpeg(thumbnail, 80), eight_bit(high[..., ::2, ::2])]
+    chances = [weigh(low, 2, classifier).chance(*histories.SHARP) for low in sharp]
+    assert min(chances) > 0.5
+    for variance in (3.0, 5.0):
+        assert weigh(blurred(high, variance), 2, classifier).chance(*histories.SHARP) < 0.5
+
+
+def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
+    low = blurred(photograph("flower"), 3.0)
+    clean, high, coarse = (weigh(each, 2, classifier) for each in (low, images.jpeg(low, 95), images.jpeg(low, 75)))
+    assert clean.quality is None and high.quality == 95 and coarse.quality in range(72, 79)
+    assert clean.grain < high.grain < coarse.grain == jpeg_noise(coarse.quality)
+    assert weigh(low, 2, classifier, noise=0.1).grain == 0.1
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(patches: Patches, tmp_path: Path) -> None:
+    through = taught(patches, tmp_path / "through", windows=64, steps=4)
+    for stop in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            taught(patches, tmp_path / "stopped", windows=64, steps=4, stop=stop)
+    resumed = taught(patches, tmp_path / "stopped", windows=64, steps=4)
+    for one, other in zip(through.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_it_asks_an_estimator_only_for_what_is_blurred(classifier: DegradationClassifier) -> None:
+    estimator, settings = estimators.find("auto"), tiny(method="auto")
+    resources = Resources(Networks(data_steps(), Corrector(), Compute(CPU), classifier))
+    high = photograph("flower", 128)
+
+    def found(low: Tensor, insist: bool = False):
+        seen = BlindObservation(low, Sampling(2), insist=insist)
+        return estimator(seen, settings, resources, rng=generator(1, "auto"))
+
+    thumbnail = eight_bit(resize.cubic(high, 0.5))
+    left = found(thumbnail)
+    assert left.decision is not None and not left.decision.restore and not left.history
+    assert "sharp" in left.decision.line()
+    size = estimator.kernel_size(settings, resources, 2)
+    insisted = found(thumbnail, insist=True)
+    assert insisted.decision is not None and insisted.decision.restore
+    for each in (left, insisted, found(thumbnail[..., :24, :24])):
+        assert each.kernel.shape[-1] == size and each.kernel.sum() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(FoundryError, match="classifier.safetensors"):
+        missing = replace(resources, networks=Networks(data_steps(), Corrector(), Compute(CPU)))
+        estimator(BlindObservation(thumbnail, Sampling(2)), settings, missing, rng=generator(1, "auto"))
