@@ -1,0 +1,41 @@
+"""What is not restored goes to an exported network where there is one that fits, else it is enlarged on its grid."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from srfoundry.blind import guard
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import images
+from srfoundry.imaging.user_image import Photograph
+from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PLAIN, PlainUpscaler
+from tests import tiny
+
+
+def photograph() -> Photograph:
+    pixels = torch.randint(0, 256, (20, 30, 3), generator=generator(1, "photograph"), dtype=torch.uint8).numpy()
+    return Photograph(pixels, None, False, {})
+
+
+def cubic(original: Photograph, scale: int, phase: float) -> np.ndarray:
+    low = images.from_uint8(torch.from_numpy(original.pixels)[None])
+    return images.to_uint8(guard.plain(low, scale, phase))[0].numpy()
+
+
+def test_without_networks_it_is_cubic_interpolation_on_the_right_grid(tmp_path: Path) -> None:
+    original = photograph()
+    for upscaler in (NO_UPSCALER, PlainUpscaler(tmp_path), PlainUpscaler(tmp_path / "missing")):
+        for phase in (0.0, 0.5):
+            pixels, how = upscaler.enlarge(original, 2, phase)
+            assert how == PLAIN and np.array_equal(pixels, cubic(original, 2, phase))
+
+
+def test_a_network_takes_images_whose_pixels_are_centred_as_in_its_training(tmp_path: Path) -> None:
+    (tmp_path / "pruned.onnx").write_bytes(tiny.exported()[0])
+    original, upscaler = photograph(), PlainUpscaler(tmp_path)
+    pixels, how = upscaler.enlarge(original, 2, 0.5)
+    assert how == "upscaled by pruned" and pixels.shape == (40, 60, 3)
+    assert not np.array_equal(pixels, cubic(original, 2, 0.5))
+    assert upscaler.enlarge(original, 2, 0.0)[1] == PLAIN  # its result would lie half a block beside its place
+    assert upscaler.enlarge(original, 3, 1.0)[1] == PLAIN  # of another scale
