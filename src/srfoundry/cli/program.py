@@ -72,8 +72,8 @@ several images a bad one is named, the others are done, and the exit status is 1
 RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
 
 What happened to the image is weighed first, and the blur kernel estimated from the image alone, as `estimate` in
-params.yaml says (by dkp where --decimation says bicubic and it does not say dkp or mlmc). The meta-trained MZSR network then
-takes a few gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest
+params.yaml says (by dkp with --decimation bicubic, which trained methods do not know). The meta-trained MZSR network
+then takes a few gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest
 parts. --model takes another restorer instead, which is conditioned on both: USRNet
 (models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word dip, a
 network trained on the image alone (minutes). Written: the restored image, the kernel (NAME_kernel.npy) and a picture
@@ -82,8 +82,8 @@ explains the input, and whether adaptation had to fall back. Run it in the proje
 
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
 made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written.
---force restores it all the same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to USRNet and to diffusion
-models. Without it these estimate it, but for the methods dkp and mlmc, which take estimate.noise of params.yaml; the
+--force restores it all the same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to
+USRNet and to diffusion models. Without it these estimate it, but for the methods dkp and mlmc, which take estimate.noise of params.yaml; the
 method released knows none. MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
