@@ -83,8 +83,9 @@ explains the input, and whether adaptation had to fall back. Run it in the proje
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
 made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written.
 --force restores it all the same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to
-USRNet and to diffusion models. Without it these estimate it, but for the methods dkp and mlmc, which take estimate.noise of params.yaml; the
-method released knows none. MZSR's network and dip take none, and are kept from images with more than 1.5 of 255."""
+USRNet and to diffusion models. Without it these estimate it, but for the methods dkp and mlmc, which take
+estimate.noise of params.yaml; the method released knows none. MZSR's network and dip take none, and are kept from
+images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
