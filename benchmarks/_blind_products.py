@@ -20,7 +20,6 @@ from benchmarks._blind_classes import Degraded
 from benchmarks._blind_scores import Score
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, operator
-from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images
 from srfoundry.imaging.user_image import Photograph
@@ -29,7 +28,7 @@ from srfoundry.restoration.restorers import usrnet
 from srfoundry.restoration.restorers.restorer import RestoreOptions
 
 FAMILIES = ("line", "trajectory")  # of priors that METHOD_FAMILY may name
-SHAKEN = 25  # taps a side of their kernels
+MOTION = Path("params/motion.yaml")  # values for them
 
 
 @dataclass
@@ -75,12 +74,12 @@ class Products:
         Args:
             method: how.
             case: the image.
-            packed: it was a JPEG file, whose errors `true` takes for noise of an estimated level.
+            packed: it was a JPEG file, whose errors `true` takes for noise.
         """
         shared = self.get(method, case.scale, _decimation(case) if method == "told" else "direct")
         began = time.perf_counter()
         if method == "true":
-            image, said = _true(shared, case, known_noise(case.low) if packed else case.noise), ""
+            image, said = _true(shared, case, _error(case) if packed else case.noise), ""
         else:
             outcome = self.outcome(shared, case)
             image = images.from_uint8(torch.from_numpy(np.asarray(outcome.pixels))[None])
@@ -102,9 +101,10 @@ class Products:
         name, _, family = method.partition("_")
         if family and family not in FAMILIES:
             raise FoundryError(f"method {method}: no family {family}; take one of {', '.join(FAMILIES)}")
-        values = YAML(typ="safe", pure=True).load(self.params.read_text())
+        reader = YAML(typ="safe", pure=True)
+        values = reader.load(self.params.read_text())
+        values["estimate"] |= reader.load(MOTION.read_text())["estimate"] | {"family": family} if family else {}
         values["estimate"] |= {"method": name}
-        values["estimate"] |= {"family": family, "kernel_size": SHAKEN} if family else {}
         file = self.work / f"params_{method}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         YAML().dump(values, file)
@@ -127,6 +127,14 @@ def combined(kernel: Tensor, scale: int, decimation: operator.Decimation) -> Ten
 
 def _decimation(case: Degraded | Case) -> operator.Decimation:
     return (case.decimation or "direct") if isinstance(case, Degraded) else "direct"
+
+
+def _error(case: Degraded | Case) -> float:
+    """Standard deviation of what is no blur of the original, away from the rim."""
+    assert case.kernel is not None
+    made = operator.degrade(case.high, case.kernel, case.scale, decimation=_decimation(case))
+    rim = -(-case.kernel.shape[-1] // case.scale)
+    return float((made - case.low)[..., rim:-rim, rim:-rim].std())
 
 
 def _true(shared: Restoration, case: Degraded | Case, noise: float) -> Tensor:

@@ -1,5 +1,7 @@
 """The likelihood of a kernel by the spectrum of the image."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from srfoundry.blind.dkp.likelihood import SpectralLikelihood
 from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
+from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.images import from_uint8, to_uint8
 from tests.blind_cases import PRIOR, power_law, shape_of
@@ -35,3 +38,13 @@ def test_likelihood_is_invariant_to_contrast_and_refuses_specks() -> None:
     torch.testing.assert_close(fainter - fainter[0], plain - plain[0], rtol=1e-3, atol=0.5)
     with pytest.raises(FoundryError, match="7x9"):
         SpectralLikelihood(torch.rand(1, 3, 7, 9), 2, MODEL, noise=0.0)
+
+
+def test_leakage_finds_the_length_of_a_motion() -> None:
+    """Without it, the zeros of a long motion's spectrum seem too full, and shorter ones likelier."""
+    lengths, model = torch.tensor([12.0, 15.0, 18.0]), dataclasses.replace(MODEL, tile=48)
+    family = kernels.line(25, lengths, torch.full((3,), 0.6)).float()
+    low = from_uint8(to_uint8(degrade(power_law(300, 1), family[2:], 2)))
+    plain, leaky = (SpectralLikelihood(low, 2, model, noise=0.0, leaks=leaks)(family) for leaks in (False, True))
+    assert int(leaky.argmax()) == 2
+    assert float(leaky[2] - leaky[1]) > float(plain[2] - plain[1])

@@ -29,6 +29,7 @@ NOISE_SPREAD = 0.7  # deviation of the logarithm of the noise variance: how well
 EXPONENTS = 9  # grid points of alpha, out to 2.5 deviations
 RATIOS = (1e-5, 1.0, 9)  # grid of noise over level
 LOWEST = 0.15  # radians a pixel: below it the window's main lobe hides the spectrum
+LEAK = (1 / 6, 2 / 3, 1 / 6)  # of a Hann window's power, from a frequency into itself and its neighbours, along an axis
 
 
 class SpectralLikelihood:
@@ -39,12 +40,15 @@ class SpectralLikelihood:
         scale: by how much it was reduced.
         model: of photographs: tiles, their spectra, and the blur that is theirs.
         noise: standard deviation of the noise of `low`, range [0, 1]; rounding to 8 bits counts.
+        leaks: take the window's leakage into account; for kernels whose spectrum has zeros.
 
     Raises:
         FoundryError: the image is too small to hold a tile with a spectrum.
     """
 
-    def __init__(self, low: Float[Tensor, "1 c h w"], scale: int, model: SpectrumModel, *, noise: float) -> None:
+    def __init__(
+        self, low: Float[Tensor, "1 c h w"], scale: int, model: SpectrumModel, *, noise: float, leaks: bool = False
+    ) -> None:
         size = min(model.tile, *low.shape[-2:])
         if size < 8:
             got = f"{low.shape[-2]}x{low.shape[-1]}"
@@ -55,14 +59,18 @@ class SpectralLikelihood:
         # Half of the plane: a real image's spectrum is symmetric.
         half = (rows.hypot(columns) > LOWEST) & ((rows > 0) | ((rows == 0) & (columns > 0)))
         self.power = power[busiest[: max(1, round(model.keep * len(power)))]][:, half].clamp_min(1e-12)
+        self.size, self.half = size, half.flatten() if leaks else None
+        seen = torch.ones_like(half) if leaks else half  # neighbours leak from all over the plane
         shifts = [(row, column) for row in range(scale) for column in range(scale)]
-        self.rows = torch.stack([_alias(rows[half], row, scale) for row, _ in shifts])
-        self.columns = torch.stack([_alias(columns[half], column, scale) for _, column in shifts])
+        self.rows = torch.stack([_alias(rows[seen], row, scale) for row, _ in shifts])
+        self.columns = torch.stack([_alias(columns[seen], column, scale) for _, column in shifts])
         self.noise = max(noise, ROUNDING)
         mean, deviation = model.exponent
         alpha = torch.linspace(mean - 2.5 * deviation, mean + 2.5 * deviation, EXPONENTS, device=low.device)
         self.log_prior = (-0.5 * ((alpha - mean) / deviation) ** 2).view(1, -1, 1, 1)
-        square = self.rows**2 + self.columns**2
+        square = (self.rows**2 + self.columns**2).clamp_min(
+            (2 * math.pi / (size * scale)) ** 2
+        )  # the mean is taken off
         self.falls = torch.exp(-0.5 * alpha.view(-1, 1, 1) * square.log() - model.softness * square)
         start, end, points = RATIOS
         self.ratios = torch.logspace(math.log10(start), math.log10(end), points, device=low.device).view(1, 1, -1, 1)
@@ -70,6 +78,8 @@ class SpectralLikelihood:
     def __call__(self, kernels: Float[Tensor, "n k k"]) -> Float[Tensor, " n"]:
         """Sum over tiles of log p(tile | kernel), up to a constant."""
         folded = torch.einsum("nif,aif->naf", self._gain(kernels), self.falls)
+        if self.half is not None:
+            folded = self._leaked(folded)[..., self.half]
         spectrum = folded.unsqueeze(2) + self.ratios  # n a r f
         count = self.power.shape[1]
         level = (1 / spectrum) @ self.power.T / count  # n a r t: the most likely c
@@ -77,6 +87,14 @@ class SpectralLikelihood:
         surprise = ((level * self.ratios).log() - 2 * math.log(self.noise)) / NOISE_SPREAD
         tiles = tiles - 0.5 * surprise**2 + self.log_prior
         return tiles.flatten(1, 2).logsumexp(dim=1).double().sum(dim=-1)
+
+    def _leaked(self, folded: Float[Tensor, "n a f"]) -> Float[Tensor, "n a f"]:
+        """The expected periodogram of a Hann-windowed tile with this spectrum."""
+        plane = folded.unflatten(-1, (self.size, self.size))
+        beside, here, _ = LEAK
+        for axis in (-2, -1):
+            plane = here * plane + beside * (plane.roll(1, axis) + plane.roll(-1, axis))
+        return plane.flatten(-2)
 
     def _gain(self, kernels: Float[Tensor, "n k k"]) -> Float[Tensor, "n i f"]:
         """|K(f)|^2 at each alias of each frequency."""

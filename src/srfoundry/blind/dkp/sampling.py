@@ -32,7 +32,10 @@ class RandomKernels:
         self.spectral: Score | None = None
         if settings.sampling.likelihood == "spectrum":
             noise = observation.known_noise(settings)
-            self.spectral = SpectralLikelihood(observation.low, observation.scale, settings.spectrum, noise=noise)
+            leaks = settings.prior.family != "gaussian"  # motion and banks have spectra with zeros
+            self.spectral = SpectralLikelihood(
+                observation.low, observation.scale, settings.spectrum, noise=noise, leaks=leaks
+            )
         self.population = Population(family) if settings.sampling.sampler == "population" else Chains(family)
         self.settings, self.rng, self.device = settings.sampling, rng, observation.low.device
 
