@@ -43,7 +43,9 @@ def estimate_auto(
     decision, history, form = decide(evidence, scale, insist=observation.insist)
     if not decision.restore:
         kernel = antialiasing("bicubic", scale) if history == "reduced" else torch.ones(1, 1, 1)
-        return Estimate(sized(kernel, size).to(low), None, (0, 0, *low.shape[-2:]), History(log).rows, decision)
+        return Estimate(
+            sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
+        )
     seen = dataclasses.replace(observation, noise=decision.noise)
     if form == "gaussian":
         found = FAST(seen, settings, resources, rng=rng, log=log)

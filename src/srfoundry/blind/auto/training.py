@@ -15,7 +15,7 @@ from srfoundry.core.state import Resumption, Stateful, silent
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
 from srfoundry.training.loop import fit
-from srfoundry.training.optimiser import mean_over_processes
+from srfoundry.training.optimiser import gradients_in_parts
 from srfoundry.training.schedules import cosine
 
 JITTER = 0.1  # noise on the features in training, in their deviations
@@ -89,13 +89,11 @@ def train_classifier(
         for group in optimiser.param_groups:
             group["lr"] = cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
         loss = functional.cross_entropy(classifier(seen[own]), histories[chosen][own])
-        optimiser.zero_grad(set_to_none=True)
-        (loss * share).backward()
-        whole = mean_over_processes(processes, {"loss": loss}, weights, share)
+        whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():
             missed = (classifier(features[kept:]).argmax(dim=1) != histories[kept:]).float().mean()
-        return {**whole, "held_out": missed}
+        return {"loss": whole["total"], "held_out": missed}
 
     state: dict[str, Stateful] = {"classifier": classifier, "optimiser": optimiser}
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} classifier")
