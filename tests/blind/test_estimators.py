@@ -46,9 +46,11 @@ def test_methods_by_name() -> None:
     mlmc, released = estimators.find("mlmc"), estimators.find("released")
     assert mlmc.iterations(settings) == 2 and mlmc.kernel_size(settings, NOTHING, 2) == 11
     assert released.iterations(settings) == 200 and released.kernel_size(settings, NOTHING, 3) == 15
-    with pytest.raises(FoundryError, match="must be one of auto, fast, free, dkp, mlmc, released, got 'magic'"):
+    with pytest.raises(
+        FoundryError, match="must be one of auto, fast, free, unfolded, dkp, mlmc, released, got 'magic'"
+    ):
         estimators.find("magic")
-    with pytest.raises(ValueError, match="must be one of auto, fast, free, dkp, mlmc, released, got 'magic'"):
+    with pytest.raises(ValueError, match="must be one of auto, fast, free, unfolded, dkp, mlmc, released, got 'magic'"):
         tiny(method="magic")
 
 

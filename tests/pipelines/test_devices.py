@@ -52,7 +52,7 @@ def test_no_estimator_mixes_them(factory: Path, method: str, monkeypatch: pytest
     run("estimate", factory, estimate={"method": method})
 
 
-@pytest.mark.parametrize("section", ["diffuse", "beamform"])
+@pytest.mark.parametrize("section", ["diffuse", "unfolded", "beamform"])
 def test_no_stage_beside_the_graph_mixes_them(factory: Path, section: str) -> None:
     run(section, factory)
 

@@ -18,6 +18,7 @@ from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 Row = dict[str, float]
@@ -52,15 +53,17 @@ class BlindObservation:
 
 @dataclass(frozen=True)
 class Networks:
-    """The trained networks of the methods fast and free (which takes the restorer alone), and how they compute.
+    """The trained networks of the methods fast, free (which takes the restorer alone) and unfolded, if it was trained.
 
-    The classifier of degradations is `auto`'s; networks that were trained before there was one have none.
+    The classifier of degradations is `auto`'s; networks that were trained before there was one have none. `compute` is
+    how they compute.
     """
 
     restorer: USRNet
     corrector: Corrector
     compute: Compute
     classifier: DegradationClassifier | None = None
+    unfolded: Unfolded | None = None
 
 
 @dataclass(frozen=True)

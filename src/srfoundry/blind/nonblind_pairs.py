@@ -108,8 +108,8 @@ class PairDraw:
 
 
 def soften(
-    high: Float[Tensor, "b 3 p p"], softness: float, *, rng: torch.Generator, rows: Rows | None = None
-) -> Float[Tensor, "b 3 p p"]:
+    high: Float[Tensor, "b c p p"], softness: float, *, rng: torch.Generator, rows: Rows | None = None
+) -> Float[Tensor, "b c p p"]:
     """Blur a share of SOFT of the images as a lens, a demosaicing or an earlier enlargement may have; to 8 bits.
 
     Args:

@@ -1,4 +1,4 @@
-"""The trained networks of the kernel estimators, out of the folder that the stage nonblind writes."""
+"""The trained networks of the kernel estimators, out of the folder that the stages nonblind and unfolded write."""
 
 from pathlib import Path
 
@@ -10,15 +10,16 @@ from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
 
 
 def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
-    """Load restorer, corrector and, if it is there, the classifier of degradations.
+    """Load restorer, corrector and, if they are there, the classifier of degradations and the networks of `unfolded`.
 
     Args:
-        models: the folder that the stage nonblind writes.
+        models: the folder that the stages write.
         scale: that they must have been trained for.
         compute: where and how exactly they compute.
 
@@ -32,7 +33,10 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     if path.exists():
         classifier = _load(path, DegradationClassifier, scale, compute.device)
         assert isinstance(classifier, DegradationClassifier)
-    return Networks(restorer, corrector, compute, classifier)
+    path = models / "unfolded.safetensors"  # of a stage beside the graph, which few have run
+    unfolded = _load(path, Unfolded, scale, compute.device) if path.exists() else None
+    assert unfolded is None or isinstance(unfolded, Unfolded)
+    return Networks(restorer, corrector, compute, classifier, unfolded)
 
 
 def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module:

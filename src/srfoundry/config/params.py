@@ -32,6 +32,7 @@ class Params(Section):
     nonblind: sections.Nonblind
     estimate: sections.Estimate
     diffuse: sections.Diffuse
+    unfolded: sections.Unfolded
     beamform: sections.Beamform
     evaluate: sections.Evaluate
     export: sections.Export

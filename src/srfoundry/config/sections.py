@@ -28,6 +28,7 @@ from srfoundry.blind.settings import (
     Turns,
     Windows,
 )
+from srfoundry.blind.unfolded.settings import WindowSettings
 from srfoundry.compression.compressors import CompressorName
 from srfoundry.compression.settings import (
     BudgetTarget,
@@ -432,6 +433,22 @@ class Diffuse(Section):
                 f"patch must be a multiple of {unit}, for {len(self.widths)} widths, got {self.draw.patch}"
             )
         return self
+
+
+class Unfolded(Section):
+    """Networks of the method unfolded, which finds kernels of any form."""
+
+    scales: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)]
+    widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    kernel_widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    windows: Annotated[WindowSettings, Inline()]
+    descent: Annotated[Descent, Inline()]
+
+    @property
+    def arch(self) -> dict[str, Any]:
+        """What the network is built from: its card's arch."""
+        shape = {"widths": self.widths, "kernel_widths": self.kernel_widths}
+        return {"name": "unfolded", "scales": sorted(set(self.scales)), **shape}
 
 
 class Beamform(Section):

@@ -19,12 +19,18 @@ CALM = 1e-4  # weight of the image as it was, of the splitting's: it settles the
 
 
 def latent(
-    low: Float[Tensor, "1 1 h w"], kernel: Float[Tensor, "1 k k"], *, scale: int, edges: float, stiffest: float = 1e3
+    low: Float[Tensor, "1 1 h w"],
+    kernel: Float[Tensor, "1 k k"],
+    *,
+    scale: int,
+    edges: float,
+    stiffest: float = 1e3,
+    growth: float = 2.0,
 ) -> Float[Tensor, "1 1 H W"]:
     """The image of few edges that the kernel turns into `low`, periodic (Xu, Zheng and Jia 2013).
 
-    Splits off g = grad x, in turns with a weight beta that doubles: g keeps the gradients of square lambda / beta or
-    more, and x minimises |(x * k) down_s - y|^2 + beta |grad x - g|^2.
+    Splits off g = grad x, in turns with a weight beta that grows by `growth`: g keeps the gradients of square
+    lambda / beta or more, and x minimises |(x * k) down_s - y|^2 + beta |grad x - g|^2.
     """
     height, width = (scale * extent for extent in low.shape[-2:])
     gain = transfer(kernel, (height, width))[:, None]
@@ -46,7 +52,7 @@ def latent(
         right, weight = back + beta * right, beta * stiffness
         folded = _fold(gain * right / weight, scale) / (1 + _fold(power / weight, scale))
         image = torch.fft.ifft2((right - gain.conj() * folded.tile(1, 1, scale, scale)) / weight).real
-        beta *= 2
+        beta *= growth
     return image
 
 

@@ -85,7 +85,7 @@ def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -
     unit = float(gram.diagonal().mean())
     if not unit > 0:
         raise FoundryError("image has no edges to find a kernel from; give another one, or choose another method")
-    gram = gram + unit * smooth * _roughness(size).to(gram)
+    gram = gram + unit * smooth * roughness(size).to(gram)
     gram.diagonal().add_(unit * ridge)
     steepest = torch.ones_like(right_side)
     for _ in range(15):
@@ -147,7 +147,7 @@ def _islands(mask: Bool[ndarray, "k k"]) -> tuple[Int[ndarray, "k k"], int]:
     return islands, count
 
 
-def _roughness(size: int) -> Float[Tensor, "n n"]:
+def roughness(size: int) -> Float[Tensor, "n n"]:
     """The matrix of sum |k - neighbour|^2."""
     line = 2 * torch.eye(size) - torch.diag(torch.ones(size - 1), 1) - torch.diag(torch.ones(size - 1), -1)
     line[0, 0] = line[-1, -1] = 1

@@ -23,7 +23,7 @@ class Architecture:
 
     Args:
         role: primal (low -> high), dual (high -> low), adaptive (trained at test time), nonblind (conditioned on a
-            kernel), corrector (of a kernel) or classifier (of degradations).
+            kernel), corrector (finds a kernel, or corrects one) or classifier (of degradations).
         network: "module:Class".
         start: "module:function" that sets a freshly drawn net, in place, to give nearly the bicubic image.
         dual: name of the dual nets that a primal is trained with.
@@ -132,4 +132,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "usrnet": Architecture(role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet"),
     "corrector": Architecture(role="corrector", network=f"{_NONBLIND}.corrector:Corrector"),
     "classifier": Architecture(role="classifier", network=f"{_NONBLIND}.degradation_classifier:DegradationClassifier"),
+    "unfolded": Architecture(
+        role="corrector", network=f"{_NONBLIND}.unfolded:Unfolded", start=f"{_NONBLIND}.unfolded:start_plain"
+    ),
 }

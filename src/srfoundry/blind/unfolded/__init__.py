@@ -1,0 +1,1 @@
+"""Kernels of any form by unfolded alternation: closed forms, and networks between them."""
