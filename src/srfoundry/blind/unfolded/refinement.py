@@ -49,6 +49,7 @@ class Refinement:
 STANDARD = Refinement()
 
 
+@torch.no_grad()
 def refined(
     low: Float[Tensor, "1 1 h w"],
     kernel: Float[Tensor, "1 k k"],
@@ -111,6 +112,7 @@ def simplex_taps(
     return kernel.view(1, size, size)
 
 
+@torch.no_grad()
 def best_of(
     low: Float[Tensor, "1 c h w"],
     learned: Float[Tensor, "1 k k"],
