@@ -27,7 +27,7 @@ from srfoundry.restoration.blind_restoration import Outcome, Restoration, restor
 from srfoundry.restoration.restorers import usrnet
 from srfoundry.restoration.restorers.restorer import RestoreOptions
 
-FAMILIES = ("line", "trajectory")  # of priors that METHOD_FAMILY may name
+FAMILIES = ("line", "disc", "trajectory")  # of priors that METHOD_FAMILY may name
 MOTION = Path("params/motion.yaml")  # values for them
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from srfoundry.core.ranges import Count, Rate, Steps, Weight
 
-FamilyName = Literal["gaussian", "line", "trajectory", "bank"]
+FamilyName = Literal["gaussian", "line", "trajectory", "disc", "bank"]
 Form = Literal["network", "taps", "family"]
 Rule = Literal["none", "variance", "held_out"]
 Capture = Literal["none", "graph", "compile"]

@@ -27,13 +27,14 @@ def a_bank() -> torch.Tensor:
 def families() -> dict[str, Family]:
     return {
         "line": motion_families.lines(SIZE, 2.0, 12.0),
+        "disc": motion_families.discs(SIZE, 1.0, 5.0),
         "trajectory": motion_families.trajectories(SIZE),
         "bank": motion_families.bank(a_bank()),
         "gaussian": GaussianPrior(SIZE, 0.35, 5.0),
     }
 
 
-@pytest.mark.parametrize("name", ["line", "trajectory", "bank", "gaussian"])
+@pytest.mark.parametrize("name", ["line", "disc", "trajectory", "bank", "gaussian"])
 def test_kernels_are_kernels(name: str) -> None:
     family = families()[name]
     shapes = family.sample(200, rng=generator(2, name))
@@ -46,7 +47,7 @@ def test_kernels_are_kernels(name: str) -> None:
     assert torch.equal(family.mean(), family.mean())
 
 
-@pytest.mark.parametrize("name", ["line", "trajectory", "bank"])
+@pytest.mark.parametrize("name", ["line", "disc", "trajectory", "bank"])
 def test_density_is_that_of_the_draws(name: str) -> None:
     family = families()[name]
     shapes = family.sample(20_000, rng=generator(3, name))
@@ -54,7 +55,7 @@ def test_density_is_that_of_the_draws(name: str) -> None:
     assert float(-family.log_density(shapes).mean()) == pytest.approx(entropy, rel=0.02)
 
 
-@pytest.mark.parametrize("name", ["line", "trajectory", "gaussian"])
+@pytest.mark.parametrize("name", ["line", "disc", "trajectory", "gaussian"])
 def test_a_shape_learns(name: str) -> None:
     """A kernel's slope with respect to its shape is that of finite differences."""
     family = families()[name]
@@ -97,10 +98,10 @@ def test_bank_gives_its_own_kernels() -> None:
 
 
 @pytest.mark.parametrize("kind", [Population, Chains])
-@pytest.mark.parametrize("name", ["line", "gaussian"])
+@pytest.mark.parametrize("name", ["line", "disc", "gaussian"])
 def test_draws_go_where_the_likelihood_is(kind: type[Population] | type[Chains], name: str) -> None:
     family, rng = families()[name], generator(6, name)
-    true = family.kernels(family.clip(torch.tensor([[0.6, 0.4, 0.9]], dtype=torch.float64)))
+    true = family.kernels(family.clip(torch.tensor([[0.6, 0.4, 0.9]], dtype=torch.float64)[:, : family.dim]))
 
     def score(made: torch.Tensor) -> torch.Tensor:
         return -0.5 * (made - true).square().sum(dim=(1, 2)) / 3e-3**2

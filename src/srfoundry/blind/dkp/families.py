@@ -139,6 +139,8 @@ def family_of(prior: KernelPrior, scale: int, bank: Float[Tensor, "n k k"] | Non
         return motion_families.lines(size, min(float(scale), 0.5 * size), 0.8 * size)
     if prior.family == "trajectory":
         return motion_families.trajectories(size)
+    if prior.family == "disc":
+        return motion_families.discs(size, 1.0, min(1.0 + 2.0 * scale, 0.4 * size))
     if bank is None:
         raise FoundryError("estimate.family is bank, got no bank; hand one over, or choose gaussian")
     return motion_families.bank(bank)

@@ -1,4 +1,4 @@
-"""Families of kernels that are no Gaussians: straight motion, camera shake, and a user's bank.
+"""Families of kernels that are no Gaussians: straight motion, camera shake, defocus, and a user's bank.
 
 Each is a function from standard normal numbers to kernels, so that one density, one proposal and one random walk serve
 them all, and none of a shape's numbers wraps around or ends: an angle is half of a direction's, a length a quantile.
@@ -105,6 +105,27 @@ def trajectories(size: int, *, extent: float = 0.5, modes: int = 5) -> Mapped:
         return kernels.splat(size, path * (half / reach).clamp(max=1.0)[:, None, None])
 
     return Mapped(size, 2 * modes + 1, make)
+
+
+def discs(size: int, low: float, high: float) -> Mapped:
+    """Defocus: radius ~ U(low, high) pixels; the rim's taps are exposed by as much as it reaches into them.
+
+    Raises:
+        FoundryError: even size, or radii that are none.
+    """
+    if size % 2 == 0 or not 0 < low < high <= size / 2:
+        raise FoundryError(
+            f"disc prior needs an odd size and 0 < low < high <= size / 2, got size {size}, radii {low} to {high}; "
+            "correct the estimate section of params.yaml"
+        )
+
+    def make(shape: Float[Tensor, "n 1"]) -> Float[Tensor, "n k k"]:
+        radius = low + (high - low) * _quantile(shape[:, 0])
+        axis = torch.arange(size, dtype=shape.dtype, device=shape.device) - (size - 1) / 2
+        away = axis[:, None].hypot(axis)
+        return kernels.normalise((radius[:, None, None] + 0.5 - away).clamp(0, 1))
+
+    return Mapped(size, 1, make)
 
 
 def bank(entries: Float[Tensor, "n k k"]) -> Mapped:
