@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.imaging.windows import Box
 
 SURE, LIKELY = 0.95, 0.75  # chances that are called so
+SURELY_SHARP = 0.05  # chance of blur below which a window is
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,28 @@ class Variation:
     Attributes:
         boxes: windows of the image.
         blurred: for each the chance that it is blurred.
-        sharp: share of the windows that are surely sharp where the image as a whole is blurred.
     """
 
     boxes: list[Box]
     blurred: Float[Tensor, " n"]
-    sharp: float
+
+    def line(self) -> str:
+        """It in a line."""
+        sharp = int((self.blurred < SURELY_SHARP).sum())
+        return f"its blur varies: {sharp} of {len(self.boxes)} windows are sharp, and restored as if they were blurred"
+
+    def map(self, size: tuple[int, int]) -> Float[Tensor, "1 3 h w"]:
+        """The chance of blur at each pixel of an image, white where it is sure; the mean of the windows that hold it.
+
+        Args:
+            size: height and width of the image whose windows these are.
+        """
+        total, count = torch.zeros(size), torch.zeros(size)
+        for (top, left, height, width), chance in zip(self.boxes, self.blurred.tolist(), strict=True):
+            inside = (slice(top, top + height), slice(left, left + width))
+            total[inside] += chance
+            count[inside] += 1
+        return (total / count.clamp_min(1)).expand(1, 3, -1, -1)
 
 
 @dataclass(frozen=True)

@@ -64,16 +64,19 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     assert observation.kernel is not None
     caption = "estimated kernel" if shared.kernel is None else "given kernel"
     shown = {"before: bicubic": checked.bicubic, "after: restored": checked.restored}
+    varies = None if made.decision is None else made.decision.varies
+    where = None if varies is None else varies.map((observation.low.shape[-2], observation.low.shape[-1]))
     taps, picture = map(job.beside, BESIDE)
     # All or none: a result that is there has its kernel beside it.
     with replacing(taps) as partial_taps, replacing(picture) as partial_picture:
         kernel_files.save(observation.kernel[0], partial_taps)
-        pictures.blind(partial_picture, observation.low, shown, observation.kernel, caption)
+        pictures.blind(partial_picture, observation.low, shown, observation.kernel, caption, where)
         user_image.write(made.pixels, original, job.target, how)
     return [
         f"{job.target}  (x{observation.scale}, {found.how})",
         f"{taps}  and  {picture}",
         *([] if made.decision is None else [f"{job.source.name}: {made.decision.line()}"]),
+        *([] if varies is None else [varies.line()]),
         *found.remarks,
         *checked.lines(),
     ]

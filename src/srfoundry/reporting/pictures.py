@@ -145,10 +145,11 @@ def blind(
     shown: Mapping[str, Float[Tensor, "1 3 H W"]],
     kernel: Float[Tensor, "1 k k"],
     caption: str,
+    where: Float[Tensor, "1 3 p q"] | None = None,
 ) -> None:
     """Write the busiest crop of the low-resolution image, the kernel, and that crop of the large images.
 
-    The last of them decides which crop is the busiest.
+    The last of them decides which crop is the busiest. `where`, if there is one, is a map of the blur, shown whole.
     """
     large = list(shown.values())[-1]
     box = windows.busiest(large, 128, energy="edges")
@@ -158,6 +159,8 @@ def blind(
         caption: _fit(images.to_uint8(shade.expand(1, 3, -1, -1)), 384),
         **{name: _crop(image, box, 3) for name, image in shown.items()},
     }
+    if where is not None:
+        panels["where it is blurred"] = _fit(images.to_uint8(where), 384)
     _save(_strip(panels), path)
 
 

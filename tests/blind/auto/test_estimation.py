@@ -81,7 +81,7 @@ def test_sharp_images_are_enlarged_and_blurred_ones_restored() -> None:
     assert decide(evidence(shake=0.8, gaussian=0.2), 2)[2] == "any"
     assert decide(evidence(reduced=1.0), 2, insist=True)[0].restore
     assert decide(evidence(blurred_reduced=0.6, gaussian=0.4), 2)[0].phase == 0  # what is rarer must be surer
-    assert decide(evidence(blurred_reduced=0.95, gaussian=0.05), 4)[0].phase == 1.5
+    assert decide(evidence(blurred_reduced=0.995, gaussian=0.005), 4)[0].phase == 1.5
 
 
 def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier: DegradationClassifier) -> None:
@@ -134,3 +134,23 @@ def test_it_asks_an_estimator_only_for_what_is_blurred(classifier: DegradationCl
     with pytest.raises(FoundryError, match="classifier.safetensors"):
         missing = replace(resources, networks=Networks(data_steps(), Corrector(), Compute(CPU)))
         estimator(BlindObservation(thumbnail, Sampling(2)), settings, missing, rng=generator(1, "auto"))
+
+
+def test_a_blur_that_varies_is_seen_and_mapped() -> None:
+    said = torch.full((12, len(histories.NAMES)), 0.01).double()
+    said[:, histories.NAMES.index("gaussian")] = 0.94
+    boxes = [(0, 16 * column, 64, 64) for column in range(12)]
+    same = Evidence(said.mean(dim=0), said.log(), boxes, 0.0, None)
+    assert decide(same, 2)[0].varies is None
+    said[0] = said[0][[1, 1, 0, 1, 1, 1, 1]]
+    said[0, 0] = 0.97
+    one = Evidence(same.chances, (said / said.sum(dim=1, keepdim=True)).log(), boxes, 0.0, None)
+    varies = decide(one, 2)[0].varies
+    assert varies is not None and "1 of 12 windows" in varies.line()
+    seen = varies.map((64, 240))
+    assert seen.shape == (1, 3, 64, 240) and seen[0, 0, 0, 0] < 0.1 and seen[0, 0, 0, 239] > 0.9
+
+
+def test_between_two_grids_the_image_lies_between_them() -> None:
+    assert decide(evidence(reduced=0.5, decimated=0.5), 2)[0].phase == pytest.approx(0.25)
+    assert decide(evidence(reduced=0.97, decimated=0.03), 4)[0].phase == 1.5

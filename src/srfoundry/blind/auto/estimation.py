@@ -1,10 +1,13 @@
 """The method auto: what happened to an image is weighed first, then the estimator that fits is asked for a kernel."""
 
 import dataclasses
+import math
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.deciding import decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
@@ -15,6 +18,10 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
+
+# In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
+# training photographs (BSD400, x2).
+NARROW = 0.45
 
 
 def estimate_auto(
@@ -53,9 +60,23 @@ def estimate_auto(
         roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
         found = FREE(seen, dataclasses.replace(settings, prior=roomy), resources, rng=rng, log=log)
     kernel = sized(found.kernel, size)
+    if not observation.insist and deviation(kernel) < NARROW * scale:
+        return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, scale))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
     return dataclasses.replace(found, kernel=kernel, decision=decision)
+
+
+def deviation(kernel: Float[Tensor, "1 k k"]) -> float:
+    """Of a kernel's places around its centre, one axis with the other, px."""
+    axis = torch.arange(kernel.shape[-1], dtype=torch.float64)
+    taps = kernel[0].double().cpu().clamp_min(0)
+    taps = taps / taps.sum()
+    variances = []
+    for line in (taps.sum(dim=0), taps.sum(dim=1)):
+        middle = (line * axis).sum()
+        variances.append(float((line * (axis - middle) ** 2).sum()))
+    return math.sqrt(sum(variances) / 2)
 
 
 def _size(settings: Estimation, resources: Resources, scale: int) -> int:

@@ -53,9 +53,10 @@ class Evidence:
         return float(sum(self.chances[histories.NAMES.index(name)] for name in names))
 
     @property
-    def likeliest(self) -> str:
-        """The history with the largest chance."""
-        return histories.NAMES[int(self.chances.argmax())]
+    def sharp_windows(self) -> Float[Tensor, " n"]:
+        """For each window the chance that it is sharp."""
+        sharp = [index for index, name in enumerate(histories.NAMES) if name in histories.SHARP]
+        return self.windows[:, sharp].exp().sum(dim=1)
 
     @property
     def grain(self) -> float:
