@@ -12,6 +12,7 @@ from srfoundry.blind.auto.evidence import LEAST, weigh
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.corrector.correction import FAST
+from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
 from srfoundry.blind.motion_deblur.freeform import FREE
 from srfoundry.blind.settings import Estimation
@@ -56,6 +57,8 @@ def estimate_auto(
     seen = dataclasses.replace(observation, noise=decision.noise)
     if form == "gaussian":
         found = FAST(seen, settings, resources, rng=rng, log=log)
+    elif history in ("line", "disc"):  # their few numbers are all in the spectrum
+        found = estimate_in_family(seen, settings, history, rng=rng, log=log)
     else:
         roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
         found = FREE(seen, dataclasses.replace(settings, prior=roomy), resources, rng=rng, log=log)

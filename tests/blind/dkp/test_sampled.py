@@ -1,0 +1,29 @@
+"""Kernels of a family by random kernel sampling alone."""
+
+from typing import Literal
+
+import pytest
+import torch
+
+from srfoundry.blind.dkp.motion_families import discs, lines
+from srfoundry.blind.dkp.sampled import SIZE, estimate_in_family
+from srfoundry.blind.estimate import BlindObservation
+from srfoundry.core.seeds import generator
+from srfoundry.core.state import silent
+from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.operator import degrade
+from srfoundry.imaging.images import from_uint8, to_uint8
+from tests.blind_cases import power_law, tiny
+
+
+@pytest.mark.parametrize("name", ["line", "disc"])
+def test_a_line_and_a_disc_are_found(name: Literal["line", "disc"]) -> None:
+    family = lines(SIZE, 2.0, 20.0) if name == "line" else discs(SIZE, 1.0, 5.0)
+    true = family.kernels(torch.tensor([[0.4, 0.5, 0.9]], dtype=torch.float64)[:, : family.dim]).float()
+    low = from_uint8(to_uint8(degrade(power_law(256, 1), true, 2)))
+    found = estimate_in_family(
+        BlindObservation(low, Sampling(2)), tiny(method="dkp"), name, rng=generator(1), log=silent
+    )
+    assert found.kernel.shape == true.shape and len(found.history) == 6
+    assert float((found.kernel - true).norm() / true.norm()) < 0.35
+    assert float((family.mean().float() - true).norm() / true.norm()) > 0.5
