@@ -15,12 +15,14 @@ from srfoundry.blind.corrector.training import train_corrector
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES
 from srfoundry.blind.nonblind_settings import CorrectorDescent
+from srfoundry.blind.unfolded.training import WindowDraw, train_unfolded
 from srfoundry.config.params import load
 from srfoundry.core.compute import Compute, channels_last
-from srfoundry.core.seeds import Stream
+from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.unfolded import Unfolded, start_plain
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
 from srfoundry.networks.zoo import cards
@@ -91,6 +93,34 @@ def corrector_of(folder: Path, restorer: USRNet, *, photographs: Path, params: P
     corrector = cards.load(file)[0]
     assert isinstance(corrector, Corrector)
     return corrector
+
+
+def unfolded_of(folder: Path, *, photographs: Path, params: Path) -> Unfolded:
+    """The networks of the method unfolded: from the folder, or trained now (most of an hour) and written there.
+
+    Args:
+        photographs: Patches that they are trained on.
+        params: params.yaml, whose section unfolded says how.
+    """
+    file = folder / "unfolded.safetensors"
+    if not file.exists():
+        patches, chosen = Patches.open(photographs), load(params).unfolded
+        stream, net = Stream(1, "blind"), Unfolded(widths=chosen.widths, kernel_widths=chosen.kernel_widths)
+        redraw(net, stream.rng("unfolded"))
+        start_plain(net)
+        train_unfolded(
+            net,
+            WindowDraw(patches, chosen.windows, scales=SCALES),
+            chosen.descent,
+            scales=chosen.scales,
+            compute=Compute(CPU),
+            stream=stream,
+            resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen.windows.softness)),
+        )
+        _save(file, net, chosen.arch)
+    net = cards.load(file)[0]
+    assert isinstance(net, Unfolded)
+    return net
 
 
 def _save(file: Path, net: nn.Module, arch: dict[str, Any]) -> None:
