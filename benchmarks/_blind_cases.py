@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from srfoundry.blind import guard
 from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
@@ -49,7 +48,7 @@ class Case:
 
     def aligned(self) -> Tensor:
         """Bicubic enlargement on the original's grid."""
-        return guard.plain(self.low, self.scale, self.phase)
+        return resize.cubic_at(self.low, self.scale, self.phase).clamp(0, 1)
 
     def kernel_psnr(self, kernel: Tensor) -> float:
         """Of an estimate, in dB, without alignment; the sizes may differ."""

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srfoundry.blind import guard
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import Decimation, degrade
@@ -71,7 +70,7 @@ class Degraded:
 
     def aligned(self) -> Tensor:
         """Bicubic enlargement on the original's grid: what no restoration may be worse than."""
-        return guard.plain(self.low, self.scale, self.phase)
+        return resize.cubic_at(self.low, self.scale, self.phase).clamp(0, 1)
 
 
 def gaussian(scale: int, rng: torch.Generator) -> Tensor:

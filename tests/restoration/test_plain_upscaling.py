@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from srfoundry.blind import guard
 from srfoundry.core.seeds import generator
-from srfoundry.imaging import images
+from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PLAIN, PlainUpscaler
 from tests import tiny
@@ -20,7 +19,7 @@ def photograph() -> Photograph:
 
 def cubic(original: Photograph, scale: int, phase: float) -> np.ndarray:
     low = images.from_uint8(torch.from_numpy(original.pixels)[None])
-    return images.to_uint8(guard.plain(low, scale, phase))[0].numpy()
+    return images.to_uint8(resize.cubic_at(low, scale, phase).clamp(0, 1))[0].numpy()
 
 
 def test_without_networks_it_is_cubic_interpolation_on_the_right_grid(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from srfoundry.core.seeds import generator
-from srfoundry.imaging import metrics
-from srfoundry.zero_shot.result_tables import ResultTable, scored
+from srfoundry.imaging import metrics, resize
+from srfoundry.zero_shot.result_tables import ALIGNED, ResultTable, scored
 
 
 def test_gains_are_over_bicubic_and_means_over_photographs() -> None:
@@ -31,3 +31,12 @@ def test_niqe_is_there_on_request_and_its_mean_is_over_those_that_have_one() -> 
     rows = table.rows["photographs"]["bicubic"]
     assert set(rows["large"]) - set(rows["small"]) == {"niqe"}
     assert table.means()["photographs"]["bicubic"]["niqe"] == rows["large"]["niqe"]
+
+
+def test_gains_are_given_over_bicubic_on_the_originals_grid_too() -> None:
+    high = torch.rand(1, 3, 32, 32, generator=generator(5))
+    low = high[..., ::2, ::2]
+    shown = {"bicubic": resize.cubic(low, 2), ALIGNED: resize.cubic_at(low, 2, 0.0), "best": high * 0.99}
+    rows = scored({name: image.clamp(0, 1) for name, image in shown.items()}, high, 2)
+    assert rows[ALIGNED]["gain_aligned_db"] == 0
+    assert rows["best"]["gain_aligned_db"] == pytest.approx(rows["best"]["psnr_y"] - rows[ALIGNED]["psnr_y"])

@@ -38,8 +38,8 @@ def test_every_method_has_its_name_and_its_kernel(enlargement: linear_enlargemen
         "finetune3_true",
     ]
     given = {"nets": nets, "observations": observed, "recipe": recipe, "tile": 64}
-    assert list(dict(trials.of_set("gauss20", **given))) == ["bicubic", *found]
-    assert list(dict(trials.of_set("bicubic", **given))) == ["bicubic", *found, "photo", "photo50"]
+    assert list(dict(trials.of_set("gauss20", **given))) == ["bicubic", "aligned", *found]
+    assert list(dict(trials.of_set("bicubic", **given))) == ["bicubic", "aligned", *found, "photo", "photo50"]
     blind = {name: Observation(low, None, Sampling(2)) for name in ("true",)}
     few = dict(trials.of_set("div2krk", **{**given, "observations": blind}))
     assert list(few) == ["bicubic", "pruned", "photo", "photo50"] and few["pruned"].equal(found["pruned"])

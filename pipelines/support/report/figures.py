@@ -10,6 +10,7 @@ from pipelines.support.graph import folder_of
 from srfoundry.reporting.run.contents import Change, Quality
 from srfoundry.runtime.session import BICUBIC
 from srfoundry.tracking.names import numbers
+from srfoundry.zero_shot.result_tables import ALIGNED
 
 KEY_FIGURES = [  # title, stage, name
     ("dual over bicubic, dB", "evaluate", "bicubic.dual.gain_db"),
@@ -17,9 +18,13 @@ KEY_FIGURES = [  # title, stage, name
     ("pruned by 50 % over bicubic, dB", "evaluate", "bicubic.pruned50.gain_db"),
     ("pruned by 70 % over bicubic, dB", "evaluate", "bicubic.pruned70.gain_db"),
     ("parameters removed", "prune", "removed_fraction"),
-    ("MZSR, 10 steps, true kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_true.gain_db"),
-    ("MZSR, 10 steps, estimated kernel, over bicubic, dB", "evaluate", "gauss20.mzsr10_estimated.gain_db"),
-    ("plain fine-tuning, 10 steps, over bicubic, dB", "evaluate", "gauss20.finetune10_true.gain_db"),
+    ("MZSR, 10 steps, true kernel, aligned bicubic, dB", "evaluate", "gauss20.mzsr10_true.gain_aligned_db"),
+    (
+        "MZSR, 10 steps, kernel estimated, aligned bicubic, dB",
+        "evaluate",
+        "gauss20.mzsr10_estimated.gain_aligned_db",
+    ),
+    ("plain fine-tuning, 10 steps, aligned bicubic, dB", "evaluate", "gauss20.finetune10_true.gain_aligned_db"),
     ("non-blind network, true kernel, over bicubic, dB", "nonblind", "validation.gain_db"),
     ("kernel estimate over the prior's mean, dB", "estimate", "gain_over_prior_mean_db"),
     ("ONNX against PyTorch, worst difference", "export", "parity_max_abs"),
@@ -73,7 +78,7 @@ def quality(root: Path) -> dict[str, list[Quality]]:
             Quality(
                 name,
                 row["psnr_y"],
-                row.get("gain_db", 0.0),
+                row.get("gain_aligned_db", row.get("gain_db", 0.0)),
                 _worst(by_photograph.get(test, {}), name),
                 row.get("ssim_y"),
             )
@@ -86,9 +91,9 @@ def quality(root: Path) -> dict[str, list[Quality]]:
 
 
 def _worst(photographs: Mapping[str, Mapping[str, float]], model: str) -> str:
-    own, bicubic = photographs.get(model, {}), photographs.get(BICUBIC, {})
+    own, bicubic = photographs.get(model, {}), photographs.get(ALIGNED, photographs.get(BICUBIC, {}))
     gains = {name: psnr - bicubic[name] for name, psnr in own.items() if name in bicubic}
-    if not gains or model == BICUBIC:
+    if not gains or model in (BICUBIC, ALIGNED):
         return ""
     name = min(gains, key=lambda each: gains[each])
     return f"{name} {gains[name]:+.2f} dB"

@@ -18,7 +18,6 @@ from srfoundry.blind.settings import SpectrumModel
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
-from srfoundry.imaging import resize
 
 # Chosen on training photographs (BSD400, x2). Deviations of blurs in multiples of the scale.
 NARROW = 0.475  # nine of ten thumbnails look narrower; so do a quarter of Gaussians of half that, and all of less
@@ -114,32 +113,3 @@ def apparent_width(low: Float[Tensor, "1 c h w"], scale: int, *, noise: float) -
     score = SpectralLikelihood(low, scale, PHOTOGRAPHS, noise=noise)(family).cpu()
     weights = ((score - score.max()) / TEMPERATURE).softmax(dim=0)
     return float((weights * widths.double() ** 2).sum().sqrt())
-
-
-def plain(low: Float[Tensor, "1 c h w"], scale: int, phase: float) -> Float[Tensor, "1 c H W"]:
-    """Cubic enlargement with low-resolution pixel i at the place scale * i + phase, in [0, 1].
-
-    Args:
-        low: range [0, 1].
-        scale: the enlargement.
-        phase: high-resolution pixels, 0 to scale - 1; (scale - 1) / 2 is MATLAB's bicubic.
-    """
-    if phase == (scale - 1) / 2:
-        return resize.cubic(low, scale).clamp(0, 1)
-    for dim in (-2, -1):
-        places = (torch.arange(scale * low.shape[dim], dtype=torch.float64) - phase) / scale
-        low = _along(low, places.to(low.device), dim)
-    return low.clamp(0, 1)
-
-
-def _along(image: Tensor, places: Tensor, dim: int) -> Tensor:
-    """Keys' interpolation at fractional places of one dimension, edge pixels repeated outside."""
-    first = places.floor()
-    total = None
-    for tap in (-1, 0, 1, 2):
-        source = (first + tap).clamp(0, image.shape[dim] - 1).long()
-        weights = resize.keys(places - first - tap).to(image)
-        part = image.index_select(dim, source) * (weights[:, None] if dim == -2 else weights)
-        total = part if total is None else total + part
-    assert total is not None
-    return total

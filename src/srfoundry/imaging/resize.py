@@ -96,6 +96,23 @@ def _halved(image: UInt8[Tensor, "b c h w"], scale: Scale) -> UInt8[Tensor, "b c
     return found.contiguous() if image.is_contiguous() else found
 
 
+def cubic_at(image: Float[Tensor, "b c h w"], scale: int, phase: float) -> Float[Tensor, "b c H W"]:
+    """Cubic enlargement with pixel i at the place scale * i + phase; neither rounded nor clipped.
+
+    Args:
+        image: any range.
+        scale: the enlargement.
+        phase: high-resolution pixels, 0 to scale - 1: 0 where every s-th pixel was kept, (scale - 1) / 2 for MATLAB's
+            bicubic and all that centres blocks.
+    """
+    if phase == (scale - 1) / 2:
+        return cubic(image, scale)
+    for dim in (-2, -1):
+        places = (torch.arange(scale * image.shape[dim], dtype=torch.float64) - phase) / scale
+        image = _interpolated(image, places.to(image.device), dim)
+    return image
+
+
 def output_size(image: Tensor, scale: Scale) -> tuple[int, int]:
     """Return MATLAB's output size, ceil(scale * input)."""
     height, width = image.shape[-2:]
@@ -206,3 +223,14 @@ def keys(distance: Tensor) -> Tensor:
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
     return torch.where(d <= 1, near, torch.where(d <= 2, far, torch.zeros_like(d)))
+
+
+def _interpolated(image: Tensor, places: Float[Tensor, " n"], dim: int) -> Tensor:
+    """Keys' interpolation at fractional places of one dimension, edge pixels repeated outside."""
+    first = places.floor()
+    parts = []
+    for tap in (-1, 0, 1, 2):
+        source = (first + tap).clamp(0, image.shape[dim] - 1).long()
+        weights = keys(places - first - tap).to(image)
+        parts.append(image.index_select(dim, source) * (weights[:, None] if dim == -2 else weights))
+    return parts[0] + parts[1] + parts[2] + parts[3]

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from srfoundry.blind import guard
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import images
+from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.runtime.chooser import Chooser
 
@@ -46,7 +45,7 @@ class PlainUpscaler:
             name = networks.pair.clean[0] if taken is None else taken.member
             return upscaler(original.pixels), f"upscaled by {name}"
         low = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
-        return images.to_uint8(guard.plain(low, scale, phase))[0].numpy(), PLAIN
+        return images.to_uint8(resize.cubic_at(low, scale, phase).clamp(0, 1))[0].numpy(), PLAIN
 
     def _networks(self) -> Chooser | None:
         with self._lock:

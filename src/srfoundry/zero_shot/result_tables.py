@@ -8,6 +8,7 @@ from torch import Tensor
 from srfoundry.imaging import metrics, niqe
 
 Scores = dict[str, float]
+ALIGNED = "aligned"  # the method: bicubic on the original's grid
 
 
 def scored(
@@ -19,6 +20,8 @@ def scored(
 ) -> dict[str, Scores]:
     """PSNR-Y in dB and SSIM-Y of one photograph by every method, and the gain over `bicubic`, which is one of them.
 
+    Over `aligned`, too, where that is one: over bicubic on the original's grid, the fair figure.
+
     Args:
         restored: by method, range [0, 1].
         high: the original.
@@ -26,9 +29,12 @@ def scored(
         natural: NIQE as well, where the photograph is large enough for it.
     """
     rows, plain = dict[str, Scores](), metrics.psnr_y(restored["bicubic"], high, scale)
+    fair = metrics.psnr_y(restored[ALIGNED], high, scale) if ALIGNED in restored else None
     for name, image in restored.items():
         scores = {"psnr_y": metrics.psnr_y(image, high, scale), "ssim_y": metrics.ssim_y(image, high, scale)}
         scores["gain_db"] = scores["psnr_y"] - plain
+        if fair is not None:
+            scores["gain_aligned_db"] = scores["psnr_y"] - fair
         value = niqe.niqe(image, scale) if natural else None
         rows[name] = scores if value is None else scores | {"niqe": value}
     return rows

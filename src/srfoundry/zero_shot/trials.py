@@ -13,6 +13,7 @@ from srfoundry.imaging.tensor_tiles import reach, tiled
 from srfoundry.networks.zoo.family import BLIND, CLEAN, COMPARED, FAMILY, PHOTO
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
+from srfoundry.zero_shot.result_tables import ALIGNED
 
 # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
 FINE_TUNING = 0.01
@@ -23,6 +24,9 @@ def of_set(
 ) -> Iterator[tuple[str, Float[Tensor, "1 3 H W"]]]:
     """Yield (name, restored image in [0, 1]) for MATLAB's bicubic and every method that is scored on a test set.
 
+    Where every s-th pixel was kept, MATLAB's bicubic, which centres blocks, lies (s - 1) / 2 pixels beside the
+    original; `aligned` is bicubic on the original's grid.
+
     Members for real photographs give images on the grid of MATLAB's bicubic, so they are scored on sets that lie there.
 
     Args:
@@ -31,6 +35,8 @@ def of_set(
     """
     low, scale = observations["true"].low, observations["true"].scale
     yield "bicubic", resize.cubic(low, scale).clamp(0, 1)
+    if observations["true"].kernel is not None and observations["true"].decimation == "direct":
+        yield ALIGNED, resize.cubic_at(low, scale, 0.0).clamp(0, 1)
     if test in BLIND:
         yield from members(nets, low, scale, COMPARED, tile=tile)
         return

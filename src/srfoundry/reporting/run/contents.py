@@ -54,7 +54,7 @@ class Quality:
 
     Attributes:
         psnr: PSNR-Y in dB, mean of the photographs.
-        gain: over bicubic, dB.
+        gain: over bicubic on the original's grid, dB.
         worst: least gain of a photograph, dB, and its name.
         ssim: SSIM-Y, mean.
     """
