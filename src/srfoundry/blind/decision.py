@@ -44,6 +44,19 @@ class Variation:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Kernels under direct decimation, one of which made an image, and how likely each is.
+
+    Attributes:
+        kernels: each with its shift inside of the taps.
+        chances: 0 or more.
+    """
+
+    kernels: Float[Tensor, "n k k"]
+    chances: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
 class Decision:
     """What is done about an image, and why.
 
@@ -55,6 +68,7 @@ class Decision:
         noise: that a restorer should suppose, range [0, 1]: what a JPEG file changed counts.
         quality: of the JPEG file that it was; None where there is no trace of one.
         varies: how its blur varies, where that is seen.
+        candidates: what may have made it, where one kernel is too little to rely on.
     """
 
     restore: bool
@@ -64,6 +78,7 @@ class Decision:
     noise: float = 0.0
     quality: int | None = None
     varies: Variation | None = None
+    candidates: Candidates | None = None
 
     def line(self) -> str:
         """It in a line."""

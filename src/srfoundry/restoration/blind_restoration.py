@@ -10,9 +10,9 @@ from torch import Tensor
 
 from srfoundry.blind import guard
 from srfoundry.blind.auto.evidence import LEAST
-from srfoundry.blind.decision import Decision
+from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.config import params
-from srfoundry.degradation import back_projection, kernel_files
+from srfoundry.degradation import back_projection, kernel_files, linear_enlargement
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize
@@ -162,7 +162,10 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     doubt = _second_doubt(decision, shared)
     if doubt is not None:
         return _enlarged(original, shared, doubt, decision)
-    found = shared.restorer.restore(observation, name, ticker)
+    if decision is not None and decision.candidates is not None:
+        found = _averaged(observation, decision.candidates, decision.noise)
+    else:
+        found = shared.restorer.restore(observation, name, ticker)
     checked = check_consistency(found.image, observation, close=shared.options.close)
     return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
 
@@ -175,6 +178,18 @@ def find_kernel(
     kernel = shared.observe(image, name, ticker)[0].kernel
     assert kernel is not None
     return kernel[0].numpy()
+
+
+def _averaged(observation: Observation, candidates: Candidates, noise: float) -> Restored:
+    """The linear enlargement of least expected error over what may have made the image: milder than any of theirs."""
+    chances = candidates.chances[None].double()
+    enlarge = linear_enlargement.fitted(
+        observation.low, candidates.kernels, observation.scale, noise=noise, weights=chances
+    )
+    count = len(candidates.kernels)
+    return Restored(
+        enlarge(observation.low).clamp(0, 1), f"linear, the mean over {count} kernels that it may have been"
+    )
 
 
 def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.estimation import deviation, possible
 from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
@@ -154,3 +155,11 @@ def test_a_blur_that_varies_is_seen_and_mapped() -> None:
 def test_between_two_grids_the_image_lies_between_them() -> None:
     assert decide(evidence(reduced=0.5, decimated=0.5), 2)[0].phase == pytest.approx(0.25)
     assert decide(evidence(reduced=0.97, decimated=0.03), 4)[0].phase == 1.5
+
+
+def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
+    blur = kernels.gaussian(29, torch.tensor([9.0]), torch.tensor([1.0]), torch.tensor([0.7]))
+    found = possible(evidence(reduced=0.2, decimated=0.1, gaussian=0.7), blur, 2)
+    assert found.chances.sum() == pytest.approx(1) and found.chances[-1] == pytest.approx(0.7)
+    assert torch.equal(found.kernels[-1], blur[0]) and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
+    assert deviation(blur) == pytest.approx(3.0, abs=0.02)

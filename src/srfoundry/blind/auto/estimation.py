@@ -7,15 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.evidence import LEAST, weigh
+from srfoundry.blind.auto.evidence import LEAST, Evidence, weigh
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.corrector.correction import FAST
+from srfoundry.blind.decision import Candidates
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
 from srfoundry.blind.motion_deblur.freeform import FREE
 from srfoundry.blind.settings import Estimation
+from srfoundry.blind.unfolded.estimation import UNFOLDED
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
@@ -23,6 +26,7 @@ from srfoundry.degradation import kernels
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
 # training photographs (BSD400, x2).
 NARROW = 0.45
+DOUBTED = 0.95  # chance of blur below which the restoration is the mean over what may have happened
 
 
 def estimate_auto(
@@ -59,6 +63,8 @@ def estimate_auto(
         found = FAST(seen, settings, resources, rng=rng, log=log)
     elif history in ("line", "disc"):  # their few numbers are all in the spectrum
         found = estimate_in_family(seen, settings, history, rng=rng, log=log)
+    elif resources.networks.unfolded is not None:
+        found = UNFOLDED(seen, settings, resources, rng=rng, log=log)
     else:
         roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
         found = FREE(seen, dataclasses.replace(settings, prior=roomy), resources, rng=rng, log=log)
@@ -67,24 +73,47 @@ def estimate_auto(
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, scale))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
+    if not observation.insist and decision.chance < DOUBTED:
+        decision = dataclasses.replace(decision, candidates=possible(evidence, kernel, scale))
     return dataclasses.replace(found, kernel=kernel, decision=decision)
 
 
 def deviation(kernel: Float[Tensor, "1 k k"]) -> float:
-    """Of a kernel's places around its centre, one axis with the other, px."""
-    axis = torch.arange(kernel.shape[-1], dtype=torch.float64)
+    """Of a kernel's places around its centre along its longer axis, px."""
     taps = kernel[0].double().cpu().clamp_min(0)
     taps = taps / taps.sum()
-    variances = []
-    for line in (taps.sum(dim=0), taps.sum(dim=1)):
-        middle = (line * axis).sum()
-        variances.append(float((line * (axis - middle) ** 2).sum()))
-    return math.sqrt(sum(variances) / 2)
+    axis = torch.arange(len(taps), dtype=torch.float64)
+    rows, columns = taps.sum(dim=1), taps.sum(dim=0)
+    down, across = axis - (rows * axis).sum(), axis - (columns * axis).sum()
+    mixed = (taps * down[:, None] * across).sum()
+    covariance = torch.stack([(rows * down**2).sum(), mixed, mixed, (columns * across**2).sum()]).view(2, 2)
+    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(covariance)[-1])))
+
+
+def possible(evidence: Evidence, kernel: Float[Tensor, "1 k k"], scale: int) -> Candidates:
+    """What may have made an image of which nobody is sure: each reduction, none, or the kernel that was found.
+
+    Args:
+        evidence: of the image.
+        kernel: that was found, if it is blurred.
+        scale: by which it was reduced.
+    """
+    size = kernel.shape[-1]
+    reduced = [sized(antialiasing(how, scale), size) for how in histories.REDUCTIONS]
+    reduction, decimation = (evidence.chance(name) for name in histories.SHARP)
+    chances = [reduction * share for share in histories.REDUCTIONS.values()]
+    chances += [decimation, 1 - reduction - decimation]
+    every = [*reduced, sized(torch.ones(1, 1, 1), size), kernel.cpu()]
+    return Candidates(torch.cat(every), torch.tensor(chances))
 
 
 def _size(settings: Estimation, resources: Resources, scale: int) -> int:
     """Room for the estimators' kernels, moved by half a block, and for every antialiasing."""
-    moved = max(SIZE, FAST.kernel_size(settings, resources, scale)) + 2 * (scale // 2 + 1)
+    networks = resources.networks
+    largest = (
+        SIZE if networks is None or networks.unfolded is None else UNFOLDED.kernel_size(settings, resources, scale)
+    )
+    moved = max(largest, FAST.kernel_size(settings, resources, scale)) + 2 * (scale // 2 + 1)
     return max(moved, antialiasing("lanczos", scale).shape[-1])
 
 
