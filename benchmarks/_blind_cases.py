@@ -19,7 +19,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import degrade
-from srfoundry.imaging import decoding, images, metrics
+from srfoundry.imaging import decoding, images, metrics, resize
 
 STORED = "golden/blind/inputs_set5_and_c128.npz"
 MOTION = 31  # taps a side that motion kernels are looked for in
