@@ -48,3 +48,18 @@ def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(FoundryError, match="too small"):
         low = torch.rand(1, 3, 6, 40, generator=generator(1, "low"))
         estimate_kernel_by_corrections(low, Sampling(2), SEARCH, restorer=data_steps(), corrector=Corrector())
+
+
+@pytest.mark.parametrize(("correction", "asks"), [(2.0, True), (0.01, False)])
+def test_a_corrector_that_is_never_content_is_not_followed(
+    monkeypatch: pytest.MonkeyPatch, correction: float, asks: bool
+) -> None:
+    """On gratings it asked for as much again after each pass, and was sure of it."""
+    sure = (torch.tensor([[correction, 0.0, 0.0]]), torch.full((1, 3), 6.0))
+    monkeypatch.setattr("srfoundry.blind.corrector.correction.posterior", lambda *_: sure)
+    low = power_law(64, 3).clamp(0, 1)
+    found = estimate_kernel_by_corrections(
+        low, Sampling(2), SEARCH, restorer=data_steps(), corrector=Corrector()
+    ).kernel
+    turned = float((found - found.mT).abs().max())
+    assert (turned < 1e-6) == asks

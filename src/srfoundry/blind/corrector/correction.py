@@ -25,6 +25,9 @@ from srfoundry.networks.nonblind.corrector import Corrector, features_of, mirror
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation, USRNet
 
 MARGIN = 1.5  # guesses may be so many times narrower or wider than the prior's kernels
+ASTRAY = (
+    5.0  # deviations that the last correction may be long: photographs of any blur end within 1, gratings at 12 to 15
+)
 AVERAGED = 3  # last corrections whose mean is the estimate
 
 
@@ -70,6 +73,9 @@ def estimate_kernel_by_corrections(
 ) -> Estimate:
     """Estimate the Gaussian blur kernel of `low` from `low` alone; nothing in it is random.
 
+    Where the corrections have not come to an end, the image is of a kind that the corrector never met, gratings above
+    all: it asks for much more and is sure of it. Then the kernel is the middle of the prior.
+
     Args:
         low: observed image, range [0, 1].
         sampling: its scale and border; `circular` only for images that were blurred periodically and are seen whole.
@@ -107,7 +113,11 @@ def estimate_kernel_by_corrections(
         shape = prior.clip(shape + mean.double().cpu())
         shapes.append(shape)
         history.add(number, {"correction": float(mean.norm()), "deviation": float((-certainty / 2).exp().norm())})
-    kernel = prior.kernels(torch.stack(shapes[-AVERAGED:]).mean(dim=0)).float()
+    found = torch.stack(shapes[-AVERAGED:]).mean(dim=0)
+    last = history.rows[-1]
+    if search.passes > 1 and last["correction"] > ASTRAY * last["deviation"]:
+        found = prior.clip(torch.tensor([[middle, 0.0, middle]], dtype=torch.float64))
+    kernel = prior.kernels(found).float()
     return Estimate(kernel.to(low.device), None, box, history.rows)
 
 
