@@ -34,6 +34,7 @@ from srfoundry.zero_shot import kernel_tasks, maml, meta_training, plain_trainin
 from srfoundry.zero_shot.recipe import Recipe as Adapting
 from srfoundry.zero_shot.settings import (
     InnerLoop,
+    NoiseDraw,
     Order,
     OuterDescent,
     PlainTraining,
@@ -48,6 +49,7 @@ CPU = torch.device("cpu")
 COMPUTE = Compute(CPU, "auto")
 SCALE, PATCH, BATCH = 2, 64, 8
 RATE, STEPS = 0.02, 10
+QUIET = NoiseDraw(noisy=0.0, noise=0.0)
 OFF = 0.2  # px^2 that an assumed kernel is off by: 10 % of the blur gauss20
 
 
@@ -93,7 +95,7 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     net = MZSR(enlargement=recipe.enlargement)
     seeds.redraw(net, seeds.generator(1, "net"))
     plain = PlainTraining(patch=PATCH, batch=BATCH, steps=0, learning_rate=1e-3)
-    pairs = partial(kernel_tasks.blurred_pairs, patches, groups, plain, device=CPU)
+    pairs = partial(kernel_tasks.blurred_pairs, patches, groups, plain, noise=QUIET, device=CPU)
     enlarged, high = pairs(rng=rng)
     with FlopCounterMode(display=False) as counter:
         net(enlarged).sub(high).abs().mean().backward()
@@ -112,7 +114,7 @@ def train(name: str, data: Path, budget: float, folder: Path) -> tuple[MZSR, Any
     if recipe.share:
         shots, patch = (1, recipe.patch) if recipe.support == "self_pair" else (4, 48)
         tasks = TaskDraw(tasks=recipe.tasks, shots=shots, patch=patch, support=recipe.support)
-        draw = partial(kernel_tasks.draw_tasks, patches, groups, tasks, device=CPU)
+        draw = partial(kernel_tasks.draw_tasks, patches, groups, tasks, noise=QUIET, device=CPU)
         sizes, last = RATE * factors.expand(recipe.inner, -1), meta_training.step_weights(recipe.inner, 0, how="last")
         with FlopCounterMode(display=False) as counter:
             maml.gradient(net, draw(rng=rng), rates=sizes, step_weights=last, order=recipe.order)

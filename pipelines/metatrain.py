@@ -26,9 +26,10 @@ def metatrain(stage: Stage) -> None:
 
     chosen, warmup = stage.params.metatrain, stage.params.metatrain.warmup
     before, card = cards.load(stage.input("models/pretrain.safetensors"))
-    arch = {**card.arch, "enlargement": chosen.degradations.enlargement}
+    arch = {**card.arch, "enlargement": chosen.degradations.enlargement, "noise": chosen.noise.present}
     net = MZSR(**{name: value for name, value in arch.items() if name != "name"})
-    net.load_state_dict(before.state_dict())
+    assert isinstance(before, MZSR)
+    net.start_from(before)
 
     def taps(name: str) -> torch.Tensor:
         return torch.from_numpy(np.load(stage.input(f"data/synthesize/kernels/{name}.npy"), allow_pickle=False))
@@ -39,7 +40,7 @@ def metatrain(stage: Stage) -> None:
     patches = Patches.open(stage.input("data/synthesize/train"))
     warm = plain_training.train(
         net,
-        partial(kernel_tasks.blurred_pairs, patches, groups, warmup, device=stage.device),
+        partial(kernel_tasks.blurred_pairs, patches, groups, warmup, noise=chosen.noise, device=stage.device),
         warmup,
         schedule=chosen.outer.schedule,
         compute=stage.compute,
@@ -48,7 +49,7 @@ def metatrain(stage: Stage) -> None:
     )
     history, factors = meta_training.metatrain(
         net,
-        partial(kernel_tasks.draw_tasks, patches, groups, chosen.draw, device=stage.device),
+        partial(kernel_tasks.draw_tasks, patches, groups, chosen.draw, noise=chosen.noise, device=stage.device),
         chosen.inner,
         chosen.outer,
         compute=stage.compute,

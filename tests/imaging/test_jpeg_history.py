@@ -41,3 +41,11 @@ def test_what_was_none_or_was_resized_shows_none(name: str) -> None:
 
 def test_what_holds_no_block_shows_none() -> None:
     assert jpeg_history.quality_seen([np.zeros((14, 300))]) is None and jpeg_history.quality_seen([]) is None
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_faint_compression_is_seen_by_its_wide_steps(name: str) -> None:
+    made = np.asarray(packed(clean(name), 95)) @ LUMA
+    for left, top in ((0, 0), (3, 5)):
+        assert jpeg_history.faint_quality_seen([made[top:, left:]]) in (94, 95)
+    assert jpeg_history.faint_quality_seen([np.asarray(clean(name)) @ LUMA]) is None

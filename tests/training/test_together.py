@@ -34,7 +34,7 @@ from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.zoo.architectures import build
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot import kernel_tasks, meta_training, plain_training
-from srfoundry.zero_shot.settings import InnerLoop, OuterDescent, PlainTraining, TaskDraw
+from srfoundry.zero_shot.settings import InnerLoop, NoiseDraw, OuterDescent, PlainTraining, TaskDraw
 from tests.closed import CPU, nets, photographs, ranges
 from tests.masks import pairs_of
 from tests.nonblind import data_steps, tiny_usrnet
@@ -45,6 +45,7 @@ from tests.zero_shot.test_meta_training import groups, small
 DRAWS = PatchDraw(patch=16, octave=0.4, batch=5)  # rows that two processes cannot halve
 ONCE = Descent(steps=1, learning_rate=1e-3, warmup=0, average=0.0, clip=1e9)  # its gradient is left as it is
 BOTH = [Processes(rank, 2) for rank in range(2)]
+QUIET = NoiseDraw(noisy=0.0, noise=0.0)
 
 
 def dual(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Module]:
@@ -67,7 +68,7 @@ def pretrain(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn
     net, chosen = small(), PlainTraining(patch=16, batch=5, steps=1, learning_rate=1e-3)
     plain_training.train(
         net,
-        partial(kernel_tasks.blurred_pairs, Patches.open(folder), groups(), chosen, device=CPU),
+        partial(kernel_tasks.blurred_pairs, Patches.open(folder), groups(), chosen, noise=QUIET, device=CPU),
         chosen,
         schedule="cosine",
         compute=Compute(CPU, processes=processes, accumulate=accumulate),
@@ -86,6 +87,7 @@ def metatrain(processes: Processes, folder: Path, accumulate: int = 1) -> list[n
             Patches.open(folder),
             groups(),
             TaskDraw(tasks=3, shots=1, patch=16, support="self_pair"),
+            noise=QUIET,
             device=CPU,
         ),
         InnerLoop(steps=2, rate=0.01, order="second", loss_weights="annealed", learn_rates=True),

@@ -16,11 +16,12 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.training import loop
 from srfoundry.zero_shot import kernel_tasks, maml, meta_training, plain_training
-from srfoundry.zero_shot.settings import InnerLoop, OuterDescent, PlainTraining, TaskDegradations, TaskDraw
+from srfoundry.zero_shot.settings import InnerLoop, NoiseDraw, OuterDescent, PlainTraining, TaskDegradations, TaskDraw
 from srfoundry.zero_shot.step_sizes import StepSizeFactors, step_sizes
 from tests.closed import CPU, prepared
 from tests.conftest import reference
 
+QUIET = NoiseDraw(noisy=0.0, noise=0.0)
 BANK = kernels.draw_gaussian(4, size=7, scale=1, rng=generator(3))[0]
 
 
@@ -52,7 +53,7 @@ def test_support_has_the_assumed_kernel_and_query_the_true_one(tmp_path: Path) -
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
     chosen = TaskDraw(tasks=2, shots=3, patch=16, support="patches")
     exact, off = (
-        kernel_tasks.draw_tasks(patches, made, chosen, device=CPU, rng=generator(7))
+        kernel_tasks.draw_tasks(patches, made, chosen, noise=QUIET, device=CPU, rng=generator(7))
         for made in (groups(), groups(mismatch=1.0))
     )
     assert exact.support.shape == (2, 3, 3, 16, 16) == exact.query_high.shape
@@ -65,7 +66,7 @@ def test_support_may_be_the_reduced_query_reduced_again(tmp_path: Path) -> None:
     patches = prepared(tmp_path / "set", {"a": edges()}, [1, 2])
     [group] = groups()
     chosen = TaskDraw(tasks=1, shots=2, patch=32, support="self_pair")
-    drawn = kernel_tasks.draw_tasks(patches, [group], chosen, device=CPU, rng=generator(7))
+    drawn = kernel_tasks.draw_tasks(patches, [group], chosen, noise=QUIET, device=CPU, rng=generator(7))
     low = drawn.support_high[0]
     reduced = [group.reduce(drawn.query_high[0], torch.tensor([which])) for which in range(4)]
     [which] = [which for which in range(4) if reduced[which].equal(low)]
@@ -110,7 +111,7 @@ def run(
     chosen = TaskDraw(tasks=2, shots=1, patch=16, support="self_pair")
     _, factors = meta_training.metatrain(
         net,
-        partial(kernel_tasks.draw_tasks, patches, groups(), chosen, device=CPU),
+        partial(kernel_tasks.draw_tasks, patches, groups(), chosen, noise=QUIET, device=CPU),
         InnerLoop(steps=2, rate=0.01, order="second", loss_weights="annealed", learn_rates=learn_rates),
         OuterDescent(steps=steps, learning_rate=1e-3, schedule="constant", clip=0.5),
         compute=Compute(CPU),

@@ -63,6 +63,7 @@ from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
     AdaptationSteps,
     InnerLoop,
+    NoiseDraw,
     OuterDescent,
     PlainTraining,
     TaskDegradations,
@@ -125,6 +126,7 @@ class Metatrain(Section):
     inner: Annotated[InnerLoop, Inline(names={"steps": "inner_steps", "rate": "inner_rate"})]
     outer: Annotated[OuterDescent, Inline()]
     degradations: Annotated[TaskDegradations, Inline()]
+    noise: Annotated[NoiseDraw, Inline()]
     adaptation: Annotated[AdaptationSteps, Inline()]
 
     @model_validator(mode="after")

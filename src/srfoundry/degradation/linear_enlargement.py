@@ -84,6 +84,7 @@ def fitted(
     decimation: operator.Decimation = "direct",
     noise: float = 0.0,
     weights: Float[Tensor, "g n"] | None = None,
+    together: bool = False,
 ) -> Fitted:
     """The linear enlargement that is best for these images.
 
@@ -95,6 +96,7 @@ def fitted(
         decimation: how the image was reduced after the blur.
         noise: standard deviation of the images' noise, range [0, 1].
         weights: how likely each kernel is, a row for all images or one for each.
+        together: the images are windows of one photograph.
 
     Raises:
         FoundryError: not a kernel, or weights that are none.
@@ -106,7 +108,7 @@ def fitted(
         moments = moments.averaged(weights)
     if not noise:
         return Fitted(moments.filters().to(low.device))
-    ratio, colours = relative_noise(low, noise)
+    ratio, colours = relative_noise(low, noise, together=together)
     if len(moments.step) > 1:
         moments = moments.picked(torch.arange(len(moments.step)).repeat_interleave(ratio.numel() // len(moments.step)))
     return Fitted(moments.filters(ratio.flatten()).to(low.device), colours.to(low.device))
@@ -138,7 +140,7 @@ def filters(
 
 
 def relative_noise(
-    low: Float[Tensor, "b c h w"], noise: float | Float[Tensor, " b"]
+    low: Float[Tensor, "b c h w"], noise: float | Float[Tensor, " b"], *, together: bool = False
 ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c c"]]:
     """White noise in units of each image's differences between neighbours, and the principal colours of these.
 
@@ -149,6 +151,7 @@ def relative_noise(
     Args:
         low: range [0, 1].
         noise: standard deviation, range [0, 1], of all images or of each.
+        together: the images are windows of one photograph, whose differences are the mean of theirs.
 
     Returns:
         variance of the noise over half the mean square of the differences in each principal colour, and these colours
@@ -159,13 +162,15 @@ def relative_noise(
     for dim in (-2, -1):
         steps = seen.diff(dim=dim).flatten(2)
         both += steps @ steps.mT / max(steps.shape[-1], 1) / 4
-    covariance = both.cpu()
     level = torch.as_tensor(noise, dtype=torch.float64).cpu().expand(len(low)) ** 2
     grey = (low == low[:, :1]).flatten(1).all(dim=1).cpu()
-    level = torch.where(grey, low.shape[1] * level, level)
-    values, colours = torch.linalg.eigh(covariance)
-    apart = (values - level[:, None]).clamp_min(FAINT * values).clamp_min(1e-12)
-    return level[:, None] / (BUSY * apart), colours
+    level = torch.where(grey, low.shape[1] * level, level)[:, None]
+    own = both.cpu() - torch.diag_embed(level.expand(-1, low.shape[1]))
+    if together:
+        own = own.mean(dim=0, keepdim=True).expand(len(low), -1, -1)
+    values, colours = torch.linalg.eigh(own)
+    apart = values.clamp_min(FAINT * (values + level)).clamp_min(1e-12)
+    return level / (BUSY * apart), colours
 
 
 def linear(low: Float[Tensor, "b c h w"], filters: Float[Tensor, "n p t t"]) -> Float[Tensor, "b c H W"]:

@@ -35,6 +35,9 @@ COARSE = (30, 40, 50, 60, 70, 75, 80, 85, 90)  # qualities by which the grid is 
 FINE = range(20, 94, 2)  # above, the steps are not much wider than the rounding of pixels
 BLOCKS = 250  # busy ones by which the grid is found
 LEAST = 0.4  # mean cosine of a match; by chance it is 0.1, of a JPEG of quality 92 about 0.6, of one of 75 above 0.9
+FAINT = (93, 94, 95)  # qualities of which only the wider steps leave marks, and these are
+WIDE = 2.0  # steps of theirs that are looked at
+LEAST_FAINT = 0.25  # mean cosine of these: of what was no JPEG 0.14 at most, of theirs 0.35 or more (BSD400)
 FEWEST = 30  # coefficients of a mean
 
 
@@ -58,18 +61,8 @@ def quality_seen(windows: Sequence[Float[np.ndarray, "h w"]]) -> int | None:
         windows: of one image's luminance, range [0, 255]; their grids are the same, so their places differ by multiples
             of 8.
     """
-    busy = _busiest(windows)
-    if not len(busy):
-        return None
-    offsets = [(down, across) for down in range(BLOCK) for across in range(BLOCK)]
-    found = [
-        max(_matches(_frequencies(busy[:, down : down + BLOCK, across : across + BLOCK]), COARSE))
-        for down, across in offsets
-    ]
-    down, across = offsets[int(np.argmax(found))]
-    blocks = np.concatenate([_cut(window[down:, across:]) for window in windows])
-    matches = _matches(_frequencies(blocks), FINE)
-    best = max(matches)
+    matches = _matches_on_grid(windows, COARSE, FINE)
+    best = max(matches, default=0.0)
     return None if best < LEAST else next(q for q, match in zip(FINE, matches, strict=True) if match >= 0.9 * best)
 
 
@@ -92,10 +85,37 @@ def slight_trace(windows: Sequence[Float[np.ndarray, "h w"]]) -> bool:
     return bool(order[-1] - np.median(order) > STANDS_OUT and order[-1] - order[-2] > STANDS_OUT / 2)
 
 
+def faint_quality_seen(windows: Sequence[Float[np.ndarray, "h w"]]) -> int | None:
+    """The quality, 93 to 95, of a JPEG of which `quality_seen` finds no trace; None where there is none either.
+
+    Args:
+        windows: as there.
+    """
+    matches = _matches_on_grid(windows, FAINT, FAINT, WIDE)
+    return None if max(matches, default=0.0) < LEAST_FAINT else FAINT[int(np.argmax(matches))]
+
+
 def steps(quality: int) -> Float[np.ndarray, " 64"]:
     """What libjpeg quantises luminance with at this quality, 1 to 100."""
     percent = 5000 / quality if quality < 50 else 200 - 2 * quality
     return np.clip(np.floor((TABLE * percent + 50) / 100), 1, 255)
+
+
+def _matches_on_grid(
+    windows: Sequence[np.ndarray], coarse: Sequence[int], fine: Sequence[int], least: float = 0.0
+) -> list[float]:
+    """The matches of `fine` qualities on the grid where busy blocks match one of the `coarse` best."""
+    busy = _busiest(windows)
+    if not len(busy):
+        return []
+    offsets = [(down, across) for down in range(BLOCK) for across in range(BLOCK)]
+    found = [
+        max(_matches(_frequencies(busy[:, down : down + BLOCK, across : across + BLOCK]), coarse, least))
+        for down, across in offsets
+    ]
+    down, across = offsets[int(np.argmax(found))]
+    blocks = np.concatenate([_cut(window[down:, across:]) for window in windows])
+    return _matches(_frequencies(blocks), fine, least)
 
 
 def _busiest(windows: Sequence[np.ndarray]) -> Float[np.ndarray, "n 15 15"]:
@@ -120,11 +140,15 @@ def _frequencies(blocks: Float[np.ndarray, "n 8 8"]) -> Float[np.ndarray, "n k"]
     return blocks.reshape(len(blocks), -1) @ WAVES.T
 
 
-def _matches(found: Float[np.ndarray, "n k"], qualities: Sequence[int]) -> list[float]:
-    """How near the coefficients that are not zero are to multiples of each quality's steps: 1 all, 0 as by chance."""
+def _matches(found: Float[np.ndarray, "n k"], qualities: Sequence[int], least: float = 0.0) -> list[float]:
+    """How near the coefficients that are not zero are to multiples of each quality's steps: 1 all, 0 as by chance.
+
+    Of steps below `least` nothing is looked at.
+    """
     matches = []
     for quality in qualities:
-        turns = found / steps(quality)[LOW]
+        each = steps(quality)[LOW]
+        turns = found[:, each >= least] / each[each >= least]
         turns = turns[np.abs(turns) > 0.6]
         matches.append(float(np.cos(2 * np.pi * turns).sum()) / max(len(turns), FEWEST))
     return matches

@@ -1,5 +1,6 @@
 """A photograph of unknown blur, restored: its kernel estimated, the network adapted, the result checked against it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from srfoundry.blind.auto.evidence import LEAST
 from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.config import params
 from srfoundry.degradation import back_projection, kernel_files, linear_enlargement
-from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.error_level import error_level
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
@@ -64,8 +65,23 @@ class Restoration:
             return guard.blank(low, self.sampling, blind=True, least=LEAST)
         return guard.doubt(low, self.sampling, noise=self.options.noise, blind=blind, uses_noise=uses_noise)
 
-    def observe(self, low: Float[Tensor, "1 3 h w"], name: str, ticker: Ticker) -> tuple[Observation, Decision | None]:
-        """The image with its kernel and its noise, given or estimated, and what was decided of it, if anything was."""
+    def observe(
+        self,
+        low: Float[Tensor, "1 3 h w"],
+        name: str,
+        ticker: Ticker,
+        tables: Mapping[int, Sequence[int]] | None = None,
+    ) -> tuple[Observation, Decision | None]:
+        """The image with its kernel and its noise, given or estimated, and what was decided of it, if anything was.
+
+        The error of a JPEG counts as noise.
+
+        Args:
+            low: range [0, 1].
+            name: of the image; seeds what is random.
+            ticker: as of `restore_photograph`.
+            tables: the quantisation tables of its file, if that is a JPEG.
+        """
         kernel, noise, decision = self.kernel, self.options.noise, None
         if self.estimation is not None:
             found = self.estimation.estimate(
@@ -75,7 +91,7 @@ class Restoration:
         assert kernel is not None
         level = 0.0
         if self.restorer.uses_noise:
-            level = noise if noise is not None else known_noise(low) if decision is None else decision.noise
+            level = error_level(low, tables) if noise is None else noise
         return Observation(low, kernel.detach().float().cpu(), self.sampling, level), decision
 
 
@@ -158,7 +174,7 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     doubt = shared.doubt(image)
     if doubt is not None:
         return _enlarged(original, shared, doubt, None)
-    observation, decision = shared.observe(image, name, ticker)
+    observation, decision = shared.observe(image, name, ticker, original.metadata.get("quantization"))
     doubt = _second_doubt(decision, shared)
     if doubt is not None:
         return _enlarged(original, shared, doubt, decision)

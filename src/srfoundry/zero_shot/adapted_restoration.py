@@ -27,6 +27,7 @@ def adapt_and_restore(
     tile: int,
     device: torch.device,
     ticker: Callable[[str], Progress] | None = None,
+    rng: torch.Generator | None = None,
 ) -> tuple[Float[Tensor, "1 3 H W"], Adaptation]:
     """Adapt on the image's own reduced copies, then restore it over tiles.
 
@@ -38,13 +39,14 @@ def adapt_and_restore(
         tile: low-resolution pixels a side that are restored at once.
         device: where it computes; the image is returned where the observed one is.
         ticker: gives, for the titles adapt and restore, what is called with (done, in all).
+        rng: needed when the observation has noise.
 
     Raises:
         FoundryError: the image is too small to adapt on.
     """
     on_device = observation.to(device)
     seen = replace(on_device, low=adaptation_windows(on_device.low))
-    found = adapt(net, seen, recipe, progress=ticker("adapt") if ticker else None)
+    found = adapt(net, seen, recipe, rng=rng, progress=ticker("adapt") if ticker else None)
     progress = ticker("restore") if ticker else None
     image = restore_tiled(net, observation, weights=found.weights, tile=tile, device=device, progress=progress)
     return image, found

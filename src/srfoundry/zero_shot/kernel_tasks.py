@@ -17,11 +17,14 @@ from srfoundry.core.compute import sent
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.degradation import kernels, linear_enlargement, operator
+from srfoundry.degradation.variogram import Moments
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.patches import Patches
-from srfoundry.zero_shot import maml
+from srfoundry.networks.adaptive.mzsr import with_noise
+from srfoundry.zero_shot import maml, task_noise
 from srfoundry.zero_shot.plain_training import Pair
-from srfoundry.zero_shot.settings import PlainTraining, TaskDegradations, TaskDraw
+from srfoundry.zero_shot.settings import NoiseDraw, PlainTraining, TaskDegradations, TaskDraw
+from srfoundry.zero_shot.task_noise import TaskNoise
 
 DECIMATIONS: dict[str, list[operator.Decimation]] = {
     "direct": ["direct"],
@@ -39,34 +42,62 @@ class KernelGroup:
     scale: int | float
     decimation: operator.Decimation
     filters: Float[Tensor, "m p t t"] | None
-    """Of the linear enlargement, for the assumed kernels; None means bicubic."""
+    """Of the linear enlargement without noise, for the assumed kernels; None means bicubic."""
+    moments: Moments | None = None
+    """What filters for a noise follow from; None where there is no noise, or no linear enlargement."""
 
     def reduce(
-        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, assumed: bool = False
+        self,
+        high: Float[Tensor, "b 3 p p"],
+        which: Int[Tensor, " n"],
+        noise: TaskNoise | None = None,
+        *,
+        assumed: bool = False,
     ) -> Float[Tensor, "b 3 q q"]:
         """Reduce with a kernel for all (n = 1) or for each, to 8 bits.
 
         Args:
             which: the kernels' numbers.
+            noise: what is added.
             assumed: with the assumed kernels, not with the true ones.
         """
         kernel = (self.assumed if assumed else self.true)[which].to(high.device)
         low = operator.degrade(high, kernel, self.scale, decimation=self.decimation)
+        if noise is not None:
+            low = noise.added(low)
         return images.from_uint8(images.to_uint8(low))
 
     def enlarge(
-        self, low: Float[Tensor, "b 3 q q"], which: Int[Tensor, " n"], size: tuple[int, int]
-    ) -> Float[Tensor, "b 3 p p"]:
-        """Enlarge to a size, for the assumed kernels."""
+        self,
+        low: Float[Tensor, "b 3 q q"],
+        which: Int[Tensor, " n"],
+        size: tuple[int, int],
+        noise: TaskNoise | None = None,
+    ) -> Float[Tensor, "b c p p"]:
+        """Enlarge to a size, for the assumed kernels; with noise, to what a network that knows noise takes (c = 4)."""
         if self.filters is None:
-            return resize.cubic(low, self.scale, size=size)
-        return linear_enlargement.linear(low, self.filters[which].to(low.device))
+            enlarged = resize.cubic(low, self.scale, size=size)
+        elif noise is None or self.moments is None:
+            enlarged = linear_enlargement.linear(low, self.filters[which].to(low.device))
+        else:
+            # A patch may be a flat wall; a photograph is not, and its differences are more like those of the batch.
+            ratio, colours = linear_enlargement.relative_noise(low, noise.level, together=True)
+            each = which.repeat_interleave(ratio.numel() // len(which))
+            made = self.moments.picked(each).filters(ratio.flatten())
+            enlarged = linear_enlargement.Fitted(made.to(low.device), colours)(low)
+        return enlarged if noise is None else with_noise(enlarged, noise.level)
 
     def network_input(
-        self, high: Float[Tensor, "b 3 p p"], which: Int[Tensor, " n"], *, assumed: bool = False
-    ) -> Float[Tensor, "b 3 p p"]:
+        self,
+        high: Float[Tensor, "b 3 p p"],
+        which: Int[Tensor, " n"],
+        noise: TaskNoise | None = None,
+        *,
+        assumed: bool = False,
+    ) -> Float[Tensor, "b c p p"]:
         """Reduce and enlarge to the same size: the input for this target (MZSR sec. 3.2)."""
-        return self.enlarge(self.reduce(high, which, assumed=assumed), which, (high.shape[-2], high.shape[-1]))
+        low = self.reduce(high, which, noise, assumed=assumed)
+        return self.enlarge(low, which, (high.shape[-2], high.shape[-1]), noise)
 
 
 def kernel_groups(
@@ -92,8 +123,9 @@ def kernel_groups(
             own, _ = kernels.draw_gaussian(len(bank), size=bank.shape[-1], scale=one, rng=rng)
         for decimation in DECIMATIONS[chosen.decimation]:
             true, assumed = mismatched(own, chosen.mismatch, rng)
-            filters = linear_enlargement.filters(assumed, int(one), decimation=decimation) if linear else None
-            groups.append(KernelGroup(true, assumed, whole, decimation, filters))
+            moments = Moments.of(assumed, int(one), decimation=decimation) if linear else None
+            filters = None if moments is None else moments.filters().to(assumed.device)
+            groups.append(KernelGroup(true, assumed, whole, decimation, filters, moments))
     return groups
 
 
@@ -121,6 +153,7 @@ def draw_tasks(
     groups: Sequence[KernelGroup],
     chosen: TaskDraw,
     *,
+    noise: NoiseDraw,
     device: torch.device,
     rng: torch.Generator,
     processes: Processes = ALONE,
@@ -131,23 +164,25 @@ def draw_tasks(
     patches than the query's (MZSR): the kernel is all that they have in common. With `self_pair` they are the
     query's reduced patches as targets of their own reductions, as at test time (where these are not rounded to 8
     bits): image and scale too are what adaptation may learn from. A patch then is a multiple of the scale's square.
+    Noise is as strong in a task's support as in its query, and as `noise` says.
     """
     sets = 2 if chosen.support == "patches" else 1
     of_task, own = sets * chosen.shots, range(chosen.tasks)[processes.rows(chosen.tasks)]
     rows = [task * of_task + index for task in own for index in range(of_task)]
     high = sent(patches.batch(chosen.tasks * of_task, chosen.patch, rng=rng, factors=[1], rows=rows)[1], device)
     picked = [_pick(groups, 1, rng) for _ in range(chosen.tasks)]
+    noises = task_noise.of_tasks(chosen.tasks, chosen.shots, noise, rng=rng)
     made = []
     for task, images_ in zip(own, high.reshape(len(own), sets, chosen.shots, *high.shape[1:]), strict=True):
-        group, which = picked[task]
+        (group, which), added = picked[task], noises[task]
         query = images_[-1]
         if chosen.support == "patches":
             support = images_[0]
-            enlarged = group.network_input(query, which)
+            enlarged = group.network_input(query, which, added)
         else:
-            support = group.reduce(query, which)
-            enlarged = group.enlarge(support, which, (chosen.patch, chosen.patch))
-        made.append((group.network_input(support, which, assumed=True), support, enlarged, query))
+            support = group.reduce(query, which, added)
+            enlarged = group.enlarge(support, which, (chosen.patch, chosen.patch), added)
+        made.append((group.network_input(support, which, added, assumed=True), support, enlarged, query))
     parts = [torch.stack(part) for part in zip(*made, strict=True)]
     return maml.Tasks(*parts, share=processes.share(chosen.tasks))
 
@@ -157,6 +192,7 @@ def blurred_pairs(
     groups: Sequence[KernelGroup],
     chosen: PlainTraining,
     *,
+    noise: NoiseDraw,
     device: torch.device,
     rng: torch.Generator,
     processes: Processes = ALONE,
@@ -165,7 +201,8 @@ def blurred_pairs(
     group, which = _pick(groups, chosen.batch, rng)
     rows = processes.rows(chosen.batch)
     high = sent(patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1], rows=rows)[1], device)
-    return group.network_input(high, which[rows]), high
+    added = task_noise.of_images(chosen.batch, noise, processes, rng=rng)
+    return group.network_input(high, which[rows], added), high
 
 
 def _pick(groups: Sequence[KernelGroup], count: int, rng: torch.Generator) -> tuple[KernelGroup, Tensor]:

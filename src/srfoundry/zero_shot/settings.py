@@ -47,6 +47,24 @@ class TaskDegradations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoiseDraw:
+    """White noise of the tasks' images, which enlargement and network are given.
+
+    Args:
+        noisy: share of the tasks that have any.
+        noise: largest standard deviation, range [0, 1]; half of those that have any have less than a quarter of it.
+    """
+
+    noisy: Annotated[float, Field(ge=0, le=1)]
+    noise: Annotated[float, Field(ge=0, le=0.2)]
+
+    @property
+    def present(self) -> bool:
+        """Whether any task has noise."""
+        return self.noisy > 0 and self.noise > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskDraw:
     """The tasks of a meta-batch.
 

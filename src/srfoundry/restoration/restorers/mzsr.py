@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from srfoundry.config.params import Params
+from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.observation import Observation
 from srfoundry.networks.zoo import cards
-from srfoundry.restoration.restorers.restorer import TILE, Restored, RestoreOptions, Ticker, no_ticker
+from srfoundry.restoration.restorers.restorer import TILE, Restored, RestoreOptions, Ticker, no_ticker, noise_of
 from srfoundry.zero_shot.adaptation import Adaptation
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
@@ -25,15 +26,26 @@ class MzsrRestorer:
     net: nn.Module
     recipe: Recipe
     device: torch.device
-    uses_noise: bool = False
+
+    @property
+    def uses_noise(self) -> bool:
+        """Whether the network knows it, or gets the linear enlargement, which is fitted to it."""
+        return getattr(self.net, "noise", False) or getattr(self.net, "enlargement", "bicubic") == "linear"
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         """See `Restorer`."""
         net = copy.deepcopy(self.net)  # one for each image: threads must not share one, whose weights are swapped
         image, found = adapt_and_restore(
-            net.to(self.device), observation, self.recipe, tile=TILE, device=self.device, ticker=ticker
+            net.to(self.device),
+            observation,
+            self.recipe,
+            tile=TILE,
+            device=self.device,
+            ticker=ticker,
+            rng=seeds.generator(0, "mzsr", name),
         )
-        return Restored(image, f"{found.step} steps", tuple(_remarks(found)))
+        how = f"{found.step} steps" + (f", {noise_of(observation)}" if observation.noise else "")
+        return Restored(image, how, tuple(_remarks(found)))
 
 
 def fits(model: Path) -> bool:
