@@ -236,6 +236,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
     add("--decimation", choices=["direct", "bicubic"], default="direct", help="how it was reduced (default: direct)")
     add("--steps", type=_whole(0), default=10, help="gradient steps of adaptation (default: 10; 1 is fast)")
     add("--close", type=_whole(0), default=0, metavar="N", help="back-projections at the end (default: 0; 1 is best)")
+    add("--linear", action="store_true", help="the blur is a camera's: it acted on light, not on the encoded levels")
     add(
         "--model",
         type=Path,

@@ -9,7 +9,7 @@ from torch import Tensor
 from srfoundry.degradation import operator
 from srfoundry.degradation.conventions import Border
 from srfoundry.degradation.operator import Decimation
-from srfoundry.imaging import resize
+from srfoundry.imaging import light, resize
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,20 @@ class Sampling:
         scale: 1 or more.
         decimation: `direct` keeps the first pixel of each s x s block; `bicubic` is MATLAB's reduction after the blur.
         border: what the blur saw outside of the image; `reflect` mirrors including the edge pixel.
+        light: blur and reduction acted on light, as in a camera, and not on the encoded levels; `degrade` alone knows.
     """
 
     scale: int
     decimation: Decimation = "direct"
     border: Border = "reflect"
+    light: bool = False
 
     def degrade(
         self, image: Float[Tensor, "b c H W"], kernel: Float[Tensor, "n k k"] | None
     ) -> Float[Tensor, "b c h w"]:
         """A x: blurred and reduced, neither rounded nor clipped; no kernel means MATLAB's bicubic alone."""
+        if self.light:
+            return light.from_light(replace(self, light=False).degrade(light.to_light(image), kernel))
         if kernel is None:
             return resize.cubic(image, 1 / self.scale)
         return operator.degrade(image, kernel, self.scale, decimation=self.decimation, border=self.border)

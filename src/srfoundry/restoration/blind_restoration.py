@@ -1,7 +1,7 @@
 """A photograph of unknown blur, restored: its kernel estimated, the network adapted, the result checked against it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,8 @@ class Restoration:
         level = 0.0
         if self.restorer.uses_noise:
             level = error_level(low, tables) if noise is None else noise
-        return Observation(low, kernel.detach().float().cpu(), self.sampling, level), decision
+        sampling = replace(self.sampling, light=self.options.linear)
+        return Observation(low, kernel.detach().float().cpu(), sampling, level), decision
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
         found = _averaged(observation, decision.candidates, decision.noise)
     else:
         found = shared.restorer.restore(observation, name, ticker)
-    checked = check_consistency(found.image, observation, close=shared.options.close)
+    steps = max(shared.options.close, back_projection.LIGHT if shared.options.linear else 0)
+    checked = check_consistency(found.image, observation, close=steps)
     return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
 
 

@@ -37,6 +37,7 @@ class RestoreOptions:
         close: back-projections at the end.
         decimation: how the image was reduced after the blur.
         device: where networks run.
+        linear: the blur acted on light and not on the encoded levels, as in a camera.
         scale: of the enlargement; that of the model's training, or shared.scale, if not given.
         noise: standard deviation of the image's noise, range [0, 1]; estimated if not given.
         force: restore what would better be left alone, too (blind.guard).
@@ -51,6 +52,7 @@ class RestoreOptions:
     close: int = 0
     decimation: operator.Decimation = "direct"
     device: torch.device = torch.device("cpu")
+    linear: bool = False
     scale: int | None = None
     noise: float | None = None
     force: bool = False
