@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.corrector.samples import collect_samples
 from srfoundry.blind.corrector.training import train_corrector
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES
-from srfoundry.blind.nonblind_settings import CorrectorDescent
+from srfoundry.blind.nonblind_settings import ClassifierDescent, CorrectorDescent
 from srfoundry.blind.unfolded.training import WindowDraw, train_unfolded
 from srfoundry.config.params import load
 from srfoundry.core.compute import Compute, channels_last
@@ -29,6 +30,7 @@ from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
 
 SAMPLES = 12000  # restorations that a corrector learns from
+CLASSIFIER = ClassifierDescent(windows=20000, steps=3000, rate=2e-3)
 SCALES = (2, 3, 4)  # of the published weights
 CPU = torch.device("cpu")
 
@@ -69,7 +71,7 @@ def corrector_of(folder: Path, restorer: USRNet, *, photographs: Path, params: P
     """The corrector of a restorer: from its folder, or trained now (minutes) and written there.
 
     Args:
-        photographs: Patches that it is taught on.
+        photographs: Patches that it is trained on.
         params: params.yaml, for the softness of photographs.
     """
     file = folder / "corrector.safetensors"
@@ -121,6 +123,28 @@ def unfolded_of(folder: Path, *, photographs: Path, params: Path) -> Unfolded:
     net = cards.load(file)[0]
     assert isinstance(net, Unfolded)
     return net
+
+
+def prepare_classifier(folder: Path, *, photographs: Path, params: Path) -> None:
+    """Put the classifier of `auto` into the folder, if it is not there: trained as the stage nonblind does (minutes).
+
+    Args:
+        photographs: Patches that it is trained on.
+        params: params.yaml, for the softness of photographs.
+    """
+    file, chosen = folder / "classifier.safetensors", load(params).nonblind
+    if file.exists():
+        return
+    patches, softness = Patches.open(photographs), chosen.collection.photograph_softness
+    classifier, arch, _ = taught_classifier(
+        patches,
+        CLASSIFIER,
+        softness=softness,
+        scales=SCALES,
+        stream=Stream(1, "blind"),
+        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, softness)),
+    )
+    _save(file, classifier, arch)
 
 
 def _save(file: Path, net: nn.Module, arch: dict[str, Any]) -> None:

@@ -162,4 +162,6 @@ def _replaced(image: Tensor, outcome: Outcome, shared: Restoration, case: Degrad
 
 def _words(outcome: Outcome) -> str:
     """What it said of the image, in short."""
-    return "" if outcome.doubt is None else f"plain: {outcome.doubt.why}"
+    if outcome.decision is not None:
+        return f"{'' if outcome.decision.restore else 'enlarged: '}{outcome.decision.line()}"
+    return "" if outcome.doubt is None else f"enlarged: {outcome.doubt.why}"

@@ -7,9 +7,10 @@ python -m benchmarks.blind --restorer models/metatrain.safetensors --name mzsr -
 Classes: those of `_blind_classes` (restored by the product, `_blind_products`); `fkp`, unknown Gaussians with periodic
 borders; `motion`, Levin's eight kernels. Of the last two, `true`, `fast`, `free` and `dkp` are kernels, and the
 non-blind network restores with them: PSNR on Y with s pixels cropped, kernel PSNR without alignment. Gains are over
-bicubic on the original's grid. `fast` needs a corrector that knows the restorer: for published weights it is trained
-once (minutes), on the training photographs of --patches, and kept in runs/blind. Results are added to those of earlier
-runs: keys SET_xS_CLASS.METHOD.FIGURE (SET_xS[_nSIGMA] of fkp), made_worse_share, auto_below_best, seconds_256.
+bicubic on the original's grid. `fast` and `auto` need a corrector that knows the restorer, and `auto` a classifier: for
+published weights they are trained once (minutes), on the photographs of --patches, and kept in runs/blind. Results are
+added to those of earlier runs: keys SET_xS_CLASS.METHOD.FIGURE (SET_xS[_nSIGMA] of fkp), made_worse_share,
+auto_below_best, seconds_256.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarks import _blind_fkp, table
 from benchmarks._blind_borders import borders
 from benchmarks._blind_cases import Case, photographs
 from benchmarks._blind_classes import SORTS, Degraded, each
-from benchmarks._blind_networks import corrector_of, folder_of, nonblind_of
+from benchmarks._blind_networks import corrector_of, folder_of, nonblind_of, prepare_classifier
 from benchmarks._blind_products import Products
 from benchmarks._blind_scores import Score, Scores
 from srfoundry.core.progress import track
@@ -44,6 +45,8 @@ def main() -> None:
     net = nonblind_of(folder)
     needs = {"fast", "auto", *(("fast",) if options.race else ())} & {*options.methods}
     corrector = corrector_of(folder, net, photographs=options.patches, params=options.params) if needs else None
+    if {"auto", "told"} & {*options.methods} and options.restorer.suffix == ".pth":
+        prepare_classifier(folder, photographs=options.patches, params=options.params)
     kernels = _blind_fkp.Kernels(net, corrector, options.params, options.seed)
     model = folder / "nonblind.safetensors" if options.restorer.suffix == ".pth" else options.restorer
     products = Products(model, folder, options.params, Path("runs/blind"))

@@ -24,6 +24,6 @@ def test_a_line_and_a_disc_are_found(name: Literal["line", "disc"]) -> None:
     found = estimate_in_family(
         BlindObservation(low, Sampling(2)), tiny(method="dkp"), name, rng=generator(1), log=silent
     )
-    assert found.kernel.shape == true.shape and len(found.history) == 6
+    assert found.kernel.shape == true.shape and len(found.history) == 8
     assert float((found.kernel - true).norm() / true.norm()) < 0.35
     assert float((family.mean().float() - true).norm() / true.norm()) > 0.5

@@ -18,7 +18,7 @@ from srfoundry.core.state import Log
 SIZE = 25  # taps a side
 TILE = 48  # low-resolution pixels a side of a spectrum: of smaller ones, long motion's lines without power are blurred
 LOOK = 192  # low-resolution pixels a side that are looked at, the busiest
-ROUNDS, DRAWS = 6, 96  # of the sampling
+ROUNDS, DRAWS = 8, 128  # of the sampling; with fewer it may stay at a wrong direction
 
 
 def estimate_in_family(
