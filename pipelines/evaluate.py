@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from srfoundry.zero_shot.evaluation import EvaluationImage
 
 BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
-SHOWN = dict.fromkeys(BLURRED, ("finetune10_true", "mzsr10_estimated", "mzsr10_true")) | {"bicubic": ("dual", "pruned")}
 
 
 def evaluate(stage: Stage) -> None:
@@ -33,7 +32,9 @@ def evaluate(stage: Stage) -> None:
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
     recipe, tests = Recipe.from_card(cards.read_card(paths["metatrain"]).metrics), ("bicubic", *BLURRED, *BLIND)
-    shown = {test: SHOWN.get(test, ("pruned", "photo")) for test in tests}
+    steps = len(recipe.rates)
+    adapted = dict.fromkeys(BLURRED, (f"finetune{steps}_true", f"mzsr{steps}_estimated", f"mzsr{steps}_true"))
+    shown = dict.fromkeys(tests, ("pruned", "photo")) | adapted | {"bicubic": ("dual", "pruned")}
     tile = stage.params.evaluate.tile
     work = Evaluation(paths, stage.key, recipe, stage.scale, tile, stage.device, shown)
     spread = mapped(1 if is_gpu(stage.device) else None)  # a GPU does one image after another

@@ -89,7 +89,10 @@ class GpuTensor(Tensor):
             kwargs = {"dtype": args[0].dtype, "device": args[0].device} | (kwargs or {})
             return torch.tensor(*args[1:], **kwargs)
         if func in (Tensor.__getitem__, Tensor.__setitem__):  # they too make tensors without a dispatch
-            args = (args[0], _index(args[1]), *(torch.as_tensor(each) for each in args[2:]))
+            values = [
+                each if isinstance(each, Tensor) else torch.tensor(each, dtype=args[0].dtype) for each in args[2:]
+            ]
+            args = (args[0], _index(args[1]), *values)
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 
@@ -111,7 +114,7 @@ def _index(key: Any) -> Any:
     """The key with lists of numbers as tensors."""
     if isinstance(key, tuple):
         return tuple(map(_index, key))
-    return torch.tensor(key) if isinstance(key, list) else key
+    return torch.tensor(key, dtype=None if key else torch.long) if isinstance(key, list) else key
 
 
 def run(func: Any, args: Any, kwargs: Any) -> Any:
@@ -127,7 +130,8 @@ def run(func: Any, args: Any, kwargs: Any) -> Any:
     plain = [each.held if isinstance(each, GpuTensor) else each for each in given]
     known = {id(each.held): each for each in given if isinstance(each, GpuTensor)}
     raw_args, raw_kwargs = pytree.tree_unflatten(plain, shape)
-    raw_kwargs |= {"device": CPU} if device is not None and wanted is not None else {}
+    there = device if device is not None and device.type == "meta" else CPU
+    raw_kwargs |= {"device": there} if device is not None and wanted is not None else {}
     raw_kwargs |= {"pin_memory": False} if kwargs.get("pin_memory") else {}
     result = AT_ONCE.get(func, func)(*raw_args, **raw_kwargs)
     if torch.Tag.inplace_view in func.tags:  # the tensor that pretends takes its new shape too

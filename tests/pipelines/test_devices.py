@@ -9,31 +9,70 @@ from typing import Any
 import pytest
 import torch
 
+from pipelines.support.graph import Graph, section_of
 from srfoundry.blind import estimators
 from srfoundry.blind.dkp import released
 from srfoundry.blind.estimate import Networks, Resources
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import generator
+from srfoundry.imaging import images
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.sr.drn import DRN
 from tests import stages
 from tests.blind_cases import kernel, low, observed, tiny
-from tests.conftest import mlflow_at
+from tests.conftest import REPO, mlflow_at
 from tests.nonblind import data_steps
 from tests.pretended_gpu import pretended_gpu
 from tests.stages import folder
 from tests.tiny_graph import STAGES
 
+ASIDE = ["diffuse", "unfolded", "beamform"]
+VARIANTS: dict[str, tuple[list[str], dict[str, dict[str, Any]]]] = {
+    "edsr, batches skipped, another search": (
+        ["dual", "search", "prune"],
+        {"dual": {"network": "edsr", "blocks": 2, "skip": 2.0, "restarts": 2}, "prune": {"start": "dual"}}
+        | {"search": {"relaxation": "softmax", "importance": "weight", "multiple": 1, "remove": 0.1}},
+    ),
+    "swinir, the operator as dual map": (
+        ["dual", "search", "prune"],
+        {"dual": {"network": "swinir", "width": 12, "dual_map": "operator"}, "search": {"multiple": 1, "remove": 0.2}},
+    ),
+    "conditioned, under damage": (
+        ["photo"],
+        {"photo": {"network": "conditioned", "dual_map": "operator", "start": "scratch"}},
+    ),
+    "blind, with images without a photograph": (["dual"], {"dual": {"degradation": "blind", "unpaired_share": 0.5}}),
+    "groups of filters": (["dual", "compress@50"], {"compress": {"method": "msgc"}}),
+    "random channels": (["dual", "compress@50"], {"compress": {"method": "random"}}),
+    "meta-training as published": (
+        ["metatrain"],
+        {"metatrain": {"support": "patches", "order": "first", "enlargement": "bicubic", "decimation": "both"}},
+    ),
+    "batches in parts, checkpointed blocks": (
+        ["pretrain", "metatrain", "dual", "search", "compress@50", "nonblind", "diffuse"],
+        {"distributed": {"accumulate": 2, "checkpointing": True}},
+    ),
+}
+
 
 @pytest.fixture(scope="module")
-def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny values and four small photographs."""
-    return folder(tmp_path_factory.mktemp("factory"))
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny values, four small photographs, and what `synthesize` makes of them."""
+    root = folder(tmp_path_factory.mktemp("photographs"))
+    images.write(images.read(root / "inputs/photographs/china.png")[..., :32, :32], root / "inputs/unpaired/low.png")
+    stages.run("synthesize", root)
+    return root
 
 
-def run(name: str, root: Path, **changes: dict[str, Any]) -> None:
+@pytest.fixture
+def factory(photographs: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own: whatever ran before it, or did not, it finds the same."""
+    return shutil.copytree(photographs, tmp_path / "factory", symlinks=True)
+
+
+def run(name: str, root: Path, changes: stages.Changes | None = None) -> None:
     """A stage's function on the pretended GPU."""
-    stages.run(name, root, changes, device=pretended_gpu())
+    stages.run(name, root, changes or {}, device=pretended_gpu())
 
 
 def test_no_stage_mixes_tensors_of_two_devices(factory: Path, empty_store: Path) -> None:
@@ -46,15 +85,33 @@ def test_no_stage_mixes_tensors_of_two_devices(factory: Path, empty_store: Path)
     assert {"mzsr10_estimated", "finetune10_true"} <= set(scores["gauss20"])
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_other_value_mixes_them(factory: Path, variant: str) -> None:
+    """The networks, dual maps and methods that the repository's own values leave out."""
+    names, changes = VARIANTS[variant]
+    above = {each for name in names for each in Graph(factory, aside=name).ancestors(name)} - {*names, "synthesize"}
+    for name in [each for each in STAGES if each in above]:
+        stages.run(name, factory, changes)
+    for name in names:
+        run(name, factory, changes)
+
+
 @pytest.mark.parametrize("method", ["dkp", "mlmc", "released"])
 def test_no_estimator_mixes_them(factory: Path, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(released, "Program", partial(released.Program, outer=2, warm_up=2))
-    run("estimate", factory, estimate={"method": method})
+    stages.run("nonblind", factory)
+    run("estimate", factory, {"estimate": {"method": method}})
 
 
-@pytest.mark.parametrize("section", ["diffuse", "unfolded", "beamform"])
+@pytest.mark.parametrize("section", ASIDE)
 def test_no_stage_beside_the_graph_mixes_them(factory: Path, section: str) -> None:
     run(section, factory)
+
+
+def test_every_stage_is_run_here() -> None:
+    aside = {path.parent.name for path in REPO.glob("graphs/*/dvc.yaml")}
+    graph = {section_of(name) for name in Graph(REPO).order()} - {"environment"}
+    assert graph | aside == {section_of(name) for name in STAGES} | set(ASIDE), "run it on the device, too"
 
 
 def test_motion_estimation_does_not_mix_them() -> None:

@@ -14,6 +14,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo.architectures import build
 from tests.conftest import REPO
 from tests.stages import LESS, folder, run
+from tests.tiny_graph import STAGES
 
 BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
@@ -91,9 +92,15 @@ ONE_STEP: dict[str, dict[str, Any]] = {  # papers' networks and rates; their pat
     "dual": {"steps": 1, "patch": 32, "batch": 1},
     "search": {"steps": 1, "patch": 32, "batch": 1, "remove": 0.3, "tolerance": 0.3},
     "prune": {"steps": 1, "patch": 32, "batch": 1},
+    "compress": {"search_steps": 1, "steps": 1},
+    "photo": {"steps": 1, "patch": 32, "batch": 2},
+    "photo_compress": {"search_steps": 1, "steps": 1},
+    "diffuse": {"steps": 1, "patch": 32, "batch": 1}
+    | {"sampler": {"evaluations": 2, "start": 0.4, "guidance": 1.0, "renoise": 1.0, "floor": 0.002, "learn": 0.8}},
     "nonblind": {"steps": 1, "patch": 32, "batch": 1, "samples": 40, "sample_patch": 32, "corrector_steps": 1}
     | {"classifier_windows": 40, "classifier_steps": 1},
 }
+NO_OTHER = ("compress@70", "estimate", "evaluate", "export")  # what trains nothing, or as another that is there
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -102,7 +109,7 @@ def test_one_step_of_each_training_at_the_papers_networks(tmp_path: Path, name: 
     preset.apply([name], _beside(tmp_path / "preset"))
     values = params.load(tmp_path / "preset/params.yaml").values()
     source = {"synthesize": LESS["synthesize"], "shared": {"precision": "float32"}}
-    for stage in ("synthesize", "pretrain", "metatrain", "dual", "search", "prune", "nonblind"):
+    for stage in [*(each for each in STAGES if each not in NO_OTHER), "diffuse"]:
         run(stage, root, values, source, ONE_STEP)
     assert len(list((root / "models").glob("*.safetensors"))) >= 7
 
