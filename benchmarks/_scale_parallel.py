@@ -110,7 +110,7 @@ def work(task: Task, processes: Processes) -> dict[str, Any] | None:
 
 def exchanged(processes: Processes, count: int, times: int) -> float:
     """Seconds of an all-reduce of so many numbers, the median of a few."""
-    gradient, found = torch.zeros(count), []
+    gradient, found = torch.zeros(count, dtype=torch.float64), []  # as gradients of a CPU are
     for _ in range(times):
         processes.decides(True)  # all begin together
         began = time.perf_counter()
