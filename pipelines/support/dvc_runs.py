@@ -48,7 +48,7 @@ def stale(root: Path) -> list[str]:
     """Stages that `dvc status` finds changed, but for the one that always runs; empty means that nothing needs to.
 
     Raises:
-        FoundryError: DVC cannot tell.
+        FoundryError: DVC fails at it.
     """
     done = subprocess.run(
         dvc("status", "--json", "dvc.yaml"),

@@ -13,7 +13,7 @@ from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 
-RUNS = "runs"  # holds a folder for each params file that was tried; git knows nothing of them
+RUNS = "runs"  # holds a folder for each params file that was tried; ignored by git
 
 
 @dataclass(frozen=True)

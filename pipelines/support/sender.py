@@ -1,4 +1,4 @@
-"""Hands on what stages tell of themselves: a process beside them, so that no server can hold up or fail a stage.
+"""Hands on what stages report: a process beside them, so that no server can hold up or fail a stage.
 
 One a project. It lives while a stage does and a little longer, and tries again what a server did not take; what is
 left then waits in .ckpt/telemetry for the next stage, `make ui` or:

@@ -82,7 +82,7 @@ def reproduce(how: How, params: Params, names: Sequence[str]) -> dict[str, str]:
     graph, stop, machine = Graph(how.root), threading.Event(), settings.machine()
     what = dict.fromkeys(names, "unchanged")
     here = partial(_task(how.retries), how=how, run=str(flow_run.id), stop=stop)
-    if ALWAYS in what:  # it says what is installed, so that DVC knows what is stale
+    if ALWAYS in what:  # it says what is installed, from which DVC finds what is stale
         what[ALWAYS] = here(ALWAYS)
     others = [name for name in names if name != ALWAYS]
     if not others or not stale(how.root):

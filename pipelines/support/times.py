@@ -43,7 +43,7 @@ def note(root: Path, stage: str, seconds: float, *, threads: int, device: str) -
 
 
 def read(root: Path, stage: str) -> Took | None:
-    """What the last run of a stage took, None where nobody knows."""
+    """What the last run of a stage took, None where no run was noted."""
     try:
         return Took(**json.loads((root / FOLDER / f"{stage}.json").read_text()))
     except (OSError, ValueError, TypeError):

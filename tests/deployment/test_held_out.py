@@ -37,7 +37,7 @@ def test_a_model_is_scored_against_bicubic_on_the_same_grid(folder: Path) -> Non
 
 
 def test_what_cannot_be_scored_is_none(folder: Path) -> None:
-    """No photographs, another scale, no model of this house."""
+    """No photographs, another scale, no model of this project."""
     blob = tiny.exported()[0]
     assert HeldOut(folder / "nothing", 2).figures(blob) is None
     assert HeldOut(folder, 3).figures(blob) is None

@@ -1,1 +1,1 @@
-"""Blind restoration: the kernel of an image whose blur nobody knows, from that image alone."""
+"""Blind restoration: the unknown kernel of an image, from that image alone."""

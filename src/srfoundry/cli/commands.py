@@ -90,7 +90,7 @@ def register(options: argparse.Namespace) -> int:
 
 
 def bring(options: argparse.Namespace) -> int:
-    """Make a checkpoint of this house from published weights."""
+    """Make a checkpoint of this project from published weights."""
     import hashlib
 
     from srfoundry.cli.plan import claim

@@ -127,7 +127,7 @@ def _look(path: Path, name: str, upscalers: "Mapping[str, Upscaler]", *, real: b
         if not height * width:
             raise FoundryError(f"{path} is smaller than the scale {scale}; take a larger photograph")
         high = low[..., :height, :width]
-        # The model sees what a file would hold: 8 bits.
+        # The model's input is what a file would hold: 8 bits.
         low = images.from_uint8(images.to_uint8(resize.cubic(high, 1 / scale)))
     members = {name: lambda low, by=by: torch.from_numpy(by.floats(low)) for name, by in upscalers.items()}
     return looks.look(name, low, members, scale, high)

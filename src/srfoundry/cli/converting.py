@@ -7,7 +7,7 @@ from srfoundry.cli.commands import say
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.foreign.programs import PROGRAMS
 
-CONVERT = """Writes a model as another program wants it, after comparing its numbers with ONNX Runtime's.
+CONVERT = """Writes a model as another program takes it, after comparing its numbers with ONNX Runtime's.
 
 chainner   .onnx that chaiNNer and vs-mlrt take: their rules are checked, the file stays as it is
 ncnn       .param and .bin for upscayl and realesrgan-ncnn-vulkan; pip install 'srfoundry[ncnn]'

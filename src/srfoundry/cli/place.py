@@ -14,7 +14,7 @@ class Place:
 
     Attributes:
         path: of it; it need not be there.
-        folder: whether it is a folder, where the path alone does not tell.
+        folder: whether it is a folder, where the path alone does not show it.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """Where the results of one call go: all are named before the first is written, and none replaces what is there.
 
 A result's name is the image's with something appended, so that photo.v1.png and photo.png never meet; where two results
-of a call would still have one name, the image's ending, then a number, tells them apart. Names are compared as the
+of a call would still have one name, the image's ending, then a number, keeps them apart. Names are compared as the
 pickiest file systems do, without regard to case. All of this is linear in the number of images.
 """
 
@@ -179,7 +179,7 @@ def check_names(job: Job) -> None:
 
 @dataclass(frozen=True)
 class _Wish:
-    """Where an image's result would go by its own: folder / stem + tail + ending; what tells twins apart comes
+    """Where an image's result would go by its own: folder / stem + tail + ending; what keeps twins apart comes
     between."""
 
     source: Path
@@ -263,7 +263,7 @@ def _named(wishes: Sequence[_Wish], naming: Naming) -> list[Job]:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What tells a file from all others, whatever its name."""
+    """What identifies a file, whatever its name."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
 

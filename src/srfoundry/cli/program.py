@@ -69,7 +69,7 @@ Alpha is enlarged bicubically, grey stays grey, the EXIF orientation is applied;
 camera and place are kept. Results that are there already stop it before the work (--overwrite, --skip-existing). Of
 several images a bad one is named, the others are done, and the exit status is 1."""
 
-RESTORE = """Restores an image whose blur nobody knows, or every image below a folder, one a core.
+RESTORE = """Restores an image of unknown blur, or every image below a folder, one a core.
 
 What happened to the image is weighed first, and the blur kernel estimated from the image alone, as `estimate` in
 params.yaml says (by dkp with --decimation bicubic, which trained methods do not know). The meta-trained MZSR network

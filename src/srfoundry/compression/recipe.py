@@ -1,4 +1,4 @@
-"""The recipe of compression: a dense net becomes a smaller one under a budget, and the dense one teaches it.
+"""The recipe of compression: a dense net becomes a smaller one under a budget, distilled from the dense one.
 
 A compressor (compression.compressors) finds the smaller net; what follows is the same for all of them: channels are
 selected where that was left open, the net is cut, tuned and scored. Stages and benchmarks run these same steps.
@@ -254,7 +254,7 @@ def tune(
     """Train a net and its dual nets in place, by the closed loop and the teacher's features (DRC); the curve.
 
     Args:
-        how: the steps and rates, what a step sees, and the weights of the dual term and of the distillation.
+        how: the steps and rates, the batch of a step, and the weights of the dual term and of the distillation.
         teacher: the dense net; None leaves the distillation out.
     """
     loss = loss_of(

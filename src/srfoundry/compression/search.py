@@ -39,7 +39,7 @@ Draw = Callable[[int], Parts]
 PENALTY = 20.0  # weight of the squared gap; the relative loss changes by a few per cent over the ladder
 PRICE_RATE = 0.2  # the multiplier's step
 LOOKED = 8  # batches in which activity is measured
-DECIDED = 0.7  # of the steps: then channels are chosen, and both halves teach the weights to live with these alone
+DECIDED = 0.7  # of the steps: then channels are chosen, and both halves train the weights for these alone
 
 
 class Closed(nn.Module):

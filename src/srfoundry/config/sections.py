@@ -337,7 +337,7 @@ class PhotoCompress(Section):
         return compress.model_copy(update={"search_steps": self.search_steps, "steps": self.steps})
 
     def search(self, search: Search, photo: Photo) -> Search:
-        """The search's: a step sees half a batch of each half of the photographs."""
+        """The search's: a step takes half a batch of each half of the photographs."""
         draw = replace(photo.draw, batch=max(1, photo.draw.batch // 2))
         return search.model_copy(update={"degradation": photo.degradation, "draw": draw})
 

@@ -23,7 +23,7 @@ def bar(title: str, total: int | None, start: int = 0) -> "tqdm[NoReturn]":
     from tqdm import tqdm
 
     live = sys.stderr.isatty()
-    interval = 0.2 if live else 15.0  # a log file wants few lines
+    interval = 0.2 if live else 15.0  # few lines in a log file
     return tqdm(desc=title, total=total, initial=start, mininterval=interval, dynamic_ncols=live, disable=rank() != 0)
 
 

@@ -5,7 +5,7 @@ generator, and `offset`; it returns the kernels and their parameters. A new fami
 FAMILIES, and its count in settings.py.
 
 Every kernel here sums to 1 and is centred on its middle tap, or `offset` pixels from it (down and right) where another
-program wants its centre (conventions.py). All families are drawn in one batch, on the generator's device.
+program has its centre (conventions.py). All families are drawn in one batch, on the generator's device.
 """
 
 import math

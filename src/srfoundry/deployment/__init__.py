@@ -1,1 +1,1 @@
-"""Models that leave the house: written as ONNX, made plain, proven equal, scored (the package runtime runs them)."""
+"""Models that leave the project: written as ONNX, made plain, proven equal, scored (the package runtime runs them)."""

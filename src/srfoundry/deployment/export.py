@@ -218,7 +218,7 @@ def _to_bytes(wrapped: OnnxNet, card: OnnxCard) -> tuple[bytes, OnnxCard]:
     if program is None:
         raise FoundryError("torch.onnx returned no program; check the installed torch and onnxscript versions")
     model = program.model_proto
-    if card.multiple_of == 1:  # convolutions ask for no size: traced at one, in half the time; the comparison tells
+    if card.multiple_of == 1:  # convolutions ask for no size: traced at one, in half the time; the comparison shows
         graph.free(model)
     graph.anonymise(model, card.scale)
     graph.plain(model)

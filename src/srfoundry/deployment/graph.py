@@ -49,7 +49,7 @@ def lower(model: Any, oldest: int) -> int:
         The operator set.
 
     Raises:
-        FoundryError: none that is known to this house will do.
+        FoundryError: none that is known here will do.
     """
     import onnx
     from onnx import helper

@@ -50,7 +50,7 @@ def train(
         net: the primal.
         duals: its dual nets.
         loss: from `loss_of` with these dual nets.
-        batches: what each step sees; their stream's name is the progress bar's.
+        batches: the batch of each step; their stream's name is the progress bar's.
         descent: steps and rates.
         resumption: where a killed training goes on from, and who watches the curve.
         restarts: cosines one after the other.

@@ -75,7 +75,7 @@ def read_kernels(folder: Path, scale: int) -> list[Float[Tensor, "1 k k"]]:
 def moved(kernel: Float[Tensor, "1 k k"], scale: int) -> Float[Tensor, "1 j j"]:
     """An estimated kernel, centred on its middle tap, moved so that direct decimation lands on the grid of bicubic.
 
-    The networks work on that grid of MATLAB's; of an image alone nothing can tell the two apart.
+    The networks work on that grid of MATLAB's; an image alone does not show which of the two it is on.
     """
     offset = (scale - 1) / 2
     room = math.ceil(offset)
@@ -87,7 +87,7 @@ class Window:
     """A piece of a source, flipped left to right if `turn` is 4 or more, then turned `turn` quarters.
 
     Args:
-        image: the piece as the net sees it, 3 p p.
+        image: the piece as the net's input, 3 p p.
         source: the number of its source.
         turn: 0 to 7.
     """

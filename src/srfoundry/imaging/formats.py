@@ -71,17 +71,17 @@ def options(path: Path, *, quality: int = QUALITY, metadata: Mapping[str, Any] |
         FoundryError: the ending names no format.
     """
     kind, known = format_of(path), metadata or {}
-    told: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     if kind == "JPEG":
-        told |= {"quality": quality, "subsampling": "4:4:4"}
+        chosen |= {"quality": quality, "subsampling": "4:4:4"}
     if kind == "WEBP":
-        told |= {"quality": quality, "lossless": quality == 100}
+        chosen |= {"quality": quality, "lossless": quality == 100}
     if kind == "PNG":
-        told["compress_level"] = PNG_LEVEL
+        chosen["compress_level"] = PNG_LEVEL
     if kind == "PNG" and "gamma" in known:
-        told["pnginfo"] = _gamma_chunks(known)
-    told |= {key: known[key] for key in ("icc_profile", "exif") if key in known and kind != "BMP"}
-    return told | {key: known[key] for key in ("dpi",) if key in known and kind != "WEBP"}
+        chosen["pnginfo"] = _gamma_chunks(known)
+    chosen |= {key: known[key] for key in ("icc_profile", "exif") if key in known and kind != "BMP"}
+    return chosen | {key: known[key] for key in ("dpi",) if key in known and kind != "WEBP"}
 
 
 def shown_as_before(picture: Image.Image, path: Path, metadata: Mapping[str, Any]) -> Image.Image:

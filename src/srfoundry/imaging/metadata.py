@@ -36,7 +36,7 @@ def orientation(picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> int:
             return 1
         found = tags.get(274) if isinstance(picture, untrusted.Tiff) else picture.getexif().get(274)
         return found if isinstance(found, int) else 1
-    except Exception:  # whatever Pillow's EXIF parser raises: the pixels are sound
+    except Exception:  # whatever Pillow's EXIF parser raises: the pixels are whole
         return 1
 
 
@@ -76,15 +76,15 @@ def exif(picture: ImageFile.ImageFile) -> bytes:
         for tag in DESCRIPTIONS:
             if tag in old and _small(old[tag]):
                 new[tag] = old[tag]
-        told = [tag for tag in DESCRIPTIONS if tag in new and tag not in (282, 283, 296)]
+        kept = [tag for tag in DESCRIPTIONS if tag in new and tag not in (282, 283, 296)]
         for folder, left in SUBFOLDERS.items():
             values = {tag: value for tag, value in old.get_ifd(folder).items() if tag not in left and _small(value)}
             if values:
                 new.get_ifd(folder).update(values)
-                told.append(folder)
-        block = new.tobytes() if told else b""
+                kept.append(folder)
+        block = new.tobytes() if kept else b""
         return block if len(block) <= ROOM else b""
-    except Exception:  # whatever Pillow's EXIF parser raises: the pixels are sound
+    except Exception:  # whatever Pillow's EXIF parser raises: the pixels are whole
         return b""
 
 

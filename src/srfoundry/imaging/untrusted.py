@@ -51,7 +51,7 @@ class Tiff(TiffImagePlugin.TiffImageFile):
         self._size = self._tile_size
 
 
-# Not Image.open: it knows formats that start other programs, and tells less about what is wrong. An MPO is a JPEG.
+# Not Image.open: it knows formats that start other programs, and says less about what is wrong. An MPO is a JPEG.
 OPENERS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": Jpeg,
@@ -137,7 +137,7 @@ def opened(path: Path, file: BinaryIO, largest: int | None = None) -> ImageFile.
         largest: pixels that it may have; LARGEST if not given.
 
     Raises:
-        FoundryError, ValueError: it is not sound.
+        FoundryError, ValueError: it is damaged.
     """
     largest = LARGEST if largest is None else largest
     size, head = os.fstat(file.fileno()).st_size, file.read(30)

@@ -77,10 +77,10 @@ def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path, 
     picture = formats.shown_as_before(_coloured(pixels, original), path, original.metadata)
     if formats.format_of(path) not in formats.OPAQUE:
         _make_clear(picture, original)
-    told = formats.options(path, quality=how.quality, metadata=original.metadata)
+    options = formats.options(path, quality=how.quality, metadata=original.metadata)
     try:
         with replacing(path) as partial:
-            picture.save(partial, **told)
+            picture.save(partial, **options)
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 

@@ -211,7 +211,7 @@ def _averaged(observation: Observation, candidates: Candidates, noise: float) ->
 
 
 def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt | None:
-    """Why an image is not restored although its kernel could be: what was seen of it, or noise that nobody knows."""
+    """Why an image is not restored although its kernel could be: what was seen of it, or unknown noise."""
     if decision is None:
         return None
     if not decision.restore:

@@ -1,1 +1,1 @@
-"""Models outside of the house: exported files run by ONNX Runtime, on NumPy arrays, with nothing heavy beside it."""
+"""Models outside of the project: exported files run by ONNX Runtime, on NumPy arrays, with nothing heavy beside it."""

@@ -81,7 +81,7 @@ class Upscaler:
             overlap: input pixels that a tile reaches into its neighbours; the model's own if not given.
 
         Raises:
-            FoundryError: no such file or registered model, no model of this house, no GPU, or ONNX Runtime is missing.
+            FoundryError: no such file or registered model, no model of ours, no GPU, or ONNX Runtime is missing.
         """
         if isinstance(model, str) and model.startswith("models:/"):
             from srfoundry.runtime import pulling

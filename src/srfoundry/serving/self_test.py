@@ -1,6 +1,6 @@
 """Is a model fit to be served, and how is it run best on this machine? Asked before the first request sees it.
 
-A version is taken if its card is sound, it enlarges as its predecessor did, and a picture that is drawn here comes back
+A version is taken if its card is whole, it enlarges as its predecessor did, and a picture that is drawn here comes back
 finite, of the right size and close to its bicubic enlargement: broken weights, swapped channels or another range of
 values do not. Then it is timed in the ways in which it could be run.
 """

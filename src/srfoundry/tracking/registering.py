@@ -56,7 +56,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
         new: only those that have no version yet.
 
     Raises:
-        FoundryError: there is none, a file is no model of this house, or the registry does not answer.
+        FoundryError: there is none, a file is no model of this project, or the registry does not answer.
     """
     paths = {member: path_of(place.exports, member) for member in ALIASES}
     found = {member: path for member, path in paths.items() if path.is_file()}

@@ -1,4 +1,4 @@
-"""What a stage tells of itself, as lines of a file: writing them needs no server, and nothing can be lost or wait.
+"""What a stage reports, as lines of a file: writing them needs no server, and nothing can be lost or wait.
 
 A stage appends events to a box, a folder of its own; a process beside it (pipelines/support/sender.py) hands them on to
 each recipient, MLflow for one, whenever that answers. The box is gone when all have everything. Imports no MLflow.

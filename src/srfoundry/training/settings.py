@@ -1,4 +1,4 @@
-"""What params.yaml says of a training: which patches a step sees, and how the weights move. Imports nothing heavy."""
+"""What params.yaml says of a training: the patches of a step, and how the weights move. Imports nothing heavy."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,7 +10,7 @@ from srfoundry.core.ranges import Count, Rate, Steps
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDraw:
-    """The patches that a training step sees.
+    """The patches of a training step.
 
     Args:
         patch: high-resolution pixels a side, a multiple of the scale.

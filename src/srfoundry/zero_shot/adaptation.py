@@ -47,7 +47,7 @@ def adapt(
 ) -> Adaptation:
     """Adapt to one image by plain gradient descent on its self-pairs (MZSR alg. 2, lines 1 to 5).
 
-    An image of one colour teaches nothing: its weights are where they started.
+    From an image of one colour nothing is learned: its weights are where they started.
 
     Args:
         observation: an RGB image in [0, 1], or windows of one of equal size (b > 1), which train together. Its

@@ -1,4 +1,4 @@
-"""What one image teaches: pairs of itself and its reduced copies, and the part of it that only judges."""
+"""What is learned from one image: pairs of itself and its reduced copies, and the part of it that only judges."""
 
 import math
 from collections.abc import Iterator

@@ -90,7 +90,7 @@ def draw(count: int, scale: int, *, rng: torch.Generator) -> Drawn:
 
 
 def _gaussians(count: int, scale: int, rng: torch.Generator) -> Tensor:
-    """Half of them with variances drawn uniformly, half with their logarithms, since narrow ones are hard to tell."""
+    """Half of them with variances drawn uniformly, half with their logarithms, since narrow ones are easy to miss."""
     draws = torch.rand(count, 4, generator=rng, dtype=torch.float64)
     low, high = (value * scale for value in VARIANCES)
     spread, logarithmic = low + draws[:, :2] * (high - low), low * (high / low) ** draws[:, :2]

@@ -25,7 +25,7 @@ class Denoiser:
         net: `n 3 p p` and a step in, diffusers' output object back (its `sample`; variances behind are left out).
         signal: a_t, one a step.
         target: what the network predicts.
-        tile: pixels a side that the network sees at once; what it was trained on.
+        tile: pixels a side of the network's input; as in training.
     """
 
     net: nn.Module

@@ -61,7 +61,7 @@ class Program:
         switch: last outer iteration with SSIM, from 0.
         image_rate, kernel_rate: of Adam.
         seed: of numpy's stream.
-        convention: whose kernels; `mzsr` puts the prior where this house wants its centre, and is else the same.
+        convention: whose kernels; `mzsr` puts the prior where this project has its centre, and is else the same.
         window: low-resolution pixels a side that it sees, the busiest; 0 is the whole image, as in the program.
     """
 
@@ -122,7 +122,7 @@ def run_released_program(
 def estimate_as_released(
     observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
 ) -> Estimate:
-    """As `run_released_program`, with this house's convention; `rng` is not used: the program has seeds of its own."""
+    """As `run_released_program`, with our convention; `rng` is not used: the program has seeds of its own."""
     program = Program(convention="mzsr", window=settings.windows.look)
     return run_released_program(observation, program, log=log)
 

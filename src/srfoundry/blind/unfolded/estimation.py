@@ -52,7 +52,7 @@ def estimate_kernel_by_rounds(
         the kernel, centred, the window that was looked at, and the rows; no image.
 
     Raises:
-        FoundryError: the image is too small, of a single colour, or the networks know other scales.
+        FoundryError: the image is too small, of a single colour, or the networks were trained for other scales.
     """
     check(low, scale, net)
     device = next(net.parameters()).device

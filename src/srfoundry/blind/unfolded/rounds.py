@@ -58,7 +58,7 @@ def solutions(
     kernel: Float[Tensor, "b k k"],
     noise: Float[Tensor, " b"],
 ) -> Float[Tensor, "b f k k"]:
-    """The least squares that the kernel's network sees."""
+    """The least squares that go into the kernel's network."""
     more = 1 + NOISE_WEIGHT * noise.square() / closed_forms.spread_of(normal[0])
     ridge, smooth, share = torch.tensor(FITS, device=kernel.device).T
     before = share.view(1, -1, 1, 1) * kernel[:, None]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from srfoundry.core.errors import FoundryError
 from srfoundry.runtime.session import RESTORED, Session, padded
 
-SIZES = ((64, 64), (37, 53), (16, 24))  # rows and columns of what is compared; none is what a converter is told
+SIZES = ((64, 64), (37, 53), (16, 24))  # rows and columns of what is compared; none is what a converter is given
 REDUCED = ("fp16", "int8")  # what a card calls files whose numbers are rounded
 HALF_A_LEVEL = 0.5 / 255
 

@@ -1,6 +1,6 @@
 """ncnn's .param and .bin, which upscayl and realesrgan-ncnn-vulkan run on any GPU with Vulkan; pnnx converts.
 
-Both programs want a folder called `models` and inputs and outputs called `data` and `output`; upscayl reads the
+Both programs require a folder called `models` and inputs and outputs called `data` and `output`; upscayl reads the
 scale off the file's name. They keep numbers in 16 bits, which is the card's doing and not the file's.
 """
 
@@ -132,7 +132,7 @@ def runner(param: bytes, weights: bytes, *, vulkan: bool = False, half: bool = F
 
 
 def _pnnx(model: Path, card: OnnxCard, folder: Path) -> tuple[bytes, bytes]:
-    """The .param, with the names that the programs want, and the .bin."""
+    """The .param, with the names that the programs require, and the .bin."""
     found = importlib.util.find_spec("pnnx")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'pnnx'", name="pnnx")

@@ -37,7 +37,9 @@ def convert(model: Path) -> Converted:
     back, arch = published_weights.from_authors(theirs, card.arch)
     same = all(torch.equal(value, back.state_dict()[name]) for name, value in net.state_dict().items())
     if arch != card.arch or not same:
-        raise FoundryError(f"the weights of {model} must survive the change of names, and do not; tell its makers")
+        raise FoundryError(
+            f"the weights of {model} must survive the change of names, and do not; report it to its makers"
+        )
     files = {f"{model.stem}-x{card.scale}.safetensors": safetensors.torch.save(theirs)}
     if importlib.util.find_spec("spandrel") is None:
         return Converted(files, 0.0, "taken back by `srfoundry import`; not opened: pip install spandrel")

@@ -188,7 +188,7 @@ def _trained(facts: Facts, shown: str) -> str:
         return (
             "- It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG. On "
             f"such images it\n  gains less, {shown}, and it enlarges noise and blocks along with the rest. The members "
-            "`photo` are made for these; for a\n  blur that nobody knows there is `srfoundry restore`, too."
+            "`photo` are made for these; for an\n  unknown blur there is `srfoundry restore`, too."
         )
     loop = purpose.dual_map(card)
     closed = f" In training {loop}." if loop else ""

@@ -1,7 +1,7 @@
 """What happened to an image, from spectra of its windows: which of several histories, each with a probability.
 
 Reduced, decimated, blurred: each leaves its own fall of the spectrum towards high frequencies, its directions, and its
-share of edges that are still sharp. No closed form tells a soft scene from a blurred one, since no photograph's own
+share of edges that are still sharp. No closed form separates a soft scene from a blurred one, since no photograph's own
 spectrum is known; but a small network learns how photographs are, from a few thousand windows, in seconds. Its input
 are energies in bands of frequency and direction, as the corrector's are.
 """

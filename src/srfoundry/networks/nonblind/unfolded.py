@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIZE = 31  # taps a side of the kernels
-VIEWS = 2  # closed-form images that the image's network sees
-FITS = 3  # least squares that the kernel's network sees
+VIEWS = 2  # closed-form images that go into the image's network
+FITS = 3  # least squares that go into the kernel's network
 LAGS = 2  # autocorrelations that it sees: of differences down and across
 FAINT = 0.25  # taps below this part of the largest start as nothing
 STEEP = 20.0  # of the softplus that keeps taps positive, in units of 1 / the largest tap

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WHITE = 255.0  # of the images that the authors of DRN and EDSR train on
-MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; the paper's nets see `peak` times this
+MEAN = (0.4488, 0.4371, 0.4040)  # DIV2K's mean colour, range [0, 1]; in the paper's nets `peak` times this
 
 
 def bicubic_taps(scale: int, coefficient: float = -0.75) -> Float[Tensor, "s 5"]:

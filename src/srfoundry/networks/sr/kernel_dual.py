@@ -1,7 +1,7 @@
 """A dual map that is given rather than learned: blur with an estimated kernel, then decimation.
 
 With it the dual term asks that the restored image, degraded as its input was, gives that input: what a real
-low-resolution image without a photograph can still teach.
+low-resolution image without a photograph can still train.
 """
 
 import torch

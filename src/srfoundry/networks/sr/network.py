@@ -51,7 +51,7 @@ class SRNetwork(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a network believes that its input has gone through, one row an image.
+    """What a network estimates that its input has gone through, one row an image.
 
     Args:
         code: what the restoring layers are conditioned on.

@@ -23,7 +23,7 @@ WAVES = WINDOW**2 - 1  # without the constant
 GAIN = 4.0  # of the waves, whose amplitudes in photographs are a few hundredths
 LEAST = 1e-3  # a mean or a weight below it counts as none
 CENTRE = 3.0  # that brings the logarithms of usual means near 0
-QUIET = 0.02  # the noise that an untrained network sees, range [0, 1]
+QUIET = 0.02  # the noise that an untrained network estimates, range [0, 1]
 
 
 class Predictor(nn.Module):
