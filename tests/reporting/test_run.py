@@ -26,7 +26,7 @@ REPORT = RunReport(
     key_figures=[Change("gain, dB", 2.5, 2.25)],
     figures=[Change("train.loss", 0.5, 0.5), Change("train.new", 1.0, None)],
     quality={"bicubic": [Quality("dual", 34.0, 2.0, "cat +1.50 dB", 0.94), Quality("bicubic", 32.0, 0.0, "", None)]},
-    curves=[Curve("train", ROWS), Curve("empty", [])],
+    curves=[Curve("train", ROWS, "validation: 34.56 dB"), Curve("empty", [])],
     pairs=[Pair("cat", DOT, DOT, "bicubic", "dual")],
     pictures=[Picture("Kernels", DOT)],
     members=[
@@ -48,6 +48,7 @@ def test_everything_given_is_shown_and_escaped() -> None:
         "+1.50 dB",
         "scale: 3",
         "1 of 2 figures",
+        "validation: 34.56 dB",
     ):
         assert shown in page, shown
 

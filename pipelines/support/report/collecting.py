@@ -5,9 +5,10 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,15 @@ def _curves(root: Path, stages: Sequence[str]) -> list[Curve]:
             continue
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
-        found.append(Curve(stage, rows))
+        found.append(Curve(stage, rows, _validation(figures.metrics(root, stage))))
     return found
+
+
+def _validation(metrics: Mapping[str, Any]) -> str:
+    reached = metrics.get("validation")
+    if not isinstance(reached, Mapping) or "psnr_y" not in reached:
+        return ""
+    return f"validation: {reached['psnr_y']:.2f} dB, {reached.get('gain_db', 0.0):+.2f} dB over bicubic"
 
 
 def _members(root: Path, threads: int) -> list[Member]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from srfoundry.reporting.palette import COLOURS
 
-SMOOTHED = 12  # points that the smoothed curve's mean reaches back, about
+SMOOTHED = 8  # points that the smoothed curve's mean reaches to each side, about
 DECADE = 3.0  # largest over least value from which an axis is logarithmic
 UNITS = {  # of the values that stages log, for the axes
     "total": "loss, all terms",
@@ -17,6 +17,7 @@ UNITS = {  # of the values that stages log, for the axes
     "primal": "primal loss, mean |error|, range [0, 1]",
     "dual": "dual loss, mean |error|, range [0, 1]",
     "removed": "share removed",
+    "train": "loss",
     "gain_db": "gain over bicubic, dB",
     "psnr_y": "PSNR-Y, dB",
 }
@@ -40,6 +41,7 @@ def curves_picture(path: Path, history: Sequence[Row], names: Sequence[str], tit
 def curves_figure(history: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """The same as a figure, on no canvas yet; `validation_NAME` is drawn beside NAME."""
     beside = {name: f"validation_{name}" for name in names if f"validation_{name}" in names}
+    beside |= {"train": "validation"} if {"train", "validation"} <= set(names) else {}
     shown = [name for name in names if name not in beside.values()]
     figure = Figure(figsize=(5.5, 0.8 + 1.9 * max(1, len(shown))), layout="constrained")
     for index, name in enumerate(shown):
@@ -58,6 +60,13 @@ def curves_figure(history: Sequence[Row], names: Sequence[str], title: str) -> F
 
 
 def smoothed(values: Sequence[float], reach: int = SMOOTHED) -> list[float]:
+    """Exponential running means from both ends, averaged, so that the curve does not lag behind."""
+    there = _running(values, reach)
+    back = _running(list(reversed(values)), reach)[::-1]
+    return [(one + other) / 2 for one, other in zip(there, back, strict=True)]
+
+
+def _running(values: Sequence[float], reach: int) -> list[float]:
     """Exponential running mean without the bias of its start."""
     keep = 1 - 1 / max(1, reach)
     total = weight = 0.0

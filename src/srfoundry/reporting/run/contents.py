@@ -68,10 +68,17 @@ class Quality:
 
 @dataclass(frozen=True)
 class Curve:
-    """A stage's curves: rows with `step` and values."""
+    """A stage's curves.
+
+    Attributes:
+        stage: its name.
+        rows: with `step` and values.
+        validation: what the net reached on the validation photographs at the end, in words.
+    """
 
     stage: str
     rows: Sequence[Mapping[str, float]]
+    validation: str = ""
 
 
 @dataclass(frozen=True)

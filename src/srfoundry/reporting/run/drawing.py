@@ -1,9 +1,11 @@
 """The drawings of a report as SVG: they stay sharp, and are searched like text."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -40,12 +42,18 @@ def graph(stages: Sequence[StageShown]) -> str:
 def curve(shown: Curve) -> str:
     """A stage's curves, smoothed over raw, or nothing where there are no points."""
     names = curve_names(shown.rows)
-    return _svg(curves_figure(shown.rows, names, shown.stage)) if names else ""
+    title = "\n".join(filter(None, (shown.stage, shown.validation)))
+    return _svg(curves_figure(shown.rows, names, title)) if names else ""
 
 
 def family(members: Sequence[Member]) -> str:
-    """PSNR-Y over parameters, multiply-adds and time, a panel each; only costs that are known of all."""
+    """PSNR-Y over parameters, multiply-adds and time, a panel each; only costs that are known of all.
+
+    Of the members that are judged on the same test set as most of them, since PSNR compares on one set alone.
+    """
     scored = [member for member in members if member.psnr is not None]
+    most = Counter(member.trained_on for member in scored).most_common(1)
+    scored = [member for member in scored if member.trained_on == most[0][0]]
     costs: Mapping[str, list[float | None]] = {
         "parameters, thousands": [member.parameters / 1e3 for member in scored],
         "multiply-adds for 96 x 96, billions": [None if m.macs is None else m.macs / 1e9 for m in scored],
@@ -71,7 +79,8 @@ def family(members: Sequence[Member]) -> str:
 def _svg(figure: Figure) -> str:
     FigureCanvasSVG(figure)
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "srfoundry"}):  # text stays text; the same names each time
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
