@@ -87,7 +87,7 @@ def test_figures_are_short(value: float | int | str | None, text: str) -> None:
 def test_a_smoothed_constant_is_itself_and_noise_shrinks() -> None:
     assert smoothed([3.0] * 20) == pytest.approx([3.0] * 20)
     wild = smoothed([(-1.0) ** index for index in range(200)])
-    assert abs(wild[-1]) < 0.1
+    assert max(map(abs, wild[20:-20])) < 0.1
 
 
 def test_validation_is_drawn_beside_training_and_a_wide_range_on_a_logarithmic_axis() -> None:

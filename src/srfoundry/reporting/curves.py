@@ -60,20 +60,22 @@ def curves_figure(history: Sequence[Row], names: Sequence[str], title: str) -> F
 
 
 def smoothed(values: Sequence[float], reach: int = SMOOTHED) -> list[float]:
-    """Exponential running means from both ends, averaged, so that the curve does not lag behind."""
-    there = _running(values, reach)
-    back = _running(list(reversed(values)), reach)[::-1]
-    return [(one + other) / 2 for one, other in zip(there, back, strict=True)]
+    """Exponential running mean to both sides, so that the curve does not lag behind."""
+    before, after = _running(values, reach), _running(list(reversed(values)), reach)[::-1]
+    return [
+        (one[0] + other[0] - value) / (one[1] + other[1] - 1)
+        for value, one, other in zip(values, before, after, strict=True)
+    ]
 
 
-def _running(values: Sequence[float], reach: int) -> list[float]:
-    """Exponential running mean without the bias of its start."""
+def _running(values: Sequence[float], reach: int) -> list[tuple[float, float]]:
+    """Sum of all values so far, each weighted by how long ago it was, and the sum of these weights."""
     keep = 1 - 1 / max(1, reach)
     total = weight = 0.0
     found = []
     for value in values:
         total, weight = keep * total + value, keep * weight + 1
-        found.append(total / weight)
+        found.append((total, weight))
     return found
 
 
