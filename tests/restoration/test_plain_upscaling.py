@@ -8,7 +8,7 @@ import torch
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
-from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PLAIN, PlainUpscaler
+from srfoundry.restoration.plain_upscaling import LINEAR, NO_UPSCALER, PLAIN, PlainUpscaler
 from tests import tiny
 
 
@@ -36,5 +36,12 @@ def test_a_network_takes_images_whose_pixels_are_centred_as_in_its_training(tmp_
     pixels, how = upscaler.enlarge(original, 2, 0.5)
     assert how == "upscaled by pruned" and pixels.shape == (40, 60, 3)
     assert not np.array_equal(pixels, cubic(original, 2, 0.5))
+    assert upscaler.enlarge(original, 2, 0.5, linear=torch.zeros_like)[1] == how
     assert upscaler.enlarge(original, 2, 0.0)[1] == PLAIN  # its result would lie half a block beside its place
     assert upscaler.enlarge(original, 3, 1.0)[1] == PLAIN  # of another scale
+
+
+def test_what_is_known_of_an_image_takes_the_place_of_cubic_interpolation() -> None:
+    original = photograph()
+    pixels, how = NO_UPSCALER.enlarge(original, 2, 0.5, linear=lambda low: resize.cubic_at(low, 2, 0.25))
+    assert how == LINEAR and np.array_equal(pixels, cubic(original, 2, 0.25))

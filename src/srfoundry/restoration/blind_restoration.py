@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -200,14 +201,13 @@ def find_kernel(
 
 def _averaged(observation: Observation, candidates: Candidates, noise: float) -> Restored:
     """The linear enlargement of least expected error over what may have made the image: milder than any of theirs."""
+    image = _mean(observation.low, candidates=candidates, scale=observation.scale, noise=noise).clamp(0, 1)
+    return Restored(image, f"linear, the mean over {len(candidates.kernels)} kernels that it may have been")
+
+
+def _mean(low: Tensor, *, candidates: Candidates, scale: int, noise: float) -> Tensor:
     chances = candidates.chances[None].double()
-    enlarge = linear_enlargement.fitted(
-        observation.low, candidates.kernels, observation.scale, noise=noise, weights=chances
-    )
-    count = len(candidates.kernels)
-    return Restored(
-        enlarge(observation.low).clamp(0, 1), f"linear, the mean over {count} kernels that it may have been"
-    )
+    return linear_enlargement.fitted(low, candidates.kernels, scale, noise=noise, weights=chances)(low)
 
 
 def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt | None:
@@ -222,7 +222,10 @@ def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt
 
 
 def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, decision: Decision | None) -> Outcome:
-    pixels, how = shared.upscaler.enlarge(original, shared.sampling.scale, doubt.phase)
+    scale, linear = shared.sampling.scale, None
+    if decision is not None and not decision.restore and decision.candidates is not None:
+        linear = partial(_mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
+    pixels, how = shared.upscaler.enlarge(original, scale, doubt.phase, linear=linear)
     return Outcome(pixels, doubt=doubt, decision=decision, enlarged_by=how)
 
 

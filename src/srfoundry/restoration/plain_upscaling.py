@@ -1,12 +1,14 @@
 """Enlargement of what is not restored: by the project's exported network, or else by cubic interpolation."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import images, resize
@@ -14,6 +16,7 @@ from srfoundry.imaging.user_image import Photograph
 from srfoundry.runtime.chooser import Chooser
 
 PLAIN = "plain enlargement"
+LINEAR = "linear enlargement, the mean over the reductions that may have made it"
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,17 @@ class PlainUpscaler:
     _loaded: list[Chooser | None] = field(default_factory=list, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def enlarge(self, original: Photograph, scale: int, phase: float) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
+    def enlarge(
+        self, original: Photograph, scale: int, phase: float, *, linear: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
         """Enlarge, and say how.
 
         Args:
             original: the photograph.
             scale: of the enlargement.
             phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
+            linear: enlarges in place of cubic interpolation where more is known of the image: 1 x 3 x h x w to
+                1 x 3 x H x W, range [0, 1].
         """
         networks = self._networks() if phase == (scale - 1) / 2 else None
         if networks is not None and networks.scale == scale:
@@ -45,7 +52,8 @@ class PlainUpscaler:
             name = networks.pair.clean[0] if taken is None else taken.member
             return upscaler(original.pixels), f"upscaled by {name}"
         low = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
-        return images.to_uint8(resize.cubic_at(low, scale, phase).clamp(0, 1))[0].numpy(), PLAIN
+        made, how = (resize.cubic_at(low, scale, phase), PLAIN) if linear is None else (linear(low), LINEAR)
+        return images.to_uint8(made.clamp(0, 1))[0].numpy(), how
 
     def _networks(self) -> Chooser | None:
         with self._lock:

@@ -152,14 +152,25 @@ def test_a_blur_that_varies_is_seen_and_mapped() -> None:
     assert seen.shape == (1, 3, 64, 240) and seen[0, 0, 0, 0] < 0.1 and seen[0, 0, 0, 239] > 0.9
 
 
-def test_between_two_grids_the_image_lies_between_them() -> None:
-    assert decide(evidence(reduced=0.5, decimated=0.5), 2)[0].phase == pytest.approx(0.25)
-    assert decide(evidence(reduced=0.97, decimated=0.03), 4)[0].phase == 1.5
+def test_a_sharp_image_is_enlarged_by_the_mean_over_what_made_it_small() -> None:
+    sure, either = (
+        decide(evidence(reduced=0.97, decimated=0.03), 4)[0],
+        decide(evidence(reduced=0.6, decimated=0.4), 2)[0],
+    )
+    assert sure.phase == 1.5 and sure.candidates is not None and len(sure.candidates.kernels) == 3
+    assert either.phase == pytest.approx(0.375) and either.candidates is not None
+    assert either.candidates.chances[-1] == pytest.approx(0.25) and either.candidates.chances.sum() == pytest.approx(1)
+    assert (
+        decide(evidence(reduced=0.6, gaussian=0.4), 2)[0].candidates is None
+    )  # it may be blurred: nothing is sharpened
+    packed = replace(evidence(reduced=1.0), quality=75)
+    assert decide(packed, 2)[0].candidates is None
 
 
 def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
     blur = kernels.gaussian(29, torch.tensor([9.0]), torch.tensor([1.0]), torch.tensor([0.7]))
     found = possible(evidence(reduced=0.2, decimated=0.1, gaussian=0.7), blur, 2)
-    assert found.chances.sum() == pytest.approx(1) and found.chances[-1] == pytest.approx(0.7)
+    assert found.chances.sum() == pytest.approx(1) and found.chances[-1] == pytest.approx(0.5)  # no more than half
+    assert found.chances[:3].sum() == pytest.approx(1 / 3)
     assert torch.equal(found.kernels[-1], blur[0]) and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
     assert deviation(blur) == pytest.approx(3.0, abs=0.02)

@@ -26,7 +26,8 @@ from srfoundry.degradation import kernels
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
 # training photographs (BSD400, x2).
 NARROW = 0.45
-DOUBTED = 0.95  # chance of blur below which the restoration is the mean over what may have happened
+DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
+HEAVY = 0.5  # weight in it, at least, of not being blurred: sharpening a thumbnail costs more than a soft image
 
 
 def estimate_auto(
@@ -101,8 +102,10 @@ def possible(evidence: Evidence, kernel: Float[Tensor, "1 k k"], scale: int) -> 
     size = kernel.shape[-1]
     reduced = [sized(antialiasing(how, scale), size) for how in histories.REDUCTIONS]
     reduction, decimation = (evidence.chance(name) for name in histories.SHARP)
-    chances = [reduction * share for share in histories.REDUCTIONS.values()]
-    chances += [decimation, 1 - reduction - decimation]
+    sharp = max(reduction + decimation, 1e-9)
+    weight = max(sharp, HEAVY)
+    chances = [weight * reduction / sharp * share for share in histories.REDUCTIONS.values()]
+    chances += [weight * decimation / sharp, 1 - weight]
     every = [*reduced, sized(torch.ones(1, 1, 1), size), kernel.cpu()]
     return Candidates(torch.cat(every), torch.tensor(chances))
 
