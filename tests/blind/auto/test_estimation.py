@@ -10,7 +10,7 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide
-from srfoundry.blind.auto.estimation import deviation, possible
+from srfoundry.blind.auto.estimation import deviation, hedged, possible
 from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
@@ -174,3 +174,14 @@ def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
     assert found.chances[:3].sum() == pytest.approx(1 / 3)
     assert torch.equal(found.kernels[-1], blur[0]) and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
     assert deviation(blur) == pytest.approx(3.0, abs=0.02)
+
+
+def test_a_kernel_of_free_form_has_a_round_one_beside_it() -> None:
+    low = blurred(photograph("flower", 192), 6.0)
+    free = kernels.line(31, torch.tensor([9.0]), torch.zeros(1)).float()
+    for phase in (0.0, 0.5):
+        found = hedged(BlindObservation(low, Sampling(2), 0.0), free, phase)
+        assert torch.equal(found.kernels[0], free[0]) and found.chances.tolist() == [0.5, 0.5]
+        middle = (found.kernels[1].sum(dim=0) * torch.arange(31)).sum()
+        assert float(middle) == pytest.approx(15 + phase, abs=0.02)
+        assert deviation(found.kernels[1:]) == pytest.approx(6.0**0.5, abs=0.7)
