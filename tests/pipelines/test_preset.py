@@ -20,6 +20,7 @@ BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
 OVERLAYS |= {"laptop_bicubic": "laptop"}
 TIMES = ["minutes", "hour", "night"]
+ALONE = ["motion"]  # of a section that no base sets
 BUDGETS = {"div2k_x2": ["paper"], "div2k_x4": ["paper", "direct_x4"]}  # with MZSR's values as these have them
 LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"], ["div2k_x2", "eight_gpus"], ["div2k_x4", "eight_gpus"]]
 
@@ -36,7 +37,9 @@ def comments(path: Path) -> list[str]:
 
 
 def test_every_preset_is_tried_here() -> None:
-    assert sorted(preset.titles(REPO)) == sorted([*BASES, *OVERLAYS, *TIMES, *BUDGETS, "div2k_x8", "eight_gpus"])
+    assert sorted(preset.titles(REPO)) == sorted(
+        [*BASES, *OVERLAYS, *TIMES, *ALONE, *BUDGETS, "div2k_x8", "eight_gpus"]
+    )
     assert all(len(title) > 20 for title in preset.titles(REPO).values())
 
 
@@ -125,6 +128,14 @@ def keys(name: str) -> set[str]:
     """The values that a preset sets, as section.key."""
     made = YAML(typ="safe").load((REPO / "params" / f"{name}.yaml").read_text())
     return {f"{section}.{key}" for section, values in made.items() for key in values}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_preset_of_one_section_leaves_the_others(root: Path, name: str) -> None:
+    before = params.load(root / "params.yaml").model_dump()
+    preset.apply([name], root)
+    after = params.load(root / "params.yaml").model_dump()
+    assert {section for section in before if before[section] != after[section]} == {"estimate"}
 
 
 @pytest.mark.parametrize("base", BASES)

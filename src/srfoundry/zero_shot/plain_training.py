@@ -24,7 +24,8 @@ from srfoundry.zero_shot.settings import PlainTraining
 
 WARMUP = 20  # steps in which the learning rate climbs; a tenth of a shorter training
 
-Pair = tuple[Float[Tensor, "b 3 p p"], Float[Tensor, "b 3 p p"]]  # enlarged inputs and their targets
+# Enlarged inputs, with a fourth channel of their noise where that is drawn, and their targets.
+Pair = tuple[Float[Tensor, "b c p p"], Float[Tensor, "b 3 p p"]]
 
 
 def bicubic_pairs(
