@@ -89,8 +89,10 @@ def figures(root: Path) -> dict[str, float]:
         "pruned_against_dense": bicubic["pruned"]["psnr_y"] - bicubic["dual"]["psnr_y"],
         "pruned50_against_dense": bicubic["pruned50"]["psnr_y"] - bicubic["dual"]["psnr_y"],
         "pruned70_against_dense": bicubic["pruned70"]["psnr_y"] - bicubic["dual"]["psnr_y"],
-        "mzsr_over_bicubic": blurred["mzsr10_true"]["gain_aligned_db"],
-        "mzsr_estimated_over_bicubic": blurred["mzsr10_estimated"]["gain_aligned_db"],
+        "mzsr_over_bicubic": blurred["mzsr10_true"]["gain_db"],
+        "mzsr_estimated_over_bicubic": blurred["mzsr10_estimated"]["gain_db"],
+        "mzsr_over_aligned_bicubic": blurred["mzsr10_true"]["gain_aligned_db"],
+        "mzsr_estimated_over_aligned_bicubic": blurred["mzsr10_estimated"]["gain_aligned_db"],
         "mzsr_over_finetuning": mzsr - blurred["finetune10_true"]["psnr_y"],
         "kernel_over_prior_mean": read("estimate")["gain_over_prior_mean_db"],
     }

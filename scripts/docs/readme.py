@@ -10,8 +10,8 @@ ROWS = (  # what, file, path, form, unit
     ("dense network over bicubic, PSNR-Y", "firsthour", "dual_over_bicubic", "+.2f", "dB"),
     ("30 % of its parameters gone: against the dense one", "firsthour", "pruned_against_dense", "+.2f", "dB"),
     ("70 % gone: against the dense one", "firsthour", "pruned70_against_dense", "+.2f", "dB"),
-    ("blur known: adapted to one image, over aligned bicubic", "firsthour", "mzsr_over_bicubic", "+.2f", "dB"),
-    ("blur estimated from the image: the same", "firsthour", "mzsr_estimated_over_bicubic", "+.2f", "dB"),
+    ("blur known: adapted to one image, over aligned bicubic", "firsthour", "mzsr_over_aligned_bicubic", "+.2f", "dB"),
+    ("blur estimated from the image: the same", "firsthour", "mzsr_estimated_over_aligned_bicubic", "+.2f", "dB"),
     ("`srfoundry upscale` of 64x64 pixels, the whole process", "deploy", "startup_seconds", ".2f", "s"),
     ("packages that it needs", "deploy", "runtime_packages", "d", ""),
 )
