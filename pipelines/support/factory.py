@@ -9,10 +9,11 @@ deploys the same flow (docs/cluster.md). A table artifact in the UI says which s
 """
 
 import argparse
+import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
     from prefect import Flow
+    from prefect.runner import Runner
 
 
 def build(root: Path) -> "Flow[..., dict[str, str]]":
@@ -120,7 +122,31 @@ def _serve(cron: str | None) -> None:
     sys.stdout.write(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else "") + "\n")
     sys.stdout.write("scheduled runs start while this command lives; end it with Ctrl-C\n")
     sys.stdout.flush()
-    factory.serve(name="factory", cron=cron, limit=1, pause_on_shutdown=True, print_starting_message=False)
+    waiting = _runner()
+    waiting.add_flow(factory, name="factory", cron=cron)
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(waiting.start())
+
+
+def _runner() -> "Runner":
+    """The runner that waits for runs and starts them, one at a time; SIGTERM ends it just as Ctrl-C does.
+
+    Prefect's own handler raises `SystemExit` from wherever the program happens to be. Python drops an exception that
+    leaves a finalizer or a weak reference's callback, and with it the wish to end.
+    """
+    from prefect.runner import Runner
+
+    class Waiting(Runner):
+        async def start(self, run_once: bool = False, webserver: bool | None = None) -> None:
+            self._until = asyncio.current_task()
+            self._turn = asyncio.get_running_loop()
+            await super().start(run_once, webserver)
+
+        def handle_sigterm(self, *_: Any, **__: Any) -> None:
+            if self._until:
+                self._turn.call_soon_threadsafe(self._until.cancel)
+
+    return Waiting(name="factory", limit=1, pause_on_shutdown=True)
 
 
 def _table(what: Mapping[str, str]) -> str:
