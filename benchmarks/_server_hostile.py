@@ -34,7 +34,7 @@ def hostile(exports: Path, threads: int, count: int = COUNT) -> dict[str, Any]:
         before = server.megabytes()
         began = time.perf_counter()
         with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
-            found = list(side_by_side.map(lambda index: _attack(server, index), range(count)))
+            found = list(side_by_side.map(lambda index: attack(server, index), range(count)))
             answers = Counter(status for _, status in found)
         seconds = time.perf_counter() - began
         alive = _recovers(server, good)
@@ -65,10 +65,10 @@ def _recovers(server: Served, good: bytes) -> bool:
     return False
 
 
-def _attack(server: Served, index: int) -> tuple[str, str]:
+def attack(server: Served, index: int) -> tuple[str, str]:
     """One request: its kind, and the status that came back, `closed` for none, `hung` where nothing came in time."""
-    attack = ATTACKS[index % len(ATTACKS)]
-    return attack.__name__, _sent(server, attack, random.Random(index))
+    chosen = ATTACKS[index % len(ATTACKS)]
+    return chosen.__name__, _sent(server, chosen, random.Random(index))
 
 
 def _sent(server: Served, attack: Attack, rng: random.Random) -> str:

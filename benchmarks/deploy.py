@@ -8,26 +8,19 @@ the other parts' stay; `machines` says where each part ran.
 
 import argparse
 import importlib
-import json
 import sys
 from pathlib import Path
 
 from benchmarks import table
-from srfoundry.core import atomic
 from srfoundry.core.errors import FoundryError
 
 PREFIX = "_deploy_"
 PARTS = sorted(path.stem.removeprefix(PREFIX) for path in Path(__file__).parent.glob(f"{PREFIX}*.py"))
 
 
-def measure(part: str, result: Path) -> None:
+def measure(part: str) -> None:
     """Run one part, print its figures and merge them into the file."""
-    found = importlib.import_module(f"benchmarks.{PREFIX}{part}").figures()
-    for key, value in found.items():
-        sys.stdout.write(f"{key}: {value if isinstance(value, str) else json.dumps(value)}\n")
-    before = json.loads(result.read_text()) if result.exists() else {}
-    machines = {**before.get("machines", {}), part: table.machine(threads=1)}
-    atomic.write_bytes(result, json.dumps({**before, **found, "machines": machines}, indent=2).encode() + b"\n")
+    table.merge("deploy", part, importlib.import_module(f"benchmarks.{PREFIX}{part}").figures(), threads=1)
 
 
 def main() -> None:
@@ -41,7 +34,7 @@ def main() -> None:
         sys.stdout.write(f"-- {part}\n")
         sys.stdout.flush()
         try:
-            measure(part, table.RESULTS / "deploy.json")
+            measure(part)
         except FoundryError as error:
             failed.append(f"{part}: {error}")
     if failed:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from srfoundry.core import atomic
 from srfoundry.core.errors import FoundryError
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,6 +72,25 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], *, threads: int, **figu
     RESULTS.mkdir(exist_ok=True)
     whole = {**figures, "rows": list(rows), "machine": about}
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def merge(name: str, part: str, figures: Mapping[str, Any], *, threads: int) -> None:
+    """Print the figures of one part and put them among those of others in benchmarks/results/NAME.json.
+
+    Args:
+        name: of the file.
+        part: whose figures these are; `machines` says where each part ran.
+        figures: replace those of its last run.
+        threads: of the measurement.
+    """
+    for key, value in figures.items():
+        sys.stdout.write(f"{key}: {value if isinstance(value, str) else json.dumps(value)}\n")
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    machines = {**before.get("machines", {}), part: machine(threads)}
+    whole = {**before, **figures, "machines": machines}
+    atomic.write_bytes(path, json.dumps(whole, indent=2).encode() + b"\n")
 
 
 def run(main: Callable[[], None]) -> None:
