@@ -41,8 +41,8 @@ class RemoteGraph:
         (self.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    autostage = false\n")
         (self.root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
         self._git("init", "-q", where=self.root)
-        self._dvc("remote", "add", "-d", "store", self.programs.remote, where=self.root)
-        self._key(self.root)
+        self._dvc("remote", "add", "-d", "store", self.programs.store.remote, where=self.root)
+        self._keys(self.root)
         self._dvc("add", "-q", "inputs/kernels", where=self.root)
         self.commit("a project")
         self.programs.environment["SRFOUNDRY_NOTIFY"] = notify
@@ -77,7 +77,7 @@ class RemoteGraph:
         self._git("clone", "-q", str(self.root), str(target), where=target.parent)
         for name in ("photographs", "unpaired"):  # which set-up makes
             (target / "inputs" / name).mkdir(parents=True, exist_ok=True)
-        self._key(target)
+        self._keys(target)
         self._dvc("pull", "-q", where=target)
         said = self._dvc("repro", where=target)
         ran = [line.removeprefix(RUNNING).rstrip("':") for line in said.splitlines() if line.startswith(RUNNING)]
@@ -93,9 +93,9 @@ class RemoteGraph:
         with urllib.request.urlopen(request, timeout=60) as reply:
             return json.loads(reply.read())
 
-    def _key(self, where: Path) -> None:
-        key = str(self.programs.folder / "client_key")
-        self._dvc("remote", "modify", "--local", "store", "keyfile", key, where=where)
+    def _keys(self, where: Path) -> None:
+        for name, value in self.programs.store.keys.items():
+            self._dvc("remote", "modify", "--local", "store", name, value, where=where)
 
     def _python(self, where: Path) -> dict[str, str]:
         mine = [str(where / "src"), str(where)]

@@ -1,15 +1,17 @@
 """Does a team's set-up carry a whole graph? The tests' tiny one, through real programs on this machine.
 
-PostgreSQL, MLflow's server and Prefect's on it, a Prefect worker and a DVC remote behind SSH are started; the factory
+PostgreSQL, MLflow's server and Prefect's on it, a Prefect worker and a DVC remote behind SSH (`--store s3`: that and
+MLflow's artefacts in buckets) are started; the factory
 is deployed and asked for by `prefect deployment run`. `remote_graph_ends` says whether that run completed and every
 stage's run and every member of the family stand in MLflow, `remote_seconds` how long it took from the request to the
 last result in DVC's remote. Then the project is cloned, `dvc pull` fetches the bytes, and `pull_stages_run` counts the
 stages that `dvc repro` runs there (0 is wanted; `environment`, which looks at what is installed, always runs and does
 not count).
 
-    python -m benchmarks._scale_remote
+    python -m benchmarks._scale_remote --store s3
 """
 
+import argparse
 import json
 import tempfile
 import time
@@ -23,11 +25,11 @@ from tests import tiny_graph
 LATE = 120.0  # seconds after the run in which telemetry may still arrive
 
 
-def figures() -> dict[str, Any]:
+def figures(store: str = "ssh") -> dict[str, Any]:
     """The figures, or why there are none on this machine."""
-    if lacks := missing():
+    if lacks := missing(store):
         return {"remote_graph_ends": None, "remote_missing": lacks}
-    with tempfile.TemporaryDirectory(prefix="srfoundry-scale-") as folder, Programs(here()) as programs:
+    with tempfile.TemporaryDirectory(prefix="srfoundry-scale-") as folder, Programs(here(), store) as programs:
         graph = RemoteGraph(programs, tiny_graph.make(Path(folder) / "project"), here())
         graph.publish()
         began = time.perf_counter()
@@ -44,4 +46,6 @@ def figures() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(figures(), indent=2))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", choices=["ssh", "s3"], default="ssh", help="where DVC's remote lies")
+    print(json.dumps(figures(parser.parse_args().store), indent=2))
