@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.dkp.likelihood import SpectralLikelihood
-from srfoundry.blind.settings import SpectrumModel
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.settings import SpectrumModel
+from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 
 # Chosen on training photographs (BSD400, x2). Deviations of blurs in multiples of the scale.
 NARROW = 0.475  # nine of ten thumbnails look narrower; so do a quarter of Gaussians of half that, and all of less

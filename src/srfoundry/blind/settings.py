@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from srfoundry.core.ranges import Count, Rate, Steps, Weight
+from srfoundry.core.ranges import Count, Positive, Rate, Steps, Weight
+from srfoundry.degradation.settings import SpectrumModel
 
 FamilyName = Literal["gaussian", "line", "trajectory", "disc", "bank"]
 Form = Literal["network", "taps", "family"]
 Rule = Literal["none", "variance", "held_out"]
 Capture = Literal["none", "graph", "compile"]
 
-Positive = Annotated[float, Field(gt=0)]
 Variance = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -29,26 +29,6 @@ class KernelPrior:
     family: FamilyName
     kernel_size: Annotated[int, Field(ge=3, le=31)]
     variances: tuple[Variance, Variance]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpectrumModel:
-    """What photographs and their noise are like, for the likelihood of a kernel (`likelihood.SpectralLikelihood`).
-
-    Args:
-        noise: standard deviation of the image's noise, range [0, 1], rounding not counted; 0 means unknown to the
-            methods that estimate it.
-        tile: low-resolution pixels a side of a spectrum.
-        keep: share of the tiles that count, the busiest first.
-        exponent: mean and deviation of the spectrum's fall |f|^-alpha.
-        softness: variance of the blur that photographs have by themselves, px^2.
-    """
-
-    noise: Annotated[float, Field(ge=0, le=0.5)]
-    tile: Annotated[int, Field(ge=8)]
-    keep: Annotated[float, Field(gt=0, le=1)]
-    exponent: tuple[Positive, Positive]
-    softness: Weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -244,6 +244,13 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
         help="MZSR's or USRNet's checkpoint, a folder with a diffusion model, or dip (default: %(default)s)",
     )
     add("--scale", type=_whole(1), help="enlargement, where the model leaves it open (default: shared.scale)")
+    add(
+        "--kernel-error",
+        type=_number(0.0),
+        default=0.0,
+        metavar="SHARE",
+        help="how wrong the kernel's variances may be, 0.25 = a quarter: adaptation corrects its width (default: 0)",
+    )
     add("--noise", type=_number(0.0), help="deviation of the image's noise, of 255 (default: see above)")
     add("--force", action="store_true", help="restore what looks as if restoration would harm it, too (see above)")
     add(

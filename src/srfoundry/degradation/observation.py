@@ -60,12 +60,15 @@ class Observation:
         kernel: the blur k, MZSR's convention; None means that MATLAB's bicubic made the image.
         sampling: scale, decimation and border.
         noise: standard deviation of n, in the image's range.
+        kernel_error: standard deviation of the logarithm of the kernel's variances: how wrong its width may be, 0.25
+            for a quarter; 0 where it is known.
     """
 
     low: Float[Tensor, "b c h w"]
     kernel: Float[Tensor, "n k k"] | None
     sampling: Sampling
     noise: float = 0.0
+    kernel_error: float = 0.0
 
     @property
     def scale(self) -> int:

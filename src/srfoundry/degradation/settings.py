@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from srfoundry.core.ranges import OddSize, Steps
+from srfoundry.core.ranges import OddSize, Positive, Steps, Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +139,23 @@ class RandomDegradation:
     blur: BlurRanges
     damage: DamageRanges
     rounds: RoundRanges
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumModel:
+    """What photographs and their noise are like, for the likelihood of a kernel (`spectral_likelihood`).
+
+    Args:
+        noise: standard deviation of the image's noise, range [0, 1], rounding not counted; 0 means unknown to the
+            methods that estimate it.
+        tile: low-resolution pixels a side of a spectrum.
+        keep: share of the tiles that count, the busiest first.
+        exponent: mean and deviation of the spectrum's fall |f|^-alpha.
+        softness: variance of the blur that photographs have by themselves, px^2.
+    """
+
+    noise: Annotated[float, Field(ge=0, le=0.5)]
+    tile: Annotated[int, Field(ge=8)]
+    keep: Annotated[float, Field(gt=0, le=1)]
+    exponent: tuple[Positive, Positive]
+    softness: Weight

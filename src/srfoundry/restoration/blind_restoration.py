@@ -94,7 +94,8 @@ class Restoration:
         if self.restorer.uses_noise:
             level = error_level(low, tables) if noise is None else noise
         sampling = replace(self.sampling, light=self.options.linear)
-        return Observation(low, kernel.detach().float().cpu(), sampling, level), decision
+        wrong = 0.0 if tables else self.options.kernel_error  # JPEG makes kernels look narrower than they are
+        return Observation(low, kernel.detach().float().cpu(), sampling, level, wrong), decision
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ class Adaptation:
     """How many steps made the weights that are returned."""
     diverged: bool
     """Whether a loss grew above twice the first or was not finite; the steps end there."""
+    widened: float = 1.0
+    """By what the variances of an uncertain kernel were multiplied before the first step."""
 
 
 def adapt(

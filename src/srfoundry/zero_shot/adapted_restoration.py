@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srfoundry.degradation.kernel_width import Moved, move_width
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging import windows
 from srfoundry.imaging.tiling import Progress
@@ -34,6 +35,9 @@ def adapt_and_restore(
     Adaptation sees the busiest windows of a large image, so that time and memory stay bounded. Estimate the kernel of
     a window of it before, for the same reason.
 
+    The width of an uncertain kernel is moved first to where the image's spectrum wants it (`kernel_width`), which is
+    worth more than all steps of the weights; it does not move where there are no steps.
+
     Args:
         net: on the device; its own weights stay as they are.
         tile: low-resolution pixels a side that are restored at once.
@@ -46,10 +50,13 @@ def adapt_and_restore(
     """
     on_device = observation.to(device)
     seen = replace(on_device, low=adaptation_windows(on_device.low))
-    found = adapt(net, seen, recipe, rng=rng, progress=ticker("adapt") if ticker else None)
+    moved = move_width(seen) if recipe.rates else Moved(seen, 1.0)
+    found = adapt(net, moved.observation, recipe, rng=rng, progress=ticker("adapt") if ticker else None)
     progress = ticker("restore") if ticker else None
-    image = restore_tiled(net, observation, weights=found.weights, tile=tile, device=device, progress=progress)
-    return image, found
+    kernel = moved.observation.kernel
+    believed = observation if kernel is None else replace(observation, kernel=kernel.to(observation.low.device))
+    image = restore_tiled(net, believed, weights=found.weights, tile=tile, device=device, progress=progress)
+    return image, replace(found, widened=moved.factor)
 
 
 def adaptation_windows(

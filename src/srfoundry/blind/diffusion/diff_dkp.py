@@ -21,7 +21,7 @@ from srfoundry.blind.diffusion.diffpir import Canvas, reverse, schedule
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.dkp.families import Family, family_of
 from srfoundry.blind.dkp.kernel_network import LangevinSteps, LearnedKernel, length
-from srfoundry.blind.dkp.likelihood import ROUNDING, residual_likelihood
+from srfoundry.blind.dkp.likelihood import residual_likelihood
 from srfoundry.blind.dkp.sampling import RandomKernels
 from srfoundry.blind.estimate import BlindObservation, Estimate, History, Row, as_numbers, busiest_window, check_size
 from srfoundry.blind.settings import Estimation
@@ -29,6 +29,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log, silent
 from srfoundry.degradation.conventions import centre_of_mass, move
 from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.spectral_likelihood import ROUNDING
 
 
 def estimate_kernel_by_diffusion(

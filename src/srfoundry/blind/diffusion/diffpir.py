@@ -15,10 +15,10 @@ from torch import Tensor
 
 from srfoundry.blind.diffusion.denoiser import Denoiser, deviations, nearest
 from srfoundry.blind.diffusion.settings import DiffusionSampler
-from srfoundry.blind.dkp.likelihood import ROUNDING
 from srfoundry.degradation.borders import join_ends
 from srfoundry.degradation.observation import Observation
 from srfoundry.degradation.operator import degrade
+from srfoundry.degradation.spectral_likelihood import ROUNDING
 from srfoundry.imaging.tensor_tiles import tiled
 from srfoundry.imaging.tiling import Progress, count
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation

@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.dkp.families import Family
-from srfoundry.blind.dkp.likelihood import Score, SpectralLikelihood
+from srfoundry.blind.dkp.likelihood import Score
 from srfoundry.blind.dkp.mcmc import Chains
 from srfoundry.blind.estimate import BlindObservation, Row
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 
 LEAST = 24.0  # draws that must carry the weight, see Population.weigh
 

@@ -45,6 +45,8 @@ class MzsrRestorer:
             rng=seeds.generator(0, "mzsr", name),
         )
         how = f"{found.step} steps" + (f", {noise_of(observation)}" if observation.noise else "")
+        if found.widened != 1:
+            how += f", the kernel's variances times {found.widened:.2f}"
         return Restored(image, how, tuple(_remarks(found)))
 
 

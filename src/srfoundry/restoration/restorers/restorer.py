@@ -40,6 +40,8 @@ class RestoreOptions:
         linear: the blur acted on light and not on the encoded levels, as in a camera.
         scale: of the enlargement; that of the model's training, or shared.scale, if not given.
         noise: standard deviation of the image's noise, range [0, 1]; estimated if not given.
+        kernel_error: standard deviation of the logarithm of the given kernel's variances: how wrong its width may be.
+            MZSR's adaptation corrects it, but not of a JPEG.
         force: restore what would better be left alone, too (blind.guard).
         files: how they are read and written.
     """
@@ -55,6 +57,7 @@ class RestoreOptions:
     linear: bool = False
     scale: int | None = None
     noise: float | None = None
+    kernel_error: float = 0.0
     force: bool = False
     files: Handling = Handling()
 

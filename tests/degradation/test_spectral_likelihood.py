@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 
-from srfoundry.blind.dkp.likelihood import SpectralLikelihood
-from srfoundry.blind.settings import SpectrumModel
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import degrade
+from srfoundry.degradation.settings import SpectrumModel
+from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 from srfoundry.imaging.images import from_uint8, to_uint8
 from tests.blind_cases import PRIOR, power_law, shape_of
 
