@@ -9,7 +9,7 @@ from torch import Tensor
 
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.deciding import decide, hardly_blurred
 from srfoundry.blind.auto.estimation import deviation, hedged, possible
 from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.training import taught_classifier
@@ -74,8 +74,8 @@ def evidence(**chances: float) -> Evidence:
 
 
 def test_sharp_images_are_enlarged_and_blurred_ones_restored() -> None:
-    found, history, _ = decide(evidence(reduced=0.9, gaussian=0.1), 2)
-    assert not found.restore and history == "reduced" and found.phase == 0.5 and found.chance == pytest.approx(0.9)
+    found, history, _ = decide(evidence(reduced=0.92, gaussian=0.08), 2)
+    assert not found.restore and history == "reduced" and found.phase == 0.5 and found.chance == pytest.approx(0.92)
     assert decide(evidence(decimated=0.9, shake=0.1), 2)[0].phase == 0
     found, history, form = decide(evidence(reduced=0.1, gaussian=0.7, line=0.2), 4)
     assert found.restore and (history, form, found.phase) == ("gaussian", "gaussian", 0)
@@ -93,6 +93,8 @@ def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier
     assert min(chances) > 0.5
     for variance in (3.0, 5.0):
         assert weigh(blurred(high, variance), 2, classifier).chance(*histories.SHARP) < 0.5
+    left_out = [weigh(low, 2, classifier).chance("decimated") for low in sharp]
+    assert left_out[2] > 2 * max(left_out[:2])
 
 
 def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
@@ -143,8 +145,7 @@ def test_a_blur_that_varies_is_seen_and_mapped() -> None:
     boxes = [(0, 16 * column, 64, 64) for column in range(12)]
     same = Evidence(said.mean(dim=0), said.log(), boxes, 0.0, None)
     assert decide(same, 2)[0].varies is None
-    said[0] = said[0][[1, 1, 0, 1, 1, 1, 1]]
-    said[0, 0] = 0.97
+    said[0] = torch.tensor([0.97, *[0.01] * (len(histories.NAMES) - 1)])
     one = Evidence(same.chances, (said / said.sum(dim=1, keepdim=True)).log(), boxes, 0.0, None)
     varies = decide(one, 2)[0].varies
     assert varies is not None and "1 of 12 windows" in varies.line()
@@ -153,26 +154,42 @@ def test_a_blur_that_varies_is_seen_and_mapped() -> None:
 
 
 def test_a_sharp_image_is_enlarged_by_the_mean_over_what_made_it_small() -> None:
-    sure, either = (
-        decide(evidence(reduced=0.97, decimated=0.03), 4)[0],
-        decide(evidence(reduced=0.6, decimated=0.4), 2)[0],
-    )
-    assert sure.phase == 1.5 and sure.candidates is not None and len(sure.candidates.kernels) == 3
-    assert either.phase == pytest.approx(0.375) and either.candidates is not None
-    assert either.candidates.chances[-1] == pytest.approx(0.25) and either.candidates.chances.sum() == pytest.approx(1)
-    assert (
-        decide(evidence(reduced=0.6, gaussian=0.4), 2)[0].candidates is None
-    )  # it may be blurred: nothing is sharpened
-    packed = replace(evidence(reduced=1.0), quality=75)
-    assert decide(packed, 2)[0].candidates is None
+    def chances(**found: float) -> tuple[float, list[float]]:
+        decision = decide(evidence(**found), 2)[0]
+        assert not decision.restore and decision.candidates is not None
+        assert decision.candidates.chances.sum() == pytest.approx(1)
+        return decision.phase, decision.candidates.chances.tolist()
+
+    phase, sure = chances(reduced=0.95, area=0.02, decimated=0.03)
+    assert phase == 0.5 and sure[3] == 0 and sure[0] > sure[2] > 0.3 and sure[1] < 0.03
+    phase, either = chances(area=0.6, decimated=0.4)
+    assert phase == pytest.approx(0.3) and either[1] == pytest.approx(0.6) and either[3] == pytest.approx(0.4)
+    assert chances(area=0.88, decimated=0.12)[1][3] == pytest.approx(0.25)  # half the harm, at no one's cost
+    packed = decide(replace(evidence(reduced=1.0), quality=75), 2)[0]
+    assert packed.candidates is not None and packed.noise == jpeg_noise(75)
+    left_out = decide(evidence(area=0.1, decimated=0.9), 4)[0]
+    assert left_out.phase == 0 and left_out.candidates is None
+    _, perhaps = chances(reduced=0.6, gaussian=0.4)
+    assert len(perhaps) == 5 and perhaps[4] == pytest.approx(0.4)  # a mild blur is thought of, too
+
+
+def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
+    seen = evidence(reduced=0.3, area=0.1, gaussian=0.6)
+    decision, kernel = decide(seen, 2)[0], kernels.gaussian(25, torch.ones(1), torch.ones(1), torch.zeros(1)).float()
+    found = hardly_blurred(decision, seen, 2, kernel)
+    assert decision.restore and not found.restore and found.candidates is not None
+    assert found.candidates.chances[-1] == pytest.approx(0.25) and found.phase == pytest.approx(0.375)
 
 
 def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
     blur = kernels.gaussian(29, torch.tensor([9.0]), torch.tensor([1.0]), torch.tensor([0.7]))
     found = possible(evidence(reduced=0.2, decimated=0.1, gaussian=0.7), blur, 2)
     assert found.chances.sum() == pytest.approx(1) and found.chances[-1] == pytest.approx(0.5)  # no more than half
-    assert found.chances[:3].sum() == pytest.approx(1 / 3)
-    assert torch.equal(found.kernels[-1], blur[0]) and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
+    assert found.chances[:3].sum() == pytest.approx(1 / 3) and found.chances[3] == pytest.approx(1 / 6)
+    assert (
+        torch.allclose(found.kernels[-1], blur[0].float(), atol=1e-6)
+        and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
+    )
     assert deviation(blur) == pytest.approx(3.0, abs=0.02)
 
 

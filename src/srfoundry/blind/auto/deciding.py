@@ -8,24 +8,32 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.evidence import Evidence
+from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.decision import SURELY_SHARP, Candidates, Decision, Variation
+from srfoundry.degradation import kernels
 
 # Chosen on training photographs (BSD400, x2).
 SHARP = 0.5  # chance of a sharp image from which on it is enlarged
 BEHIND = 0.99  # share of "blurred, reduced" among the blurred histories from which on it is believed
-ALONE = 0.9  # share of reduced images among the sharp from which on nothing else is thought of
-UNLIKELY = 0.25  # weight of a decimation in the mean that any antialiased reduction bears: it costs them 0.1 dB at most
-SURE = 0.95  # chance of a sharp image from which on the linear mean over reductions beats cubic interpolation
+ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it is not thought of
+UNLIKELY = 0.25  # its weight in the mean above that, at least: it costs reduced images their gain, and no more
+LEFT_OUT = 0.86  # and from which on nothing else is thought of
+SURE = 0.9  # chance of a sharp image from which on no blur is thought of
+SELDOM = 0.25  # weight of a blur that is no wider than an antialiasing, at most: so narrow is one in forty
+NARROW = 0.4  # variance of the Gaussian that stands for a blur below that, in multiples of the scale, px^2
 VARIES = 0.04  # share of sharp windows from which on a blur varies; no image of 300 under one blur had any
 ROUND = 0.5  # share of Gaussians among the blurred histories from which on the kernel is taken for one
 
 Form = Literal["gaussian", "any"]
 WORDS = {
     "reduced": "a reduced image",
+    "area": "a reduced image",
     "decimated": "a sharp image of which pixels were left out",
     "gaussian": "a Gaussian blur",
     "disc": "defocus",
@@ -53,13 +61,9 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     mass = max(sum(among.values()), 1e-12)
     if history == "blurred, reduced" and among[history] < BEHIND * mass:
         history = max((name for name in among if name != history), key=lambda name: among[name])
-    phase = histories.phase(history, scale)
-    candidates = None
-    if not restore and history == "reduced":
-        if among[history] < ALONE * mass:
-            candidates, phase = reductions(scale, UNLIKELY), (1 - UNLIKELY) * phase
-        elif sharp >= SURE and evidence.quality is None:
-            candidates = reductions(scale, 0.0)
+    phase, candidates = histories.phase(history, scale), None
+    if not restore:
+        phase, candidates = enlargement(evidence, scale)
     rounded = sum(among.get(name, 0.0) for name in ("gaussian", "blurred, reduced"))
     decision = Decision(
         restore=restore,
@@ -74,37 +78,84 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     return decision, history, "gaussian" if rounded >= ROUND * mass else "any"
 
 
-def reductions(scale: int, decimated: float) -> Candidates:
-    """What may have made a sharp image small.
+def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | None]:
+    """Where the pixels of a sharp image lie in their blocks, and what may have made it: nothing is done on a guess.
+
+    Half a pixel beside its place an image loses 2 to 6 dB, half of that in the middle between two places. The linear
+    mean over what is possible, weighted by its chances, has the least expected error of all linear enlargements.
 
     Args:
-        scale: of the reduction.
-        decimated: chance that pixels were only left out.
+        evidence: of the image.
+        scale: by which it was reduced.
+
+    Returns:
+        high-resolution pixels from a low-resolution pixel's place to the centre of its block, as far as is known; the
+        kernels and their chances, None where pixels were surely left out, and nothing is known better than the image.
     """
-    size = antialiasing("lanczos", scale).shape[-1]
-    every = [sized(antialiasing(how, scale), size) for how in histories.REDUCTIONS]
-    chances = [(1 - decimated) * share for share in histories.REDUCTIONS.values()]
-    if decimated:
-        every, chances = [*every, sized(torch.ones(1, 1, 1), size)], [*chances, decimated]
-    return Candidates(torch.cat(every), torch.tensor(chances))
+    sharp = evidence.chance(*histories.SHARP)
+    left_out = evidence.chance("decimated") / max(sharp, 1e-9)
+    if left_out >= LEFT_OUT and sharp >= SURE:
+        return 0.0, None
+    weight = 0.0 if left_out < ALONE else max(left_out, UNLIKELY)
+    variance = torch.tensor([NARROW * scale])
+    blur = None if sharp >= SURE else kernels.gaussian(SIZE, variance, variance, torch.zeros(1)).float()
+    found = mixture(evidence, scale, decimated=weight, blur=blur, blurred=1 - sharp)
+    aligned = histories.phase("reduced", scale)
+    if weight or blur is not None:
+        aligned *= float(found.chances[: len(histories.REDUCTIONS)].sum())
+    return aligned, found
+
+
+def mixture(
+    evidence: Evidence, scale: int, *, decimated: float, blur: Float[Tensor, "1 k k"] | None, blurred: float = 0.0
+) -> Candidates:
+    """The reductions (first), none, and a blur.
+
+    Args:
+        evidence: of the image, for how likely each reduction is.
+        scale: of the reduction.
+        decimated: chance that pixels of a sharp image were only left out.
+        blur: the kernel if it is blurred; None where that is not thought of.
+        blurred: chance that it is.
+    """
+    lobed, area = (max(evidence.chance(name), 1e-9) for name in ("reduced", "area"))
+    share = {"area": area / (lobed + area)}
+    share |= {how: part * lobed / (lobed + area) for how, part in histories.LOBED.items()}
+    left = 1 - blurred if blur is not None else 1.0
+    every = [antialiasing(how, scale) for how in histories.REDUCTIONS] + [torch.ones(1, 1, 1)]
+    chances = [left * (1 - decimated) * share[how] for how in histories.REDUCTIONS] + [left * decimated]
+    if blur is not None:
+        every, chances = [*every, blur.cpu()], [*chances, blurred]
+    size = max(kernel.shape[-1] for kernel in every)
+    return Candidates(torch.cat([sized(kernel, size) for kernel in every]), torch.tensor(chances))
 
 
 def varying(evidence: Evidence) -> Variation | None:
     """How the blur of a blurred image varies, where some of its windows are surely sharp; None where none are."""
     blurred = 1 - evidence.sharp_windows
     seen = float((blurred < SURELY_SHARP).double().mean()) >= VARIES
-    return (
-        Variation(
-            evidence.boxes,
-            blurred,
-        )
-        if seen
-        else None
-    )
+    return Variation(evidence.boxes, blurred) if seen else None
 
 
-def hardly_blurred(decision: Decision, scale: int) -> Decision:
-    """The decision once the kernel that was found is no wider than an antialiasing: a reduced image, after all."""
+def hardly_blurred(decision: Decision, evidence: Evidence, scale: int, kernel: Float[Tensor, "1 k k"]) -> Decision:
+    """The decision once the kernel that was found is no wider than an antialiasing: a reduced image, perhaps.
+
+    Args:
+        decision: to restore it.
+        evidence: that it rests on.
+        scale: by which the image was reduced.
+        kernel: that was found.
+    """
+    blurred = min(decision.chance, SELDOM)
+    left_out = evidence.chance("decimated") / max(evidence.chance(*histories.SHARP), 1e-9)
+    found = mixture(evidence, scale, decimated=left_out, blur=kernel, blurred=blurred)
+    aligned = float(found.chances[: len(histories.REDUCTIONS)].sum())
     return replace(
-        decision, restore=False, seen=WORDS["reduced"], chance=1 - decision.chance, phase=(scale - 1) / 2, varies=None
+        decision,
+        restore=False,
+        seen=WORDS["reduced"],
+        chance=1 - decision.chance,
+        phase=aligned * (scale - 1) / 2,
+        varies=None,
+        candidates=found,
     )

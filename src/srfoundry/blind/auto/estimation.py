@@ -9,7 +9,7 @@ from torch import Tensor
 
 from srfoundry.blind import guard
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.deciding import decide, hardly_blurred
+from srfoundry.blind.auto.deciding import decide, hardly_blurred, mixture
 from srfoundry.blind.auto.evidence import LEAST, Evidence, weigh
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
@@ -26,7 +26,7 @@ from srfoundry.degradation import kernels
 
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
 # training photographs (BSD400, x2).
-NARROW = 0.45
+NARROW, DOUBTFUL = 0.45, 0.55  # the second where it is not sure that the image is blurred
 DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 MILD = 0.5  # weight of a round kernel beside one of free form: camera shake x2 lost 1.6 dB at worst, then 0.3
 HEAVY = 0.5  # weight in it, at least, of not being blurred: sharpening a thumbnail costs more than a soft image
@@ -57,7 +57,7 @@ def estimate_auto(
     evidence = weigh(low, scale, classifier, noise=noise)
     decision, history, form = decide(evidence, scale, insist=observation.insist)
     if not decision.restore:
-        kernel = antialiasing("bicubic", scale) if history == "reduced" else torch.ones(1, 1, 1)
+        kernel = torch.ones(1, 1, 1) if history == "decimated" else antialiasing("bicubic", scale)
         return Estimate(
             sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
         )
@@ -72,8 +72,9 @@ def estimate_auto(
         roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
         found = FREE(seen, dataclasses.replace(settings, prior=roomy), resources, rng=rng, log=log)
     kernel = sized(found.kernel, size)
-    if not observation.insist and deviation(kernel) < NARROW * scale:
-        return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, scale))
+    narrow = NARROW if decision.chance >= DOUBTED else DOUBTFUL
+    if not observation.insist and deviation(kernel) < narrow * scale:
+        return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
     if observation.insist:
@@ -121,15 +122,9 @@ def possible(evidence: Evidence, kernel: Float[Tensor, "1 k k"], scale: int) -> 
         kernel: that was found, if it is blurred.
         scale: by which it was reduced.
     """
-    size = kernel.shape[-1]
-    reduced = [sized(antialiasing(how, scale), size) for how in histories.REDUCTIONS]
-    reduction, decimation = (evidence.chance(name) for name in histories.SHARP)
-    sharp = max(reduction + decimation, 1e-9)
-    weight = max(sharp, HEAVY)
-    chances = [weight * reduction / sharp * share for share in histories.REDUCTIONS.values()]
-    chances += [weight * decimation / sharp, 1 - weight]
-    every = [*reduced, sized(torch.ones(1, 1, 1), size), kernel.cpu()]
-    return Candidates(torch.cat(every), torch.tensor(chances))
+    reduction, area, decimation = (evidence.chance(name) for name in histories.SHARP)
+    sharp = max(reduction + area + decimation, 1e-9)
+    return mixture(evidence, scale, decimated=decimation / sharp, blur=kernel, blurred=1 - max(sharp, HEAVY))
 
 
 def _size(settings: Estimation, resources: Resources, scale: int) -> int:

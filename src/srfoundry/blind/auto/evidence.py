@@ -21,13 +21,15 @@ LOOK = 320  # pixels a side that are searched for a JPEG file's traces
 HIGH_QUALITY = 95  # of a JPEG file that left no more than its blocks' grid
 LEAST = 32  # pixels a side below which an image shows nothing
 
-# Chosen on training photographs (BSD400, x2). A sharp image has soft areas that look blurred, a blurred one has no
-# sharp windows: so their share decides, on a logistic curve.
-SHARP, SLOPE = 0.22, 0.05
+# Chosen on photographs that the classifier did not learn (BSD400, x2; as they are, softened, and at smaller sizes). A
+# sharp image has soft areas that look blurred, a blurred one has no sharp windows: so the sharpest third decides, on a
+# logistic curve.
+SHARPEST, SHARP, SLOPE = 3, 0.6, 0.12
 AGREEMENT = 0.5  # power of the windows' number with which their evidence among blurs grows; 1: as if independent
-# Means of blocks of a sharp photograph look like single pixels of a softer one. Their log odds, mean over the windows
-# (the share among the windows of training aside), are wrong least often below this, on a logistic curve.
-TURN, SPREAD = -1.8, 0.6
+# Means of blocks of a sharp photograph look like single pixels of a softer one, and windows of one image err alike: how
+# it was made small is weighed by their mean log odds (the shares of the training aside), times HONEST, plus FAIR.
+HONEST = 0.85
+FAIR = {"reduced": 1.6, "area": 0.0, "decimated": -1.6}
 # Deviation, of 255, that restorers do best to suppose of a JPEG file: GRAIN times the root of its steps, in units of
 # those at quality 50. Published USRNet, Gaussian blurs: 3 at quality 95, 6 at quality 80.
 GRAIN = 9.5
@@ -94,17 +96,29 @@ def weigh(
 
 
 def _chances(said: Float[Tensor, "n h"]) -> Float[Tensor, " h"]:
-    """Of the whole image: sharp or not by the share of sharp windows, which kind of it by all windows together."""
-    reduced, decimated = (histories.NAMES.index(name) for name in histories.SHARP)
-    odds = (said[:, reduced] - said[:, decimated]).mean()
-    averaged = torch.sigmoid((odds - TURN) / SPREAD).clamp(1e-9, 1 - 1e-9)
-    together = (said.mean(dim=0) * len(said) ** AGREEMENT).softmax(dim=0).clamp_min(1e-9)
+    """Of the whole image: sharp or not by its sharpest windows, which kind of it by all windows together."""
     sharp = torch.tensor([name in histories.SHARP for name in histories.NAMES])
-    share = float(said.exp().mean(dim=0)[sharp].sum())
+    each = said[:, sharp].exp().sum(dim=1)
+    share = float(each.topk(max(1, len(each) // SHARPEST)).values.mean())
     chance = torch.sigmoid(torch.tensor((share - SHARP) / SLOPE, dtype=torch.float64))
+    together = (said.mean(dim=0) * len(said) ** AGREEMENT).softmax(dim=0).clamp_min(1e-9)
     found = (1 - chance) * together / together[~sharp].sum()
-    found[reduced], found[decimated] = chance * averaged, chance * (1 - averaged)
+    found[sharp] = chance * _made_small(said[:, sharp], each)
     return found
+
+
+def _made_small(said: Float[Tensor, "n s"], sharp: Float[Tensor, " n"]) -> Float[Tensor, " s"]:
+    """How a sharp image was made small: chances of `histories.SHARP`, from their log chances in each window.
+
+    Args:
+        said: of the windows.
+        sharp: chance that each is sharp; a soft one shows nothing of it.
+    """
+    usual = torch.tensor([histories.SHARES[name] for name in histories.SHARP]).to(said).log()
+    fair = torch.tensor([FAIR[name] for name in histories.SHARP]).to(said)
+    weights = sharp / sharp.sum().clamp_min(1e-9)
+    odds = ((said - usual) * weights[:, None]).sum(dim=0)
+    return (HONEST * odds + fair).softmax(dim=0).clamp_min(1e-9)
 
 
 def _quality(levels: Float[np.ndarray, "h w"]) -> int | None:

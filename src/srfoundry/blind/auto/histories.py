@@ -15,20 +15,22 @@ from srfoundry.blind.auto.reductions import antialiasing, combined, sized
 from srfoundry.degradation import kernels
 
 SHARES = {  # of the histories among the images that the classifier learns from
-    "reduced": 0.26,  # a thumbnail: antialiased, else sharp
-    "decimated": 0.10,  # every s-th pixel of a sharp image
-    "gaussian": 0.19,  # a Gaussian blur, every s-th pixel
+    "reduced": 0.17,  # a thumbnail by a kernel with negative lobes (bicubic, Lanczos), else sharp
+    "area": 0.13,  # a thumbnail of the means of blocks
+    "decimated": 0.13,  # every s-th pixel of a sharp image
+    "gaussian": 0.18,  # a Gaussian blur, every s-th pixel
     "disc": 0.09,  # defocus, likewise
-    "line": 0.09,  # straight motion
-    "shake": 0.13,  # camera shake
-    "blurred, reduced": 0.14,  # any blur, then antialiased
+    "line": 0.08,  # straight motion
+    "shake": 0.12,  # camera shake
+    "blurred, reduced": 0.10,  # any blur, then antialiased
 }
 NAMES = tuple(SHARES)
-SHARP = ("reduced", "decimated")  # nothing to restore
-AVERAGED = ("reduced", "blurred, reduced")  # low-resolution pixels are means around the centres of their blocks
+SHARP = ("reduced", "area", "decimated")  # nothing to restore
+AVERAGED = ("reduced", "area", "blurred, reduced")  # low-resolution pixels are means around the centres of their blocks
 REDUCTIONS = {"bicubic": 0.45, "area": 0.3, "lanczos": 0.25}
+LOBED = {"bicubic": 0.64, "lanczos": 0.36}  # shares of those that have negative lobes
 SIZE = 25  # taps a side of blurs (USRNet, and benchmarks of motion)
-VARIANCES = (0.12, 3.0)  # of Gaussians, in multiples of the scale, px^2
+VARIANCES = (0.17, 3.0)  # of Gaussians, in multiples of the scale, px^2
 LONGEST = 20.0  # of straight motion, px
 RADII = (1.0, 4.5)  # of discs, px
 FINE = 8  # points a tap and side that discs are made of
@@ -73,12 +75,15 @@ def draw(count: int, scale: int, *, rng: torch.Generator) -> Drawn:
     }
     history = torch.multinomial(torch.tensor(list(SHARES.values())), count, replacement=True, generator=rng)
     how = torch.multinomial(torch.tensor(list(REDUCTIONS.values())), count, replacement=True, generator=rng)
+    lobed = torch.multinomial(torch.tensor(list(LOBED.values())), count, replacement=True, generator=rng).tolist()
     before = torch.multinomial(torch.tensor([0.7, 0.1, 0.1, 0.1]), count, replacement=True, generator=rng)
     size, found = taps(scale), []
     for row, (index, reduction) in enumerate(zip(history.tolist(), how.tolist(), strict=True)):
         name, reducing = NAMES[index], tuple(REDUCTIONS)[reduction]
         if name == "reduced":
-            kernel = antialiasing(reducing, scale)
+            kernel = antialiasing(tuple(LOBED)[lobed[row]], scale)
+        elif name == "area":
+            kernel = antialiasing("area", scale)
         elif name == "decimated":
             kernel = torch.ones(1, 1, 1)
         elif name == "blurred, reduced":

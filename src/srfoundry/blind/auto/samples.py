@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.nonblind_pairs import SOFT, SharpPatches
+from srfoundry.blind.nonblind_pairs import SharpPatches
 from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.core.state import Resumption
@@ -21,6 +21,8 @@ from srfoundry.training.loop import fit
 from srfoundry.training.settings import PatchDraw
 
 RIM = 10  # low-resolution pixels around a window that are cut off, since far ends meet there
+SOFT = 0.45  # share of soft photographs: pixels left out of them look like means of sharp ones' blocks
+GAMMAS = (0.7, 1.4)  # exponents that the photographs' levels are raised to
 NOISY, NOISIEST = 0.45, 15 / 255  # share of the windows with noise, and its largest standard deviation, range [0, 1]
 PACKED, QUALITIES = 0.4, (50, 95)  # share of the windows that were JPEG files, and of which quality
 
@@ -106,6 +108,8 @@ def _drawn(
     rows, drawn = Rows(count, own), histories.draw(count, scale, rng=rng)
     high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
     variance = torch.where(soft[:, 0] < SOFT, softness * soft[:, 1], 0.0)
+    least, most = GAMMAS
+    high = high.clamp(0, 1) ** (least + (most - least) * rows.rand(1, rng=rng).view(-1, 1, 1))
     low = _reduced(high, drawn.kernel[own], variance, scale)[:, None]
     rim = min(RIM, low.shape[-1] // 4)
     low = low[..., rim:-rim, rim:-rim]

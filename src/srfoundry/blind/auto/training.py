@@ -20,6 +20,9 @@ from srfoundry.training.schedules import cosine
 
 JITTER = 0.1  # noise on the features in training, in their deviations
 WEIGHT_DECAY = 1e-2
+RARE = 1e-2  # added to the features' deviations, for bins that few windows have anything in
+DROPPED = 0.5  # share of the hidden values that edges are learned without, as few photographs make all windows
+SLOWER, HEAVIER = 0.5, 30.0  # rate and decay of that network's weights, of the others'
 BATCH = 256  # windows a step
 AT_ONCE = 32  # photographs that are degraded together
 HALVED = 0.3  # share of photographs at half size
@@ -52,8 +55,8 @@ def taught_classifier(
     seen = collect_windows(
         sharp, windows=descent.windows, softness=softness, scales=scales, stream=stream, resumption=kept
     )
-    arch = {"name": "classifier", "histories": len(histories.NAMES)}
-    classifier = DegradationClassifier(histories=arch["histories"])
+    shape = {"histories": len(histories.NAMES), "sharp": len(histories.SHARP)}
+    arch, classifier = {"name": "classifier", **shape}, DegradationClassifier(**shape)
     return classifier, arch, train_classifier(classifier, seen, descent, stream=stream, resumption=resumption)
 
 
@@ -65,7 +68,7 @@ def train_classifier(
     stream: Stream,
     resumption: Resumption,
 ) -> list[dict[str, float]]:
-    """Draw the weights anew and fit them: the histories' cross entropy (AdamW).
+    """Draw the weights anew and fit them: the histories' cross entropy, of the sharp ones twice (AdamW).
 
     Returns:
         the curve: `loss`, and `held_out`, the share of the last twentieth of the windows that is taken for another.
@@ -74,21 +77,25 @@ def train_classifier(
     kept = max(1, len(features) * 19 // 20)
     with torch.no_grad():
         classifier.centre.copy_(features[:kept].mean(dim=0))
-        classifier.spread.copy_(features[:kept].std(dim=0) + 1e-3)
+        classifier.spread.copy_(features[:kept].std(dim=0) + RARE)
     redraw(classifier, stream.rng("classifier"))
     processes, weights = resumption.processes, list(classifier.parameters())
     processes.same_weights(classifier)
     own, share = processes.rows(BATCH), processes.share(BATCH)
-    optimiser = torch.optim.AdamW(weights, lr=descent.rate, weight_decay=WEIGHT_DECAY)
+    late = [*classifier.edges.parameters(), *classifier.made.parameters()]
+    early = [*classifier.body.parameters(), *classifier.head.parameters()]
+    groups = [{"params": early}, {"params": late, "weight_decay": HEAVIER * WEIGHT_DECAY}]
+    optimiser = torch.optim.AdamW(groups, lr=descent.rate, weight_decay=WEIGHT_DECAY)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng("classifier", index)
         chosen = torch.randint(kept, (BATCH,), generator=rng)
         noise = torch.randn(BATCH, features.shape[1], generator=rng)
         seen = features[chosen] + JITTER * classifier.spread * noise
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
-        loss = functional.cross_entropy(classifier(seen[own]), histories[chosen][own])
+        hidden = (torch.rand(BATCH, classifier.made.in_features, generator=rng) >= DROPPED) / (1 - DROPPED)
+        for group, pace in zip(optimiser.param_groups, (1.0, SLOWER), strict=True):
+            group["lr"] = pace * cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
+        loss = _loss(classifier, seen[own], hidden[own], histories[chosen][own])
         whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():
@@ -97,3 +104,9 @@ def train_classifier(
 
     state: dict[str, Stateful] = {"classifier": classifier, "optimiser": optimiser}
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} classifier")
+
+
+def _loss(classifier: DegradationClassifier, seen: Tensor, hidden: Tensor, true: Tensor) -> Tensor:
+    every, made = classifier.parts(seen, kept=hidden)
+    sharp = functional.cross_entropy(made, true.clamp_max(classifier.sharp - 1), reduction="none")
+    return functional.cross_entropy(every, true) + (sharp * (true < classifier.sharp)).mean()

@@ -1,9 +1,12 @@
-"""What happened to an image, from spectra of its windows: which of several histories, each with a probability.
+"""What happened to an image, from spectra and edges of its windows: which of several histories, with probabilities.
 
 Reduced, decimated, blurred: each leaves its own fall of the spectrum towards high frequencies, its directions, and its
 share of edges that are still sharp. No closed form separates a soft scene from a blurred one, since no photograph's own
 spectrum is known; but a small network learns how photographs are, from a few thousand windows, in seconds. Its input
 are energies in bands of frequency and direction, as the corrector's are.
+
+How a sharp image was made small hardly shows in a spectrum. A second network, of that alone, sees how edges cross, too
+(`edge_profiles`). For blurs these numbers say nothing new, and are soon known by heart: there the first is better off.
 """
 
 import math
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.networks.nonblind.corrector import polar
+from srfoundry.networks.nonblind.edge_profiles import count_profiles, profiles
 
 WINDOW = 64  # low-resolution pixels a side of what is classified at once
 TILE = 32  # pixels a side of a spectrum
@@ -27,27 +31,46 @@ LUMA = (0.299, 0.587, 0.114)  # JPEG's Y: ITU-R BT.601
 
 
 class DegradationClassifier(nn.Module):
-    """Features of windows (`features_of`) in, logits of their histories out.
+    """Features of windows (`features_of`) in, logarithms of their histories' chances out.
 
     Args:
         histories: how many.
+        sharp: how many of them, the first, are of sharp images.
         width: of the first hidden layer; the second has half of it.
+        edges: hidden values of the network of how sharp images were made small.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, *, histories: int, width: int = 192) -> None:
+    def __init__(self, *, histories: int, sharp: int, width: int = 192, edges: int = 64) -> None:
         super().__init__()
-        entering = count_features()
-        self.register_buffer("centre", torch.zeros(entering))
-        self.register_buffer("spread", torch.ones(entering))
-        self.body = nn.Sequential(nn.Linear(entering, width), nn.GELU(), nn.Linear(width, width // 2), nn.GELU())
+        self.spectral, self.sharp = count_features() - count_profiles(), sharp
+        self.register_buffer("centre", torch.zeros(count_features()))
+        self.register_buffer("spread", torch.ones(count_features()))
+        self.body = nn.Sequential(nn.Linear(self.spectral, width), nn.GELU(), nn.Linear(width, width // 2), nn.GELU())
         self.head = nn.Linear(width // 2, histories)
+        self.edges = nn.Sequential(nn.Linear(count_features(), edges), nn.GELU())
+        self.made = nn.Linear(edges, sharp)
 
     def forward(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
-        """Logits."""
-        return self.head(self.body((features - self.centre) / self.spread))
+        """Logarithms of the chances."""
+        every, made = (logits.log_softmax(dim=1) for logits in self.parts(features))
+        both = every[:, : self.sharp].logsumexp(dim=1, keepdim=True) + made
+        return torch.cat([both, every[:, self.sharp :]], dim=1)
+
+    def parts(
+        self, features: Float[Tensor, "b n"], *, kept: Float[Tensor, "b e"] | None = None
+    ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b s"]]:
+        """Logits of all histories by the spectrum, and of the sharp ones among each other by edges, too.
+
+        Args:
+            features: of `features_of`.
+            kept: in training, what the hidden values of the second network are multiplied by.
+        """
+        seen = (features - self.centre) / self.spread
+        hidden = self.edges(seen)
+        return self.head(self.body(seen[:, : self.spectral])), self.made(hidden if kept is None else hidden * kept)
 
 
 def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
@@ -72,12 +95,12 @@ def features_of(windows: Float[Tensor, "b h w"], scale: int) -> Float[Tensor, "b
     busiest = energy.gather(1, busy[..., None].expand(-1, -1, energy.shape[-1]))
     known = torch.full((len(windows), 1), math.log(scale), device=windows.device)
     parts = [energy.mean(dim=1).log(), energy.log().mean(dim=1), busiest.log().mean(dim=1)]
-    return torch.cat([*parts, _curvature(levels, 1), _curvature(levels, 2), known], dim=1)
+    return torch.cat([*parts, _curvature(levels, 1), _curvature(levels, 2), known, profiles(levels)], dim=1)
 
 
 def count_features() -> int:
     """How many numbers `features_of` gives for a window."""
-    return 3 * BANDS * DIRECTIONS + 2 * CURVATURES + 1
+    return 3 * BANDS * DIRECTIONS + 2 * CURVATURES + 1 + count_profiles()
 
 
 def _curvature(levels: Float[Tensor, "b h w"], axis: int) -> Float[Tensor, "b 3"]:
