@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from srfoundry.blind.auto import histories
 from srfoundry.cli import files, program
 from srfoundry.cli.plan import Job
 from srfoundry.core import seeds
@@ -369,7 +370,8 @@ def trained_networks(folder: Path) -> str:
     common: dict[str, Any] = {"scale": 2, "made_by": "nonblind", "params_hash": "0"}
     cards.save(folder / "models" / "nonblind.safetensors", net, arch=arch, **common)
     cards.save(folder / "models" / "corrector.safetensors", corrector, arch={"name": "corrector"}, **common)
-    classifier, known = DegradationClassifier(histories=7), {"name": "classifier", "histories": 7}
+    shape = {"histories": len(histories.NAMES), "sharp": len(histories.SHARP)}
+    classifier, known = DegradationClassifier(**shape), {"name": "classifier", **shape}
     seeds.redraw(classifier, seeds.generator(0, "classifier"))
     cards.save(folder / "models" / "classifier.safetensors", classifier, arch=known, **common)
     return str(folder / "models" / "nonblind.safetensors")

@@ -28,8 +28,8 @@ def test_each_reduction_leaves_its_own_edges() -> None:
     single, blocks = shares(high[..., ::2, ::2]), shares(torch.nn.functional.avg_pool2d(high, 2))
     assert single[LARGER.index(0.0)].sum() > 0.85  # a step between two pixels, nothing beside it
     assert 0.3 < blocks[LARGER.index(0.45) :].sum() < 0.7  # half of the edges fall into a block
-    assert single[:, : still].sum() < 0.01 and blocks[:, : still].sum() < 0.01
-    assert shares(low)[:, : still].sum() > 0.5  # negative lobes: an overshoot on a side at least
+    assert single[:, :still].sum() < 0.01 and blocks[:, :still].sum() < 0.01
+    assert shares(low)[:, :still].sum() > 0.5  # negative lobes: an overshoot on a side at least
 
 
 def test_a_flat_window_has_no_edges_and_turning_one_changes_nothing() -> None:
