@@ -1,1 +1,8 @@
 """One file a stage: what DVC runs, Prefect watches and MLflow draws."""
+
+import sys
+
+if sys.argv[:1] == ["-m"]:  # Python is about to run one of these modules as a program
+    from pipelines.support.interrupts import leave_quietly
+
+    leave_quietly()

@@ -6,14 +6,13 @@ flow of Prefect's, since it does no work that anybody would watch.
 """
 
 import json
-import sys
 from pathlib import Path
 
 from pipelines.support.inputs import write_lists
+from pipelines.support.program import answering
 from pipelines.support.versions import BESIDE, DISTRIBUTIONS, versions
 from srfoundry.config import params
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.errors import FoundryError
 
 
 def environment(root: Path) -> None:
@@ -25,13 +24,10 @@ def environment(root: Path) -> None:
 
 def main(root: Path) -> None:
     """Write all lists, or say in one line what is wrong with the values or the folders."""
-    try:
+    with answering():
         values = params.load(root / "params.yaml")
         environment(root)
         write_lists(root, values)
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

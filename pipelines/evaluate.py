@@ -65,10 +65,14 @@ def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[EvaluationImage]
         found = {"true": f"data/synthesize/kernels/{test}.npy", "estimated": f"data/estimate/{test}/{stem}.npy"}
         return found if test in BLURRED else {}
 
-    held_out = stage.input("data/synthesize/held_out")
+    held_out, kept = stage.input("data/synthesize/held_out"), stage.checkpoint.with_suffix("")
     return [
         EvaluationImage(
-            test, path, held_out / test / path.name, {k: stage.input(v) for k, v in kernels(test, path.stem).items()}
+            test,
+            path,
+            held_out / test / path.name,
+            {k: stage.input(v) for k, v in kernels(test, path.stem).items()},
+            kept / test / f"{path.name}.pt",
         )
         for test in tests
         for path in decoding.find(held_out / "high")

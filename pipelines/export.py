@@ -1,7 +1,8 @@
 """The family of networks become ONNX files with cards, proven equal to PyTorch; the pruned ones are registered."""
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines.support.stage import Stage, main
 
@@ -13,7 +14,9 @@ SEEN = 4  # photographs on which tiles are measured
 
 def export(stage: Stage) -> None:
     """Export to ONNX with free height and width, compare with PyTorch, register; an alias never gets worse."""
-    from srfoundry.core.atomic import published
+    from functools import partial
+
+    from srfoundry.core.atomic import kept_files, published
     from srfoundry.deployment import overlap, precision, web
     from srfoundry.deployment.export import describe, write
     from srfoundry.deployment.held_out import HeldOut
@@ -21,37 +24,35 @@ def export(stage: Stage) -> None:
     from srfoundry.networks.zoo.family import BLIND, FAMILY, PHOTOGRAPHS, REDUCED, judged_on
     from srfoundry.runtime.session import BICUBIC
 
-    chosen = stage.params.export
-    scored = json.loads(stage.input("results/evaluate/metrics.json").read_text())
+    chosen, scored = stage.params.export, json.loads(stage.input("results/evaluate/metrics.json").read_text())
     scores = {test: scored[test] for test in (BICUBIC, *BLIND) if test in scored}
     data_hash = stage.digests["data/synthesize"].removesuffix(".dir")
     pictures = [window.numpy() for window in _windows(stage, overlap.WINDOW)]
-    sets = stage.input("data/synthesize")
+    sets, kept = stage.input("data/synthesize"), stage.checkpoint.with_suffix("")
     judges = {BICUBIC: precision.Judge(_windows(stage, precision.WINDOW * stage.scale), stage.scale)}
     judges |= {PHOTOGRAPHS: precision.Judge.of_set(sets / "validation_sets", stage.scale, PHOTOGRAPHS, SEEN)}
-    figures = {}
+
+    def member(name: str, folder: Path) -> dict[str, Any]:
+        net, made = cards.load(stage.input(f"models/{FAMILY[name]}.safetensors"))
+        judge, rows = judges[judged_on(name)], {each: rows[name] for each, rows in scores.items() if name in rows}
+        found = HeldOut(sets / "held_out", stage.scale, test=judged_on(name)).said(rows)
+        card = describe(net, made, chosen.target, pictures=pictures, name=name, data_hash=data_hash, metrics=found)
+        written = write(net, card, path := folder / f"{name}.onnx", chosen.parity)
+        return {
+            "parity_max_abs": written.worst,
+            "bytes": path.stat().st_size,
+            "parameters": card.parameters,
+            "opset": written.card.opset,
+            "overlap": card.overlap,
+            "tile_error": card.tile_error,
+            "reduced": precision.beside(path, judge, chosen.reduced) if name in REDUCED else {},
+        }
+
     with published(stage.output("exports")) as folder:
-        for name, trained in FAMILY.items():
-            net, made = cards.load(stage.input(f"models/{trained}.safetensors"))
-            test = judged_on(name)
-            judge = HeldOut(sets / "held_out", stage.scale, test=test)
-            found = judge.said({each: rows[name] for each, rows in scores.items() if name in rows})
-            card = describe(net, made, chosen.target, pictures=pictures, name=name, data_hash=data_hash, metrics=found)
-            path = folder / f"{name}.onnx"
-            written = write(net, card, path, chosen.parity)
-            figures[name] = {
-                "parity_max_abs": written.worst,
-                "bytes": path.stat().st_size,
-                "parameters": card.parameters,
-                "opset": written.card.opset,
-                "overlap": card.overlap,
-                "tile_error": card.tile_error,
-                "reduced": precision.beside(path, judges[test], chosen.reduced) if name in REDUCED else {},
-            }
+        figures = {name: kept_files(kept / name, stage.key, partial(member, name), folder) for name in FAMILY}
         if chosen.web:
-            web.write(
-                [folder / f"{name}.onnx" for name in chosen.web], folder / "web", web.fetch(stage.root / "downloads")
-            )
+            files = [folder / f"{name}.onnx" for name in chosen.web]
+            web.write(files, folder / "web", web.fetch(stage.root / "downloads"))
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
     if not stage.place.trial:  # a trial's models take no alias from the project's
         _register(stage)

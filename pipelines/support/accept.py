@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.support.graph import ALWAYS, Graph, counts
+from pipelines.support.program import answering
 from srfoundry.core.errors import FoundryError
 
 CODE = ("src", "pipelines")
@@ -147,11 +148,8 @@ def _dvc(root: Path, *command: str) -> str:
 
 def main() -> None:
     """Accept what may be, or say what may not."""
-    try:
+    with answering():
         taken = accept(Path.cwd())
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
     sys.stdout.write(f"accepted: {', '.join(taken)}\n" if taken else "nothing to accept: every stage is up to date\n")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pipelines.support import server, settings
+from pipelines.support.program import answering
 from srfoundry.core.errors import FoundryError
 from srfoundry.tracking.stores import first_line
 
@@ -133,13 +134,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help="flow runs at a time in the whole pool")
     options = parser.parse_args()
     root = Path.cwd()
-    try:
+    with answering():
         server.prepare_environment(root)
         server.ensure_prefect(root)
         sys.stdout.write("\n".join(deploy(root, options.runs)) + "\n")
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.support import server
 from pipelines.support.graph import Graph
+from pipelines.support.program import answering
 from srfoundry.config import params as params_file
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--cron", help="when to start runs by itself: minute hour day month weekday")
     options = parser.parse_args()
     root = Path.cwd()
-    try:
+    with answering(terminated=False):
         server.prepare_environment(root)
         params_file.load(root / "params.yaml")
         server.ensure_prefect(root)
@@ -110,9 +111,6 @@ def main() -> None:
             sys.stdout.write(_table(build(root)()) + "\n")
         else:
             _serve(options.cron)
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
 
 
 def _serve(cron: str | None) -> None:

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipelines.support import forecast
 from pipelines.support.graph import Graph
+from pipelines.support.program import answering
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
@@ -135,16 +136,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.support.preset", description=__doc__)
     parser.add_argument("names", nargs="*", help="presets in order; none lists them")
     names, root = parser.parse_args(arguments).names, Path.cwd()
-    try:
+    with answering():
         lines = apply(names, root) if names else [f"{name:12s} {title}" for name, title in titles(root).items()]
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
-    if names:
-        lines.append(_time(params_file.load(root / "params.yaml"), root))
-        back = "git checkout params.yaml brings the repository's back"
-        changed = len(lines) - 1
-        lines.append(f"params.yaml: {changed} values changed; {back}" if changed else "params.yaml: nothing to change")
+        if names:
+            lines.append(_time(params_file.load(root / "params.yaml"), root))
+            back = "git checkout params.yaml brings the repository's back"
+            changed = len(lines) - 1
+            lines.append(
+                f"params.yaml: {changed} values changed; {back}" if changed else "params.yaml: nothing to change"
+            )
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -40,14 +40,14 @@ def alive(who: str) -> bool:
     return bool(who) and identity(int(who.split("/")[1])) == who
 
 
-def die_with_parent(patience: float = 2.0) -> None:
-    """End this process when its starter ends, however it ends: an orphan would write beside its successor.
+def die_with_parent() -> None:
+    """End this process at once when its starter ends, however it ends: an orphan would write beside its successor.
 
     The starter is the parent, or whoever started the shell that DVC puts in between (bash makes way for its command,
-    dash stays and outlives DVC). The kernel sends SIGTERM where the parent ends, a thread where the shell's does; the
-    thread ends the process after `patience` seconds if SIGTERM was not enough."""
+    dash stays and outlives DVC). The kernel sends SIGKILL where the parent ends, a thread where the shell's does.
+    """
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     orphan = parent == 1 and b"dvc" not in Path("/proc/1/cmdline").read_bytes()
     if orphan or os.getppid() != parent:
         raise SystemExit(143)
@@ -57,31 +57,51 @@ def die_with_parent(patience: float = 2.0) -> None:
     def watch() -> None:
         while os.getppid() == parent and _above(shell) == above:
             time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(patience)
-        os._exit(143)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_soon_after_interrupt(last_words: Callable[[], None], patience: float = 1.5) -> None:
-    """Let Ctrl-C end this process within `patience` seconds, whatever it is at: a long step, threads that work on.
+def end_soon_after_interrupt(last_words: Callable[[], None], patience: float = 1.5, *, terminated: bool = True) -> None:
+    """Let Ctrl-C or SIGTERM end this process within `patience` seconds, whatever it is at: a long step, busy threads.
 
-    Python raises KeyboardInterrupt as ever, for what can be closed in that time; then a thread, which the signal itself
-    wakes, says the last words and ends the process. What is lost is what a kill loses.
+    Both raise KeyboardInterrupt, for what can be closed in that time; then a thread, which the signal itself wakes,
+    says the last words and ends the process. What is lost is what a kill loses. `status` tells them apart.
+
+    Args:
+        last_words: says them, once however often it is called.
+        patience: in seconds.
+        terminated: whether SIGTERM counts, too; otherwise the process dies of it at once.
     """
+    numbers = (signal.SIGINT, signal.SIGTERM) if terminated else (signal.SIGINT,)
     woken, waking = os.pipe()
     os.set_blocking(waking, False)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, _interrupt)
 
     def watch() -> None:
-        while os.read(woken, 1) != bytes([signal.SIGINT]):
+        while (number := os.read(woken, 1)[0]) not in numbers:
             pass
         time.sleep(patience)
         last_words()
-        os._exit(130)
+        os._exit(128 + number)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def status() -> int:
+    """The exit status of a process that a signal ends: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (_received[0] if _received else signal.SIGINT)
+
+
+_received: list[int] = []  # signals, in the order in which they came
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _received.append(number)
+    if len(_received) == 1:  # who is closing files is not interrupted once more
+        raise KeyboardInterrupt
 
 
 def _above(shell: psutil.Process | None) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from pipelines.support import forecast, server, times
 from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
+from pipelines.support.program import answering
 from pipelines.support.schedule import side_by_side
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
@@ -106,17 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     root = Path.cwd()
     server.prepare_environment(root)
-    try:
+    with answering(f"stopped; {GOES_ON}"):
         params = params_file.load(root / "params.yaml")
         with alone(root):
             times.begin(root)
             reproduce(root, params, options.jobs)
-    except FoundryError as error:
-        _say(f"error: {error}")
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        _say(f"stopped; {GOES_ON}")
-        raise SystemExit(130) from None
 
 
 def _count(text: str) -> int:

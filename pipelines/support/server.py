@@ -29,6 +29,7 @@ import psutil
 from pipelines.support import settings
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity, importable
+from pipelines.support.program import answering
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import shown
 from srfoundry.tracking import stores
@@ -220,8 +221,8 @@ def main() -> None:
     parser.add_argument("action", choices=["ui", "stop"])
     action = parser.parse_args().action
     root = Path.cwd()
-    prepare_environment(root)
-    try:
+    with answering():
+        prepare_environment(root)
         if action == "stop":
             ended = [service.name for service in (PREFECT, MLFLOW) if service.stop(root)]
             sys.stdout.write(f"ended: {', '.join(ended) or 'nothing was running'}\n")
@@ -237,9 +238,6 @@ def main() -> None:
             f"MLflow  (curves, pictures, models) {shown(mlflow)}   choose 'Model training' at the top left\n"
         )
         sys.stdout.write("make stop ends both\n")
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

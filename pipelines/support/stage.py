@@ -16,18 +16,19 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.support import server, times, torchrun
+from pipelines.support import server, settings, times, torchrun
 from pipelines.support.arguments import parser
 from pipelines.support.graph import Graph, folder_of
 from pipelines.support.locks import locked
 from pipelines.support.place import Place
-from pipelines.support.processes import die_with_parent, end_soon_after_interrupt
+from pipelines.support.processes import die_with_parent, end_soon_after_interrupt, status
+from pipelines.support.program import once, say
 from pipelines.support.telemetry import tracked
 from pipelines.support.versions import remedy, versions
 from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core import parallel, ranks
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.errors import FoundryError, refusal
 from srfoundry.core.results import curve_names, write_curve, write_metrics
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Stage:
         """What it goes on from after a kill, and its live curves."""
         from srfoundry.core.state import Resumption
 
-        return Resumption(self.checkpoint, self.key, self.log, **self._together)
+        seconds = 60.0 * settings.machine().checkpoint_minutes
+        return Resumption(self.checkpoint, self.key, self.log, seconds=seconds, **self._together)
 
     @property
     def _together(self) -> dict[str, Any]:
@@ -189,10 +191,10 @@ def main(
         die_with_parent()
     place = Place.of(root, options.params)
     again = "the same command" if place.trial else "dvc repro"
-    last_words = [] if torchrun.OURS in os.environ else [f"{name}: stopped; {again} goes on from the last checkpoint"]
-    stopped = _once(last_words)
-    end_soon_after_interrupt(stopped)
+    started = torchrun.OURS in os.environ  # by another process, which speaks for it
+    stopped = once("" if started else f"{name}: stopped; {again} goes on from the last checkpoint")
     try:
+        end_soon_after_interrupt(stopped, terminated=not started)
         params = params_file.load(options.params)
         if torchrun.to_be_started(params.distributed.processes if distributed else 1, name):
             torchrun.launch(params.distributed.processes, given, name, _say)
@@ -213,8 +215,10 @@ def main(
         _fail(error, advice)
     except KeyboardInterrupt:
         stopped()
-        parallel.leave(130)
+        parallel.leave(status())
     except Exception as error:
+        if text := refusal(error):
+            _fail(error, f"{name}: {text}")
         torchrun.note_failure(error, "program")
         raise
 
@@ -259,17 +263,10 @@ def _fail(error: Exception, text: str) -> NoReturn:
     kind = "lost" if type(error).__name__ == "Lost" else "person"
     torchrun.note_failure(error, kind, text)
     if torchrun.OURS not in os.environ or ranks.together() == 1:
-        sys.stderr.write(f"error: {text}\n")
-        sys.stderr.flush()
+        say(f"error: {text}")
     raise SystemExit(1) from None
-
-
-def _once(lines: list[str]) -> Callable[[], None]:
-    """Something that says a line the first time that it is called."""
-    return lambda: _say(lines.pop()) if lines else None
 
 
 def _say(text: str) -> None:
     if ranks.rank() == 0:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        say(text)

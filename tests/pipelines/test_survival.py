@@ -165,7 +165,7 @@ def test_orphan_ends_even_where_sigterm_is_ignored(tmp_path: Path, environment: 
     """The last line of defence: a thread ends the process when its parent is gone."""
     worker = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "from pipelines.support.processes import die_with_parent; die_with_parent(0.5); "
+        "from pipelines.support.processes import die_with_parent; die_with_parent(); "
         f"open({str(tmp_path / 'ready')!r}, 'w').close(); time.sleep(60)"
     )
     parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {worker!r}]).wait()"

@@ -53,7 +53,7 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pyte
     assert all(a.equal(b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("of_a_save", "between"), [(0.0, 3), (1.25, 5), (60.0, 7)])
+@pytest.mark.parametrize(("of_a_save", "between"), [(0.0, 2), (0.44, 3), (1.25, 5), (60.0, 6)])
 def test_checkpoints_come_by_time_at_any_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_a_save: float, between: int
 ) -> None:
@@ -75,6 +75,31 @@ def test_checkpoints_come_by_time_at_any_budget(
     with pytest.raises(Stop):
         fit(step, steps=1_000_000, state={}, resumption=Slow(tmp_path / "state.pt", "k"), title="t")
     assert {after - before for before, after in pairwise(saved[1:])} == {between}
+
+
+@pytest.mark.parametrize("most", [6.0, 60.0, 600.0])
+@pytest.mark.parametrize("of_a_save", [0.01, 0.3])
+def test_a_kill_costs_no_more_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, of_a_save: float
+) -> None:
+    """Seconds of work between two states that are whole, the time that writing the second takes included."""
+    now, saved = [0.0], []
+
+    class Timed(Resumption):
+        def save(self, state: object, step: int, history: object) -> None:
+            begun = now[0]
+            now[0] += of_a_save
+            saved.append((begun, now[0]))
+
+    def step(index: int) -> dict[str, float]:
+        now[0] += 0.4 + 0.1 * (index % 7)
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(fitting.time, "monotonic", lambda: now[0])
+    fit(step, steps=3000, state={}, resumption=Timed(tmp_path / "state.pt", "k", seconds=most), title="t")
+    assert max(end - begun for (begun, _), (_, end) in pairwise(saved)) <= most
+    share = of_a_save * len(saved) / now[0]
+    assert share < 0.02 or most < of_a_save / 0.02, "asked: under 2 %, where what a kill may cost leaves the choice"
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(

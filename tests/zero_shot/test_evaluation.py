@@ -14,7 +14,9 @@ def test_an_evaluation_travels_as_paths_and_numbers() -> None:
     shown = {"bicubic": ("dual", "pruned")}
     models = {name: Path(f"models/{name}.safetensors") for name in ("pretrain", "metatrain", "dual")}
     work = Evaluation(models, "0" * 32, Recipe([0.01]), 2, 128, torch.device("cpu"), shown)
-    item = EvaluationImage("gauss20", Path("high/a.png"), Path("gauss20/a.png"), {"true": Path("kernels/gauss20.npy")})
+    item = EvaluationImage(
+        "gauss20", Path("high/a.png"), Path("gauss20/a.png"), {"true": Path("kernels/gauss20.npy")}, Path("a.pt")
+    )
     blob = pickle.dumps((partial(evaluate_image, evaluation=work), item))
     function, item = pickle.loads(blob)
     assert function.keywords["evaluation"] == work and item == item and function.func is evaluate_image

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.support import server
 from pipelines.support.place import Place
+from pipelines.support.program import answering
 from pipelines.support.report import summary
 from pipelines.support.report.collecting import collected
 from pipelines.support.telemetry import tracked
@@ -17,7 +18,6 @@ from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.compute import settle
-from srfoundry.core.errors import FoundryError
 from srfoundry.reporting.run.page import rendered
 
 FILE = "results/report.html"
@@ -27,13 +27,10 @@ def main() -> None:
     """Write it, hand it to MLflow, and print the summary."""
     root = Path.cwd()
     server.prepare_environment(root)
-    try:
+    with answering():
         params = params_file.load(root / "params.yaml")
         write(root, params)
         sys.stdout.write(summary.text(root, FILE) + "\n")
-    except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
 
 
 def write(root: Path, params: Params) -> Path:

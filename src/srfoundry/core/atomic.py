@@ -1,11 +1,13 @@
 """Files and folders that are either the old one or the whole new one, whatever happens meanwhile."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 _unfinished: set[Path] = set()  # what `discard` removes where a process ends in the middle of writing
 
@@ -72,3 +74,30 @@ def published(folder: Path) -> Iterator[Path]:
         folder.rename(former)
     fresh.rename(folder)
     shutil.rmtree(former, ignore_errors=True)
+
+
+KEPT = "kept.json"  # in a folder of `kept_files`: the key, and what was returned
+
+
+def kept_files(folder: Path, key: str, make: Callable[[Path], dict[str, Any]], into: Path) -> dict[str, Any]:
+    """Have `make` write files into a folder of its own, and copy them; whoever is killed does not make them again.
+
+    Args:
+        folder: where the files are kept.
+        key: what they belong to; files with another key are made anew.
+        make: is called with an empty folder, and returns what JSON can hold, which is returned.
+        into: an existing folder, in which the files are wanted.
+    """
+    if _kept(folder).get("key") != key:
+        with published(folder) as fresh:
+            made = make(fresh)
+            write_bytes(fresh / KEPT, json.dumps({"key": key, "made": made}).encode())
+    shutil.copytree(folder, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(KEPT))
+    return _kept(folder)["made"]
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / KEPT).read_text())
+    except (OSError, ValueError):
+        return {}

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from srfoundry.core.atomic import write_bytes
-from srfoundry.core.errors import DAMAGE, FoundryError
+from srfoundry.core.errors import DAMAGE, FoundryError, is_out_of_memory
 from srfoundry.core.process_group import ALONE, Processes
 
 Log = Callable[[int, dict[str, float]], None]  # takes points of a curve: the step, and values by name
@@ -39,17 +39,19 @@ class Resumption:
         key: what the state belongs to; one with another key is of another experiment and is not used.
         log: takes points of the curve as they come. Telemetry only: no result may depend on it.
         processes: that do the work together; the first one alone reads and writes the state.
+        seconds: of work that a kill may cost; part of no result.
     """
 
     path: Path
     key: str
     log: Log = silent
     processes: Processes = ALONE
+    seconds: float = 60.0
 
     def beside(self, suffix: str, log: Log | None = None) -> "Resumption":
         """The same for a further part of the work, kept at path.suffix."""
         path = self.path.with_name(f"{self.path.name}.{suffix}")
-        return Resumption(path, self.key, log or self.log, self.processes)
+        return replace(self, path=path, log=log or self.log)
 
     def load(self, state: Mapping[str, "Stateful"]) -> tuple[int, list[dict[str, float]]]:
         """As `load_state`, from the first process's file."""
@@ -63,6 +65,26 @@ class Resumption:
         """As `save_state`, by the first process."""
         if self.processes.first:
             save_state(self.path, self.key, state, step, history)
+
+
+def kept(path: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` returns, kept at `path`: whoever is killed and asks again with the same key does not make it again.
+
+    Args:
+        path: of the file.
+        key: what it belongs to; one with another key is made anew.
+        make: returns tensors, numbers, texts, lists and mappings of such.
+
+    Raises:
+        FoundryError: the file is damaged.
+    """
+    if path.exists() and (found := _read(path, path, key)) is not None:
+        return found["state"]
+    made = make()
+    buffer = BytesIO()
+    torch.save({"key": key, "state": made}, buffer)
+    write_bytes(path, buffer.getvalue())
+    return made
 
 
 def save_state(path: Path, key: str, state: Mapping[str, Stateful], step: int, history: list[dict[str, float]]) -> None:
@@ -88,12 +110,27 @@ def _fill(
     path: Path, source: Path | BytesIO, key: str, state: Mapping[str, Stateful]
 ) -> tuple[int, list[dict[str, float]]]:
     try:
-        whole = torch.load(source, map_location="cpu", weights_only=True)
-        if whole["key"] != key:
+        whole = _read(path, source, key)
+        if whole is None:
             return 0, []
         for name, part in state.items():
             part.load_state_dict(whole["state"][name])
         return int(whole["step"]), list(whole["history"])
     except (*DAMAGE, UnpicklingError, struct.error) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise FoundryError(f"checkpoint {path} is damaged ({reason}); delete it to start the stage afresh") from None
+        raise _damaged(path, error) from None
+
+
+def _read(path: Path, source: Path | BytesIO, key: str) -> dict[str, Any] | None:
+    """What a file holds, None where it belongs to something else."""
+    try:
+        whole = torch.load(source, map_location="cpu", weights_only=True)
+        return whole if whole["key"] == key else None
+    except (*DAMAGE, UnpicklingError, struct.error) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> FoundryError:
+    if is_out_of_memory(error):
+        return FoundryError(f"checkpoint {path} does not fit into memory; end other programs, or choose smaller values")
+    reason = " ".join(str(error).split())[:160]
+    return FoundryError(f"checkpoint {path} is damaged ({reason}); delete it to start the stage afresh")

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from srfoundry.core.state import Resumption, Stateful
 
 Step = Callable[[int], Mapping[str, Tensor | float]]
 
-SAVE_SECONDS = 20.0  # between two checkpoints, and up to three times that where one takes long
-SAVE_SHARE = 0.03  # of the time that checkpoints may take, as far as the seconds allow
+SAVE_SECONDS = 20.0  # between two checkpoints, longer where one takes long; 0 = one after each step
+SAVE_SHARE = 0.015  # of the time that checkpoints may take, as far as what a kill may cost allows
 ROWS = 100  # points of a training curve
 UNREAD = 20  # steps on a GPU whose losses are read together: each reading waits for it
 
@@ -50,13 +51,51 @@ class RowMeans:
         self.sums, self.counts = dict(state_dict["sums"]), Counter(state_dict["counts"])
 
 
+class Pace:
+    """When checkpoints come: seldom enough to cost little, often enough that a kill costs no more than it may.
+
+    The clock decides when they are written and nothing else.
+
+    Args:
+        most: seconds of work that a kill may cost.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._saved = self._stepped = time.monotonic()
+        self._cost = self._step = 0.0  # seconds that the last checkpoint took, and the longest step since
+
+    def step(self) -> None:
+        """Note that a step has ended."""
+        now = time.monotonic()
+        self._step, self._stepped = max(self._step, now - self._stepped), now
+
+    def due(self) -> bool:
+        """Whether one is to be written before the next step.
+
+        What is lost at most is the time since the last one, one more step, and the time that writing takes. A training
+        goes on for as long as writing takes in any case.
+        """
+        since = time.monotonic() - self._saved
+        pause = max(min(SAVE_SECONDS, self._most / 3), self._cost / SAVE_SHARE) if SAVE_SECONDS > 0 else 0.0
+        return since >= min(pause, max(self._most - self._step - self._cost, self._cost))
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Within, one is written."""
+        began = time.monotonic()
+        yield
+        self._saved = self._stepped = time.monotonic()
+        self._cost, self._step = self._saved - began, 0.0
+
+
 def fit(
     step: Step, *, steps: int, state: Mapping[str, Stateful], resumption: Resumption, title: str
 ) -> list[dict[str, float]]:
     """Run `step(i)` for every i below `steps`, resuming where a killed run stopped, and return the curve.
 
     A step must draw everything random from a generator seeded with i; then a resumed run ends with the same bytes.
-    Checkpoints come by time, between any two steps: a kill costs about a minute at most, whatever the budget.
+    Checkpoints come by time, between any two steps: a kill costs `resumption.seconds` at most, whatever the budget.
     Losses on a GPU are read `UNREAD` steps together, and before every row and checkpoint.
 
     Args:
@@ -76,14 +115,15 @@ def fit(
     state = {**state, "row": means}
     done, history = resumption.load(state)
     every = max(1, steps // ROWS)
-    saved_at, wait = time.monotonic(), SAVE_SECONDS
+    pace = Pace(resumption.seconds)
     unread: list[dict[str, Tensor | float]] = []
     with bar(title, steps, start=done) as progress:
         for index in range(done, steps):
             unread.append(_kept(step(index)))
+            pace.step()
             last = index + 1 == steps
             # the clocks of several processes differ
-            saves = last or resumption.processes.decides(time.monotonic() - saved_at > wait)
+            saves = last or resumption.processes.decides(pace.due())
             ends_row = last or (index + 1) % every == 0
             if saves or ends_row or len(unread) >= UNREAD or not _on_gpu(unread[-1]):
                 for place, values in enumerate(_read(unread), index + 1 - len(unread)):
@@ -97,10 +137,8 @@ def fit(
                 progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
                 resumption.log(index + 1, row)
             if saves:
-                began = time.monotonic()
-                resumption.save(state, index + 1, history)
-                saved_at = time.monotonic()
-                wait = min(max(SAVE_SECONDS, (saved_at - began) / SAVE_SHARE), 3 * SAVE_SECONDS)
+                with pace.saving():
+                    resumption.save(state, index + 1, history)
     return history
 
 

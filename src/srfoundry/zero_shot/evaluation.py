@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.core.compute import channels_last
+from srfoundry.core.state import kept
 from srfoundry.degradation import kernel_files
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images
@@ -33,12 +34,14 @@ class EvaluationImage:
         original: its file.
         low: its reduced file.
         kernels: files of the kernels that adaptation is given, by name; none for a set of MATLAB's bicubic.
+        kept: where its results are kept, so that a second run finds them.
     """
 
     test: str
     original: Path
     low: Path
     kernels: Mapping[str, Path]
+    kept: Path
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,14 @@ class Evaluated:
 
 
 def evaluate_image(item: EvaluationImage, *, evaluation: Evaluation) -> Evaluated:
-    """Restore one reduced photograph by every method of its set and compare with the original."""
+    """Restore one reduced photograph by every method of its set and compare with the original.
+
+    Taken from `item.kept` where a run that was killed had come so far.
+    """
+    return Evaluated(**kept(item.kept, evaluation.key, lambda: vars(_evaluated(item, evaluation))))
+
+
+def _evaluated(item: EvaluationImage, evaluation: Evaluation) -> Evaluated:
     with LOADING:
         nets = _networks(tuple(evaluation.models.items()), evaluation.device, evaluation.key)
     own = deepcopy(nets)  # adaptation puts its weights into a net for a moment

@@ -1,0 +1,197 @@
+"""A finished tiny project, and copies of it in which single stages are run, disturbed and compared."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipelines.support import sender
+from pipelines.support.graph import Graph
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.errors import FoundryError
+
+REPO = Path(__file__).resolve().parent.parent
+FINISHED = "finished.json"  # says what the undisturbed project holds
+LEFT = ("src", "pipelines", "inputs", ".dvc", ".ckpt", ".prefect", "mlartifacts", "set", "set.zip", FINISHED)
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "SRFOUNDRY_IDLE_MINUTES": "1",
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project whose stages have all run once, undisturbed.
+
+    Args:
+        root: its folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def make(cls, root: Path) -> "Finished":
+        """The project in `root`; made, and run by `dvc repro`, if it is not there."""
+        found = cls(root)
+        if not (root / FINISHED).exists():
+            from tests import tiny_graph
+
+            shutil.rmtree(root, ignore_errors=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            tiny_graph.make(root)
+            found.lessen()
+            command = [sys.executable, "-m", "dvc", "repro"]
+            done = subprocess.run(command, cwd=root, env=found.environment(root), text=True, capture_output=True)
+            if done.returncode:
+                raise FoundryError(f"the tiny graph failed in {root}: {done.stderr[-2000:]}")
+            found.note()
+        elif found.noted.get("programs") != programs():
+            found.renew()
+        return found
+
+    def lessen(self) -> None:
+        """Have two small photographs looked at where the tiny graph has the bundled ones, which take a minute."""
+        for name in ("coffee", "rocket"):
+            shutil.copy(self.root / "set" / f"{name}.png", self.root / "inputs/unpaired")
+        path = self.root / "params.yaml"
+        values = YAML(typ="safe").load(path.read_text())
+        values["evaluate"]["real"] = "inputs/unpaired"
+        with path.open("w") as file:
+            YAML().dump(values, file)
+
+    def renew(self) -> None:
+        """Take this repository's programs where others were run before; what they wrote must stay the same."""
+        from tests import tiny_graph
+
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = tiny_graph.make(Path(folder) / "fresh")
+            for name in ("src", "pipelines"):
+                shutil.rmtree(self.root / name)
+                shutil.copytree(fresh / name, self.root / name)
+            shutil.copy(fresh / "dvc.yaml", self.root)
+        self.note()
+
+    def note(self) -> None:
+        """Write down what stands in it."""
+        write_bytes(self.root / FINISHED, json.dumps({"digests": digests(self.root), "programs": programs()}).encode())
+
+    def environment(self, root: Path) -> dict[str, str]:
+        """What a process sees that works in `root`: this project's code, and nothing of the person's servers."""
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))
+        }
+        paths = [str(self.root / "src"), str(self.root), str(REPO)]
+        return kept | QUIET | {"PYTHONPATH": os.pathsep.join(paths), "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Of its stages."""
+        return Graph(self.root)
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """All of them, each after those that it needs."""
+        return self.graph.order()
+
+    @cached_property
+    def before(self) -> dict[str, str]:
+        """sha256 of every file by its path."""
+        return self.noted["digests"]
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What was written down when it was made."""
+        return json.loads((self.root / FINISHED).read_text())
+
+    def outputs(self, stage: str) -> list[str]:
+        """Files and folders that a stage writes, its pictures included."""
+        folder = f"results/{stage.replace('@', '/')}"
+        return [*self.graph.outputs(stage), *([] if stage == "environment" else [folder])]
+
+    def wrote(self, path: str, stage: str) -> bool:
+        """Whether a file is a stage's."""
+        return any(path == out or path.startswith(f"{out}/") for out in self.outputs(stage))
+
+    def command(self, stage: str) -> list[str]:
+        """The words after `python -m` that run a stage."""
+        module, _, item = stage.partition("@")
+        options = [
+            word
+            for key, value in zip(self.graph.matrix(module), item.split("-"), strict=False)
+            for word in (f"--{key}", value)
+        ]
+        return [f"pipelines.{module}", *options]
+
+    def copy(self, root: Path, stage: str, *, former: bool) -> None:
+        """A copy in which one stage can be run.
+
+        Args:
+            root: of the copy; must be empty or not be there.
+            stage: of which nothing is there.
+            former: whether what the stage wrote stands there all the same, as after a change of values.
+        """
+        shutil.copytree(
+            self.root, root, dirs_exist_ok=True, ignore=lambda folder, names: _left(self.root, folder, names)
+        )
+        for name in ("src", "pipelines", "inputs"):
+            (root / name).symlink_to(self.root / name)
+        (root / ".dvc").mkdir()
+        shutil.copy(self.root / ".dvc/config", root / ".dvc")
+        (root / sender.FOLDER).mkdir(parents=True)
+        for path in [] if former else self.outputs(stage):
+            target = root / path
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def differing(self, root: Path, stage: str) -> list[str]:
+        """Files of a stage that are not what the undisturbed run wrote, too many or missing."""
+        found = digests(root)
+        names = {path for path in (*found, *self.before) if self.wrote(path, stage)}
+        return sorted(path for path in names if found.get(path) != self.before.get(path))
+
+    def harmed(self, root: Path, stage: str) -> list[str]:
+        """Files of other stages that are not what they were, and files of this one that are there and not whole."""
+        found = digests(root)
+        others = [path for path in self.before if not self.wrote(path, stage)]
+        lost = [path for path in others if found.get(path) != self.before[path]]
+        single = [path for path in self.graph.outputs(stage) if path in self.before and path in found]
+        return sorted(lost + [path for path in single if found[path] != self.before[path]])
+
+
+def programs() -> str:
+    """Stands for this repository's programs."""
+    total = hashlib.sha256()
+    for name in ("src", "pipelines"):
+        for path in sorted((REPO / name).rglob("*.py")):
+            total.update(path.relative_to(REPO).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """sha256 of every file that stages write for others: models, data, results, exports, the values, dvc.lock."""
+    parts = [root / name for name in ("data", "models", "results", "exports")]
+    files = [path for part in parts for path in part.rglob("*") if path.is_file()]
+    files += [path for path in (root / "params.yaml", root / "dvc.yaml") if path.is_file()]
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not path.name.startswith(".")
+    }
+
+
+def _left(root: Path, folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name in LEFT} if Path(folder) == root else set()

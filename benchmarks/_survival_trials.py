@@ -1,0 +1,272 @@
+"""The trials of `benchmarks.survival`, one after another in one process of one thread, each written to the journal.
+
+python -m benchmarks._survival_trials ORDER.json     in the folder of the finished project
+"""
+
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _survival_runs as runs
+from benchmarks._survival_faults import FAULTS, Trial
+from benchmarks._survival_project import Finished
+from benchmarks._survival_runs import Disturbance, Ended
+from pipelines.support import sender
+from pipelines.support.locks import locked
+from srfoundry.core.errors import FoundryError
+from srfoundry.core.progress import bar
+
+DISTURBED_TWICE = 0.4  # of the kills come to a stage that was killed before
+BY_WRITES = 0.5  # of the kills come before a file is written, renamed or removed; the others at any moment
+OWN, DVC = 0.06, 0.06  # shares of trials as processes of their own, and under `dvc repro`
+SAID = 1500  # characters of what a run said that are kept where something was wrong
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done.
+
+    Args:
+        kills: SIGKILLs over all stages.
+        faults: times that each other fault comes to each stage.
+        stages: names; all if empty.
+        seed: of the moments.
+        minutes: after which no further trial begins.
+        journal: a file with a line a trial; what stands in it is not done again.
+    """
+
+    kills: int
+    faults: int
+    stages: list[str]
+    seed: int
+    minutes: float
+    journal: str
+
+    def write(self, path: Path) -> None:
+        """Write it down."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Order":
+        """What was written down."""
+        return cls(**json.loads(path.read_text()))
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a stage does when nothing happens to it.
+
+    Attributes:
+        seconds: as a fork.
+        writes: files that it writes, renames or removes.
+    """
+
+    seconds: float
+    writes: int
+
+
+class Trials:
+    """All trials in one finished project."""
+
+    def __init__(self, project: Finished, order: Order) -> None:
+        self.project = project
+        self.order = order
+        self.folder = project.root.with_name("trials")
+        self.journal = Path(order.journal)
+        self.rows = read(self.journal)
+        self.stages = [stage for stage in project.stages if stage in (order.stages or project.stages)]
+        self.stages = [stage for stage in self.stages if stage != "environment"]
+        self.known: dict[str, Undisturbed] = {}
+        self._count = 0
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def learn(self) -> None:
+        """Run each stage undisturbed, import what it imports, and run it again as a fork of a process that has it."""
+        for again in (False, True):
+            modules: set[str] = set()
+            for stage in self.stages:
+                with self._folder() as root:
+                    self.project.copy(root, stage, former=False)
+                    noted = root.with_name("noted.json")
+                    ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)), {})
+                    found = json.loads(noted.read_text())
+                    modules |= set(found["modules"])
+                    self.known[stage] = Undisturbed(ended.seconds, found["writes"])
+                    if again:
+                        wrong = self.project.differing(root, stage)
+                        row = {"kind": "undisturbed", "stage": stage, "seconds": ended.seconds, "different": wrong}
+                        self._note(row | _said(ended, bool(wrong)))
+                        if wrong:
+                            where = self.project.root.parent
+                            raise FoundryError(f"{stage} undisturbed gives other bytes than before; remove {where}")
+            if not again:
+                runs.preload(sorted(modules))
+
+    def work(self) -> None:
+        """Do what the journal lacks, until it is done or the time is over."""
+        self.learn()
+        deadline = time.monotonic() + 60.0 * self.order.minutes
+        waiting = list(self._waiting())
+        with bar("trials", len(waiting)) as progress:
+            for kind, stage, number in waiting:
+                if time.monotonic() > deadline:
+                    break
+                rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
+                self._note(self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng))
+                progress.update(1)
+
+    def _waiting(self) -> Iterator[tuple[str, str, int]]:
+        """Kind, stage and number of each trial that is still to be made: kills first, then faults and stages in turns."""
+        done: dict[tuple[str, str], int] = {}
+        for row in self.rows:
+            key = (row["kind"], row["stage"])
+            done[key] = done.get(key, 0) + (row["kills"] if row["kind"] == "kill" else 1)
+        each = -(-self.order.kills // len(self.stages)) if self.order.kills else 0
+        for most, kinds in ((each, ["kill"]), (self.order.faults, list(FAULTS))):
+            for number in range(most):
+                for stage in self.stages:
+                    for kind in kinds:
+                        if done.get((kind, stage), 0) <= number:
+                            yield kind, stage, number
+
+    def _kill(self, stage: str, rng: random.Random) -> dict[str, Any]:
+        """Kill a stage once or twice, let it end, and compare."""
+        known = self.known[stage]
+        way = rng.choices(["fork", "process", "dvc"], [1 - OWN - DVC, OWN, DVC])[0]
+        kills, moments = 0, []
+        with self._folder() as root:
+            self.project.copy(root, stage, former=rng.random() < 0.5)
+            for _ in range(1 + (rng.random() < DISTURBED_TWICE)):
+                by_writes = way == "fork" and rng.random() < BY_WRITES
+                if by_writes:
+                    moments.append(rng.randint(1, known.writes))
+                    ended = self._run(way, stage, root, Disturbance(hook=runs.kill_at_write(moments[-1])))
+                else:
+                    start = {"fork": 0.0, "process": 6.0, "dvc": 9.0}[way]
+                    moments.append(rng.uniform(0.0, known.seconds + start))
+                    ended = self._run(way, stage, root, Disturbance(moments[-1], runs.send(signal.SIGKILL)))
+                kills += ended.code == -signal.SIGKILL
+            ended = self._run(way, stage, root, Disturbance())
+            wrong = self.project.differing(root, stage) + self.project.harmed(root, stage)
+        row = {"kind": "kill", "stage": stage, "way": way, "kills": kills, "moments": moments, "different": wrong}
+        return row | {"code": ended.code} | _said(ended, bool(wrong) or ended.code != 0)
+
+    def _fault(self, fault: str, stage: str, rng: random.Random) -> dict[str, Any]:
+        """Let a fault come to a stage, look at what it left, run it again, and compare."""
+        known = self.known[stage]
+        with self._folder() as root:
+            trial = Trial(
+                self.project,
+                root,
+                stage,
+                rng,
+                known.seconds,
+                lambda disturbance, more: self._fork(stage, root, disturbance, more),
+            )
+            with FAULTS[fault](trial) as ended:
+                lost = self.project.harmed(root, stage)
+                after = self._fork(stage, root, Disturbance(), {})
+                lost += self.project.differing(root, stage)
+        named = sentences(ended)
+        row = {"kind": fault, "stage": stage, "code": ended.code, "lost": sorted(set(lost)), "after": after.code}
+        row |= {"waited": round(ended.waited, 3), "named": named, "notes": trial.notes}
+        wrong = bool(lost) or not named or after.code != 0
+        return row | _said(ended, wrong) | ({"said_after": after.said[-SAID:]} if after.code else {})
+
+    def _run(self, way: str, stage: str, root: Path, disturbance: Disturbance) -> Ended:
+        if way == "fork":
+            return self._fork(stage, root, disturbance, {})
+        environment = self.project.environment(root)
+        command = {
+            "process": [sys.executable, "-m", *self.project.command(stage)],
+            "dvc": [sys.executable, "-m", "dvc", "repro", "--single-item", stage],
+        }[way]
+        with _taken(root) as meanwhile:
+            return runs.start(command, root, environment, disturbance, meanwhile)
+
+    def _fork(self, stage: str, root: Path, disturbance: Disturbance, more: dict[str, str]) -> Ended:
+        environment = self.project.environment(root) | more
+        with _taken(root) as meanwhile:
+            return runs.fork(self.project.command(stage), root, environment, disturbance, meanwhile)
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        """A folder for one trial, which is gone afterwards."""
+        self._count += 1
+        root = self.folder / f"{self._count:05d}"
+        root.mkdir(parents=True)
+        self.folder.chmod(0o777)
+        try:
+            yield root
+        finally:
+            for path in self.folder.iterdir():
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+    def _note(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        with self.journal.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def read(journal: Path) -> list[dict[str, Any]]:
+    """The rows of a journal, empty where there is none."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def sentences(ended: Ended) -> bool:
+    """Whether a run that failed said why in one sentence, and none that ended well has a traceback."""
+    lines = [line for line in re.split(r"[\r\n]+", ended.said) if line.strip()]
+    if ended.hangs or any("Traceback (most recent call last)" in line for line in lines):
+        return False
+    if ended.code == 0:
+        return True
+    return sum(line.startswith("error: ") or ": stopped; " in line for line in lines) == 1
+
+
+def _said(ended: Ended, wrong: bool) -> dict[str, str]:
+    return {"said": ended.said[-SAID:]} if wrong else {}
+
+
+@contextmanager
+def _taken(root: Path) -> Iterator[runs.Hook]:
+    """Be the folder's sender meanwhile: what stages report is taken at once, and no process is started for it."""
+    path = root / sender.FOLDER / sender.LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lambda: _take(root)
+    except BlockingIOError:  # a second run beside a first one: its folder has a sender
+        yield lambda: None
+    finally:
+        os.close(handle)
+        _take(root)
+
+
+def _take(root: Path) -> None:
+    for box in sender.boxes(root):
+        if box.closed:
+            box.remove()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Work through an order."""
+    root = Path.cwd()
+    with locked(root.with_name("trials.lock"), f"trials already run in {root.parent}; wait for them, or stop them"):
+        Trials(Finished(root), Order.read(Path(arguments[0]))).work()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

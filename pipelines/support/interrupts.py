@@ -1,0 +1,22 @@
+"""Ctrl-C while a program still imports its libraries, which takes seconds: one line, and the end.
+
+Imports nothing that takes time, for it is the first that a program of `pipelines` imports.
+"""
+
+import os
+import signal
+import sys
+
+
+def leave_quietly() -> None:
+    """Until the program sets its own handlers: nothing has begun, so that nothing needs to be closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _frame: object) -> None:
+    try:
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"stopped; nothing had begun\n")
+    finally:
+        os._exit(128 + number)
