@@ -4,61 +4,19 @@ Root is needed for a small disk and for a folder that nothing can be written to;
 and permissions take their place.
 """
 
-import os
-import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks._survival_project import Finished
+from benchmarks._survival_limits import ROOT, Trial, handles, memory, processes, small_files
 from benchmarks._survival_runs import Disturbance, Ended, send
-
-ROOT = os.geteuid() == 0
-USERS = 61_000  # ids of users whom nobody is
-DAY = 86_400.0
-
-
-@dataclass
-class Trial:
-    """One stage that something happens to.
-
-    Args:
-        project: the undisturbed one.
-        root: the folder of the trial.
-        stage: that runs in it.
-        rng: of all that is random.
-        seconds: that the stage takes undisturbed.
-        run: runs the stage in the folder.
-    """
-
-    project: Finished
-    root: Path
-    stage: str
-    rng: random.Random
-    seconds: float
-    run: Callable[[Disturbance, dict[str, str]], Ended]
-    notes: dict[str, object] = field(default_factory=dict)
-
-    def copy(self) -> None:
-        """Make the folder ready."""
-        self.project.copy(self.root, self.stage, former=self.rng.random() < 0.5)
-
-    def moment(self) -> float:
-        """A moment of the stage's duration."""
-        return self.rng.uniform(0.0, self.seconds)
-
-    def needs(self) -> int:
-        """Bytes of what the stage writes."""
-        paths = [self.project.root / path for path in self.project.outputs(self.stage)]
-        files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-        return sum(file.stat().st_size for file in set(files))
-
+from pipelines.support import sender
 
 Fault = Callable[[Trial], AbstractContextManager[Ended]]
 
@@ -70,23 +28,15 @@ def full_disk(trial: Trial) -> Iterator[Ended]:
     if not ROOT:
         trial.copy()
         most = int(part * 65_536)
-        yield trial.run(Disturbance(hook=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))), {})
+        yield trial.run(Disturbance(hook=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))))
         return
     with _disk(trial.root):
         trial.copy()
         used = shutil.disk_usage(trial.root).used
         _mount("remount", f"size={used + int(part * trial.needs())}", trial.root)
-        ended = trial.run(Disturbance(), {})
+        ended = trial.run(Disturbance())
         _mount("remount", "size=1g", trial.root)
         yield ended
-
-
-@contextmanager
-def small_files(trial: Trial) -> Iterator[Ended]:
-    """A limit on the size of files, as a quota has it."""
-    trial.copy()
-    most = int(4 ** trial.rng.uniform(0.0, 9.0))
-    yield trial.run(Disturbance(hook=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))), {})
 
 
 @contextmanager
@@ -105,7 +55,7 @@ def read_only(trial: Trial) -> Iterator[Ended]:
         else:
             chosen.chmod(0o500)
             stack.callback(chosen.chmod, 0o700)
-        ended = trial.run(Disturbance(), {})
+        ended = trial.run(Disturbance())
     yield ended
 
 
@@ -120,7 +70,7 @@ def clock(trial: Trial) -> Iterator[Ended]:
         time.time = lambda: seconds() + jump * (time.monotonic() > at)
         time.time_ns = lambda: nanoseconds() + int(jump * 1e9) * (time.monotonic() > at)
 
-    yield trial.run(Disturbance(hook=hook), {})
+    yield trial.run(Disturbance(hook=hook))
 
 
 @contextmanager
@@ -128,73 +78,39 @@ def twice(trial: Trial) -> Iterator[Ended]:
     """A second run of the stage beside the first."""
     trial.copy()
     second: list[Ended] = []
-    act = lambda _: second.append(trial.run(Disturbance(), {}))  # noqa: E731
-    first = trial.run(Disturbance(trial.moment(), act), {})
+    act = lambda _: second.append(trial.run(Disturbance()))  # noqa: E731
+    first = trial.run(Disturbance(trial.moment(), act))
     trial.notes["second"] = [each.code for each in second]
     wrong = [each for each in second if each.code != 0 and "already running" not in each.said]
     yield wrong[0] if wrong else first
 
 
 @contextmanager
-def processes(trial: Trial) -> Iterator[Ended]:
-    """A limit on processes and threads."""
-    trial.copy()
-    most, user = trial.rng.choice([0, 1, 2, 3, 4]), USERS + trial.rng.randrange(1000)
-    if ROOT:
-        subprocess.run(["chown", "-R", str(user), trial.root], check=True)
-
-    def hook() -> None:
-        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
-        if ROOT:  # whom no limit of processes binds
-            os.setgroups([])
-            os.setuid(user)
-
-    trial.notes["processes"] = most
-    yield trial.run(Disturbance(hook=hook), {})
-    if ROOT:
-        subprocess.run(["chown", "-R", "0", trial.root], check=True)
-
-
-@contextmanager
-def handles(trial: Trial) -> Iterator[Ended]:
-    """A limit on open files."""
-    trial.copy()
-    more = trial.rng.randrange(0, 24)
-
-    def hook() -> None:
-        most = max(map(int, os.listdir("/proc/self/fd"))) + more
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-    trial.notes["handles"] = more
-    yield trial.run(Disturbance(hook=hook), {})
-
-
-@contextmanager
-def memory(trial: Trial) -> Iterator[Ended]:
-    """A limit on memory."""
-    trial.copy()
-    more = int(2 ** trial.rng.uniform(16.0, 29.0))
-
-    def hook() -> None:
-        most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + more
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-    trial.notes["bytes"] = more
-    yield trial.run(Disturbance(hook=hook), {})
-
-
-@contextmanager
 def terminated(trial: Trial) -> Iterator[Ended]:
     """SIGTERM at a random moment."""
     trial.copy()
-    yield trial.run(Disturbance(trial.moment(), send(signal.SIGTERM, group=False)), {})
+    yield trial.run(Disturbance(trial.moment(), send(signal.SIGTERM, group=False)))
 
 
 @contextmanager
 def ctrl_c(trial: Trial) -> Iterator[Ended]:
     """SIGINT at a random moment, to the group, as a terminal sends it."""
     trial.copy()
-    yield trial.run(Disturbance(trial.moment(), send(signal.SIGINT)), {})
+    yield trial.run(Disturbance(trial.moment(), send(signal.SIGINT)))
+
+
+@contextmanager
+def no_mlflow(trial: Trial) -> Iterator[Ended]:
+    """An MLflow server that refuses, or takes connections and never answers."""
+    with _nobody(trial) as address:
+        yield _reported(trial, {"MLFLOW_TRACKING_URI": address})
+
+
+@contextmanager
+def no_prefect(trial: Trial) -> Iterator[Ended]:
+    """A Prefect server that refuses, or takes connections and never answers."""
+    with _nobody(trial) as address:
+        yield _reported(trial, {"PREFECT_API_URL": f"{address}/api"})
 
 
 FAULTS: dict[str, Fault] = {
@@ -208,7 +124,30 @@ FAULTS: dict[str, Fault] = {
     "memory": memory,
     "sigterm": terminated,
     "ctrl_c": ctrl_c,
+    "no_mlflow": no_mlflow,
+    "no_prefect": no_prefect,
 }
+
+
+@contextmanager
+def _nobody(trial: Trial) -> Iterator[str]:
+    """An address where nobody is, or somebody who says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        if trial.rng.random() < 0.5:
+            silent.close()
+        yield f"http://127.0.0.1:{port}"
+
+
+def _reported(trial: Trial, environment: dict[str, str]) -> Ended:
+    """Run a stage with a sender of its own; its report must wait, whole."""
+    trial.copy()
+    ended = trial.alone(environment)
+    events = [[event["event"] for event, _ in box.events(0)] for box in sender.boxes(trial.root)]
+    trial.notes["waiting"] = len(events)
+    if [(each[0], each[-1]) for each in events] != [("open", "close")]:
+        trial.notes["lost"] = "what the stage reported"
+    return ended
 
 
 @contextmanager

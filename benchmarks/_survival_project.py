@@ -193,5 +193,5 @@ def digests(root: Path) -> dict[str, str]:
     }
 
 
-def _left(root: Path, folder: str, names: list[str]) -> set[str]:
+def _left(root: Path, folder: Any, names: list[str]) -> set[str]:
     return {name for name in names if name in LEFT} if Path(folder) == root else set()

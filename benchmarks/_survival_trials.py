@@ -7,60 +7,31 @@ import fcntl
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _survival_runs as runs
+from benchmarks._survival_commands import interrupted
 from benchmarks._survival_faults import FAULTS, Trial
+from benchmarks._survival_journal import SAID, Order, kept, read, sentences
 from benchmarks._survival_project import Finished
 from benchmarks._survival_runs import Disturbance, Ended
 from pipelines.support import sender
 from pipelines.support.locks import locked
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.progress import bar
 
 DISTURBED_TWICE = 0.4  # of the kills come to a stage that was killed before
 BY_WRITES = 0.5  # of the kills come before a file is written, renamed or removed; the others at any moment
 OWN, DVC = 0.06, 0.06  # shares of trials as processes of their own, and under `dvc repro`
-SAID = 1500  # characters of what a run said that are kept where something was wrong
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be done.
-
-    Args:
-        kills: SIGKILLs over all stages.
-        faults: times that each other fault comes to each stage.
-        stages: names; all if empty.
-        seed: of the moments.
-        minutes: after which no further trial begins.
-        journal: a file with a line a trial; what stands in it is not done again.
-    """
-
-    kills: int
-    faults: int
-    stages: list[str]
-    seed: int
-    minutes: float
-    journal: str
-
-    def write(self, path: Path) -> None:
-        """Write it down."""
-        path.write_text(json.dumps(asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> "Order":
-        """What was written down."""
-        return cls(**json.loads(path.read_text()))
+SAY = 30.0  # seconds between two lines that say how far the trials are
 
 
 @dataclass(frozen=True)
@@ -99,14 +70,14 @@ class Trials:
                 with self._folder() as root:
                     self.project.copy(root, stage, former=False)
                     noted = root.with_name("noted.json")
-                    ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)), {})
+                    ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)))
                     found = json.loads(noted.read_text())
                     modules |= set(found["modules"])
                     self.known[stage] = Undisturbed(ended.seconds, found["writes"])
                     if again:
                         wrong = self.project.differing(root, stage)
                         row = {"kind": "undisturbed", "stage": stage, "seconds": ended.seconds, "different": wrong}
-                        self._note(row | _said(ended, bool(wrong)))
+                        self._note(row | kept(ended, bool(wrong)))
                         if wrong:
                             where = self.project.root.parent
                             raise FoundryError(f"{stage} undisturbed gives other bytes than before; remove {where}")
@@ -116,24 +87,37 @@ class Trials:
     def work(self) -> None:
         """Do what the journal lacks, until it is done or the time is over."""
         self.learn()
-        deadline = time.monotonic() + 60.0 * self.order.minutes
+        began = said = time.monotonic()
         waiting = list(self._waiting())
-        with bar("trials", len(waiting)) as progress:
-            for kind, stage, number in waiting:
-                if time.monotonic() > deadline:
-                    break
-                rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
-                self._note(self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng))
-                progress.update(1)
+        for index, (kind, stage, number) in enumerate(waiting, 1):
+            rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
+            self._note(self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng))
+            now = time.monotonic()
+            if now - began > 60.0 * self.order.minutes:
+                break
+            if now - said > SAY:  # no bar of tqdm, which starts a thread: this process is forked
+                said, each = now, (now - began) / index
+                left = each * (len(waiting) - index) / 60
+                sys.stdout.write(f"{index} of {len(waiting)} trials, {each:.1f} s each, {left:.0f} minutes left\n")
+                sys.stdout.flush()
+        else:
+            self._commands()
+
+    def _commands(self) -> None:
+        """Interrupt commands, if nothing less was asked for."""
+        done = Counter(row["stage"] for row in self.rows if row["kind"] == "command")
+        times = 0 if self.order.stages or self.order.only else self.order.faults
+        for row in interrupted(self.project, times, self.order.seed, done):
+            self._note(row)
 
     def _waiting(self) -> Iterator[tuple[str, str, int]]:
-        """Kind, stage and number of each trial that is still to be made: kills first, then faults and stages in turns."""
+        """Kind, stage and number of each trial that is still to be made: kills first, faults in turns after them."""
         done: dict[tuple[str, str], int] = {}
         for row in self.rows:
             key = (row["kind"], row["stage"])
             done[key] = done.get(key, 0) + (row["kills"] if row["kind"] == "kill" else 1)
         each = -(-self.order.kills // len(self.stages)) if self.order.kills else 0
-        for most, kinds in ((each, ["kill"]), (self.order.faults, list(FAULTS))):
+        for most, kinds in ((each, ["kill"]), (self.order.faults, self.order.only or list(FAULTS))):
             for number in range(most):
                 for stage in self.stages:
                     for kind in kinds:
@@ -160,7 +144,7 @@ class Trials:
             ended = self._run(way, stage, root, Disturbance())
             wrong = self.project.differing(root, stage) + self.project.harmed(root, stage)
         row = {"kind": "kill", "stage": stage, "way": way, "kills": kills, "moments": moments, "different": wrong}
-        return row | {"code": ended.code} | _said(ended, bool(wrong) or ended.code != 0)
+        return row | {"code": ended.code} | kept(ended, bool(wrong) or ended.code != 0)
 
     def _fault(self, fault: str, stage: str, rng: random.Random) -> dict[str, Any]:
         """Let a fault come to a stage, look at what it left, run it again, and compare."""
@@ -172,21 +156,24 @@ class Trials:
                 stage,
                 rng,
                 known.seconds,
-                lambda disturbance, more: self._fork(stage, root, disturbance, more),
+                lambda disturbance: self._fork(stage, root, disturbance),
+                lambda more: self._fork(stage, root, Disturbance(), more, taken=False),
             )
             with FAULTS[fault](trial) as ended:
                 lost = self.project.harmed(root, stage)
-                after = self._fork(stage, root, Disturbance(), {})
-                lost += self.project.differing(root, stage)
+                after = self._fork(stage, root, Disturbance())
+                lost += self.project.differing(root, stage) + [
+                    str(trial.notes[key]) for key in trial.notes if key == "lost"
+                ]
         named = sentences(ended)
         row = {"kind": fault, "stage": stage, "code": ended.code, "lost": sorted(set(lost)), "after": after.code}
         row |= {"waited": round(ended.waited, 3), "named": named, "notes": trial.notes}
         wrong = bool(lost) or not named or after.code != 0
-        return row | _said(ended, wrong) | ({"said_after": after.said[-SAID:]} if after.code else {})
+        return row | kept(ended, wrong) | ({"said_after": after.said[-SAID:]} if after.code else {})
 
     def _run(self, way: str, stage: str, root: Path, disturbance: Disturbance) -> Ended:
         if way == "fork":
-            return self._fork(stage, root, disturbance, {})
+            return self._fork(stage, root, disturbance)
         environment = self.project.environment(root)
         command = {
             "process": [sys.executable, "-m", *self.project.command(stage)],
@@ -195,9 +182,17 @@ class Trials:
         with _taken(root) as meanwhile:
             return runs.start(command, root, environment, disturbance, meanwhile)
 
-    def _fork(self, stage: str, root: Path, disturbance: Disturbance, more: dict[str, str]) -> Ended:
-        environment = self.project.environment(root) | more
-        with _taken(root) as meanwhile:
+    def _fork(
+        self,
+        stage: str,
+        root: Path,
+        disturbance: Disturbance,
+        more: Mapping[str, str] | None = None,
+        *,
+        taken: bool = True,
+    ) -> Ended:
+        environment = self.project.environment(root) | dict(more or {})
+        with _taken(root) if taken else nullcontext(_nothing) as meanwhile:
             return runs.fork(self.project.command(stage), root, environment, disturbance, meanwhile)
 
     @contextmanager
@@ -219,26 +214,6 @@ class Trials:
             file.write(json.dumps(row) + "\n")
 
 
-def read(journal: Path) -> list[dict[str, Any]]:
-    """The rows of a journal, empty where there is none."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def sentences(ended: Ended) -> bool:
-    """Whether a run that failed said why in one sentence, and none that ended well has a traceback."""
-    lines = [line for line in re.split(r"[\r\n]+", ended.said) if line.strip()]
-    if ended.hangs or any("Traceback (most recent call last)" in line for line in lines):
-        return False
-    if ended.code == 0:
-        return True
-    return sum(line.startswith("error: ") or ": stopped; " in line for line in lines) == 1
-
-
-def _said(ended: Ended, wrong: bool) -> dict[str, str]:
-    return {"said": ended.said[-SAID:]} if wrong else {}
-
-
 @contextmanager
 def _taken(root: Path) -> Iterator[runs.Hook]:
     """Be the folder's sender meanwhile: what stages report is taken at once, and no process is started for it."""
@@ -249,10 +224,14 @@ def _taken(root: Path) -> Iterator[runs.Hook]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lambda: _take(root)
     except BlockingIOError:  # a second run beside a first one: its folder has a sender
-        yield lambda: None
+        yield _nothing
     finally:
         os.close(handle)
         _take(root)
+
+
+def _nothing() -> None:
+    """What is done meanwhile where nothing is."""
 
 
 def _take(root: Path) -> None:

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import table
+from benchmarks._survival_faults import FAULTS
+from benchmarks._survival_journal import Order, read
 from benchmarks._survival_project import REPO, Finished
-from benchmarks._survival_trials import Order, read
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the trials of a journal come to."""
     kills = [row for row in rows if row["kind"] == "kill"]
     faults = [row for row in rows if row["kind"] not in ("kill", "undisturbed")]
-    waited = [row["waited"] for row in faults if row["kind"] == "ctrl_c" and row["waited"]]
+    waited = [row["waited"] for row in faults if row["kind"] in ("ctrl_c", "command") and row["waited"]]
     ended = [row["waited"] for row in faults if row["kind"] == "sigterm" and row["waited"]]
     return {
         "kills": sum(row["kills"] for row in kills),
@@ -39,7 +40,9 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "ctrl_c_seconds": max(waited, default=0.0),
         "ctrl_c_seconds_median": statistics.median(waited) if waited else 0.0,
         "sigterm_seconds": max(ended, default=0.0),
-        "stages": len({row["stage"] for row in rows}),
+        "stages": len({row["stage"] for row in rows if row["kind"] == "undisturbed"}),
+        "commands": len({row["stage"] for row in rows if row["kind"] == "command"}),
+        "telemetry_lost": sum("lost" in row.get("notes", {}) for row in faults),
     }
 
 
@@ -70,6 +73,7 @@ def main() -> None:
     add("--kills", type=int, default=200, help="over all stages (default: %(default)s)")
     add("--faults", type=int, default=10, help="times a stage that each other fault comes (default: %(default)s)")
     add("--stages", nargs="*", default=[], metavar="STAGE", help="as in dvc.yaml (default: all)")
+    add("--only", nargs="*", default=[], choices=list(FAULTS), metavar="FAULT", help=f"of {', '.join(FAULTS)}")
     add("--minutes", type=float, default=1e6, help="after which no further trial begins")
     add("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     add("--folder", type=Path, default=REPO / "runs" / "survival", help="to work in (default: runs/survival)")
@@ -79,7 +83,10 @@ def main() -> None:
     journal = folder / "journal.jsonl"
     if not options.report:
         project = Finished.make(folder / "finished")
-        order = Order(options.kills, options.faults, options.stages, options.seed, options.minutes, str(journal))
+        order = Order(
+            **{key: getattr(options, key) for key in ("kills", "faults", "stages", "only", "seed", "minutes")},
+            journal=str(journal),
+        )
         order.write(folder / "order.json")
         command = [sys.executable, "-m", "benchmarks._survival_trials", str(folder / "order.json")]
         environment = os.environ | project.environment(project.root)

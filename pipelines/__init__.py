@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # Python is about to run one of these modules as a program
-    from pipelines.support.interrupts import leave_quietly
+    from srfoundry.core.interrupts import leave_quietly
 
     leave_quietly()

@@ -64,3 +64,20 @@ def test_what_is_half_written_can_be_discarded(tmp_path: Path) -> None:
         atomic.discard()
         assert not partial.exists()
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_were_made_are_not_made_again(tmp_path: Path) -> None:
+    """But with another key; a run that was killed in the middle of one finds those before it."""
+    calls, wanted = [], tmp_path / "wanted"
+    wanted.mkdir()
+
+    def make(folder: Path) -> dict[str, float]:
+        calls.append(folder)
+        (folder / "fp16").mkdir()
+        (folder / "fp16" / "a.onnx").write_text(f"{len(calls)}")
+        return {"psnr": 0.1 + 0.2}
+
+    for key in ("one", "one", "two"):
+        assert atomic.kept_files(tmp_path / "kept", key, make, wanted) == {"psnr": 0.1 + 0.2}
+    assert len(calls) == 2
+    assert [path.read_text() for path in wanted.rglob("*.*")] == ["2"]

@@ -7,7 +7,7 @@ import torch
 
 from srfoundry.core import seeds
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.state import load_state, save_state
+from srfoundry.core.state import kept, load_state, save_state
 from srfoundry.networks.adaptive.mzsr import MZSR
 
 
@@ -33,3 +33,22 @@ def test_states_belong_to_their_key_and_survive_damage_by_saying_so(tmp_path: Pa
         path.write_bytes(blob)
         with pytest.raises(FoundryError, match=r"state\.pt is damaged.*delete it"):
             load_state(path, "key", {"net": other})
+
+
+def test_what_was_made_is_kept_for_its_key(tmp_path: Path) -> None:
+    calls = []
+
+    def make() -> dict[str, object]:
+        calls.append(1)
+        return {"image": torch.arange(3.0), "scores": {"pruned": {"psnr_y": 30.25}}}
+
+    for key in ("one", "one", "two"):
+        found = kept(tmp_path / "a" / "kept.pt", key, make)
+        assert found["image"].equal(torch.arange(3.0)) and found["scores"] == {"pruned": {"psnr_y": 30.25}}
+    assert len(calls) == 2
+
+
+def test_what_is_kept_and_damaged_is_named(tmp_path: Path) -> None:
+    (tmp_path / "kept.pt").write_bytes(b"damaged")
+    with pytest.raises(FoundryError, match=r"kept\.pt is damaged .*delete it"):
+        kept(tmp_path / "kept.pt", "one", dict)

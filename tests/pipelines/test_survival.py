@@ -149,14 +149,15 @@ list(threads(2)(work, [1, 2, 3], "work"))
 """
 
 
-def test_ctrl_c_ends_a_stage_whose_threads_work_on(toy: Toy) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_stage_whose_threads_work_on(toy: Toy, number: int) -> None:
     """Soon, with the advice said once and no traceback."""
     toy.stage("pretrain", BUSY)
     process = toy.start("pretrain")
     wait_until((toy.root / "busy").exists, process=process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert process.returncode == 128 + number, said
     assert said.count("pretrain: stopped; dvc repro goes on from the last checkpoint") == 1
     assert "Traceback" not in said, said
 

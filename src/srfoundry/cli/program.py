@@ -12,8 +12,8 @@ from typing import Any
 
 from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
 from srfoundry.cli.place import Place
-from srfoundry.core import parallel
-from srfoundry.core.errors import FoundryError
+from srfoundry.core import interrupts, parallel
+from srfoundry.core.errors import FoundryError, refusal
 from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
 from srfoundry.runtime.providers import DEVICES
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
     command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:
+        interrupts.listen()
         if options.run is serving.serve:  # signals come to the main thread alone
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
@@ -147,6 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `srfoundry models | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python flushes stdout once more at exit)
         return 0
+    except Exception as error:
+        if not (text := refusal(error)):
+            raise
+        sys.stderr.write(f"error: {text}\n")
+        return 1
     finally:
         command.shutdown(wait=False)
 

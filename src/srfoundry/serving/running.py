@@ -1,13 +1,14 @@
 """The server as a process: it listens, and it stops without breaking off what it has begun.
 
-On SIGTERM or Ctrl-C it is no longer ready (/readyz says 503), takes no further photographs, finishes those that it has,
-and then ends; a second signal ends it at once.
+On SIGTERM it is no longer ready (/readyz says 503), takes no further photographs, finishes those that it has, and then
+ends; a second signal ends it at once. Ctrl-C leaves no more than two seconds for all of that.
 """
 
 import asyncio
 import logging
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -15,12 +16,14 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
 from srfoundry.serving.app import application
 from srfoundry.serving.service import Service
 from srfoundry.serving.settings import Serving
 
 HEAD = 16 * 1024  # bytes of a request's line and headers
+INTERRUPTED = 0.7  # seconds after Ctrl-C in which photographs may be finished, and as many again in which all is closed
 IDLE = 10.0  # seconds that a connection may take for them
 LEVELS = {"srfoundry.serving": logging.INFO, "uvicorn.error": logging.ERROR, "python_multipart": logging.ERROR}
 BACKLOG = 2048  # connections that wait to be accepted
@@ -77,9 +80,20 @@ class GracefulServer(uvicorn.Server):
         if self._stopping is not None or not self.started:
             self.should_exit = self.force_exit = True
             return
+        if sig == signal.SIGINT:  # somebody waits at a terminal
+            self._seconds = INTERRUPTED
+            last = threading.Timer(2 * INTERRUPTED, self._leave)
+            last.daemon = True
+            last.start()
         loop = self._service.loop
         assert loop is not None
         loop.call_soon_threadsafe(self._begin_to_stop)
+
+    def _leave(self) -> None:
+        """End the process in the middle of whatever its threads do; no upload stays behind."""
+        sys.stderr.write("some photographs were not finished\n")
+        self._service.store.close()
+        parallel.leave(128 + signal.SIGINT)
 
     def _begin_to_stop(self) -> None:
         if self._stopping is None:

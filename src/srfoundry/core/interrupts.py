@@ -1,6 +1,6 @@
 """Ctrl-C while a program still imports its libraries, which takes seconds: one line, and the end.
 
-Imports nothing that takes time, for it is the first that a program of `pipelines` imports.
+Imports nothing that takes time, for it is the first that a program imports.
 """
 
 import os
@@ -13,6 +13,13 @@ def leave_quietly() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, _leave)
+
+
+def listen() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt again, and SIGTERM end the process: there is something to be closed now."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, usual)
 
 
 def _leave(number: int, _frame: object) -> None:

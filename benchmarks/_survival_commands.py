@@ -1,0 +1,80 @@
+"""Ctrl-C to commands as a person starts them: how long until they have ended, and what they say.
+
+Each is a process of its own, interrupted at a random moment from its first import to its end, as a terminal does it:
+the whole group is sent SIGINT.
+"""
+
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import _survival_runs as runs
+from benchmarks._survival_journal import kept
+from benchmarks._survival_project import Finished
+from benchmarks._survival_runs import Disturbance, Ended
+
+START = 0.15  # seconds in which Python itself starts: no program can answer there
+SIDE = 768  # pixels of the image that takes long
+
+
+def commands(photograph: Path) -> dict[str, tuple[list[str], float]]:
+    """By name: the words after `python -m`, and seconds within which it is interrupted."""
+    cli = "srfoundry.cli.program"
+    return {
+        "dvc repro": (["dvc", "repro", "--force", "dual"], 20.0),
+        "dvc status": (["dvc", "status"], 6.0),
+        "reproduce": (["pipelines.support.reproduce"], 15.0),
+        "environment": (["pipelines.environment"], 2.0),
+        "training": (["pipelines.dual"], 10.0),
+        "evaluation": (["pipelines.evaluate"], 15.0),
+        "export": (["pipelines.export"], 20.0),
+        "preset": (["pipelines.support.preset"], 2.0),
+        "upscale": ([cli, "upscale", str(photograph), "--model", "exports/pruned.onnx"], 8.0),
+        "restore": ([cli, "restore", str(photograph), "--model", "models/metatrain.safetensors"], 15.0),
+        "serve": ([cli, "serve", "--port", "0", "--models", "exports"], 8.0),
+        "import": ([cli, "import", "models/dual.safetensors", "--as", "edsr-x2"], 4.0),
+        "info": ([cli, "info", "exports/pruned.onnx"], 2.0),
+        "models": ([cli, "models"], 6.0),
+    }
+
+
+def interrupted(project: Finished, times: int, seed: int, done: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """A row for each interruption.
+
+    Args:
+        project: the finished one; all commands work in a copy.
+        times: that each command is interrupted.
+        seed: of the moments.
+        done: times that a command was interrupted already.
+    """
+    root = project.root.with_name("commands") / "project"
+    shutil.rmtree(root.parent, ignore_errors=True)
+    root.mkdir(parents=True)
+    project.copy(root, "dual", former=True)
+    photograph = root / "large.png"
+    pixels = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photograph)
+    environment = project.environment(root)
+    for number in range(times):
+        for name, (words, seconds) in commands(photograph).items():
+            if done.get(name, 0) > number:
+                continue
+            moment = random.Random(f"{seed} {name} {number}").uniform(START, seconds)
+            command = [sys.executable, "-m", *words]
+            ended = runs.start(command, root, environment, Disturbance(moment, runs.send(signal.SIGINT)), lambda: None)
+            row = {"kind": "command", "stage": name, "moment": moment, "code": ended.code}
+            row |= {"waited": round(ended.waited, 3), "named": quiet(ended), "lost": [], "after": 0}
+            yield row | kept(ended, not quiet(ended))
+    shutil.rmtree(root.parent, ignore_errors=True)
+
+
+def quiet(ended: Ended) -> bool:
+    """Whether it ended without a traceback."""
+    return not ended.hangs and "Traceback (most recent call last)" not in ended.said

@@ -1,0 +1,53 @@
+"""Programs of `pipelines`: an interruption is one line from the first import on, a refusal one sentence."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPO
+
+STARTS = """
+import os, sys, time
+sys.argv[0] = "-m"  # as Python has it while it imports the package of a program
+import {package}
+os.kill(os.getpid(), {number})
+time.sleep(5)
+print("went on")
+"""
+WORKS = """
+import os, sys
+from pipelines.support.program import answering
+with answering("stopped; all is well"):
+    {body}
+"""
+
+
+def run(text: str) -> tuple[int, str]:
+    """Exit status and what was said of a program."""
+    paths = {"PYTHONPATH": f"{REPO / 'src'}:{REPO}"}
+    done = subprocess.run([sys.executable, "-c", text], env=paths, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ["pipelines", "srfoundry.cli"])
+@pytest.mark.parametrize(("number", "status"), [("2", 130), ("15", 143)])
+def test_an_interruption_while_libraries_are_imported_is_one_line(package: str, number: str, status: int) -> None:
+    assert run(STARTS.format(package=package, number=number)) == (status, "stopped; nothing had begun\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [("2", 130), ("15", 143)])
+def test_an_interruption_of_work_is_one_line(number: str, status: int) -> None:
+    body = f"os.kill(os.getpid(), {number}); [None for _ in iter(int, 1)]"
+    assert run(WORKS.format(body=body)) == (status, "stopped; all is well\n")
+
+
+def test_what_the_system_refuses_is_one_sentence() -> None:
+    body = f"raise OSError({errno.ENOSPC}, 'No space left on device', 'a.txt')"
+    assert run(WORKS.format(body=body)) == (1, "error: a.txt: the disk is full; make room\n")
+
+
+def test_a_fault_of_ours_shows_where() -> None:
+    code, said = run(WORKS.format(body="raise ZeroDivisionError('ours')"))
+    assert code == 1 and "Traceback" in said and "ours" in said
