@@ -9,9 +9,10 @@ What is slow (SSIM, finetune, estimated, zssr) is only measured on sets of at mo
 g_ani is (4, 1, -0.5) on Set5 and Set14 and (5, 1, -0.5) on BSD100, as in the paper's own cells. `linear` is the filter
 of the true kernel without any network (linear_enlargement.py), mzsrN are N steps from the meta-trained net, finetuneN
 from the pretrained one with steps of 0.01. mzsr10_closed is mzsr10_true back-projected once, mzsr10_estimated has the
-kernel that is estimated from the image. Seconds are those of one image, adaptation and
-restoration; of mzsr10_closed those of the back-projection alone. Results are added to those of earlier
-runs, unless --images leaves some out.
+kernel that is estimated from the image; narrow and wide are kernels whose variances are wrong by a quarter, and the
+program is told so. over_zero_db and worst_db compare with no steps, on the mean and on the worst image. Seconds are
+those of one image, adaptation and restoration; of mzsr10_closed those of the back-projection alone. Results are added
+to those of earlier runs, unless --images leaves some out.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import _exactness, table
+from benchmarks import _adaptation, _exactness, table
 from srfoundry.config import params
 from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
 from srfoundry.degradation import back_projection, linear_enlargement
+from srfoundry.degradation.kernel_width import move_width
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import metrics, resize
 from srfoundry.networks.zoo import cards
@@ -48,9 +51,9 @@ PAPER = {  # MZSR (CVPR 2020), PSNR of one and of ten steps with the true kernel
     "Set5": {"g02": (33.14, 33.74), "g20": (35.20, 36.05), "ani": (34.05, 34.78), "b13": (35.18, 36.64)},
     "BSD100": {"g02": (28.74, 29.03), "g20": (30.58, 31.09), "ani": (28.82, 29.54), "b13": (29.02, 31.25)},
 }
-MORE = ["linear", "closed", "estimated", "zssr"]
+MORE = ["linear", "closed", "estimated", "quarter", "zssr"]
 FEW = 20  # images of a set that is small enough for what is slow, SSIM among it
-SLOW = ("finetune", "estimated", "zssr")
+SLOW = ("finetune", "estimated", "narrow", "wide", "zssr")
 OVER_FINETUNE = ("g20", "ani", "b13")  # the blurs for which meta-training is; g02 is outside its kernels
 
 
@@ -70,6 +73,8 @@ class Case:
     kernel: Tensor
     decimation: Any
     name: str
+    wrong: dict[str, Tensor]
+    """Kernels whose variances are wrong by a quarter."""
 
     @property
     def observation(self) -> Observation:
@@ -79,13 +84,16 @@ class Case:
 
 def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[str, Callable[[Case], Tensor]]:
     """Every method of the table by its name."""
-    steps, last = len(recipe.rates), {}
+    steps = len(recipe.rates)
+    last: dict[str, Any] = {}
 
     def adapted(net: nn.Module, count: int, observation: Observation) -> Tensor:
         tuned = net is not nets["mzsr"]
-        taken = replace(recipe, rates=[FINE_TUNING] * count) if tuned else recipe.with_steps(count)
-        weights = adapt(net, observation, taken, precision=options.precision).weights
-        return restore(net, observation, weights=weights)
+        plain = replace(recipe, rates=[FINE_TUNING] * count, descent="plain")
+        taken = plain if tuned else recipe.with_steps(count)
+        seen = move_width(observation).observation if count else observation
+        weights = adapt(net, seen, taken, precision=options.precision).weights
+        return restore(net, seen, weights=weights)
 
     def true(net: nn.Module, count: int, case: Case) -> Tensor:
         last["image"] = adapted(net, count, case.observation)
@@ -94,11 +102,16 @@ def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[st
     def closed(case: Case) -> Tensor:  # comes after mzsr10_true of the same image
         return back_projection.close(last["image"], case.observation, steps=1, how="linear")
 
-    def estimated(case: Case) -> Tensor:
-        sampling, chosen = Sampling(SCALE, case.decimation), params.load(options.params)
-        ready = KernelEstimation.load(chosen, sampling, device=case.low.device, models=options.models)
-        kernel = ready.estimate_kernel(case.low, case.name)
-        return adapted(nets["mzsr"], steps, replace(case.observation, kernel=kernel.to(case.low)))
+    def estimated(count: int, case: Case) -> Tensor:
+        if last.get("estimated_for") != case.name:
+            sampling, chosen = Sampling(SCALE, case.decimation), params.load(options.params)
+            ready = KernelEstimation.load(chosen, sampling, device=case.low.device, models=options.models)
+            last["estimated_for"], last["kernel"] = case.name, ready.estimate_kernel(case.low, case.name)
+        return adapted(nets["mzsr"], count, replace(case.observation, kernel=last["kernel"].to(case.low)))
+
+    def wrong(kind: str, count: int, case: Case) -> Tensor:
+        given = replace(case.observation, kernel=case.wrong[kind], kernel_error=_adaptation.ERROR)
+        return adapted(nets["mzsr"], count, given)
 
     def from_nothing(case: Case) -> Tensor:
         net, observation = nets["finetune"], case.observation
@@ -112,8 +125,16 @@ def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[st
         )
     for count in dict.fromkeys((0, 1, steps)):
         table_[f"mzsr{count}_true"] = lambda case, count=count: true(nets["mzsr"], count, case)
-    more = {f"mzsr{steps}_closed": closed, f"mzsr{steps}_estimated": estimated, "zssr": from_nothing}
+    more = {f"mzsr{steps}_closed": closed, "zssr": from_nothing}
+    for count in (0, steps):
+        more[f"mzsr{count}_estimated"] = partial(estimated, count)
     table_ |= {name: run for name, run in more.items() if name.rsplit("_", 1)[-1] in options.methods}
+    if "quarter" in options.methods:
+        table_ |= {
+            f"mzsr{count}_{kind}": partial(wrong, kind, count)
+            for kind in _adaptation.QUARTER
+            for count in dict.fromkeys((0, steps))
+        }
     return table_ | {f"finetune{steps}_true": lambda case: true(nets["finetune"], steps, case)}
 
 
@@ -121,9 +142,13 @@ def cases(highs: list[Tensor], name: str, kernel: str, device: torch.device) -> 
     """The photographs of a set with their low-resolution images."""
     blur = cell(name, kernel)
     taps = _exactness.taps(blur).float().to(device)
+    wrong = {
+        kind: _exactness.taps((factor * blur[0], factor * blur[1], *blur[2:])).float().to(device)
+        for kind, factor in _adaptation.QUARTER.items()
+    }
     for index, high in enumerate(track(highs, f"{name} {kernel}")):
         low = _exactness.reduced(high, SCALE, blur).float().to(device)
-        yield high, Case(low, taps, blur[3], f"{name} {kernel} {index}")
+        yield high, Case(low, taps, blur[3], f"{name} {kernel} {index}", wrong)
 
 
 def mean_over_finetune(figures: dict[str, float], steps: int) -> dict[str, float]:
@@ -155,7 +180,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["Set5", "BSD100"], help="folders below DATA/test")
     parser.add_argument("--kernels", nargs="+", default=["g02", "g20", "ani", "b13"])
     parser.add_argument(
-        "--methods", nargs="+", choices=MORE, default=MORE[:3], help="in addition (default: all but zssr)"
+        "--methods", nargs="+", choices=MORE, default=MORE[:4], help="in addition (default: all but zssr)"
     )
     parser.add_argument("--images", type=int, help="only so many of each set (default: all)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of the two checkpoints")
@@ -199,10 +224,12 @@ def main() -> None:
                     score = [metrics.psnr_y(*pair, whole=True), ssim, taken]
                     scores.setdefault(method, []).append(score)
             paper = dict(zip(("mzsr1_true", "mzsr10_true"), PAPER.get(name, {}).get(kernel, ()), strict=False))
+            gains = _adaptation.over_zero({method: [one[0] for one in each] for method, each in scores.items()})
             for method, each in scores.items():
                 psnr, ssim, seconds = np.mean(each, axis=0).round(4).tolist()
                 row: dict[str, Any] = {"set": name, "kernel": kernel, "method": method, "psnr_y": psnr}
                 row |= {"s": seconds} if math.isnan(ssim) else {"ssim_y": ssim, "s": seconds}
+                row |= gains.get(method, {})
                 if method in paper:
                     row |= {"paper": paper[method], "away_db": round(psnr - paper[method], 2)}
                 rows[name, kernel, method] = row
@@ -210,6 +237,7 @@ def main() -> None:
     if found:
         figures = {".".join(key): row["psnr_y"] for key, row in rows.items()}
         gain = mean_over_finetune(figures, len(recipe.rates))
+        gain |= _adaptation.figures(rows.values(), len(recipe.rates))
         table.report("mzsr", list(rows.values()), threads=options.threads, **recipe.to_card(), **gain, **figures)
 
 

@@ -57,7 +57,7 @@ def metatrain(stage: Stage) -> None:
         resumption=replace(stage.resumption, log=lambda step, values: stage.log(warmup.steps + step, values)),
     )
     steps = chosen.adaptation
-    recipe = Recipe(step_sizes(steps.rates, factors), steps.self_pairs, steps.held_out)
+    recipe = Recipe(step_sizes(steps.rates, factors), steps.self_pairs, steps.held_out, steps.descent)
     judges = Patches.open(stage.input("data/synthesize/validation"))
     sampling = Sampling(stage.scale, "bicubic" if chosen.degradations.decimation == "bicubic" else "direct")
     kernels = {name: taps(name)[None] for name in JUDGED}

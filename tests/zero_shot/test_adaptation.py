@@ -15,6 +15,8 @@ from srfoundry.zero_shot import restoration, self_pairs
 from srfoundry.zero_shot.adaptation import adapt
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import restore
+from srfoundry.zero_shot.self_pairs import SelfPairs
+from srfoundry.zero_shot.symmetries import SYMMETRIES, turn
 
 RATES = [0.01] * 5
 
@@ -181,3 +183,30 @@ def test_what_cannot_be_adapted_to_is_said() -> None:
     for low, kernel, scale, said in cases:
         with pytest.raises(FoundryError, match=said):
             adapt(small(), observed(low, kernel, scale), Recipe([0.01]))
+
+
+def test_adams_steps_see_other_copies_and_a_step_that_makes_worse_is_not_kept() -> None:
+    net, low, kernel = small(enlargement="linear"), picture(32, 32), blur()
+    seen = [self_pairs.copy_of_step(step, 2) for step in range(32)]
+    assert sorted(seen) == [(phase, symmetry) for phase in range(4) for symmetry in range(8)]
+    assert seen[0] == self_pairs.copy_of_step(32, 2)
+    found = adapt(net, observed(low, kernel), Recipe([1e-3] * 5, descent="adam"))
+    assert found.step == found.losses.index(min(found.losses)) and found.losses[found.step] < found.losses[0]
+    again = adapt(net, observed(low, kernel), Recipe([1e-3] * 5, descent="adam"))
+    assert same(found.weights, again.weights)
+    once = adapt(net, observed(low, kernel), Recipe([1e-4], descent="adam")).weights
+    moved = [float((once[name] - value).detach().abs().max()) for name, value in net.named_parameters()]
+    assert all(0 < each <= 1.01e-4 for each in moved)  # the first step is as long as its size in every weight
+    thrown = adapt(net, observed(low, kernel), Recipe([0.3], descent="adam"))
+    assert thrown.step == 0 and same(thrown.weights, dict(net.named_parameters()))
+
+
+def test_a_turned_copy_is_one_more_photograph_under_the_same_blur() -> None:
+    net, kernel = small(), blur()
+    low = picture(24, 28)
+    step = next(step for step in range(32) if self_pairs.copy_of_step(step, 2) == (0, 5))
+    pairs = SelfPairs.turned(net, observed(low, kernel), Recipe([0.01], held_out=0.2), step)
+    target = turn(low[..., :22, :26], SYMMETRIES[5])
+    assert pairs.target.equal(target) and pairs.held_out.shape == target.shape[-2:]
+    reduced = operator.degrade(target, kernel, 2).clamp(0, 1)
+    assert float((pairs.enlarged - resize.cubic(reduced, 2)).abs().max()) < 1e-6

@@ -5,10 +5,11 @@ improves on images that are enlarged already, as in training; losses are mean ab
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
@@ -17,6 +18,7 @@ from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import Weights
 from srfoundry.zero_shot.self_pairs import SelfPairs
 
+BETAS = (0.9, 0.99)  # ten steps are fewer than the thousand that Adam's own second value remembers
 DIVERGED = 2.0  # times the first loss: no useful step ends there
 
 
@@ -47,8 +49,10 @@ def adapt(
     precision: str = "float32",
     progress: Progress | None = None,
 ) -> Adaptation:
-    """Adapt to one image by plain gradient descent on its self-pairs (MZSR alg. 2, lines 1 to 5).
+    """Adapt to one image by gradient descent on its self-pairs (MZSR alg. 2, lines 1 to 5), or Adam's on turned ones.
 
+    The weights of the step with the least loss are returned, on the held-out part where there is one: never those of
+    a step after which the image's own reduced copy is restored worse than before the first.
     From an image of one colour nothing is learned: its weights are where they started.
 
     Args:
@@ -75,22 +79,41 @@ def adapt(
     pairs = SelfPairs.of(net, observation, recipe, rng=rng)
     if pairs.constant:
         return course.ended()
+    plain, adam = recipe.descent == "plain", Adam(current)
     for step in range(len(steps) + 1):
         last = step == len(steps)
-        found = pairs.loss(net, current, precision, slope=not last)
+        found = pairs.loss(net, current, precision, slope=plain and not last)
         if course.diverges(step, current, found.loss, found.held_out):
             return course.ended(diverged=True)
         if last:
             break
-        current = {
-            name: value - rate * each
-            for (name, value), rate, each in zip(current.items(), steps[step], found.slope, strict=True)
-        }
+        if plain:
+            current = {
+                name: value - rate * each
+                for (name, value), rate, each in zip(current.items(), steps[step], found.slope, strict=True)
+            }
+        else:
+            copy = SelfPairs.turned(net, observation, recipe, step, rng)
+            current = adam.step(copy.loss(net, current, precision, slope=True).slope, steps[step])
         if progress is not None:
             progress(step + 1, len(steps))
-    if not recipe.held_out:
-        course.keep(len(steps), current)
     return course.ended()
+
+
+class Adam:
+    """Adam's steps from some weights, with a step size for each tensor (Kingma and Ba, ICLR 2015)."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.leaves = {name: value.detach().clone() for name, value in weights.items()}
+        groups = [{"params": [leaf]} for leaf in self.leaves.values()]
+        self.adam = torch.optim.Adam(groups, betas=BETAS)
+
+    def step(self, slope: Sequence[Tensor], rates: Sequence[float]) -> Weights:
+        """Go one step down and return the weights there."""
+        for group, each, rate in zip(self.adam.param_groups, slope, rates, strict=True):
+            group["lr"], group["params"][0].grad = rate, each
+        self.adam.step()
+        return {name: leaf.clone() for name, leaf in self.leaves.items()}
 
 
 @dataclass

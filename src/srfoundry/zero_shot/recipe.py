@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.zero_shot.settings import Descent
 from srfoundry.zero_shot.step_sizes import Rates
 
 
@@ -20,26 +21,32 @@ class Recipe:
         self_pairs: pairs of the image and its reduced copy, 1 to scale^2; the further ones start at other pixels, the
             loss is the mean.
         held_out: share of the image, in blocks on a lattice, that does not train and decides which step is kept;
-            0 to 0.5. With 0 the last step is, or the best one if a step diverges.
+            0 to 0.5. With 0 the loss on the self-pairs does.
+        descent: `plain` is gradient descent on the self-pairs (MZSR), `adam` are Adam's steps (Kingma and Ba, 2015),
+            each on another turned copy of the image and from another of its starting pixels.
     """
 
     rates: Rates
     self_pairs: int = 1
     held_out: float = 0.0
+    descent: Descent = "plain"
 
     @classmethod
-    def from_card(cls, metrics: Mapping[str, Any], otherwise: Rates = ()) -> "Recipe":
+    def from_card(cls, metrics: Mapping[str, Any], otherwise: "Recipe | None" = None) -> "Recipe":
         """What a card's metrics say.
 
         Args:
-            otherwise: the rates of a card without any.
+            otherwise: for a card without rates.
         """
-        rates: list[Any] = list(metrics.get("rates") or otherwise)
-        return cls(rates, int(metrics.get("self_pairs", 1)), float(metrics.get("held_out", 0.0)))
+        rates: list[Any] = list(metrics.get("rates") or ())
+        if not rates and otherwise is not None:
+            return otherwise
+        descent: Descent = "adam" if metrics.get("descent") == "adam" else "plain"
+        return cls(rates, int(metrics.get("self_pairs", 1)), float(metrics.get("held_out", 0.0)), descent)
 
     def to_card(self) -> dict[str, Any]:
         """For a card's metrics."""
-        return {"rates": self.rates, "self_pairs": self.self_pairs, "held_out": self.held_out}
+        return {"rates": self.rates, "self_pairs": self.self_pairs, "held_out": self.held_out, "descent": self.descent}
 
     def with_steps(self, count: int) -> "Recipe":
         """The same with so many of the rates, the last one repeated.

@@ -10,12 +10,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from srfoundry.core import seeds
 from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Observation
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import Weights, network_input
+from srfoundry.zero_shot.symmetries import SYMMETRIES, Symmetry, turn
 
 RINGING = 0.1  # sum of negative taps that a kernel moved by part of a pixel may have
 BLOCK = 8  # pixels a side of the blocks that are held out: as wide as the network's sight, narrower than a tiny image
@@ -45,9 +47,35 @@ class SelfPairs:
     ) -> "SelfPairs":
         """Degrade the image once more, as it was itself (MZSR alg. 2, line 1)."""
         low = observation.low.to(next(net.parameters()).dtype)
-        target = phases(low, observation.scale, recipe.self_pairs)
+        return cls._made(net, observation, phases(low, observation.scale, recipe.self_pairs), recipe.held_out, rng)
+
+    @classmethod
+    def turned(
+        cls, net: nn.Module, observation: Observation, recipe: Recipe, step: int, rng: torch.Generator | None = None
+    ) -> "SelfPairs":
+        """The self-pair of a step of its own: another starting pixel and another symmetry with each.
+
+        The image is turned, and its blur is not: the turned image is one more photograph, of which the same blur makes
+        the reduced copy.
+        """
+        low, scale = observation.low.to(next(net.parameters()).dtype), observation.scale
+        phase, symmetry = copy_of_step(step, scale)
+        target = phases(low, scale, scale**2).chunk(scale**2)[phase]
+        return cls._made(net, observation, target, recipe.held_out, rng, SYMMETRIES[symmetry])
+
+    @classmethod
+    def _made(
+        cls,
+        net: nn.Module,
+        observation: Observation,
+        target: Float[Tensor, "b c h w"],
+        share: float,
+        rng: torch.Generator | None,
+        symmetry: Symmetry = SYMMETRIES[0],
+    ) -> "SelfPairs":
+        held_out = turn(lattice(target.shape[-2], target.shape[-1], share).to(target.device), symmetry)
+        target = turn(target, symmetry).contiguous()
         reduced = replace(observation, low=replace(observation, low=target).reduced(rng=rng))
-        held_out = lattice(target.shape[-2], target.shape[-1], recipe.held_out).to(low.device)
         return cls(network_input(net, reduced), target, held_out)
 
     @property
@@ -100,6 +128,13 @@ def phases(low: Float[Tensor, "b c h w"], scale: int, count: int) -> Float[Tenso
     rim = [max(at[axis] for at in order) for axis in (0, 1)]
     height, width = ((low.shape[axis - 2] - rim[axis]) // scale * scale for axis in (0, 1))
     return torch.cat([low[..., top : top + height, left : left + width] for top, left in order])
+
+
+def copy_of_step(step: int, scale: int) -> tuple[int, int]:
+    """Which starting pixel and which symmetry a step sees: all of them in a random order, always the same."""
+    count = scale**2 * len(SYMMETRIES)
+    order = torch.randperm(count, generator=seeds.generator(0, "adaptation", "copies"))
+    return divmod(int(order[step % count]), len(SYMMETRIES))
 
 
 def lattice(height: int, width: int, share: float) -> Bool[Tensor, "h w"]:

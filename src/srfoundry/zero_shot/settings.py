@@ -10,6 +10,7 @@ from srfoundry.core.ranges import Count, Rate, Steps
 Support = Literal["patches", "self_pair"]
 Order = Literal["first", "second"]
 LossWeights = Literal["uniform", "annealed", "last"]
+Descent = Literal["plain", "adam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +127,10 @@ class AdaptationSteps:
         rates: size of each step, times the learned factors.
         self_pairs: pairs of the image and its reduced copies that a step looks at.
         held_out: share of the image that never trains and decides which step is kept.
+        descent: gradient descent on the self-pairs, or Adam's steps on turned copies.
     """
 
     rates: Annotated[list[Rate], Field(min_length=10, max_length=10)]
     self_pairs: Count
     held_out: Annotated[float, Field(ge=0, le=0.5)]
+    descent: Descent

@@ -70,7 +70,7 @@ def trials(
     for name, observation in observations.items():
         for steps in dict.fromkeys((0, 1, count)):
             yield f"mzsr{steps}_{name}", zero_shot(nets["metatrain"], observation, recipe.with_steps(steps))
-    fine_tuning = replace(recipe, rates=[FINE_TUNING] * count)
+    fine_tuning = replace(recipe, rates=[FINE_TUNING] * count, descent="plain")
     yield f"finetune{count}_true", zero_shot(nets["pretrain"], observations["true"], fine_tuning)
 
 

@@ -20,16 +20,12 @@ from srfoundry.degradation.observation import Observation
 from srfoundry.zero_shot import self_pairs
 from srfoundry.zero_shot.adaptation import Adaptation
 from srfoundry.zero_shot.restoration import Weights, network_input, restore
+from srfoundry.zero_shot.symmetries import SYMMETRIES, Symmetry, turn
 
 RATE, LEAST = 1e-3, 9e-6  # Adam's, at the start and where training ends
 LOOK_EVERY, LOOK_BACK = 60, 256  # steps between two looks at the loss's slope, and the steps that it is fitted to
 SLOPE = 1.5  # the rate falls once the loss does so by less than 1 / 1.5 deviations of its slope's estimate
 ALIKE = 1e-3  # of a kernel's largest tap: it counts as the same when turned
-
-Symmetry = tuple[bool, bool, bool]  # flip rows, flip columns, then swap them
-SYMMETRIES: list[Symmetry] = [
-    (up, left, swap) for swap in (False, True) for up in (False, True) for left in (False, True)
-]
 
 
 def train(
@@ -105,13 +101,6 @@ def ensemble(
     closed = [back_projection.close(image, observation, steps=close) for image in found]
     middle = torch.stack(closed).quantile(0.5, dim=0)  # of an even number the mean of the two in the middle
     return back_projection.close(middle, observation, steps=close)
-
-
-def turn(image: Float[Tensor, "b c h w"], symmetry: Symmetry) -> Tensor:
-    """One of the eight symmetries of the square."""
-    up, left, swap = symmetry
-    flipped = image.flip([dim for dim, flip in ((-2, up), (-1, left)) if flip])
-    return flipped.transpose(-2, -1) if swap else flipped
 
 
 def stands_still(losses: list[float]) -> bool:

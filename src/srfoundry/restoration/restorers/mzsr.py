@@ -68,7 +68,9 @@ def load(options: RestoreOptions, chosen: Params) -> MzsrRestorer:
     net, card = cards.load(options.model)
     if options.scale not in (None, card.scale):
         raise FoundryError(f"{options.model} enlarges by {card.scale}, got --scale {options.scale}; leave --scale out")
-    recipe = Recipe.from_card(card.metrics, chosen.metatrain.adaptation.rates).with_steps(options.steps)
+    steps = chosen.metatrain.adaptation
+    otherwise = Recipe(steps.rates, steps.self_pairs, steps.held_out, steps.descent)
+    recipe = Recipe.from_card(card.metrics, otherwise).with_steps(options.steps)
     return MzsrRestorer(card.scale, net, recipe, options.device)
 
 
@@ -77,5 +79,5 @@ def _remarks(found: Adaptation) -> list[str]:
     if found.diverged:
         return [f"adaptation diverged at step {taken}: fell back to step {kept} (fewer --steps, or another --kernel)"]
     if kept < taken:
-        return [f"adaptation stopped at step {kept} of {taken}: there the held-out part of the image fits best"]
+        return [f"adaptation: {kept} of {taken} steps kept, further ones made the image's own copy worse"]
     return []
