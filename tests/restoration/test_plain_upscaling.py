@@ -37,6 +37,8 @@ def test_a_network_takes_images_whose_pixels_are_centred_as_in_its_training(tmp_
     assert how == "upscaled by pruned" and pixels.shape == (40, 60, 3)
     assert not np.array_equal(pixels, cubic(original, 2, 0.5))
     assert upscaler.enlarge(original, 2, 0.5, linear=torch.zeros_like)[1] == how
+    assert upscaler.enlarge(original, 2, 0.5, linear=lambda low: resize.cubic(low, 2), damaged=True)[1] == LINEAR
+    assert upscaler.enlarge(original, 2, 0.5, damaged=False)[1] == how
     assert upscaler.enlarge(original, 2, 0.0)[1] == PLAIN  # its result would lie half a block beside its place
     assert upscaler.enlarge(original, 3, 1.0)[1] == PLAIN  # of another scale
 

@@ -223,10 +223,12 @@ def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt
 
 
 def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, decision: Decision | None) -> Outcome:
-    scale, linear = shared.sampling.scale, None
+    scale, linear, damaged = shared.sampling.scale, None, None
+    if decision is not None:
+        damaged = decision.quality is not None or decision.noise > guard.NOISY
     if decision is not None and not decision.restore and decision.candidates is not None:
         linear = partial(_mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
-    pixels, how = shared.upscaler.enlarge(original, scale, doubt.phase, linear=linear)
+    pixels, how = shared.upscaler.enlarge(original, scale, doubt.phase, linear=linear, damaged=damaged)
     return Outcome(pixels, doubt=doubt, decision=decision, enlarged_by=how)
 
 

@@ -124,6 +124,11 @@ class Chooser:
             return self._clean, Taken(self.pair.clean[0], why)
         return photo, Taken(self.pair.photo[0], choice.why)
 
+    @property
+    def clean(self) -> Upscaler:
+        """The member for clean images, where it is known that an image is one."""
+        return self._clean
+
     def count(self, height: int, width: int) -> int:
         """How many tiles an image of this size takes."""
         return self._clean.count(height, width)

@@ -18,7 +18,7 @@ from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import gradients_in_parts
 from srfoundry.training.schedules import cosine
 
-JITTER = 0.1  # noise on the features in training, in their deviations
+JITTER, ROUGHER = 0.1, 0.5  # noise on the features in training, in their deviations; where edges are learned
 WEIGHT_DECAY = 1e-2
 RARE = 1e-2  # added to the features' deviations, for bins that few windows have anything in
 DROPPED = 0.5  # share of the hidden values that edges are learned without, as few photographs make all windows
@@ -91,11 +91,11 @@ def train_classifier(
         rng = stream.rng("classifier", index)
         chosen = torch.randint(kept, (BATCH,), generator=rng)
         noise = torch.randn(BATCH, features.shape[1], generator=rng)
-        seen = features[chosen] + JITTER * classifier.spread * noise
+        noise = (classifier.spread * noise)[own]
         hidden = (torch.rand(BATCH, classifier.made.in_features, generator=rng) >= DROPPED) / (1 - DROPPED)
         for group, pace in zip(optimiser.param_groups, (1.0, SLOWER), strict=True):
             group["lr"] = pace * cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
-        loss = _loss(classifier, seen[own], hidden[own], histories[chosen][own])
+        loss = _loss(classifier, features[chosen][own], noise, hidden[own], histories[chosen][own])
         whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():
@@ -106,7 +106,8 @@ def train_classifier(
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} classifier")
 
 
-def _loss(classifier: DegradationClassifier, seen: Tensor, hidden: Tensor, true: Tensor) -> Tensor:
-    every, made = classifier.parts(seen, kept=hidden)
+def _loss(classifier: DegradationClassifier, features: Tensor, noise: Tensor, kept: Tensor, true: Tensor) -> Tensor:
+    every = classifier.by_spectrum(features + JITTER * noise)
+    made = classifier.by_edges(features + ROUGHER * noise, kept=kept)
     sharp = functional.cross_entropy(made, true.clamp_max(classifier.sharp - 1), reduction="none")
     return functional.cross_entropy(every, true) + (sharp * (true < classifier.sharp)).mean()

@@ -55,22 +55,26 @@ class DegradationClassifier(nn.Module):
 
     def forward(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
         """Logarithms of the chances."""
-        every, made = (logits.log_softmax(dim=1) for logits in self.parts(features))
+        every, made = (logits.log_softmax(dim=1) for logits in (self.by_spectrum(features), self.by_edges(features)))
         both = every[:, : self.sharp].logsumexp(dim=1, keepdim=True) + made
         return torch.cat([both, every[:, self.sharp :]], dim=1)
 
-    def parts(
+    def by_spectrum(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
+        """Logits of all histories."""
+        seen = (features - self.centre) / self.spread
+        return self.head(self.body(seen[:, : self.spectral]))
+
+    def by_edges(
         self, features: Float[Tensor, "b n"], *, kept: Float[Tensor, "b e"] | None = None
-    ) -> tuple[Float[Tensor, "b h"], Float[Tensor, "b s"]]:
-        """Logits of all histories by the spectrum, and of the sharp ones among each other by edges, too.
+    ) -> Float[Tensor, "b s"]:
+        """Logits of the sharp histories among each other.
 
         Args:
             features: of `features_of`.
-            kept: in training, what the hidden values of the second network are multiplied by.
+            kept: in training, what the hidden values are multiplied by.
         """
-        seen = (features - self.centre) / self.spread
-        hidden = self.edges(seen)
-        return self.head(self.body(seen[:, : self.spectral])), self.made(hidden if kept is None else hidden * kept)
+        hidden = self.edges((features - self.centre) / self.spread)
+        return self.made(hidden if kept is None else hidden * kept)
 
 
 def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
