@@ -1,6 +1,6 @@
 """A photograph of unknown blur, restored: its kernel estimated, the network adapted, the result checked against it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -211,6 +211,13 @@ def _mean(low: Tensor, *, candidates: Candidates, scale: int, noise: float) -> T
     return linear_enlargement.fitted(low, candidates.kernels, scale, noise=noise, weights=chances)(low)
 
 
+def _milder(linear: Callable[[Tensor], Tensor], low: Tensor, *, scale: int, phase: float) -> Tensor:
+    """The mean of it and cubic interpolation, of what was a JPEG file, whose errors are no white noise: alone it loses
+    up to 0.3 dB on soft thumbnails, together never more than 0.02 (chosen on training photographs, BSD400).
+    """
+    return torch.lerp(resize.cubic_at(low, scale, phase), linear(low), 0.5)
+
+
 def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt | None:
     """Why an image is not restored although its kernel could be: what was seen of it, or unknown noise."""
     if decision is None:
@@ -228,6 +235,8 @@ def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, dec
         damaged = decision.quality is not None or decision.noise > guard.NOISY
     if decision is not None and not decision.restore and decision.candidates is not None:
         linear = partial(_mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
+        if decision.quality is not None:
+            linear = partial(_milder, linear, scale=scale, phase=doubt.phase)
     pixels, how = shared.upscaler.enlarge(original, scale, doubt.phase, linear=linear, damaged=damaged)
     return Outcome(pixels, doubt=doubt, decision=decision, enlarged_by=how)
 

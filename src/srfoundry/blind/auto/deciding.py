@@ -99,7 +99,7 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
     weight = 0.0 if left_out < ALONE else max(left_out, UNLIKELY)
     variance = torch.tensor([NARROW * scale])
     blur = None if sharp >= SURE else kernels.gaussian(SIZE, variance, variance, torch.zeros(1)).float()
-    found = mixture(evidence, scale, decimated=weight, blur=blur, blurred=1 - sharp)
+    found = mixture(evidence, scale, decimated=weight, blur=blur, blurred=min(1 - sharp, SELDOM))
     aligned = histories.phase("reduced", scale)
     if weight or blur is not None:
         aligned *= float(found.chances[: len(histories.REDUCTIONS)].sum())
