@@ -158,3 +158,19 @@ def test_step_sizes_are_learned_only_where_chosen(tmp_path: Path) -> None:
     assert run(patches, tmp_path, learn_rates=False)[2].equal(torch.ones(8))
     assert step_sizes([0.1, 0.2], torch.ones(2)) == [0.1, 0.2]
     assert step_sizes([1.0, 2.0], torch.tensor([1.0, 0.5])) == [[1.0, 0.5], [2.0, 1.0]]
+
+
+def test_without_meta_iterations_the_net_is_the_plain_one(tmp_path: Path) -> None:
+    net = small()
+    before = [weight.clone() for weight in net.parameters()]
+    curve, factors = meta_training.metatrain(
+        net,
+        lambda **_: pytest.fail("no task is drawn"),
+        InnerLoop(steps=2, rate=0.01, order="second", loss_weights="last", learn_rates=True),
+        OuterDescent(steps=0, learning_rate=1e-3, schedule="cosine", clip=0.5),
+        compute=Compute(CPU),
+        stream=Stream(1, "metatrain"),
+        resumption=Resumption(tmp_path / "m", "k"),
+    )
+    assert curve == [] and factors.equal(torch.ones(8))
+    assert all(a.equal(b) for a, b in zip(before, net.parameters(), strict=True))
