@@ -150,6 +150,7 @@ class Finished:
         (root / ".dvc").mkdir()
         shutil.copy(self.root / ".dvc/config", root / ".dvc")
         (root / sender.FOLDER).mkdir(parents=True)
+        (root / sender.FOLDER / sender.LOCK).touch()
         for path in [] if former else self.outputs(stage):
             target = root / path
             if target.is_dir():

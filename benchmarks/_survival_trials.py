@@ -9,8 +9,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -63,26 +65,38 @@ class Trials:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def learn(self) -> None:
-        """Run each stage undisturbed, import what it imports, and run it again as a fork of a process that has it."""
-        for again in (False, True):
-            modules: set[str] = set()
-            for stage in self.stages:
-                with self._folder() as root:
-                    self.project.copy(root, stage, former=False)
-                    noted = root.with_name("noted.json")
-                    ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)))
-                    found = json.loads(noted.read_text())
-                    modules |= set(found["modules"])
-                    self.known[stage] = Undisturbed(ended.seconds, found["writes"])
-                    if again:
-                        wrong = self.project.differing(root, stage)
-                        row = {"kind": "undisturbed", "stage": stage, "seconds": ended.seconds, "different": wrong}
-                        self._note(row | kept(ended, bool(wrong)))
-                        if wrong:
-                            where = self.project.root.parent
-                            raise FoundryError(f"{stage} undisturbed gives other bytes than before; remove {where}")
-            if not again:
-                runs.preload(sorted(modules))
+        """Import what the stages import, and know of each how long it takes as a fork, and how often it writes.
+
+        What they import a first run of each says; what a fork of the process that has it all writes must be the same.
+        """
+        known = self.folder.with_name("modules.json")
+        modules: dict[str, list[str]] = json.loads(known.read_text()) if known.exists() else {}
+        for stage in self.stages:
+            if stage not in modules:
+                modules[stage] = self._undisturbed(stage)["modules"]
+                known.write_text(json.dumps(modules))
+        runs.preload(sorted({name for names in modules.values() for name in names}))
+        before = {row["stage"]: row for row in self.rows if row["kind"] == "undisturbed"}
+        for stage in self.stages:
+            if stage not in before:
+                found = self._undisturbed(stage)
+                before[stage] = {key: found[key] for key in ("seconds", "writes")}
+                self._note({"kind": "undisturbed", "stage": stage, "different": [], **before[stage]})
+            self.known[stage] = Undisturbed(before[stage]["seconds"], before[stage]["writes"])
+
+    def _undisturbed(self, stage: str) -> dict[str, Any]:
+        """Seconds, writes and modules of a stage to which nothing happens.
+
+        Raises:
+            FoundryError: its bytes are others than those of `dvc repro`.
+        """
+        with self._folder() as root:
+            self.project.copy(root, stage, former=False)
+            noted = root.with_name("noted.json")
+            ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)))
+            if ended.code or self.project.differing(root, stage):
+                raise FoundryError(f"{stage} undisturbed gives other bytes than before; remove {root.parent.parent}")
+            return json.loads(noted.read_text()) | {"seconds": ended.seconds}
 
     def work(self) -> None:
         """Do what the journal lacks, until it is done or the time is over."""
@@ -91,7 +105,12 @@ class Trials:
         waiting = list(self._waiting())
         for index, (kind, stage, number) in enumerate(waiting, 1):
             rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
-            self._note(self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng))
+            try:
+                row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng)
+            except (OSError, subprocess.CalledProcessError) as error:  # of the trial itself: counted as lost, and seen
+                row = {"kind": kind, "stage": stage, "kills": 0, "way": "none", "code": 1, "after": 1, "named": False}
+                row |= {"different": [str(error)], "lost": [str(error)], "waited": 0.0, "said": traceback.format_exc()}
+            self._note(row)
             now = time.monotonic()
             if now - began > 60.0 * self.order.minutes:
                 break
@@ -218,8 +237,7 @@ class Trials:
 def _taken(root: Path) -> Iterator[runs.Hook]:
     """Be the folder's sender meanwhile: what stages report is taken at once, and no process is started for it."""
     path = root / sender.FOLDER / sender.LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lambda: _take(root)
