@@ -18,7 +18,9 @@ from pipelines.support.graph import folder_of, section_of
 from pipelines.support.place import Place
 from pipelines.support.prefect_reports import process_tag
 from pipelines.support.processes import identity
+from pipelines.support.program import say
 from srfoundry.config.params import Params
+from srfoundry.core.errors import refusal
 from srfoundry.tracking import stores
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ def tracked(name: str, place: Place, params: Params, *, key: str, digests: Mappi
     finally:
         run.close(status, cause)
         own = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
-        sender.wait(place.root, run.box, {"mlflow": LOCAL if own else REMOTE, "prefect": REMOTE})
+        try:
+            sender.wait(place.root, run.box, {"mlflow": LOCAL if own else REMOTE, "prefect": REMOTE})
+        except OSError as error:  # of the folder that it waits in; the stage is done all the same
+            say(f"telemetry waits in {run.box.folder}: {refusal(error) or error}")
 
 
 def opening(name: str, place: Place, params: Params, *, key: str, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def git_state(root: Path) -> dict[str, str]:
     def ask(*command: str) -> str:
         try:
             done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
+        except OSError:  # it is not installed, or no process can be started: a tag is missing then
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 

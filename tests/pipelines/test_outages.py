@@ -1,5 +1,6 @@
 """MLflow and Prefect may go away at any moment: no stage fails or waits for them, and what was missed arrives later."""
 
+import errno
 import json
 import shutil
 import time
@@ -202,3 +203,26 @@ def _senders(root: Path) -> list[str]:
         if "pipelines.support.sender" in command and process.info["cwd"] == str(root):
             found.append(identity(process.pid))
     return found
+
+
+@pytest.mark.parametrize("where", ["start", "wait"])
+def test_a_folder_that_refuses_telemetry_costs_the_stage_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """Whether the system refuses at the start of the stage or at its end: what is done is done."""
+    from pipelines.support import telemetry
+    from pipelines.support.place import Place
+    from srfoundry.config import params
+    from tests.conftest import REPO
+
+    def refuses(*_: object, **__: object) -> bool:
+        raise OSError(errno.EROFS, "Read-only file system", "sender.lock")
+
+    shutil.copy(REPO / "params.yaml", tmp_path)
+    monkeypatch.setattr(sender, "busy", refuses)
+    monkeypatch.setattr(telemetry.subprocess, "run", refuses)  # no process for git either
+    monkeypatch.setattr(sender, "start" if where == "wait" else "wait", lambda *_: None)
+    with telemetry.tracked("dual", Place.of(tmp_path), params.load(REPO / "params.yaml"), key="k", digests={}):
+        pass
+    said = capsys.readouterr().err
+    assert said.count("telemetry waits in") == 1 and ("Read-only file system" in said or "cannot be written" in said)
