@@ -21,7 +21,7 @@ from srfoundry.core.errors import FoundryError
 
 REPO = Path(__file__).resolve().parent.parent
 FINISHED = "finished.json"  # says what the undisturbed project holds
-LEFT = ("src", "pipelines", "inputs", ".dvc", ".ckpt", ".prefect", "mlartifacts", "set", "set.zip", FINISHED)
+LEFT = ("src", "pipelines", "inputs", ".dvc", ".git", ".ckpt", ".prefect", "mlartifacts", "set", "set.zip", FINISHED)
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -148,7 +148,7 @@ class Finished:
         for name in ("src", "pipelines", "inputs"):
             (root / name).symlink_to(self.root / name)
         (root / ".dvc").mkdir()
-        shutil.copy(self.root / ".dvc/config", root / ".dvc")
+        (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
         (root / sender.FOLDER).mkdir(parents=True)
         (root / sender.FOLDER / sender.LOCK).touch()
         for path in [] if former else self.outputs(stage):

@@ -3,9 +3,7 @@
 python -m benchmarks._survival_trials ORDER.json     in the folder of the finished project
 """
 
-import fcntl
 import json
-import os
 import random
 import shutil
 import signal
@@ -26,7 +24,7 @@ from benchmarks._survival_faults import FAULTS, Trial
 from benchmarks._survival_journal import SAID, Order, kept, read, sentences
 from benchmarks._survival_project import Finished
 from benchmarks._survival_runs import Disturbance, Ended
-from pipelines.support import sender
+from benchmarks._survival_sender import nothing, taken
 from pipelines.support.locks import locked
 from srfoundry.core.errors import FoundryError
 
@@ -176,7 +174,7 @@ class Trials:
                 rng,
                 known.seconds,
                 lambda disturbance: self._fork(stage, root, disturbance),
-                lambda more: self._fork(stage, root, Disturbance(), more, taken=False),
+                lambda more: self._fork(stage, root, Disturbance(), more, taking=False),
             )
             with FAULTS[fault](trial) as ended:
                 lost = self.project.harmed(root, stage)
@@ -198,7 +196,7 @@ class Trials:
             "process": [sys.executable, "-m", *self.project.command(stage)],
             "dvc": [sys.executable, "-m", "dvc", "repro", "--single-item", stage],
         }[way]
-        with _taken(root) as meanwhile:
+        with taken(root) as meanwhile:
             return runs.start(command, root, environment, disturbance, meanwhile)
 
     def _fork(
@@ -208,10 +206,10 @@ class Trials:
         disturbance: Disturbance,
         more: Mapping[str, str] | None = None,
         *,
-        taken: bool = True,
+        taking: bool = True,
     ) -> Ended:
         environment = self.project.environment(root) | dict(more or {})
-        with _taken(root) if taken else nullcontext(_nothing) as meanwhile:
+        with taken(root) if taking else nullcontext(nothing) as meanwhile:
             return runs.fork(self.project.command(stage), root, environment, disturbance, meanwhile)
 
     @contextmanager
@@ -231,31 +229,6 @@ class Trials:
         self.rows.append(row)
         with self.journal.open("a") as file:
             file.write(json.dumps(row) + "\n")
-
-
-@contextmanager
-def _taken(root: Path) -> Iterator[runs.Hook]:
-    """Be the folder's sender meanwhile: what stages report is taken at once, and no process is started for it."""
-    path = root / sender.FOLDER / sender.LOCK
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield lambda: _take(root)
-    except BlockingIOError:  # a second run beside a first one: its folder has a sender
-        yield _nothing
-    finally:
-        os.close(handle)
-        _take(root)
-
-
-def _nothing() -> None:
-    """What is done meanwhile where nothing is."""
-
-
-def _take(root: Path) -> None:
-    for box in sender.boxes(root):
-        if box.closed:
-            box.remove()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -92,7 +92,7 @@ def main() -> None:
         environment = os.environ | project.environment(project.root)
         subprocess.run(command, cwd=project.root, env=environment, check=True)
     rows = read(journal)
-    table.report("survival", table_of(rows), threads=1, **figures(rows))
+    table.merge("survival", "survival", {**figures(rows), "survival_rows": table_of(rows)}, threads=1)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from benchmarks import survival
 from benchmarks._remote_graph import RemoteGraph, here
 from benchmarks._remote_programs import Programs, missing
+from benchmarks._survival_journal import Order, read
+from benchmarks._survival_project import Finished
 from pipelines.support.graph import Graph, folder_of, section_of
 from srfoundry.networks.zoo.family import judged_on
 from tests import tiny_graph, tutorial
@@ -244,6 +247,28 @@ def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path
     photo = ["photo", "photo_compress@50"]  # as dual and compress say, but for their own values
     assert ran == ["dual", "search", "prune", "compress@50", "compress@70", *photo, "estimate", "evaluate", "export"]
     _loads_what_it_lists(factory)
+
+
+def test_kills_and_faults_cost_nothing(factory: Path, tmp_path: Path) -> None:
+    """The short form of `python -m benchmarks.survival`, in one stage."""
+    project, journal = Finished(factory), tmp_path / "journal.jsonl"
+    project.note()
+    only = ["full_disk", "read_only", "sigterm"]
+    order = Order(kills=3, faults=1, stages=["pretrain"], only=only, seed=1, minutes=5.0, journal=str(journal))
+    order.write(tmp_path / "order.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks._survival_trials", str(tmp_path / "order.json")],
+        cwd=factory,
+        env=project.environment(factory),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = read(journal)
+    found = survival.figures(rows)
+    assert found["kills"] >= 3 and found["kills_different_bytes"] == 0, rows
+    assert found["faults"] == 3 and found["faults_lost"] == found["faults_tracebacks"] == 0, rows
 
 
 def test_the_tutorial_and_the_readme_do_what_they_say(
