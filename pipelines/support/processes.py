@@ -62,7 +62,7 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_soon_after_interrupt(last_words: Callable[[], None], patience: float = 1.5, *, terminated: bool = True) -> None:
+def end_soon_after_interrupt(last_words: Callable[[], None], patience: float = 1.0, *, terminated: bool = True) -> None:
     """Let Ctrl-C or SIGTERM end this process within `patience` seconds, whatever it is at: a long step, busy threads.
 
     Both raise KeyboardInterrupt, for what can be closed in that time; then a thread, which the signal itself wakes,
