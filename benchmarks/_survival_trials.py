@@ -234,8 +234,14 @@ class Trials:
 def main(arguments: Sequence[str]) -> None:
     """Work through an order."""
     root = Path.cwd()
-    with locked(root.with_name("trials.lock"), f"trials already run in {root.parent}; wait for them, or stop them"):
-        Trials(Finished(root), Order.read(Path(arguments[0]))).work()
+    busy = f"trials already run in {root.parent}; wait for them, or stop them"
+    try:
+        with locked(root.with_name("trials.lock"), busy):
+            Trials(Finished(root), Order.read(Path(arguments[0]))).work()
+    except FoundryError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def main() -> None:
         order.write(folder / "order.json")
         command = [sys.executable, "-m", "benchmarks._survival_trials", str(folder / "order.json")]
         environment = os.environ | project.environment(project.root)
-        subprocess.run(command, cwd=project.root, env=environment, check=True)
+        if code := subprocess.run(command, cwd=project.root, env=environment, check=False).returncode:
+            sys.exit(code)
     rows = read(journal)
     table.merge("survival", "survival", {**figures(rows), "survival_rows": table_of(rows)}, threads=1)
 
