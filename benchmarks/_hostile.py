@@ -1,34 +1,19 @@
-"""Does the image reader survive hostile files? Part of a larger benchmark, which calls `mutated`.
+"""Small valid pictures of every format, mode and coding, and eleven kinds of damage to them.
 
-Small valid files of every format and mode are damaged in every way that comes to mind, and each is read in a process
-that is watched. A file may be read, or refused by one FoundryError of one line that names it; nothing else may happen.
-It is long because a corpus, ten kinds of damage and a watched process make one experiment.
+`benchmarks.hostile` has them read, `benchmarks._server_hostile` sends them to a server.
 """
 
-import json
-import os
 import random
-import select
 import struct
-import subprocess
-import sys
-import tempfile
-import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
-from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import images
-
-REPO = Path(__file__).resolve().parent.parent
-PATIENCE = 20.0  # seconds for one file; more is a hang
 WIDTH, HEIGHT = 37, 29
 NUMBERS = (
     0,
@@ -53,45 +38,6 @@ NUMBERS = (
 Damage = Callable[[bytearray, random.Random], bytearray]
 
 
-def mutated(count: int, seed: int) -> dict[str, Any]:
-    """Read `count` damaged files (the same ones for the same seed) and count what became of them.
-
-    Returns:
-        files, read, refused, tracebacks (anything but a FoundryError of one line that names the file, crashes too),
-        hangs, unsound (valid files of the corpus that were refused), peak_rss_mb and base_rss_mb of the reading process
-        (base: with its libraries, before the first file), worst_seconds, stderr_bytes, first_failures.
-    """
-    corpus = valid()
-    tally: Counter[str] = Counter()
-    failures: list[str] = []
-    worst = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        worker = Worker(Path(folder))
-        for name, whole in corpus:
-            tally["unsound"] += worker.read(f"valid_{name}", bytes(whole))["outcome"] != "read"
-        for index in range(count):
-            rng = random.Random(f"{seed} {index}")
-            name, whole = corpus[index % len(corpus)]
-            damage = rng.choice(DAMAGES)
-            bad = damage(bytearray(whole), rng) if damage else _spliced(whole, rng.choice(corpus)[1], rng)
-            bad = _resealed(bad) if rng.random() < 0.5 else bad
-            found = worker.read(f"{index:06d}_{name}", bytes(bad))
-            tally[found["outcome"]] += 1
-            worst = max(worst, found["seconds"])
-            if found["outcome"] in ("tracebacks", "hangs") and len(failures) < 10:
-                failures.append(f"{index} {name} {getattr(damage, '__name__', 'spliced')}: {found['said']}")
-        worker.close()
-    return {
-        "files": count,
-        **{kind: tally[kind] for kind in ("read", "refused", "tracebacks", "hangs", "unsound")},
-        "peak_rss_mb": round(worker.peak / 1024),
-        "base_rss_mb": round(worker.base / 1024),
-        "worst_seconds": round(worst, 2),
-        "stderr_bytes": worker.leaked,
-        "first_failures": failures,
-    }
-
-
 def valid() -> list[tuple[str, bytearray]]:
     """Make the corpus: name and bytes of a small valid file of each format, mode and coding."""
     rng = np.random.default_rng(7)
@@ -113,6 +59,11 @@ def valid() -> list[tuple[str, bytearray]]:
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         add(f"{mode.replace(';', '')}.png", modes[mode])
     add("exif.png", colour, exif=exif)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    add("profile.png", colour, icc_profile=profile, exif=exif, dpi=(300, 300))
+    add("profile.jpg", colour, icc_profile=profile, exif=exif, dpi=(300, 300), comment=b"a photograph")
+    add("profile.webp", colour, icc_profile=profile, exif=exif)
+    add("profile.tif", colour, icc_profile=profile, exif=exif, dpi=(300, 300))
     add("clear.png", modes["P"], transparency=bytes(range(256)))
     add("moving.png", colour, save_all=True, append_images=[colour.rotate(180)], duration=40)
     made.extend(_pngs(pixels))
@@ -243,6 +194,55 @@ def relisted(data: bytearray, rng: random.Random) -> bytearray:
     return data
 
 
+def damaged(whole: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A picture, damaged in one of all ways; half of the damaged PNGs get right checksums again.
+
+    Args:
+        whole: a valid picture.
+        other: another one, for what is spliced.
+        rng: chooses.
+    """
+    damage = rng.choice(DAMAGES)
+    bad = damage(bytearray(whole), rng) if damage else _spliced(bytearray(whole), bytearray(other), rng)
+    return bytes(_resealed(bad) if rng.random() < 0.5 else bad)
+
+
+def rechunked(data: bytearray, rng: random.Random) -> bytearray:
+    """Double, drop, swap or retype a PNG's or WebP's chunks; in other files double or drop a stretch of bytes."""
+    parts = _chunks(data)
+    if len(parts) < 3:
+        start = rng.randrange(len(data))
+        part = data[start : start + rng.choice((4, 40, 400))]
+        return data[:start] + part * rng.choice((0, 2, 50)) + data[start + len(part) :]
+    first, second = rng.randrange(1, len(parts)), rng.randrange(1, len(parts))
+    match rng.randrange(4):
+        case 0:
+            parts.insert(second, parts[first] * rng.choice((1, 2, 500)))
+        case 1:
+            del parts[first]
+        case 2:
+            parts[first], parts[second] = parts[second], parts[first]
+        case _:
+            at = 4 if data[:4] == b"\x89PNG" else 0
+            parts[first][at : at + 4] = rng.choice(TYPES)
+    return bytearray().join(parts)
+
+
+def _chunks(data: bytearray) -> list[bytearray]:
+    """A PNG's or WebP's head and chunks."""
+    png, webp = data[:4] == b"\x89PNG", data[:4] == b"RIFF"
+    if not (png or webp):
+        return [data]
+    at = 8 if png else 12
+    parts = [data[:at]]
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big") if png else int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + length + 12 if png else at + 8 + length + length % 2
+        parts.append(data[at:end])
+        at = end
+    return parts
+
+
 def _spliced(data: bytearray, other: bytearray, rng: random.Random) -> bytearray:
     return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
 
@@ -259,87 +259,8 @@ def _resealed(data: bytearray) -> bytearray:
     return data
 
 
+TYPES = (b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"acTL", b"fdAT", b"IDAT", b"ICCP", b"EXIF", b"ANMF", b"VP8X")
 DAMAGES: tuple[Damage | None, ...] = (
-    *(flipped, flipped_early, overwritten, truncated, inserted, lying, lying, relisted, relisted),
+    *(flipped, flipped_early, overwritten, truncated, inserted, lying, lying, relisted, relisted, rechunked),
     None,  # two files spliced
 )
-
-
-class Worker:
-    """A process that reads one file after another; replaced when it crashed or hung."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.errors = folder, folder / "stderr"
-        self.peak = self.base = self.leaked = 0
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def read(self, name: str, data: bytes) -> dict[str, Any]:
-        """Have one file read; returns outcome, seconds and what was said."""
-        path = self.folder / name
-        path.write_bytes(data)
-        process = self.process or self._start()
-        began = time.perf_counter()
-        assert process.stdin and process.stdout
-        process.stdin.write(f"{path}\n".encode())
-        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-        line = process.stdout.readline() if ready else b""
-        path.unlink()
-        if line:
-            found = json.loads(line)
-            self.peak = max(self.peak, found["peak"])
-            return found
-        code = self._end()
-        if ready:
-            return {"outcome": "tracebacks", "seconds": time.perf_counter() - began, "said": f"exit status {code}"}
-        return {"outcome": "hangs", "seconds": PATIENCE, "said": f"nothing for {PATIENCE} s"}
-
-    def close(self) -> None:
-        """Let the process go and note how much it wrote to stderr."""
-        if self.process:
-            self._end()
-        self.leaked = self.errors.stat().st_size
-
-    def _end(self) -> int:
-        assert self.process is not None
-        self.process.kill()
-        with self.process as process:  # waits, and closes the pipes
-            self.process = None
-        return process.returncode
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "benchmarks._hostile", "--read"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with self.errors.open("ab") as errors:
-            pipe = subprocess.PIPE
-            self.process = subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=errors, env=environment, bufsize=0, cwd=REPO
-            )
-        assert self.process.stdout
-        self.base = max(self.base, json.loads(self.process.stdout.readline())["peak"])
-        return self.process
-
-
-def _serve() -> None:
-    print(json.dumps({"peak": _peak()}), flush=True)
-    for line in sys.stdin:
-        path, began, said = Path(line.rstrip("\n")), time.perf_counter(), ""
-        try:
-            images.read(path)
-            outcome = "read"
-        except FoundryError as error:
-            said = str(error)
-            outcome = "refused" if path.name in said and len(said.splitlines()) == 1 else "tracebacks"
-        except BaseException as error:
-            outcome, said = "tracebacks", repr(error)
-        found = {"outcome": outcome, "seconds": time.perf_counter() - began, "said": said[-300:], "peak": _peak()}
-        print(json.dumps(found), flush=True)
-
-
-def _peak() -> int:
-    """Most KiB this process ever held. Not getrusage: its peak starts at that of the process which started this one."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1])
-
-
-if __name__ == "__main__":
-    _serve() if "--read" in sys.argv else print(json.dumps(mutated(int(sys.argv[1]), int(sys.argv[2])), indent=1))

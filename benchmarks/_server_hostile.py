@@ -107,11 +107,8 @@ CORPUS = [bytes(body) for _, body in _hostile.valid()]
 
 
 def damaged(rng: random.Random) -> tuple[list[bytes], bool]:
-    """A file of any format, damaged in one of ten ways."""
-    whole = rng.choice(CORPUS)
-    damage = rng.choice(_hostile.DAMAGES)
-    bad = damage(bytearray(whole), rng) if damage else bytearray(whole[: len(whole) // 2] + rng.choice(CORPUS))
-    return [_post(bytes(bad))], False
+    """A file of any format, damaged in one of all ways."""
+    return [_post(_hostile.damaged(rng.choice(CORPUS), rng.choice(CORPUS), rng))], False
 
 
 def bomb(rng: random.Random) -> tuple[list[bytes], bool]:

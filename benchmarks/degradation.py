@@ -1,4 +1,4 @@
-"""Is the degradation exact, is it fast, does loading keep up, and what does the reader do with damaged files?
+"""Is the degradation exact, is it fast, and does loading keep up?
 
 python -m benchmarks.degradation --data ../shared/data        two minutes on two cores
 python -m benchmarks.degradation --only speed loading          parts of it; the other figures stay as they were
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import _exactness, _hostile, _loading, table
+from benchmarks import _exactness, _loading, table
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, operator
@@ -76,16 +76,10 @@ def loading(_: argparse.Namespace) -> dict[str, Any]:
     return {**_loading.loader_over_training(), **_loading.loader_rss()}
 
 
-def hostile(options: argparse.Namespace) -> dict[str, Any]:
-    """Mutated image files through the reader."""
-    return {f"hostile_{name}": value for name, value in _hostile.mutated(options.files, seed=1).items()}
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "speed": speed,
     "loading": loading,
     "exactness": exactness,
-    "hostile": hostile,
 }
 
 
@@ -96,7 +90,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure (default: all that can be)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--rounds", type=int, default=9, help="timed runs (default: 9)")
-    parser.add_argument("--files", type=int, default=10_000, help="mutated files (default: 10000)")
     options = parser.parse_args()
     path = table.RESULTS / f"{NAME}.json"
     figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}

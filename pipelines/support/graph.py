@@ -4,18 +4,54 @@ A stage with a matrix is several, named as DVC names them: compress@50, compress
 """
 
 import hashlib
+import os
 import re
-from graphlib import TopologicalSorter
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from itertools import product
-from pathlib import Path
+from math import prod
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
+from pydantic import BaseModel, ValidationError
 
+from srfoundry.config import yaml_files
 from srfoundry.core.errors import FoundryError
 
 ALWAYS = "environment"  # the stage that runs each time, in a moment: what is installed
 ASIDE = "graphs"  # the folder of the stages beside the graph, NAME/dvc.yaml each
+
+MOST = 1000  # stages that a matrix may stand for
+Listed = list[str | dict[str, Any]]
+
+
+class _Stage(BaseModel, extra="allow", strict=True):
+    """What is read of a stage of dvc.yaml."""
+
+    deps: Listed = []
+    params: Listed = []
+    outs: Listed = []
+    metrics: Listed = []
+    plots: Listed = []
+    matrix: dict[str, Any] = {}
+
+
+class _Recorded(BaseModel, extra="allow", strict=True):
+    """What is read of a stage of dvc.lock."""
+
+    outs: list[dict[str, Any]] = []
+
+
+class _Graph(BaseModel, extra="allow", strict=True):
+    stages: dict[str, _Stage] | None = None
+
+
+class _Lock(BaseModel, extra="allow", strict=True):
+    stages: dict[str, _Recorded] | None = None
+
+
+class _Values(BaseModel, extra="allow", strict=True):
+    """A params file, whose sections others check."""
 
 
 class Graph:
@@ -34,8 +70,8 @@ class Graph:
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
         for folder in dict.fromkeys((root, root / ASIDE / section_of(aside))):
-            listed |= _read(folder / "dvc.yaml").get("stages") or {}
-            self.lock |= _read(folder / "dvc.lock").get("stages", {})
+            listed |= _read(folder / "dvc.yaml", _Graph).get("stages") or {}
+            self.lock |= _read(folder / "dvc.lock", _Lock).get("stages") or {}
         self.stages: dict[str, dict[str, Any]] = {
             name: _filled(stage, filled | {"item": item})
             for above, stage in listed.items()
@@ -75,7 +111,11 @@ class Graph:
 
     def order(self) -> list[str]:
         """All stages, each after the ones that it depends on."""
-        return list(TopologicalSorter({name: self.parents(name) for name in self.stages}).static_order())
+        try:
+            return list(TopologicalSorter({name: self.parents(name) for name in self.stages}).static_order())
+        except CycleError as error:
+            circle = " -> ".join(error.args[1])
+            raise FoundryError(f"{self.root / 'dvc.yaml'}: stages wait for each other ({circle}); cut one") from None
 
     def ancestors(self, name: str) -> list[str]:
         """Every stage above this one, in running order."""
@@ -117,16 +157,29 @@ def _items(name: str, matrix: dict[str, list[Any]]) -> list[tuple[str, dict[str,
     """The names and values of a stage's matrix; the name alone where there is none."""
     if not matrix:
         return [(name, {})]
+    lists = [values for values in matrix.values() if isinstance(values, list)]
+    if len(lists) < len(matrix) or prod(map(len, lists)) > MOST:
+        raise FoundryError(f"dvc.yaml: the matrix of {name} must hold lists, of up to {MOST} stages in all; mend it")
     return [
         (f"{name}@{'-'.join(map(str, values))}", dict(zip(matrix, values, strict=True)))
         for values in product(*matrix.values())
     ]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, form: type[BaseModel] = _Values) -> dict[str, Any]:
     if not path.exists():
         return {}
-    return YAML(typ="safe").load(path.read_text()) or {}
+    found = yaml_files.read(path) or {}
+    try:
+        form.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:3]) or "it"
+        raise FoundryError(
+            f"{path}: {where} must be {first['msg'].removeprefix('Input should be ')[:80]}, got "
+            f"{repr(first['input'])[:80]}; mend it"
+        ) from None
+    return found
 
 
 def _filled(part: Any, values: dict[str, Any]) -> Any:
@@ -137,15 +190,26 @@ def _filled(part: Any, values: dict[str, Any]) -> Any:
         return [_filled(item, values) for item in part]
     if not isinstance(part, str):
         return part
-    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda found: str((values.get(found[1]) or {}).get(found[2], "")), part)
+    return re.sub(r"\$\{(\w+)\.(\w+)\}", lambda found: str(_section(values, found[1]).get(found[2], "")), part)
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _paths(entries: list[Any]) -> list[str]:
-    return [str(next(iter(entry))) if isinstance(entry, dict) else str(entry) for entry in entries]
+    return [str(next(iter(entry), "")) if isinstance(entry, dict) else str(entry) for entry in entries]
 
 
 def _inside(path: str, folder: str) -> bool:
-    return Path(path) == Path(folder) or Path(folder) in Path(path).parents
+    inner, outer = _parts(path), _parts(folder)
+    return inner[: len(outer)] == outer
+
+
+@cache
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path).parts
 
 
 def counts(file: Path) -> bool:
@@ -154,7 +218,7 @@ def counts(file: Path) -> bool:
 
 
 def _hash(path: Path) -> str:
-    if not path.exists():
+    if not os.path.exists(path):  # whatever its name: pathlib raises where it is too long
         raise FoundryError(f"{path} is named in dvc.yaml but is not there; restore it, or run: dvc repro")
     files = (
         [path]

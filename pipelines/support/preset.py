@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipelines.support import forecast
 from pipelines.support.graph import Graph
 from pipelines.support.program import answering
 from srfoundry.config import params as params_file
+from srfoundry.config import yaml_files
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 
@@ -74,10 +74,8 @@ def _read(name: str, root: Path) -> Any:
     path = root / "params" / f"{name}.yaml"
     if not path.is_file():
         raise FoundryError(f"preset {name} not found in params/; choose from {', '.join(titles(root)) or 'none'}")
-    try:
-        read = _yaml().load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise FoundryError(f"{path} is not valid YAML: {' '.join(str(error).split())}; mend that line") from None
+    yaml_files.read(path)  # checks it
+    read = _yaml().load(path.read_text(encoding="utf-8"))
     if not isinstance(read, dict) or not all(isinstance(section, dict) for section in read.values()):
         raise FoundryError(f"{path} must hold sections of params.yaml with values in them, got something else; mend it")
     return read

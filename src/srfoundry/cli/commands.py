@@ -103,9 +103,11 @@ def bring(options: argparse.Namespace) -> int:
     if target.suffix != ".safetensors":
         raise FoundryError(f"--out must be a .safetensors file, got {target}; name one")
     claim([target], [options.file], existing=options.existing)
-    net, arch = published_weights.from_authors(
-        published_weights.read_foreign(options.file), architectures.published()[options.known]
-    )
+    weights = published_weights.read_foreign(options.file)
+    try:
+        net, arch = published_weights.from_authors(weights, architectures.published()[options.known])
+    except FoundryError as error:
+        raise FoundryError(f"{options.file}: {error}") from None
     digest = hashlib.sha256(options.file.read_bytes()).hexdigest()[:16]  # in the place of a stage's parameters
     made_by = f"import {options.known}"
     cards.save(target, net, arch=arch, scale=arch["scale"], made_by=made_by, params_hash=digest)

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from srfoundry.config import sections
+from srfoundry.config import sections, yaml_files
 from srfoundry.config.section import Section
 from srfoundry.core.errors import FoundryError
 
@@ -97,14 +95,7 @@ def load(path: Path) -> Params:
     Raises:
         FoundryError: the file is missing, is no YAML, or has unknown, missing or out-of-range keys.
     """
-    try:
-        raw: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FoundryError(f"{path} not found; run from the project's folder or restore it from git") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise FoundryError(f"{path} is not valid YAML: {reason}; mend that line") from None
-    return check(raw, str(path))
+    return check(yaml_files.read(path), str(path))
 
 
 def check(raw: Any, where: str) -> Params:
@@ -145,5 +136,5 @@ def _problem(item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return ": ".join(
-        [*([where] if where else []), message if ", got " in message else f"{message}, got {item['input']!r}"]
+        [*([where] if where else []), message if ", got " in message else f"{message}, got {repr(item['input'])[:200]}"]
     )

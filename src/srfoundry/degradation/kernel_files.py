@@ -1,7 +1,11 @@
 """Kernels in files: .npy, .npz, .mat and .png, whatever program wrote them."""
 
+import math
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -14,6 +18,10 @@ from srfoundry.degradation import conventions, kernels, matlab
 from srfoundry.imaging import images
 
 SUFFIXES = (".npy", ".npz", ".mat", ".png")
+LARGEST = 2**28  # bytes of all arrays of a file: a hundred thousand kernels of 25 x 25 in single precision
+MOST = 10_000  # arrays of a file
+ZIP = b"PK\3\4"  # how a .npz begins
+LARGEST_PICTURE = 2**20  # pixels of a kernel's picture
 
 
 def find(folder: Path) -> list[Path]:
@@ -63,7 +71,7 @@ def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
             f"{path} is no kernel that can be read, got {suffix or 'no suffix'}; use {' '.join(SUFFIXES)}"
         )
     if suffix == ".png":
-        shade = images.read(path).mean(dim=1)[0]
+        shade = images.read(path, LARGEST_PICTURE).mean(dim=1)[0]
         if not bool(shade.any()):
             raise FoundryError(f"{path} is black; a kernel's picture needs a light")
         return {path.stem: shade / shade.sum()}
@@ -110,7 +118,34 @@ def checked(kernel: Tensor, name: str, convention: conventions.Name) -> Float[Te
 
 def _numpy(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:  # given a path, numpy leaves a damaged file open
+        if file.read(4) != ZIP:
+            file.seek(0)
+            _weigh([file])
+            file.seek(0)
+            return {path.stem: np.load(file, allow_pickle=False)}
+        file.seek(0)
+        with ExitStack() as stack:
+            packed = stack.enter_context(zipfile.ZipFile(file))
+            _weigh([stack.enter_context(packed.open(name)) for name in packed.namelist()[:MOST]])
+        file.seek(0)
         loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {path.stem: loaded}
-        return {name: loaded[name] for name in loaded.files}
+        return {name: loaded[name] for name in loaded.files[:MOST]}
+
+
+def _weigh(files: Iterable[IO[bytes]]) -> None:
+    """Refuse arrays by their headers, before numpy allocates what these claim.
+
+    Raises:
+        ValueError: they are no arrays, or too large.
+    """
+    total = 0
+    for file in files:
+        version, header = np.lib.format.read_magic(file), None
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with suppress(MemoryError):  # Python's parser calls a deep nesting so
+            header = read(file)
+        if header is None:
+            raise ValueError("its header is nested too deep")
+        total += math.prod(header[0]) * header[2].itemsize
+    if total > LARGEST:
+        raise ValueError(f"its arrays take {total:,} bytes, {LARGEST:,} are the most")

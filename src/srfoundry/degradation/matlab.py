@@ -1,6 +1,8 @@
 """Arrays from MATLAB files, read in a process of their own: scipy's reader can crash on damaged bytes."""
 
 import io
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-PATIENCE = 120  # seconds; a kernel takes one
+PATIENCE = 8  # seconds of processor time; a kernel takes one to read, a hundred thousand two
+WAITING = 120  # seconds in all, on a machine with other work
+ROOM = 2**30  # bytes that the reading process may take beside its libraries
 
 
 def arrays(path: Path) -> dict[str, Any]:
@@ -20,12 +24,12 @@ def arrays(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, path], capture_output=True, timeout=PATIENCE, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", __name__, path], capture_output=True, timeout=WAITING, check=False)
     except subprocess.TimeoutExpired:
         raise ValueError("reading it does not end") from None
     if done.returncode:
+        if done.returncode == -signal.SIGXCPU:
+            raise ValueError("reading it does not end")
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ValueError(said[-1] if done.returncode == 1 and said else "it crashes MATLAB's reader")
     loaded = np.load(io.BytesIO(done.stdout), allow_pickle=False)
@@ -47,7 +51,21 @@ def _numeric(path: str) -> dict[str, Any]:
     return found
 
 
+def _limit() -> None:
+    """Bound what a damaged file, or one that unpacks to far more than its size, may cost."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    room = taken + ROOM if most == resource.RLIM_INFINITY else min(taken + ROOM, most)
+    resource.setrlimit(resource.RLIMIT_AS, (room, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE, PATIENCE + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 if __name__ == "__main__":
+    import scipy.io  # noqa: F401  (before the limit)
+
+    if sys.platform == "linux":
+        _limit()
     packed = io.BytesIO()
     try:
         np.savez(packed, **_numeric(sys.argv[1]))

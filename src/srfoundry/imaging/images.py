@@ -23,9 +23,9 @@ BUNDLED = {  # freely licensed photographs inside the wheels, by package; the re
 SCENES = {"motorcycle_left": "motorcycle", "motorcycle_right": "motorcycle"}  # two views of one scene
 
 
-def read(path: Path) -> Float[Tensor, "1 3 h w"]:
+def read(path: Path, largest: int | None = None) -> Float[Tensor, "1 3 h w"]:
     """Read a photograph (PNG, JPEG, WebP, TIFF, BMP) as RGB in [0, 1]; alpha is dropped. See `decoding.decode`."""
-    return rgb(decoding.decode(path))
+    return rgb(decoding.decode(path, largest))
 
 
 def rgb(picture: Image.Image) -> Float[Tensor, "1 3 h w"]:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.errors import FoundryError, is_out_of_memory
 from srfoundry.runtime import providers
 
 RESTORED = "restored"  # the image; a network that estimates its input's blur has `kernel` and `noise` beside it
 SMALLEST = 4  # rows or columns that a graph takes; smaller images are padded
+ADVICE = "use a file made by 'dvc repro export'"
+MOST = {"scale": 64, "multiple_of": 4096, "tile": 2**16, "channels": 2**16, "overlap": 2**16}  # that a card may say
 # In a card's metrics: `held_out.SET` are scores on a test set, `held_out.set` is the set that the model is judged on.
 SCORES, JUDGED_ON, HELD_OUT = "held_out.", "held_out.set", "held_out.md5"
 BICUBIC = "bicubic"  # MATLAB's reduction: a degradation, and the test set that has no other
@@ -81,8 +83,6 @@ class Session:
 
     def __init__(self, model: Path | bytes, *, threads: int, device: str = "auto", sharing: bool = False) -> None:
         onnxruntime = providers.onnxruntime()
-        from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
-
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -92,25 +92,16 @@ class Session:
             options.add_session_config_entry("session.use_env_allocators", "1")
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.enable_mem_pattern = False  # one plan for each size of image
-        advice = "use a file made by 'dvc repro export'"
         wanted = providers.chosen(device, threads)
-        path = model if isinstance(model, Path) else Path("the model")
+        self._path = path = model if isinstance(model, Path) else Path("the model")
         try:
             blob = model if isinstance(model, bytes) else model.read_bytes()
             self._session = onnxruntime.InferenceSession(blob, options, providers=wanted)
         except OSError as error:
-            raise FoundryError(f"cannot read the model {path}: {error.strerror}; {advice}") from None
-        except (
-            state.Fail,
-            state.InvalidArgument,
-            state.InvalidGraph,
-            state.InvalidProtobuf,
-            state.NotImplemented,
-            state.RuntimeException,
-            ValueError,
-        ) as error:
+            raise FoundryError(f"cannot read the model {path}: {error.strerror}; {ADVICE}") from None
+        except Exception as error:  # it answers damaged graphs with a dozen kinds of its own
             reason = " ".join(str(error).split())[:160]
-            raise FoundryError(f"{path} is not a usable ONNX model: {reason}; {advice}") from None
+            raise FoundryError(f"{path} is not a usable ONNX model: {reason}; {ADVICE}") from None
         self.card = _read_card(self._session.get_modelmeta().custom_metadata_map, path)
         self.scale = self.card.scale
         self.device = providers.started(self._session, device)
@@ -138,7 +129,17 @@ class Session:
         )
 
     def _run(self, names: list[str], image: np.ndarray) -> list[np.ndarray]:
-        return [np.asarray(each) for each in self._session.run(names, {"low": np.ascontiguousarray(image, np.float32)})]
+        try:
+            found = self._session.run(names, {"low": np.ascontiguousarray(image, np.float32)})
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise FoundryError(f"{self._path} does not run ({reason}); {ADVICE}") from None
+        shape, wanted = np.shape(found[0]), (*image.shape[:2], *(self.scale * side for side in image.shape[2:]))
+        if names[0] == RESTORED and shape != wanted:
+            raise FoundryError(f"{self._path} must give an image of the shape {wanted}, got {shape}; {ADVICE}")
+        return [np.asarray(each) for each in found]
 
 
 def padded(
@@ -195,12 +196,30 @@ def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
         fields = dataclasses.fields(OnnxCard)
         wanted = [each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING]
         present = [each.name for each in fields if each.name in properties]
-        values = {name: json.loads(properties[name]) for name in {*wanted, *present}}
-        card = OnnxCard(**values)
-        sane = [card.scale, card.multiple_of, card.tile, card.channels]
-        whole = all(isinstance(value, int) and value >= 1 for value in sane)
-        if not whole or card.overlap < 0 or RESTORED not in card.outputs:
-            raise ValueError
-    except (KeyError, ValueError, TypeError):
-        raise FoundryError(f"{path} carries no srfoundry card; use a file made by 'dvc repro export'") from None
+        card = OnnxCard(**{name: json.loads(properties[name]) for name in {*wanted, *present}})
+        _check(card)
+    except (KeyError, ValueError, TypeError, RecursionError):
+        raise FoundryError(f"{path} carries no srfoundry card; {ADVICE}") from None
     return card
+
+
+def _check(card: OnnxCard) -> None:
+    """Refuse a card whose values are not of their kinds, or would take any memory.
+
+    Raises:
+        ValueError, TypeError: they are not.
+    """
+    for name, most in MOST.items():
+        value = getattr(card, name)
+        if type(value) is not int or not (name != "overlap") <= value <= most:
+            raise ValueError(name)
+    kinds = {
+        **dict.fromkeys(("arch", "metrics"), dict),
+        **dict.fromkeys(("name", "made_by", "params_hash", "precision"), str),
+        **dict.fromkeys(("value_range", "outputs"), list),
+        "trained_for": (dict, type(None)),
+    }
+    if not all(isinstance(getattr(card, name), kind) for name, kind in kinds.items()):
+        raise TypeError
+    if RESTORED not in card.outputs:
+        raise ValueError(RESTORED)

@@ -1,0 +1,68 @@
+"""YAML files from people, read into plain values: of bounded size, depth and number, whatever aliases say."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from srfoundry.core.errors import FoundryError
+
+LARGEST = 2**20  # bytes; params.yaml has 23 thousand, a dvc.lock of fifty stages 50
+MOST = 100_000  # values, those of an alias as often as it stands there: nine levels of nine would be 387 million
+DEEPEST = 40  # levels
+PLAIN = (str, bool, int, float, type(None))
+
+
+def read(path: Path) -> Any:
+    """The file's value: mappings whose keys are strings, lists, strings, numbers, truth values and nulls.
+
+    Raises:
+        FoundryError: the file is missing or too large, is no YAML, or holds anything else or too much of it.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise FoundryError(f"{path} must be a YAML file of up to {LARGEST:,} bytes, got more; look at what it is")
+        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FoundryError:
+        raise
+    except FileNotFoundError:
+        raise FoundryError(f"{path} not found; run from the project's folder or restore it from git") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise FoundryError(f"{path} is not valid YAML: {_brief(error)}; mend that line") from None
+    except RecursionError:
+        raise FoundryError(f"{path} is nested more than {DEEPEST} levels deep; write it flat") from None
+    except OSError as error:
+        raise FoundryError(f"{path} cannot be read ({error.strerror or error}); name a file") from None
+    except Exception as error:  # ruamel's constructors answer strange values with whatever Python raised in them
+        raise FoundryError(f"{path} holds a value that is none ({_brief(error)}); mend it") from None
+    _check(found, path)
+    return found
+
+
+def _check(whole: Any, path: Path) -> None:
+    count, waiting = 0, [(whole, 0, "it")]
+    while waiting:
+        value, depth, name = waiting.pop()
+        count += 1
+        if count > MOST:
+            raise FoundryError(f"{path} holds more than {MOST:,} values with its aliases written out; remove some")
+        if depth > DEEPEST:
+            raise FoundryError(f"{path} is nested more than {DEEPEST} levels deep; write it flat")
+        if isinstance(value, dict):
+            strange = next((key for key in value if not isinstance(key, str)), None)
+            if strange is not None:
+                raise FoundryError(f"{path}: a key must be a word, got {_brief(strange)}; write it in quotation marks")
+            waiting += [(each, depth + 1, key) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(each, depth + 1, name) for each in value]
+        elif type(value) not in PLAIN:
+            raise FoundryError(
+                f"{path}: {_brief(name)} must be text, a number, true or false, or a list or mapping of such, got a "
+                f"{type(value).__name__}; write text in quotation marks"
+            )
+
+
+def _brief(value: Any) -> str:
+    """One line of a value, whatever it is."""
+    return " ".join(str(value).split())[:200]
