@@ -120,11 +120,17 @@ def archive(path: Path, scratch: Path) -> None:
         raise AssertionError(f"it left its folder: {(out + strange)[:3]}")
 
 
+def forever(path: Path, scratch: Path) -> None:
+    """Never end: whether a hang is seen."""
+    while True:
+        pass
+
+
 READERS: dict[str, Callable[[Path, Path], None]] = {
     reader.__name__: reader
     for reader in (
         *(picture, picture_by_program, values, graph, checkpoint, authors_weights, onnx_model, training_state),
-        *(kernel, archive),
+        *(kernel, archive, forever),
     )
 }
 

@@ -23,6 +23,7 @@ from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import side_by_side
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import redacted
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -178,6 +179,7 @@ def _speaker() -> Callable[[str], None]:
     logger = get_run_logger()
 
     def say(line: str) -> None:
+        line = redacted(line)  # DVC names its remote, with what is in its address
         logger.info(line)
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -21,6 +21,7 @@ from pipelines.support.processes import identity
 from pipelines.support.program import say
 from srfoundry.config.params import Params
 from srfoundry.core.errors import refusal
+from srfoundry.core.urls import hidden
 from srfoundry.tracking import stores
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
 
 def shown(params: Params, name: str) -> dict[str, Any]:
     """The values that a stage reads, as people see them in Prefect and MLflow."""
-    whole = params.values()
+    whole = hidden(params.values())
     return {
         **{each: whole[each] for each in ("shared", "distributed")},
         section_of(name): whole.get(section_of(name), {}),

@@ -1,6 +1,7 @@
 """Results never meet, never replace an input of the call, and replace what is there only on demand."""
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from srfoundry.cli.place import Existing, Place
 from srfoundry.cli.plan import Job, Naming, Plan, check_names, plan
+from srfoundry.cli.program import main
 from srfoundry.core.errors import FoundryError
 
 LARGE = Naming("x2")
@@ -183,3 +185,69 @@ def test_thousands_of_names_are_planned_in_one_pass(monkeypatch: pytest.MonkeyPa
         assert len({job.target for job in plan([Path(str(many))], None, LARGE).jobs}) == many
         counts[many] = len(looks)
     assert counts[400] <= 2 * counts[200]
+
+
+def test_names_that_some_file_systems_take_for_one_are_kept_apart() -> None:
+    names = [
+        "a.jpg",
+        "a.png",
+        "A.png",
+        "A.JPG",
+        "\u00e9.png",
+        "e\u0301.png",
+        "\u00c9.png",
+        "stra\u00dfe.png",
+        "STRASSE.png",
+    ]
+    touch(*(f"in/{name}" for name in names))
+    outputs = [path.name for job in plan([Path("in")], None, RESTORED).jobs for path in job.outputs]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in outputs}) == len(names) * 3
+    assert len({unicodedata.normalize("NFD", name).casefold() for name in outputs}) == len(names) * 3
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite", "skip"])
+def test_no_link_leads_a_result_to_a_source(existing: Existing) -> None:
+    touch("a.png", "hard.png")
+    Path("a_x2.png").symlink_to("a.png")
+    Path("hard_x2.png").hardlink_to("hard.png")
+    for name in ("a.png", "hard.png"):
+        if existing == "skip":
+            assert not plan([Path(name)], None, LARGE, existing=existing).jobs
+            continue
+        with pytest.raises(FoundryError, match="its own source"):
+            plan([Path(name)], None, LARGE, existing=existing)
+
+
+def test_links_in_circles_and_folders_called_as_images() -> None:
+    touch("in/a.png", "in/deep.png/b.png")
+    Path("in/loop").symlink_to("..")
+    Path("in/self.png").symlink_to("self.png")
+    Path("in/gone.png").symlink_to("nowhere.png")
+    found = plan([Path("in")], None, LARGE)
+    assert sorted(job.source.as_posix() for job in found.jobs) == [
+        *("in/a.png", "in/deep.png/b.png", "in/gone.png", "in/self.png")
+    ]
+    (job,) = plan([Path("in/deep.png")], None, LARGE).jobs
+    assert os.path.relpath(job.target) == "in/deep.png_x2/b.png"
+    touch("c.png")
+    Path("c_x2.png").mkdir()
+    with pytest.raises(FoundryError, match="a folder has that name"):
+        plan([Path("c.png")], None, LARGE, existing="overwrite")
+
+
+def test_any_name_that_a_file_can_have_is_planned() -> None:
+    names = ["a\nb.png", "-rf.png", "\udcff.png", "a\x1b[31m.png", " .png", "%s{}.png", "x" * 200 + ".png"]
+    touch(*(f"in/{name}" for name in names))
+    jobs = plan([Path("in")], None, RESTORED).jobs
+    assert len({path for job in jobs for path in job.outputs}) == 3 * len(names)
+    for job in jobs:
+        check_names(job)
+        assert job.target.name.startswith(job.source.stem)
+
+
+def test_a_name_is_printed_on_one_line_without_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a\nerror: \x1b[2J.png").write_bytes(b"no picture")
+    assert main(["upscale", "a\nerror: \x1b[2J.png", "--model", "none.onnx"]) == 1
+    assert main(["upscale", "a\nerror: \x1b[2J.png"]) == 1
+    said = capsys.readouterr().err
+    assert "\x1b" not in said and len(said.splitlines()) == 2

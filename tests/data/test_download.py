@@ -163,7 +163,9 @@ def test_a_part_of_another_address_is_not_used(server: Server, tmp_path: Path) -
 
 def test_a_part_that_was_complete_is_only_checked(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set 1.zip.part").write_bytes(BODY)
-    (tmp_path / "set 1.zip.part.json").write_text(f'{{"url": "{server.url}", "version": "\\"one\\""}}')
+    (tmp_path / "set 1.zip.part.json").write_text(
+        f'{{"address": "{download._digest(server.url)}", "version": "\\"one\\""}}'
+    )
     get(server, tmp_path)
     assert server.asked == [f"bytes={len(BODY)}-"]
 
@@ -178,7 +180,9 @@ def test_a_part_without_a_good_note_starts_over(server: Server, tmp_path: Path, 
 
 def test_a_part_that_is_too_long_starts_over(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set 1.zip.part").write_bytes(BODY + b"too much")
-    (tmp_path / "set 1.zip.part.json").write_text(f'{{"url": "{server.url}", "version": "\\"one\\""}}')
+    (tmp_path / "set 1.zip.part.json").write_text(
+        f'{{"address": "{download._digest(server.url)}", "version": "\\"one\\""}}'
+    )
     get(server, tmp_path)
     assert server.asked == [f"bytes={len(BODY) + 8}-", None]
 
@@ -238,7 +242,7 @@ def test_a_file_that_changes_meanwhile_comes_whole(server: Server, tmp_path: Pat
 
 def test_a_changed_file_behind_a_server_that_ignores_conditions_comes_whole(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set 1.zip.part").write_bytes(b"old" * 1000)
-    (tmp_path / "set 1.zip.part.json").write_text(f'{{"url": "{server.url}", "version": ""}}')
+    (tmp_path / "set 1.zip.part.json").write_text(f'{{"address": "{download._digest(server.url)}", "version": ""}}')
     get(server, tmp_path)
     assert server.asked == ["bytes=3000-", None]
 
@@ -282,7 +286,7 @@ def test_a_full_disk_is_one_line(server: Server, tmp_path: Path, monkeypatch: py
         get(server, tmp_path)
     monkeypatch.undo()
     (tmp_path / "set 1.zip.part").symlink_to("/dev/full")
-    (tmp_path / "set 1.zip.part.json").write_text(f'{{"url": "{server.url}", "version": ""}}')
+    (tmp_path / "set 1.zip.part.json").write_text(f'{{"address": "{download._digest(server.url)}", "version": ""}}')
     with pytest.raises(FoundryError, match="no room in .*make room"):
         download.fetch(server.url, sha(BODY), tmp_path, **QUICK)
 

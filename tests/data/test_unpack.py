@@ -143,3 +143,29 @@ def test_a_damaged_archive_is_named(tmp_path: Path, name: str, harm: str) -> Non
 def test_an_archive_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="cannot work in"):
         unpack.extract(tmp_path / "none.zip", tmp_path)
+
+
+def test_an_archive_whose_lists_lie_is_named(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("a.png", b"x" * 100)
+    whole = bytearray(packed.getvalue())
+    entry = whole.index(b"PK\1\2")
+    whole[entry + 42 : entry + 46] = b"\xff\xff\xff\x7f"  # where its member begins
+    end = whole.index(b"PK\5\6")
+    whole[end + 16 : end + 20] = (entry + 2**20).to_bytes(4, "little")  # where the list itself does
+    for name, data in (
+        ("far.zip", whole),
+        ("long.zip", _of("x" * 300 + ".png")),
+        ("deep.zip", _of("d/" * 3000 + "a.png")),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(FoundryError, match=name):
+            unpack.extract(tmp_path / name, tmp_path / "out")
+
+
+def _of(name: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr(name, b"x")
+    return packed.getvalue()

@@ -117,3 +117,23 @@ def test_nothing_is_unpickled_and_misfits_are_said(tmp_path: Path) -> None:
     for name, why in (said | {"black.png": "black", "kernel.txt": "use .npy"}).items():
         with pytest.raises(FoundryError, match=why):
             kernel_files.read(tmp_path / name)
+
+
+def test_arrays_are_weighed_before_they_are_loaded(tmp_path: Path) -> None:
+    head = str({"descr": "<f4", "fortran_order": False, "shape": (2**18, 2**18)}).ljust(117).encode() + b"\n"
+    (tmp_path / "huge.npy").write_bytes(b"\x93NUMPY\x01\0v\0" + head)
+    np.savez_compressed(tmp_path / "bomb.npz", *[np.zeros((3000, 3000), np.float64)] * 4)
+    (tmp_path / "deep.npy").write_bytes(b"\x93NUMPY\x01\0v\0" + b"(" * 117 + b"\n")
+    Image.new("L", (1100, 1100), 9).save(tmp_path / "large.png")
+    for name, said in (("huge.npy", "take 274,877"), ("bomb.npz", "take 288,000"), ("large.png", "claims 1100x1100")):
+        with pytest.raises(FoundryError, match=said):
+            kernel_files.read(tmp_path / name)
+    with pytest.raises(FoundryError, match=r"deep.npy is no kernel"):
+        kernel_files.read(tmp_path / "deep.npy")
+
+
+def test_a_matlab_file_that_unpacks_to_far_more_than_its_size_is_named(tmp_path: Path) -> None:
+    savemat(tmp_path / "bomb.mat", {"k": np.zeros((9_000, 9_000), np.uint8)}, do_compression=True)
+    assert (tmp_path / "bomb.mat").stat().st_size < 10**6
+    with pytest.raises(FoundryError, match=r"bomb.mat is no kernel that can be read .*are the most"):
+        kernel_files.read(tmp_path / "bomb.mat")

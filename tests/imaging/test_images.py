@@ -327,12 +327,6 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         images.read(tmp_path / "a.png" / "b.png")
 
 
-def test_damaged_files_are_read_or_refused_and_nothing_else() -> None:
-    found = _hostile.mutated(300, seed=5)
-    assert found["files"] == found["read"] + found["refused"] and found["read"] and found["refused"]
-    assert not found["first_failures"] and not found["unsound"] and not found["stderr_bytes"]
-
-
 def test_reading_leaves_other_warnings_alone(tmp_path: Path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "a.png")
     images.read(tmp_path / "a.png")

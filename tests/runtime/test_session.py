@@ -90,3 +90,36 @@ def test_a_file_from_before_the_tile_error_is_read(path: Path) -> None:
     proto.metadata_props.extend(kept)
     session = Session(proto.SerializeToString(), threads=1)
     assert session.card.tile_error is None and session.card.overlap == tiny.describe().overlap
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("scale", "1000000000"), ("scale", "true"), ("multiple_of", "4611686018427387904"), ("tile", "0")),
+        *(("metrics", "[" * 300 + "]" * 300), ("metrics", "[" * 100_000), ("metrics", "3"), ("outputs", '["other"]')),
+        *(("overlap", "-1"), ("trained_for", "7"), ("name", "{")),
+    ],
+)
+def test_a_card_of_strange_values_is_none(path: Path, name: str, value: str) -> None:
+    model = read_proto(path)
+    next(entry for entry in model.metadata_props if entry.key == name).value = value
+    with pytest.raises(FoundryError, match="carries no srfoundry card"):
+        Session(model.SerializeToString(), threads=1)
+
+
+def test_a_card_that_is_no_text_is_none(path: Path) -> None:
+    blob = path.read_bytes().replace(b'"prune"', b'"\xff\xfeune"')
+    with pytest.raises(FoundryError, match="carries no srfoundry card"):
+        Session(blob, threads=1)
+
+
+def test_a_graph_that_fails_or_gives_another_size_is_named(path: Path) -> None:
+    low = np.zeros((1, 3, 8, 8), np.float32)
+    other = read_proto(path)
+    next(entry for entry in other.metadata_props if entry.key == "scale").value = "3"
+    with pytest.raises(FoundryError, match=r"must give an image of the shape \(1, 3, 24, 24\), got \(1, 3, 16, 16\)"):
+        Session(other.SerializeToString(), threads=1).run(low)
+    greedy = read_proto(path)
+    greedy.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    with pytest.raises(FoundryError, match="does not run|is not a usable"):
+        Session(greedy.SerializeToString(), threads=1).run(low)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from srfoundry.cli.plan import Job, Plan, check_names
-from srfoundry.core.errors import FoundryError, is_out_of_memory
+from srfoundry.core.errors import FoundryError, is_out_of_memory, one_line
 from srfoundry.core.progress import above
 
 Result = TypeVar("Result")
@@ -63,18 +63,18 @@ def report(outcomes: Iterator[Outcome[Any]], planned: Plan, how: str = "") -> in
         FoundryError: the only image of the call has failed.
     """
     for line in planned.remarks():
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(one_line(line) + "\n")
     errors = []
     for _, lines, error in outcomes:
         if error is not None and not planned.batch:
             raise error
         if error is not None:
             errors.append(error)
-            above(f"error: {error}", sys.stderr)
+            above(one_line(f"error: {error}"), sys.stderr)
         for line in lines or []:
-            above(line, sys.stdout)
+            above(one_line(line), sys.stdout)
     if not errors and (how or planned.batch or not planned.jobs):
-        sys.stdout.write(f"{_below(planned)}{how * bool(planned.jobs)}\n")
+        sys.stdout.write(one_line(_below(planned)) + how * bool(planned.jobs) + "\n")
     return failed(errors, planned)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srfoundry.cli.commands import DEFAULT, load_model, say
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.errors import FoundryError, one_line
 
 if TYPE_CHECKING:
     from srfoundry.imaging.looks import Look
@@ -64,7 +64,7 @@ def compare(options: argparse.Namespace) -> int:
             scores[made[0].name] = made[1]
         elif error is not None and planned.batch:
             errors.append(error)
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {one_line(str(error))}\n")
         elif error is not None:
             raise error
     if rows:

@@ -144,10 +144,10 @@ def claim(outputs: Sequence[Path], inputs: Iterable[Path], *, existing: Existing
     Raises:
         FoundryError: one would replace an input, or a file that is there, or has no place in its folder.
     """
-    read = {_identity(path): path for path in inputs if os.path.exists(path)}
+    read = {identity: path for path in inputs if (identity := _identity(path))}
     there = [path for path in outputs if os.path.lexists(path)]
     for path in there:
-        own = read.get(_identity(path)) if os.path.exists(path) else None
+        own = read.get(_identity(path))
         if own is not None:
             raise FoundryError(f"the result would replace its own source {own}; name another place with --out")
         if os.path.isdir(path):
@@ -158,8 +158,8 @@ def claim(outputs: Sequence[Path], inputs: Iterable[Path], *, existing: Existing
         raise FoundryError(
             f"{there[0]}{more} would be replaced; allow it with --overwrite{keep}, or name another place with --out"
         )
-    for folder in dict.fromkeys(path.parent for path in outputs):
-        _check_folder(folder)
+    for folder in dict.fromkeys(os.path.dirname(path) for path in outputs):
+        _check_folder(Path(folder))
 
 
 def check_names(job: Job) -> None:
@@ -207,17 +207,20 @@ def _inside(source: Path, folder: Path, /) -> tuple[list[_Wish], list[Path]]:
         raise FoundryError(f"results would lie among the images of {source}; name another folder with --out")
     ours = within.startswith(f"{real(source)}{os.sep}")
     listed = [
-        path for path in decoding.walk(source) if not (ours and f"{real(path.parent)}{os.sep}".startswith(within))
+        (path, path.suffix.lower())
+        for path in decoding.walk(source)
+        if not (ours and f"{real(os.path.dirname(path))}{os.sep}".startswith(within))
     ]
-    found = [path for path in listed if path.suffix.lower() in decoding.SUFFIXES]
-    others = [path for path in listed if path.suffix.lower() in decoding.UNREAD]
+    found = [path for path, suffix in listed if suffix in decoding.SUFFIXES]
+    others = [path for path, suffix in listed if suffix in decoding.UNREAD]
     if not found:
         seen = f" (but {Plan([], left_out=others).remarks()[0]})" if others else ""
         raise FoundryError(
             f"{source} holds no photograph outside of the results' own folder{seen}; put files there that end in "
             f"{' '.join(sorted(decoding.SUFFIXES))}"
         )
-    return [_Wish(path, folder / path.relative_to(source).parent, path.stem, "", ".png") for path in found], others
+    below = cache(lambda place: folder / os.path.relpath(place, source))
+    return [_Wish(path, below(os.path.dirname(path)), path.stem, "", ".png") for path in found], others
 
 
 def _beside(source: Path, out: Place | None, naming: Naming, *, batch: bool) -> _Wish:
@@ -229,42 +232,48 @@ def _beside(source: Path, out: Place | None, naming: Naming, *, batch: bool) -> 
 
 def _named(wishes: Sequence[_Wish], naming: Naming) -> list[Job]:
     """Give each wish a name of its own: first those whom nobody else wants, then twins by their images' endings."""
-    real = cache(os.path.realpath)
+    real = cache(os.path.realpath)  # of strings: a Path takes longer to compare than to make
 
     def key(path: Path) -> tuple[str, str]:
-        return real(path.parent), unicodedata.normalize("NFC", path.name).casefold()
+        return real(os.path.dirname(path)), unicodedata.normalize("NFC", path.name).casefold()
 
-    wanted = Counter(key(wish.path()) for wish in wishes)
+    paths = [wish.path() for wish in wishes]
+    keys = [key(path) for path in paths]
+    wanted = Counter(keys)
     taken: set[tuple[str, str]] = set()
     counts: Counter[tuple[str, str]] = Counter()
     jobs: dict[int, Job] = {}
 
-    def take(index: int, job: Job) -> bool:
-        keys = {key(path) for path in job.outputs}
-        if keys & taken:
+    def take(index: int, target: Path, own: tuple[str, str]) -> bool:
+        job = Job(wishes[index].source, target, naming.beside)
+        all_ = {own, *(key(job.beside(ending)) for ending in naming.beside)}
+        if not all_.isdisjoint(taken):
             return False
-        taken.update(keys)
+        taken.update(all_)
         jobs[index] = job
         return True
 
     waiting = []
-    for index, wish in enumerate(wishes):
-        if wanted[key(wish.path())] > 1 or not take(index, Job(wish.source, wish.path(), naming.beside)):
+    for index, (path, own) in enumerate(zip(paths, keys, strict=True)):
+        if wanted[own] > 1 or not take(index, path, own):
             waiting.append(index)
     for index in waiting:
         wish = wishes[index]
         between = [wish.source.suffix[1:].lower()] if wish.source.suffix[1:] else []
         base = key(wish.path(*between))
         number = [str(counts[base] + 1)] if counts[base] else []
-        while not take(index, Job(wish.source, wish.path(*between, *number), naming.beside)):
+        while not take(index, path := wish.path(*between, *number), key(path)):
             counts[base] += 1
             number = [str(counts[base] + 1)]
     return [jobs[index] for index in range(len(wishes))]
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """What identifies a file, whatever its name."""
-    found = os.stat(path)
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What identifies a file, whatever its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
     return found.st_dev, found.st_ino
 
 

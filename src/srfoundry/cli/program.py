@@ -13,7 +13,7 @@ from typing import Any
 from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
 from srfoundry.cli.place import Place
 from srfoundry.core import interrupts, parallel
-from srfoundry.core.errors import FoundryError, refusal
+from srfoundry.core.errors import FoundryError, one_line, refusal
 from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
 from srfoundry.runtime.providers import DEVICES
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
         return 1
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not (text := refusal(error)):
             raise
-        sys.stderr.write(f"error: {text}\n")
+        sys.stderr.write(f"error: {one_line(text)}\n")
         return 1
     finally:
         command.shutdown(wait=False)

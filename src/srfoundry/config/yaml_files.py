@@ -1,10 +1,12 @@
 """YAML files from people, read into plain values: of bounded size, depth and number, whatever aliases say."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from srfoundry.core.errors import FoundryError
 
@@ -23,7 +25,7 @@ def read(path: Path) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise FoundryError(f"{path} must be a YAML file of up to {LARGEST:,} bytes, got more; look at what it is")
-        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        found = _load(path)
     except FoundryError:
         raise
     except FileNotFoundError:
@@ -40,22 +42,44 @@ def read(path: Path) -> Any:
     return found
 
 
-def _check(whole: Any, path: Path) -> None:
-    count, waiting = 0, [(whole, 0, "it")]
+def _load(path: Path) -> Any:
+    """As YAML.load, but counted first: ruamel writes whole values into its errors, a bomb's with all its aliases."""
+    yaml = YAML(typ="safe", pure=True)
+    constructor, parser = yaml.get_constructor_parser(StringIO(path.read_text(encoding="utf-8")))
+    try:
+        node = constructor.composer.get_single_node()
+        _count(node, path)
+        return None if node is None else constructor.construct_document(node)
+    finally:
+        parser.dispose()
+
+
+def _count(whole: Any, path: Path) -> None:
+    count, waiting = 0, [(whole, 0)]
     while waiting:
-        value, depth, name = waiting.pop()
+        node, depth = waiting.pop()
         count += 1
         if count > MOST:
             raise FoundryError(f"{path} holds more than {MOST:,} values with its aliases written out; remove some")
         if depth > DEEPEST:
             raise FoundryError(f"{path} is nested more than {DEEPEST} levels deep; write it flat")
+        if isinstance(node, SequenceNode):
+            waiting += [(each, depth + 1) for each in node.value]
+        elif isinstance(node, MappingNode):
+            waiting += [(each, depth + 1) for pair in node.value for each in pair]
+
+
+def _check(whole: Any, path: Path) -> None:
+    waiting = [(whole, "it")]
+    while waiting:
+        value, name = waiting.pop()
         if isinstance(value, dict):
             strange = next((key for key in value if not isinstance(key, str)), None)
             if strange is not None:
                 raise FoundryError(f"{path}: a key must be a word, got {_brief(strange)}; write it in quotation marks")
-            waiting += [(each, depth + 1, key) for key, each in value.items()]
+            waiting += [(each, key) for key, each in value.items()]
         elif isinstance(value, list):
-            waiting += [(each, depth + 1, name) for each in value]
+            waiting += [(each, name) for each in value]
         elif type(value) not in PLAIN:
             raise FoundryError(
                 f"{path}: {_brief(name)} must be text, a number, true or false, or a list or mapping of such, got a "

@@ -3,9 +3,14 @@
 import errno
 import os
 
+from srfoundry.core.urls import redacted
+
 
 class FoundryError(Exception):
-    """A mistake in what was handed over; printed as one line, without a traceback."""
+    """A mistake in what was handed over; printed as one line, without a traceback, and without credentials."""
+
+    def __init__(self, text: str = "", *more: object) -> None:
+        super().__init__(redacted(text) if isinstance(text, str) else text, *more)
 
 
 class Diverged(FoundryError):
@@ -26,6 +31,18 @@ _ALLOCATORS = (
     "bad allocation",
     "status_alloc_failed",
 )
+
+
+_CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+
+
+def one_line(text: str) -> str:
+    r"""A text for a terminal: control characters, which a file's name may hold, stand as escapes.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    return text.translate(_CONTROL)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -89,7 +89,7 @@ def fetch(
 
 def _download(url: str, target: Path, part: Path, *, attempts: int, patience: float, pause: float) -> None:
     """Bring `part` to its full length, over as many connections as that takes while each brings more."""
-    if _read(_note(part)).get("url") != url:
+    if _read(_note(part)).get("address") != _digest(url):
         part.unlink(missing_ok=True)  # of another address
     failures, most = 0, _size(part)
     with httpx.Client(timeout=patience, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client:
@@ -109,6 +109,11 @@ def _download(url: str, target: Path, part: Path, *, attempts: int, patience: fl
                 time.sleep(max(pause * 2 ** max(failures - 1, 0), min(asked, patience)))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise FoundryError(f"{url}: {error}; correct the address or fetch it by hand to {target}") from None
+
+
+def _digest(url: str) -> str:
+    """What stands for an address on disk: a token may be in it."""
+    return hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
 def _attempt(client: httpx.Client, url: str, target: Path, part: Path) -> None:
@@ -139,7 +144,7 @@ def _attempt(client: httpx.Client, url: str, target: Path, part: Path) -> None:
         total = int(whole) if whole.isdecimal() else have + int(length) if length.isdecimal() else None
         with part.open("ab" if have else "wb") as file, _bar(target.name, total, have) as progress:
             if not have:
-                _note(part).write_text(json.dumps({"url": url, "version": version}))
+                _note(part).write_text(json.dumps({"address": _digest(url), "version": version}))
             for block in answer.iter_raw():
                 file.write(block)
                 progress.update(len(block))

@@ -3,6 +3,7 @@
 An unpacking grows in a hidden folder that is renamed when it is complete; one that was killed starts over.
 """
 
+import errno
 import shutil
 import stat
 import tarfile
@@ -24,6 +25,8 @@ from srfoundry.imaging.decoding import SUFFIXES
 BLOCK = 1 << 20
 BOMB_RATIO, BOMB_FLOOR = 200, 10**9  # photographs hardly shrink: more than both is no archive of photographs
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, ValueError, RuntimeError)
+# A member twice, below a file, with a name that no file can have; a place before the archive's beginning.
+ARCHIVES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 LEAST = 4096  # bytes that a member counts at least: a file takes a block of the disk
 Member = tuple[str, int, Callable[[], Any]]  # path inside, bytes it says it has, how to open it
 
@@ -70,7 +73,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 with (folder / name).open("xb") as file:
                     _copy(opened(), file, size, name)
     except (*DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno and not isinstance(error, (FileExistsError, NotADirectoryError)):
+        if isinstance(error, OSError) and error.errno and error.errno not in ARCHIVES:
             raise  # the disk's fault: bz2 and gzip raise OSError without a number
         raise FoundryError(f"{archive} cannot be unpacked ({error}); put a good copy there, or remove it") from None
 

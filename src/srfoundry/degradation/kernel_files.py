@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +132,7 @@ def _numpy(path: Path) -> dict[str, Any]:
         return {name: loaded[name] for name in loaded.files[:MOST]}
 
 
-def _weigh(files: Iterable[IO[bytes]]) -> None:
+def _weigh(files: Iterable[Any]) -> None:
     """Refuse arrays by their headers, before numpy allocates what these claim.
 
     Raises:

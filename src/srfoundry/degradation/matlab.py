@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 PATIENCE = 8  # seconds of processor time; a kernel takes one to read, a hundred thousand two
 WAITING = 120  # seconds in all, on a machine with other work
+LARGEST = 2**26  # numbers of all arrays of a file
 ROOM = 2**30  # bytes that the reading process may take beside its libraries
 
 
@@ -37,7 +39,11 @@ def arrays(path: Path) -> dict[str, Any]:
 
 
 def _numeric(path: str) -> dict[str, Any]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
+
+    claimed = sum(prod(shape) for _, shape, kind in whosmat(path, appendmat=False) if kind != "cell")
+    if claimed > LARGEST:
+        raise ValueError(f"its arrays have {claimed:,} numbers, {LARGEST:,} are the most")
 
     found: dict[str, Any] = {}
     for name, value in loadmat(path, appendmat=False).items():
@@ -71,4 +77,6 @@ if __name__ == "__main__":
         np.savez(packed, **_numeric(sys.argv[1]))
     except NotImplementedError:
         sys.exit("MATLAB 7.3; save it with -v7")
+    except MemoryError:
+        sys.exit(f"its arrays take more than {ROOM:,} bytes")
     sys.stdout.buffer.write(packed.getvalue())

@@ -105,15 +105,25 @@ def walk(folder: Path) -> list[Path]:
             continue
         seen.add(os.path.realpath(place))
         try:
-            names = sorted(os.listdir(place))
+            with os.scandir(place) as listed:  # knows what is a folder without asking again for each
+                entries = [(entry.name, _is_folder(entry), entry.is_symlink()) for entry in listed]
         except OSError as error:
             raise FoundryError(f"cannot list {place} ({error.strerror}); grant the right to or remove it") from None
-        for path in (place / name for name in names if not name.startswith(".") and name != "__MACOSX"):
-            if os.path.isdir(path):
-                (linked if path.is_symlink() else real).append(path)
+        for name, is_folder, is_link in sorted(entries):
+            if name.startswith(".") or name == "__MACOSX":
+                continue
+            if is_folder:
+                (linked if is_link else real).append(place / name)
             else:
-                found.append(path)
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+                found.append(place / name)
+    return sorted(found, key=str)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _load(path: Path, file: BinaryIO, picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> Image.Image:

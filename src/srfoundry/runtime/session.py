@@ -4,7 +4,6 @@ Neither PyTorch nor anything else that is heavy is needed, so that a program whi
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from srfoundry.core import json_text
 from srfoundry.core.errors import FoundryError, is_out_of_memory
 from srfoundry.runtime import providers
 
@@ -102,7 +102,7 @@ class Session:
         except Exception as error:  # it answers damaged graphs with a dozen kinds of its own
             reason = " ".join(str(error).split())[:160]
             raise FoundryError(f"{path} is not a usable ONNX model: {reason}; {ADVICE}") from None
-        self.card = _read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        self.card = _read_card(self._session, path)
         self.scale = self.card.scale
         self.device = providers.started(self._session, device)
 
@@ -190,15 +190,16 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), arena)
 
 
-def _read_card(properties: dict[str, str], path: Path) -> OnnxCard:
+def _read_card(session: Any, path: Path) -> OnnxCard:
     try:
+        properties: dict[str, str] = session.get_modelmeta().custom_metadata_map
         # those with a default are younger than files that are still in use
         fields = dataclasses.fields(OnnxCard)
         wanted = [each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING]
         present = [each.name for each in fields if each.name in properties]
-        card = OnnxCard(**{name: json.loads(properties[name]) for name in {*wanted, *present}})
+        card = OnnxCard(**{name: json_text.read(properties[name]) for name in {*wanted, *present}})
         _check(card)
-    except (KeyError, ValueError, TypeError, RecursionError):
+    except (KeyError, ValueError, TypeError):
         raise FoundryError(f"{path} carries no srfoundry card; {ADVICE}") from None
     return card
 

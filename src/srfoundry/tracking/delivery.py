@@ -8,6 +8,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import redacted
 from srfoundry.tracking.names import safe
 from srfoundry.tracking.runs import Point, Tracker, refusable
 from srfoundry.tracking.spool import PICTURES, Away, Box
@@ -92,7 +93,7 @@ class MlflowRecipient:
             if kind == "complete":
                 tracker.complete(state["run"], event["rows"], event["time"])
             elif kind == "tag":
-                tracker.client.set_tag(state["run"], safe(event["name"]), str(event["value"])[:5000])
+                tracker.client.set_tag(state["run"], safe(event["name"]), redacted(str(event["value"]))[:5000])
             elif kind == "picture":
                 picture = box.folder / PICTURES / event["name"]
                 if picture.is_file():

@@ -17,6 +17,7 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from srfoundry.core.urls import redacted
 from srfoundry.tracking.names import flatten, numbers, safe
 from srfoundry.tracking.spool import digest, milliseconds
 from srfoundry.tracking.stores import first_line, reached
@@ -143,13 +144,15 @@ class Tracker:
         marks = {PARENT: parent, "dvc.stage": name}
         run_id = self.client.create_run(self.experiment, began, marks, run_name=name).info.run_id
         self._tags(run_id, tags)
-        flat = [Param(safe(key), str(value)[:500]) for key, value in flatten(params).items()]
+        flat = [Param(safe(key), redacted(str(value))[:500]) for key, value in flatten(params).items()]
         for start in range(0, len(flat), 100):
             self.client.log_batch(run_id, params=flat[start : start + 100])
         return run_id
 
     def _tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        self.client.log_batch(run_id, tags=[RunTag(safe(name), str(value)[:5000]) for name, value in tags.items()])
+        self.client.log_batch(
+            run_id, tags=[RunTag(safe(name), redacted(str(value))[:5000]) for name, value in tags.items()]
+        )
 
     def _search(self, query: str) -> list[Run]:
         return list(self.client.search_runs([self.experiment], query, ViewType.ACTIVE_ONLY, max_results=200))

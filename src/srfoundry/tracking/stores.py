@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import shown
+from srfoundry.core.urls import redacted, shown
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 EXTRAS = {"psycopg2": "postgresql", "boto3": "s3", "botocore": "s3"}
@@ -87,7 +87,7 @@ def reached(uri: str) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What an error says, short enough for a line of a person's terminal."""
     lines = str(error).strip().splitlines()
-    return re.sub(r"//[^/@\s]*@", "//", lines[0])[:160] if lines else type(error).__name__
+    return redacted(lines[0])[:160] if lines else type(error).__name__
 
 
 def settle(uri: str, root: Path) -> None:

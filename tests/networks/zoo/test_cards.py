@@ -1,9 +1,11 @@
 """Models come back as they were, or say in one line why not; nothing is ever unpickled."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from srfoundry.core import seeds
@@ -50,3 +52,27 @@ def test_bad_model_files_are_said(tmp_path: Path) -> None:
             cards.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(FoundryError, match="models are written by .dvc repro."):
         cards.load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        ({"arch": {**ARCH, "width": 2**18}}, "claims .* weights"),
+        ({"arch": {**ARCH, "width": 2**40}}, "claims sizes above"),
+        ({"arch": {**ARCH, "depth": 2**19}}, "claims many more layers"),
+        ({"arch": {**ARCH, "width": float("nan")}}, "do not fit"),
+        ({"arch": {"name": []}}, "names no network"),
+        ({"arch": [1]}, "a.safetensors"),
+        ({"scale": 2**30}, "is none of a network"),
+        ({"scale": True}, "a.safetensors"),
+        ({"metrics": json.loads("[" * 300 + "]" * 300)}, "levels deep"),
+    ],
+    ids=str,
+)
+def test_a_card_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path, lie: dict[str, Any], said: str) -> None:
+    card = {**REST, "multiple_of": 1, "metrics": {}, **lie}
+    blob = safetensors.torch.save(dict(net().state_dict()), metadata={"card": json.dumps(card)})
+    (tmp_path / "a.safetensors").write_bytes(blob)
+    with pytest.raises(FoundryError, match=said) as caught:
+        cards.load(tmp_path / "a.safetensors")
+    assert "a.safetensors" in str(caught.value) and "\n" not in str(caught.value)

@@ -11,8 +11,9 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from torch.nn.modules.module import register_module_module_registration_hook
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from srfoundry.core import json_text
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import DAMAGE, FoundryError
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, build
@@ -93,9 +94,9 @@ def read_card(path: Path) -> Card:
         raise FoundryError(f"{path} not found; models are written by 'dvc repro'")
     try:
         with safe_open(path, framework="pt") as file:
-            card = Card(**json.loads(file.metadata()["card"]))
+            card = Card(**json_text.read(file.metadata()["card"]))
         _check(card)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise FoundryError(f"{path} is damaged or no srfoundry model ({reason}); remove it and run its stage") from None
     return card
@@ -107,6 +108,8 @@ def _check(card: Card) -> None:
         value, kind = getattr(card, field.name), KINDS[field.name]
         if type(value) is not kind:
             raise ValueError(f"{field.name} must be {kind.__name__}, got {repr(value)[:80]}")
+    if not isinstance(card.arch.get("name"), str):
+        raise ValueError("its arch names no network")
     if not (1 <= card.scale <= MOST_SCALE and 1 <= card.multiple_of <= MOST_MULTIPLE):
         raise ValueError(f"scale {card.scale} or multiple_of {card.multiple_of} is none of a network")
 
@@ -129,7 +132,7 @@ def _weigh(arch: dict[str, Any], path: Path) -> None:
 
     if any(number > LARGEST for number in _numbers(arch)):
         raise ValueError(f"its card claims sizes above {LARGEST:,}")
-    watch = register_module_module_registration_hook(count)
+    watch = register_module_parameter_registration_hook(count)
     try:
         with torch.device("meta"):
             claimed = sum(value.numel() for value in build(arch).state_dict().values())
