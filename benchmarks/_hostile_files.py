@@ -500,9 +500,10 @@ def archives() -> list[Seed]:
         for name, data in photographs.items():
             file.writestr(name, data)
     made = [Seed("good.zip", "archive", zipped.getvalue(), partial(_rearchived, photographs))]
-    for form in ("", "gz", "xz", "bz2"):
+    forms: dict[str, Any] = {form: f"w:{form}" for form in ("", "gz", "xz", "bz2")}
+    for form, mode in forms.items():
         packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode=f"w:{form}") as file:
+        with tarfile.open(fileobj=packed, mode=mode) as file:
             for name, data in photographs.items():
                 file.addfile(_member(name, len(data)), io.BytesIO(data))
         ending = f".tar.{form}" if form else ".tar"

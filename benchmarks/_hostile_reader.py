@@ -15,6 +15,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -208,7 +209,7 @@ class Lines:
             yield
         finally:
             sys.settrace(None)
-            threading.settrace(None)  # pyright: ignore[reportArgumentType]
+            threading.settrace(None)
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
@@ -226,9 +227,9 @@ class Lines:
 
 def _serve(scratch: Path, keep: set[str]) -> None:
     """Answer each line of standard input, a JSON list of reader, path and whether lines are watched, with one line."""
-    lines = Lines()
+    lines, unbuffered = Lines(), os.fdopen(0, "rb", 0, closefd=False)  # another child may have to read the next one
     _say(pid=os.getpid(), peak=_kib("VmHWM"))
-    while line := sys.stdin.buffer.raw.readline():  # unbuffered: another child may have to read the next one
+    while line := unbuffered.readline():
         reader, path, watched = json.loads(line)
         with lines.watched() if watched else contextlib.nullcontext():
             found = read(reader, Path(path), scratch)
@@ -255,11 +256,10 @@ def _kib(name: str) -> int:
 
 def main(scratch: Path) -> None:
     """Fork children that serve until standard input ends; say of each that died, how."""
-    import onnxruntime  # noqa: F401  (once, for all children)
-    import safetensors.torch  # noqa: F401
-    import scipy.io  # noqa: F401
     import torch
 
+    for name in ("onnxruntime", "safetensors.torch", "scipy.io"):  # once, for all children
+        import_module(name)
     torch.set_num_threads(1)
     np.seterr(all="ignore")
     room = 1024 * _kib("VmSize") + ROOM

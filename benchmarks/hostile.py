@@ -62,7 +62,8 @@ class Found:
             self.counts[found["outcome"]] += 1
         self.counts["over_memory"] += found["short"]
         self.counts["unsound"] += sound and found["outcome"] != "read"
-        self.worst = max(self.worst, found["seconds"])
+        if found["outcome"] != "hangs":
+            self.worst = max(self.worst, found["seconds"])
         bad = found["outcome"] in ("tracebacks", "hangs") or found["short"] or (sound and found["outcome"] != "read")
         if bad:
             self.failures[name] = {key: found[key] for key in ("outcome", "short", "said")}
@@ -200,10 +201,11 @@ def _course(reader: Reader, kind: str, count: int, way: tuple[int, float, Path |
         for one in seeds:
             if one.sound:
                 found.note(one.name, reader.read(one, f"valid_{one.name}", one.data), sound=True)
-    for name in [name for name in found.failures if work and (work / name).is_file()]:  # they may be mended by now
-        at = int(name.partition("_")[0]) % len(seeds)
-        found.forget(name)
-        found.note(name, reader.read(seeds[at], name, (work / name).read_bytes()))
+    for name, kept in [(name, work / name) for name in found.failures] if work is not None else []:
+        if kept.is_file():  # it failed in the last run and may be mended by now
+            found.forget(name)
+            at = int(name.partition("_")[0]) % len(seeds)
+            found.note(name, reader.read(seeds[at], name, kept.read_bytes()))
     for index in range(found.counts["files"], count):
         tick(1)
         if time.monotonic() > until:

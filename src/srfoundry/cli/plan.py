@@ -147,7 +147,8 @@ def claim(outputs: Sequence[Path], inputs: Iterable[Path], *, existing: Existing
     read = {identity: path for path in inputs if (identity := _identity(path))}
     there = [path for path in outputs if os.path.lexists(path)]
     for path in there:
-        own = read.get(_identity(path))
+        identity = _identity(path)
+        own = None if identity is None else read.get(identity)
         if own is not None:
             raise FoundryError(f"the result would replace its own source {own}; name another place with --out")
         if os.path.isdir(path):
