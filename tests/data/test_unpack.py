@@ -169,3 +169,10 @@ def _of(name: str) -> bytes:
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr(name, b"x")
     return packed.getvalue()
+
+
+def test_whatever_a_parser_raises_names_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.zip").write_bytes(_of("a.png"))
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: [][0])
+    with pytest.raises(FoundryError, match="a.zip cannot be unpacked"):
+        unpack.extract(tmp_path / "a.zip", tmp_path / "out")

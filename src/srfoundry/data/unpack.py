@@ -8,12 +8,10 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial as later
 from io import BufferedIOBase
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +22,6 @@ from srfoundry.imaging.decoding import SUFFIXES
 
 BLOCK = 1 << 20
 BOMB_RATIO, BOMB_FLOOR = 200, 10**9  # photographs hardly shrink: more than both is no archive of photographs
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, ValueError, RuntimeError)
 # A member twice, below a file, with a name that no file can have; a place before the archive's beginning.
 ARCHIVES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 LEAST = 4096  # bytes that a member counts at least: a file takes a block of the disk
@@ -72,7 +69,9 @@ def _unpack(archive: Path, folder: Path) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with (folder / name).open("xb") as file:
                     _copy(opened(), file, size, name)
-    except (*DAMAGED, OSError) as error:
+    except FoundryError:
+        raise
+    except Exception as error:  # zipfile and tarfile answer damaged lists with whatever Python raised in them
         if isinstance(error, OSError) and error.errno and error.errno not in ARCHIVES:
             raise  # the disk's fault: bz2 and gzip raise OSError without a number
         raise FoundryError(f"{archive} cannot be unpacked ({error}); put a good copy there, or remove it") from None
