@@ -10,6 +10,7 @@ import random
 import stat
 import struct
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -550,7 +551,8 @@ def _rearchived(photographs: dict[str, bytes], data: bytes, rng: random.Random) 
     packed = io.BytesIO()
     members = [(rng.choice((name, *NAMES)), body) for name, body in photographs.items()] * rng.choice((1, 1, 2))
     if data[:2] == b"PK":
-        with zipfile.ZipFile(packed, "w", rng.choice((0, 8, 12, 14))) as file:
+        with warnings.catch_warnings(), zipfile.ZipFile(packed, "w", rng.choice((0, 8, 12, 14))) as file:
+            warnings.simplefilter("ignore")  # names twice
             for name, body in members:
                 one = zipfile.ZipInfo("x")
                 one.filename = name.encode("utf-8", "replace").decode()

@@ -235,7 +235,7 @@ def _serve(scratch: Path, keep: set[str]) -> None:
             found = read(reader, Path(path), scratch)
         _tidy(scratch, keep)
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        _say(**found, peak=max(_kib("VmHWM"), children), fresh=sorted(lines.fresh) if watched else [])
+        _say(**found, path=path, peak=max(_kib("VmHWM"), children), fresh=sorted(lines.fresh) if watched else [])
 
 
 def _tidy(scratch: Path, keep: set[str]) -> None:

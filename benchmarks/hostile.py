@@ -48,6 +48,7 @@ class Found:
 
     counts: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0
+    peak: int = 0
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def forget(self, name: str) -> None:
@@ -61,6 +62,7 @@ class Found:
             self.counts["files"] += 1
             self.counts[found["outcome"]] += 1
         self.counts["over_memory"] += found["short"]
+        self.peak = max(self.peak, found.get("peak", 0))
         self.counts["unsound"] += sound and found["outcome"] != "read"
         if found["outcome"] != "hangs":
             self.worst = max(self.worst, found["seconds"])
@@ -79,7 +81,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.scratch = folder, folder / "scratch"
-        self.peak = self.base = 0
+        self.peak = self.base = self.leaked = 0
         self.scratch.mkdir()
         (self.scratch / "small.onnx").write_bytes(_hostile_files.small_model())
         Image.fromarray(np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)).save(self.scratch / "small.png")
@@ -116,6 +118,8 @@ class Reader:
         self._process.stdin.write(json.dumps([seed.reader, str(path), watched]).encode() + b"\n")
         self._process.stdin.flush()
         found = self._answer_in_time()
+        while found is not None and found.get("path", str(path)) != str(path):
+            found = self._answer_in_time()  # of a file that an earlier child had not taken up when it died
         if found is None:
             os.kill(self._child, 9)
             self._answer(PATIENCE)
@@ -129,14 +133,16 @@ class Reader:
         found["short"] = found.get("short", False) or found.get("peak", 0) - self.base > 2**21
         return found
 
-    def close(self) -> int:
-        """Let the process go; returns how many bytes it wrote to standard error."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(60)
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the process go; `leaked` then says how many bytes it wrote to standard error."""
+        with self._process as process:  # closes its standard input, which ends it, and waits
+            assert process.stdin
         self._answers.close()
         self.errors.close()
-        return (self.folder / "stderr").stat().st_size
+        self.leaked = (self.folder / "stderr").stat().st_size
 
     def _greet(self) -> None:
         said = self._answer(120.0)
@@ -180,13 +186,11 @@ def mutated(asked: dict[str, int], *, seed: int, minutes: float = 0.0, work: Pat
     until = time.monotonic() + 60 * minutes if minutes else float("inf")
     state = {"found": dict[str, Found](), "leaked": 0, "peak": 0, "base": 0}
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-        reader = Reader(Path(folder))
-        whole = sum(asked.values())
-        with bar("hostile files", whole) as progress:
+        with Reader(Path(folder)) as reader, bar("hostile files", sum(asked.values())) as progress:
             for number, (kind, count) in enumerate((kind, count) for kind, count in asked.items() if count):
                 share = time.monotonic() + (until - time.monotonic()) / (len(asked) - number)
                 state["found"][kind] = _course(reader, kind, count, (seed, share, work), progress.update)
-        state |= {"leaked": reader.close(), "peak": reader.peak, "base": reader.base}
+        state |= {"leaked": reader.leaked, "peak": reader.peak, "base": reader.base}
     return _figures(**state)
 
 
@@ -234,11 +238,11 @@ def _resumed(path: Path | None) -> Found:
     if path is None or not path.exists():
         return Found()
     kept = json.loads(path.read_text())
-    return Found(Counter(kept["counts"]), kept["worst"], kept["failures"])
+    return Found(Counter(kept["counts"]), kept["worst"], kept.get("peak", 0), kept["failures"])
 
 
 def _keep(path: Path, found: Found) -> None:
-    kept = {"counts": found.counts, "worst": found.worst, "failures": found.failures}
+    kept = {"counts": found.counts, "worst": found.worst, "peak": found.peak, "failures": found.failures}
     atomic.write_bytes(path, json.dumps(kept).encode())
 
 
@@ -249,7 +253,7 @@ def _figures(found: dict[str, Found], leaked: int, peak: int, base: int) -> dict
         **{f"hostile_{name}": value for name, value in sums.items()},
         **{f"hostile_{kind}": one.counts["files"] for kind, one in found.items()},
         "hostile_worst_seconds": round(max(one.worst for one in found.values()), 2),
-        "hostile_peak_rss_mb": round(peak / 1024),
+        "hostile_peak_rss_mb": round(max(peak, *(one.peak for one in found.values())) / 1024),
         "hostile_base_rss_mb": round(base / 1024),
         "hostile_stderr_bytes": leaked,
         "hostile_first_failures": [
