@@ -22,7 +22,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path) -> N
 
 def test_the_reader_says_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies and one that computes for ever are counted, and the next file is read by a new one."""
-    monkeypatch.setattr(hostile, "PATIENCE", 0.3)
+    monkeypatch.setattr(hostile, "PATIENCE", 2.0)
     with hostile.Reader(tmp_path) as reader:
         good = Seed("good.npy", "kernel", (reader.scratch / "kernel.npy").read_bytes(), lambda data, rng: data)
         first = reader._child
