@@ -7,6 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,6 +136,23 @@ class Finished:
             for word in (f"--{key}", value)
         ]
         return [f"pipelines.{module}", *options]
+
+    @property
+    def trials(self) -> Path:
+        """The folder that holds those of trials."""
+        return self.root.with_name("trials")
+
+    @contextmanager
+    def trial(self) -> Iterator[Path]:
+        """A folder for one trial, of a name that no other had; it is gone afterwards."""
+        root = self.trials / f"{time.time_ns():020d}"
+        root.mkdir(parents=True)
+        self.trials.chmod(0o777)  # trials of users without rights write beside it
+        try:
+            yield root
+        finally:
+            for path in self.trials.iterdir():
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def copy(self, root: Path, stage: str, *, former: bool) -> None:
         """A copy in which one stage can be run.

@@ -5,7 +5,6 @@ imports, so that most runs can be forks; a share of them are `python -m pipeline
 """
 
 import atexit
-import importlib
 import itertools
 import json
 import os
@@ -21,6 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from benchmarks._survival_imports import alone
 
 LOOK = 0.002  # seconds between two looks at a process
 PATIENCE = 300.0  # seconds after which a run counts as hanging
@@ -79,21 +80,21 @@ def kill_at_write(count: int) -> Hook:
     """End the process with SIGKILL before the n-th time that it writes, renames or removes a file."""
     left = [count]
 
-    def hear(event: str, arguments: tuple[object, ...]) -> None:
+    def look(event: str, arguments: tuple[object, ...]) -> None:
         writes = event in WRITES or (event == "open" and _writes(arguments))
         if writes:
             left[0] -= 1
             if left[0] <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return lambda: sys.addaudithook(hear)
+    return lambda: sys.addaudithook(look)
 
 
 def count_writes(file: Path) -> Hook:
     """Note in a file how often the process writes, renames or removes a file, and which modules it has at its end."""
     count = [0]
 
-    def hear(event: str, arguments: tuple[object, ...]) -> None:
+    def look(event: str, arguments: tuple[object, ...]) -> None:
         if event in WRITES or (event == "open" and _writes(arguments)):
             count[0] += 1
 
@@ -103,7 +104,7 @@ def count_writes(file: Path) -> Hook:
 
     def begin() -> None:
         atexit.register(note)
-        sys.addaudithook(hear)
+        sys.addaudithook(look)
 
     return begin
 
@@ -115,53 +116,11 @@ def _writes(arguments: tuple[object, ...]) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
-def preload(modules: Sequence[str]) -> None:
-    """Import what stages import, so that forks need not; what starts a thread they import themselves."""
-    waiting = [name for name in modules if name not in sys.modules]
-    while waiting:
-        count = _first_with_thread(waiting)
-        for name in waiting[:count]:
-            _load(name)
-        package = waiting[count].partition(".")[0] if count < len(waiting) else ""
-        own = package == "srfoundry"  # then the module alone
-        waiting = [name for name in waiting[count + 1 :] if own or name.partition(".")[0] != package]
-    _alone()
-
-
-def _load(name: str) -> None:
-    with suppress(Exception):
-        importlib.import_module(name)
-
-
-def _first_with_thread(names: Sequence[str]) -> int:
-    """Index of the first module whose import starts a thread, tried in a fork; their number where none does."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        index = 0
-        for index, name in enumerate([*names, ""]):  # noqa: B007
-            _load(name or "sys")
-            if len(os.listdir("/proc/self/task")) > 1:
-                break
-        os.write(write, str(index).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as answer:
-        found = answer.read()
-    os.waitpid(pid, 0)
-    return int(found)
-
-
-def _alone() -> None:
-    if len(os.listdir("/proc/self/task")) > 1:
-        raise RuntimeError("there are several threads: another one's locks would stay closed in a fork for ever")
-
-
 def fork(
     words: Sequence[str], root: Path, environment: Mapping[str, str], disturbance: Disturbance, meanwhile: Hook
 ) -> Ended:
     """Run `python -m WORDS` in a fork of this process, which must have one thread."""
-    _alone()
+    alone()
     log = _log(root)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -13,16 +13,17 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _survival_runs as runs
 from benchmarks._survival_commands import interrupted
 from benchmarks._survival_faults import FAULTS, Trial
+from benchmarks._survival_imports import preload
 from benchmarks._survival_journal import SAID, Order, kept, read, sentences
-from benchmarks._survival_project import Finished
+from benchmarks._survival_project import Finished, programs
 from benchmarks._survival_runs import Disturbance, Ended
 from benchmarks._survival_sender import nothing, taken
 from pipelines.support.locks import locked
@@ -31,6 +32,7 @@ from srfoundry.core.errors import FoundryError
 DISTURBED_TWICE = 0.4  # of the kills come to a stage that was killed before
 BY_WRITES = 0.5  # of the kills come before a file is written, renamed or removed; the others at any moment
 OWN, DVC = 0.06, 0.06  # shares of trials as processes of their own, and under `dvc repro`
+TRIES = 5  # trials for each kill that is wanted
 SAY = 30.0  # seconds between two lines that say how far the trials are
 
 
@@ -53,33 +55,33 @@ class Trials:
     def __init__(self, project: Finished, order: Order) -> None:
         self.project = project
         self.order = order
-        self.folder = project.root.with_name("trials")
         self.journal = Path(order.journal)
         self.rows = read(self.journal)
         self.stages = [stage for stage in project.stages if stage in (order.stages or project.stages)]
         self.stages = [stage for stage in self.stages if stage != "environment"]
         self.known: dict[str, Undisturbed] = {}
-        self._count = 0
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(project.trials, ignore_errors=True)
 
     def learn(self) -> None:
         """Import what the stages import, and know of each how long it takes as a fork, and how often it writes.
 
         What they import a first run of each says; what a fork of the process that has it all writes must be the same.
         """
-        known = self.folder.with_name("modules.json")
+        known = self.project.trials.with_name("modules.json")
         modules: dict[str, list[str]] = json.loads(known.read_text()) if known.exists() else {}
         for stage in self.stages:
             if stage not in modules:
                 modules[stage] = self._undisturbed(stage)["modules"]
                 known.write_text(json.dumps(modules))
-        runs.preload(sorted({name for names in modules.values() for name in names}))
-        before = {row["stage"]: row for row in self.rows if row["kind"] == "undisturbed"}
+        preload(sorted({name for names in modules.values() for name in names}))
+        ours = programs()
+        before = {row["stage"]: row for row in self.rows if row.get("programs") == ours}
         for stage in self.stages:
             if stage not in before:
                 found = self._undisturbed(stage)
                 before[stage] = {key: found[key] for key in ("seconds", "writes")}
-                self._note({"kind": "undisturbed", "stage": stage, "different": [], **before[stage]})
+                row = {"kind": "undisturbed", "stage": stage, "different": [], "programs": ours}
+                self._note(row | before[stage])
             self.known[stage] = Undisturbed(before[stage]["seconds"], before[stage]["writes"])
 
     def _undisturbed(self, stage: str) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class Trials:
         Raises:
             FoundryError: its bytes are others than those of `dvc repro`.
         """
-        with self._folder() as root:
+        with self.project.trial() as root:
             self.project.copy(root, stage, former=False)
             noted = root.with_name("noted.json")
             ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)))
@@ -100,8 +102,7 @@ class Trials:
         """Do what the journal lacks, until it is done or the time is over."""
         self.learn()
         began = said = time.monotonic()
-        waiting = list(self._waiting())
-        for index, (kind, stage, number) in enumerate(waiting, 1):
+        for kind, stage, number in self._waiting():
             rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
             try:
                 row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng)
@@ -113,9 +114,11 @@ class Trials:
             if now - began > 60.0 * self.order.minutes:
                 break
             if now - said > SAY:  # no bar of tqdm, which starts a thread: this process is forked
-                said, each = now, (now - began) / index
-                left = each * (len(waiting) - index) / 60
-                sys.stdout.write(f"{index} of {len(waiting)} trials, {each:.1f} s each, {left:.0f} minutes left\n")
+                said = now
+                kills = sum(each.get("kills", 0) for each in self.rows)
+                faults = sum(each["kind"] in FAULTS for each in self.rows)
+                whole = self.order.faults * len(self.stages) * len(self.order.only or FAULTS)
+                sys.stdout.write(f"{kills} of {self.order.kills} kills, {faults} of {whole} other faults\n")
                 sys.stdout.flush()
         else:
             self._commands()
@@ -128,25 +131,33 @@ class Trials:
             self._note(row)
 
     def _waiting(self) -> Iterator[tuple[str, str, int]]:
-        """Kind, stage and number of each trial that is still to be made: kills first, faults in turns after them."""
-        done: dict[tuple[str, str], int] = {}
-        for row in self.rows:
-            key = (row["kind"], row["stage"])
-            done[key] = done.get(key, 0) + (row["kills"] if row["kind"] == "kill" else 1)
-        each = -(-self.order.kills // len(self.stages)) if self.order.kills else 0
-        for most, kinds in ((each, ["kill"]), (self.order.faults, self.order.only or list(FAULTS))):
-            for number in range(most):
-                for stage in self.stages:
-                    for kind in kinds:
-                        if done.get((kind, stage), 0) <= number:
-                            yield kind, stage, number
+        """Kind, stage and number of each trial that is still to be made: kills first, faults in turns after them.
+
+        A kill that comes too late is none, and is tried again at another moment, but not for ever.
+        """
+        each = -(-self.order.kills // len(self.stages))
+        for _ in range(TRIES * each):
+            for stage in self.stages:
+                trials, kills = self._done("kill", stage)
+                if kills < each:
+                    yield "kill", stage, trials
+        for number in range(self.order.faults):
+            for stage in self.stages:
+                for kind in self.order.only or FAULTS:
+                    if self._done(kind, stage)[0] <= number:
+                        yield kind, stage, number
+
+    def _done(self, kind: str, stage: str) -> tuple[int, int]:
+        """Trials so far, and kills in them."""
+        rows = [row for row in self.rows if row["kind"] == kind and row["stage"] == stage]
+        return len(rows), sum(row.get("kills", 0) for row in rows)
 
     def _kill(self, stage: str, rng: random.Random) -> dict[str, Any]:
         """Kill a stage once or twice, let it end, and compare."""
         known = self.known[stage]
         way = rng.choices(["fork", "process", "dvc"], [1 - OWN - DVC, OWN, DVC])[0]
         kills, moments = 0, []
-        with self._folder() as root:
+        with self.project.trial() as root:
             self.project.copy(root, stage, former=rng.random() < 0.5)
             for _ in range(1 + (rng.random() < DISTURBED_TWICE)):
                 by_writes = way == "fork" and rng.random() < BY_WRITES
@@ -166,7 +177,7 @@ class Trials:
     def _fault(self, fault: str, stage: str, rng: random.Random) -> dict[str, Any]:
         """Let a fault come to a stage, look at what it left, run it again, and compare."""
         known = self.known[stage]
-        with self._folder() as root:
+        with self.project.trial() as root:
             trial = Trial(
                 self.project,
                 root,
@@ -179,6 +190,7 @@ class Trials:
             with FAULTS[fault](trial) as ended:
                 lost = self.project.harmed(root, stage)
                 after = self._fork(stage, root, Disturbance())
+                self.known[stage] = replace(known, seconds=(known.seconds + after.seconds) / 2)  # as the load changes
                 lost += self.project.differing(root, stage) + [
                     str(trial.notes[key]) for key in trial.notes if key == "lost"
                 ]
@@ -211,19 +223,6 @@ class Trials:
         environment = self.project.environment(root) | dict(more or {})
         with taken(root) if taking else nullcontext(nothing) as meanwhile:
             return runs.fork(self.project.command(stage), root, environment, disturbance, meanwhile)
-
-    @contextmanager
-    def _folder(self) -> Iterator[Path]:
-        """A folder for one trial, which is gone afterwards."""
-        self._count += 1
-        root = self.folder / f"{self._count:05d}"
-        root.mkdir(parents=True)
-        self.folder.chmod(0o777)
-        try:
-            yield root
-        finally:
-            for path in self.folder.iterdir():
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def _note(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pipelines.support.processes import end_soon_after_interrupt, status
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError, refusal
+from srfoundry.core.interrupts import ignore_at_exit
 
 STOPPED = "stopped; what is finished stays"
 
@@ -34,6 +35,8 @@ def answering(last_words: str = STOPPED, *, terminated: bool = True) -> Iterator
             raise
         say(f"error: {text}")
         raise SystemExit(1) from None
+    finally:
+        ignore_at_exit()
 
 
 def once(line: str) -> Callable[[], None]:

@@ -29,6 +29,7 @@ from srfoundry.config import params as params_file
 from srfoundry.config.params import Params
 from srfoundry.core import parallel, ranks
 from srfoundry.core.errors import FoundryError, refusal
+from srfoundry.core.interrupts import ignore_at_exit
 from srfoundry.core.results import curve_names, write_curve, write_metrics
 
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ def main(
             _fail(error, f"{name}: {text}")
         torchrun.note_failure(error, "program")
         raise
+    finally:
+        ignore_at_exit()
 
 
 @contextmanager

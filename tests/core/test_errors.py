@@ -18,6 +18,7 @@ from srfoundry.core.errors import FoundryError, refusal
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
+        (OSError(errno.EBUSY, "Device or resource busy", "exports"), "exports: it is in use"),
         (MemoryError(), "not enough memory"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),

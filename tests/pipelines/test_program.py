@@ -43,6 +43,13 @@ def test_an_interruption_of_work_is_one_line(number: str, status: int) -> None:
     assert run(WORKS.format(body=body)) == (status, "stopped; all is well\n")
 
 
+@pytest.mark.parametrize("number", ["2", "15"])
+def test_a_signal_while_libraries_end_changes_nothing(number: str) -> None:
+    """What is registered before the work ends with it: the status stands, and nothing is said."""
+    body = f"import atexit; atexit.register(os.kill, os.getpid(), {number})"
+    assert run(WORKS.format(body=body)) == (0, "")
+
+
 def test_what_the_system_refuses_is_one_sentence() -> None:
     body = f"raise OSError({errno.ENOSPC}, 'No space left on device', 'a.txt')"
     assert run(WORKS.format(body=body)) == (1, "error: a.txt: the disk is full; make room\n")

@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
     command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:
-        interrupts.listen()
+        interrupts.raise_again()
         if options.run is serving.serve:  # signals come to the main thread alone
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         command.shutdown(wait=False)
+        interrupts.ignore_at_exit()
 
 
 class _Version(argparse.Action):

@@ -63,6 +63,7 @@ _REFUSALS: dict[int, str] = {
     errno.ENFILE: "too many files are open on this machine; end other programs",
     errno.EAGAIN: "no more processes or threads can be started; raise the limit (ulimit -u), or end other programs",
     errno.ENOMEM: "there is not enough memory; end other programs, or choose smaller values",
+    errno.EBUSY: "it is in use, or another disk is mounted there; end what uses it, or mount the folder above it",
     errno.EIO: "the disk does not answer as it should; look at the system's log",
 }
 _THREADS = ("can't start new thread", "can't start new process", "resource temporarily unavailable")
