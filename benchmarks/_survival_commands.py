@@ -5,7 +5,6 @@ the whole group is sent SIGINT.
 """
 
 import random
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -49,30 +48,28 @@ def interrupted(project: Finished, times: int, seed: int, done: dict[str, int]) 
     """A row for each interruption.
 
     Args:
-        project: the finished one; all commands work in a copy.
+        project: the finished one; each command works in a copy.
         times: that each command is interrupted.
         seed: of the moments.
         done: times that a command was interrupted already.
     """
-    root = project.root.with_name("commands") / "project"
-    shutil.rmtree(root.parent, ignore_errors=True)
-    root.mkdir(parents=True)
-    project.copy(root, "dual", former=True)
-    photograph = root / "large.png"
     pixels = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(photograph)
-    environment = project.environment(root)
     for number in range(times):
-        for name, (words, seconds) in commands(photograph).items():
+        for name in commands(Path()):
             if done.get(name, 0) > number:
                 continue
-            moment = random.Random(f"{seed} {name} {number}").uniform(START, seconds)
-            command = [sys.executable, "-m", *words]
-            ended = runs.start(command, root, environment, Disturbance(moment, runs.send(signal.SIGINT)), lambda: None)
-            row = {"kind": "command", "stage": name, "moment": moment, "code": ended.code}
-            row |= {"waited": round(ended.waited, 3), "named": quiet(ended), "lost": [], "after": 0}
-            yield row | kept(ended, not quiet(ended))
-    shutil.rmtree(root.parent, ignore_errors=True)
+            with project.trial() as root:
+                project.copy(root, "dual", former=True)
+                Image.fromarray(pixels).save(root / "large.png")
+                words, seconds = commands(root / "large.png")[name]
+                moment = random.Random(f"{seed} {name} {number}").uniform(START, seconds)
+                act = Disturbance(moment, runs.send(signal.SIGINT))
+                command = [sys.executable, "-m", *words]
+                ended = runs.start(command, root, project.environment(root), act, lambda: None)
+                lost = project.harmed(root, "dual") if name != "dvc repro" else []  # which removes what it makes anew
+            row = {"kind": "command", "stage": name, "moment": moment, "code": ended.code, "lost": lost, "after": 0}
+            row |= {"waited": round(ended.waited, 3), "named": quiet(ended)}
+            yield row | kept(ended, bool(lost) or not quiet(ended))
 
 
 def quiet(ended: Ended) -> bool:

@@ -25,7 +25,7 @@ from srfoundry.core.urls import hidden
 from srfoundry.tracking import stores
 
 if TYPE_CHECKING:
-    from srfoundry.tracking.spool import StageRun
+    from srfoundry.tracking.spool import Box, StageRun
 
 CODE = ("src", "pipelines", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 REMOTE, LOCAL = 5.0, 30.0  # seconds that the end of a stage waits: for a server, which may hang, and for a database
@@ -51,11 +51,17 @@ def tracked(name: str, place: Place, params: Params, *, key: str, digests: Mappi
         raise
     finally:
         run.close(status, cause)
-        own = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
-        try:
-            sender.wait(place.root, run.box, {"mlflow": LOCAL if own else REMOTE, "prefect": REMOTE})
-        except OSError as error:  # of the folder that it waits in; the stage is done all the same
-            say(f"telemetry waits in {run.box.folder}: {refusal(error) or error}")
+        if status != "KILLED":  # who interrupts does not wait
+            _deliver(place.root, run.box)
+
+
+def _deliver(root: Path, box: "Box") -> None:
+    """Wait a moment for what a stage has reported to be taken."""
+    own = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
+    try:
+        sender.wait(root, box, {"mlflow": LOCAL if own else REMOTE, "prefect": REMOTE})
+    except OSError as error:  # of the folder that it waits in; the stage is done all the same
+        say(f"telemetry waits in {box.folder}: {refusal(error) or error}")
 
 
 def opening(name: str, place: Place, params: Params, *, key: str, digests: Mapping[str, str]) -> dict[str, Any]:
