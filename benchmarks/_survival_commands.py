@@ -66,7 +66,7 @@ def interrupted(project: Finished, times: int, seed: int, done: dict[str, int]) 
                 act = Disturbance(moment, runs.send(signal.SIGINT))
                 command = [sys.executable, "-m", *words]
                 ended = runs.start(command, root, project.environment(root), act, lambda: None)
-                lost = project.harmed(root, "dual") if name != "dvc repro" else []  # which removes what it makes anew
+                lost = [] if "repro" in name else project.harmed(root, "dual")  # DVC removes what it makes anew
             row = {"kind": "command", "stage": name, "moment": moment, "code": ended.code, "lost": lost, "after": 0}
             row |= {"waited": round(ended.waited, 3), "named": quiet(ended)}
             yield row | kept(ended, bool(lost) or not quiet(ended))
