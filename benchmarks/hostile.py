@@ -107,7 +107,7 @@ class Reader:
             pass_fds=[theirs],
         )
         os.close(theirs)
-        self._answers = os.fdopen(answers, "rb")
+        self._answers, self._pending = answers, b""
         self._greet()
 
     def read(self, seed: Seed, name: str, data: bytes, *, watched: bool = False) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Reader:
         """Let the process go; `leaked` then says how many bytes it wrote to standard error."""
         with self._process as process:  # closes its standard input, which ends it, and waits
             assert process.stdin
-        self._answers.close()
+        os.close(self._answers)
         self.errors.close()
         self.leaked = (self.folder / "stderr").stat().st_size
 
@@ -167,8 +167,13 @@ class Reader:
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def _answer(self, seconds: float) -> dict[str, Any] | None:
-        ready, _, _ = select.select([self._answers], [], [], seconds)
-        return json.loads(self._answers.readline() or b'{"ended": 0}') if ready else None
+        until = time.monotonic() + seconds
+        while b"\n" not in self._pending:  # two answers may come in one block
+            if not select.select([self._answers], [], [], max(0.0, until - time.monotonic()))[0]:
+                return None
+            self._pending += os.read(self._answers, 2**16) or b'{"ended": 0}\n'
+        line, _, self._pending = self._pending.partition(b"\n")
+        return json.loads(line)
 
 
 def mutated(asked: dict[str, int], *, seed: int, minutes: float = 0.0, work: Path | None = None) -> dict[str, Any]:
