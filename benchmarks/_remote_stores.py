@@ -4,6 +4,7 @@ Amazon's own S3 asks for an account; `moto` (`pip install 'moto[server]' 'srfoun
 machine's memory.
 """
 
+import importlib
 import importlib.util
 import os
 import pwd
@@ -82,8 +83,7 @@ def _ssh(programs: Started, environment: Mapping[str, str]) -> Store:
 
 def _s3(programs: Started, environment: Mapping[str, str]) -> Store:
     """Buckets `dvc` and `mlflow` of an S3 store."""
-    import boto3  # pyright: ignore[reportMissingImports]
-
+    boto3 = importlib.import_module("boto3")  # of the extra `s3`, which benchmarks do without otherwise
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = programs.start("s3", command, environment, where=programs.folder)
