@@ -91,7 +91,7 @@ def seconds(params: Params, names: Sequence[str]) -> dict[str, float]:
         if stage == "nonblind":
             one = usr() / _size(blind.draw)
             sampled = blind.collection.samples * blind.collection.sample_patch**2 * SAMPLED
-            looked = blind.classifier.windows * 0.003 + blind.classifier.steps * 0.003
+            looked = blind.classifier.windows * 0.004 + blind.classifier.steps * 0.003
             return blind.descent.steps * usr() + sampled * one + blind.corrector.steps * 0.004 * pace + looked * pace
         return 0.0
 
