@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 
 def preload(modules: Sequence[str]) -> None:
@@ -17,7 +18,17 @@ def preload(modules: Sequence[str]) -> None:
         package = waiting[count].partition(".")[0] if count < len(waiting) else ""
         own = package == "srfoundry"  # then the module alone
         waiting = [name for name in waiting[count + 1 :] if own or name.partition(".")[0] != package]
+    _operators()
     alone()
+
+
+def _operators() -> None:
+    """Parse the exporter's operators once: each export to ONNX reads the same 500 functions' source again."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("onnxscript._framework_apis.")]:
+        parse: Any = getattr(module, "get_torchlib_ops", None)
+        if parse is not None:
+            found = parse()
+            module.get_torchlib_ops = lambda found=found: found  # pyright: ignore
 
 
 def _load(name: str) -> None:

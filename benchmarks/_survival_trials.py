@@ -25,7 +25,7 @@ from benchmarks._survival_imports import preload
 from benchmarks._survival_journal import SAID, Order, kept, read, sentences
 from benchmarks._survival_project import Finished, programs
 from benchmarks._survival_runs import Disturbance, Ended
-from benchmarks._survival_sender import nothing, taken
+from benchmarks._survival_sender import Standing, nothing, taken
 from pipelines.support.locks import locked
 from srfoundry.core.errors import FoundryError
 
@@ -60,6 +60,7 @@ class Trials:
         self.stages = [stage for stage in project.stages if stage in (order.stages or project.stages)]
         self.stages = [stage for stage in self.stages if stage != "environment"]
         self.known: dict[str, Undisturbed] = {}
+        self.standing = Standing()
         shutil.rmtree(project.trials, ignore_errors=True)
 
     def learn(self) -> None:
@@ -103,14 +104,14 @@ class Trials:
         self.learn()
         began = said = time.monotonic()
         for kind, stage, number in self._waiting():
-            rng = random.Random(f"{self.order.seed} {kind} {stage} {number}")
+            rng, start = random.Random(f"{self.order.seed} {kind} {stage} {number}"), time.monotonic()
             try:
-                row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng)
+                row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, number, rng)
             except (OSError, subprocess.CalledProcessError) as error:  # of the trial itself: counted as lost, and seen
                 row = {"kind": kind, "stage": stage, "kills": 0, "way": "none", "code": 1, "after": 1, "named": False}
                 row |= {"different": [str(error)], "lost": [str(error)], "waited": 0.0, "said": traceback.format_exc()}
-            self._note(row)
             now = time.monotonic()
+            self._note(row | {"took": round(now - start, 2)})
             if now - began > 60.0 * self.order.minutes:
                 break
             if now - said > SAY:  # no bar of tqdm, which starts a thread: this process is forked
@@ -174,9 +175,15 @@ class Trials:
         row = {"kind": "kill", "stage": stage, "way": way, "kills": kills, "moments": moments, "different": wrong}
         return row | {"code": ended.code} | kept(ended, bool(wrong) or ended.code != 0)
 
-    def _fault(self, fault: str, stage: str, rng: random.Random) -> dict[str, Any]:
+    def _fault(self, fault: str, stage: str, number: int, rng: random.Random) -> dict[str, Any]:
         """Let a fault come to a stage, look at what it left, run it again, and compare."""
         known = self.known[stage]
+
+        def alone(more: Mapping[str, str]) -> Ended:
+            own = number == 0  # the first time the sender that the stage itself starts
+            with nullcontext() if own else self.standing.sends(root, self.project.environment(self.project.root)):
+                return self._fork(stage, root, Disturbance(), more, taking=False)
+
         with self.project.trial() as root:
             trial = Trial(
                 self.project,
@@ -185,7 +192,7 @@ class Trials:
                 rng,
                 known.seconds,
                 lambda disturbance: self._fork(stage, root, disturbance),
-                lambda more: self._fork(stage, root, Disturbance(), more, taking=False),
+                alone,
             )
             with FAULTS[fault](trial) as ended:
                 lost = self.project.harmed(root, stage)

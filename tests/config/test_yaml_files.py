@@ -65,3 +65,12 @@ def test_a_value_that_is_shown_is_short(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="shared") as caught:
         params.load(tmp_path / "params.yaml")
     assert len(str(caught.value)) < 5000
+
+
+def test_what_was_read_is_remembered_by_its_text_and_is_the_readers_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: {b: [1]}\n")
+    yaml_files.read(path)["a"]["b"].append(2)
+    assert yaml_files.read(path) == {"a": {"b": [1]}}
+    path.write_text("a: {b: [3]}\n")
+    assert yaml_files.read(path) == {"a": {"b": [3]}}

@@ -1,5 +1,7 @@
 """YAML files from people, read into plain values: of bounded size, depth and number, whatever aliases say."""
 
+import copy
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,11 @@ LARGEST = 2**20  # bytes; params.yaml has 23 thousand, a dvc.lock of fifty stage
 MOST = 100_000  # values, those of an alias as often as it stands there: nine levels of nine would be 387 million
 DEEPEST = 40  # levels
 PLAIN = (str, bool, int, float, type(None))
+REMEMBERED = 8  # texts: a stage reads params.yaml, dvc.yaml and dvc.lock four times, half a second for each round
+
+
+class _TooMuch(Exception):
+    """More than a file of this project holds; says how much."""
 
 
 def read(path: Path) -> Any:
@@ -25,9 +32,11 @@ def read(path: Path) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise FoundryError(f"{path} must be a YAML file of up to {LARGEST:,} bytes, got more; look at what it is")
-        found = _load(path)
+        found = copy.deepcopy(_load(path.read_text(encoding="utf-8")))
     except FoundryError:
         raise
+    except _TooMuch as error:
+        raise FoundryError(f"{path} {error}") from None
     except FileNotFoundError:
         raise FoundryError(f"{path} not found; run from the project's folder or restore it from git") from None
     except (YAMLError, UnicodeDecodeError) as error:
@@ -42,27 +51,28 @@ def read(path: Path) -> Any:
     return found
 
 
-def _load(path: Path) -> Any:
+@lru_cache(REMEMBERED)
+def _load(text: str) -> Any:
     """As YAML.load, but counted first: ruamel writes whole values into its errors, a bomb's with all its aliases."""
     yaml = YAML(typ="safe", pure=True)
-    constructor, parser = yaml.get_constructor_parser(StringIO(path.read_text(encoding="utf-8")))
+    constructor, parser = yaml.get_constructor_parser(StringIO(text))
     try:
         node = constructor.composer.get_single_node()
-        _count(node, path)
+        _count(node)
         return None if node is None else constructor.construct_document(node)
     finally:
         parser.dispose()
 
 
-def _count(whole: Any, path: Path) -> None:
+def _count(whole: Any) -> None:
     count, waiting = 0, [(whole, 0)]
     while waiting:
         node, depth = waiting.pop()
         count += 1
         if count > MOST:
-            raise FoundryError(f"{path} holds more than {MOST:,} values with its aliases written out; remove some")
+            raise _TooMuch(f"holds more than {MOST:,} values with its aliases written out; remove some")
         if depth > DEEPEST:
-            raise FoundryError(f"{path} is nested more than {DEEPEST} levels deep; write it flat")
+            raise _TooMuch(f"is nested more than {DEEPEST} levels deep; write it flat")
         if isinstance(node, SequenceNode):
             waiting += [(each, depth + 1) for each in node.value]
         elif isinstance(node, MappingNode):
