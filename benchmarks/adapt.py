@@ -1,114 +1,171 @@
-"""How long does one image take? Ten steps of adaptation and the restoration, x2, for either input of the network.
+"""What is zero-shot adaptation worth, x2, by class of photograph, and what does it cost?
 
-python -m benchmarks.adapt            needs `make repro` before
+python -m benchmarks.adapt gains        zero, one and ten steps under every kernel, by class and on the test sets
+python -m benchmarks.adapt ceiling      hundreds of steps by class: what internal learning can give at all
+python -m benchmarks.adapt nothing      the same from random weights (ZSSR)
+python -m benchmarks.adapt variants     ten steps of other kinds at equal work, by class
+python -m benchmarks.adapt kernels      the kernel's width moved by adaptation's own losses, and by the spectrum
+python -m benchmarks.adapt time         seconds of ten steps and the restoration
 
-The network is the meta-trained one; given the input that it was not trained on it makes worse images in the same time.
-On a busy machine read `cpu_s` of one thread: seconds of all cores together. Also shown: many small images, one a
-thread (as `srfoundry restore FOLDER` does) and one by one with all threads.
+All need `make repro` before. Classes are of photographs that the default pipeline never sees (--photographs), told
+apart by a rule (`_adaptation_classes`); every photograph has a random Gaussian of its own, of --seed. A part keeps
+what is done in --work and goes on from there; empty it when what is measured has changed. The results of all parts
+stand in results/adapt.json.
 """
 
 import argparse
-import copy
-import itertools
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import table
-from srfoundry.core import parallel
-from srfoundry.core.compute import channels_last, fast_bfloat16
-from srfoundry.degradation import kernels, operator
-from srfoundry.degradation.linear_enlargement import How
-from srfoundry.degradation.observation import Observation, Sampling
-from srfoundry.imaging import images, metrics, windows
-from srfoundry.networks.adaptive.mzsr import MZSR
+from benchmarks import (
+    _adaptation_ceiling,
+    _adaptation_conditioning,
+    _adaptation_gains,
+    _adaptation_time,
+    _adaptation_variants,
+    table,
+)
+from benchmarks._adaptation_classes import Case, classes, tests
+from benchmarks._adaptation_replay import Replay
+from srfoundry.config import params
+from srfoundry.core.compute import channels_last
+from srfoundry.core.progress import track
+from srfoundry.core.state import kept
+from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.zoo import cards
-from srfoundry.zero_shot.adaptation import adapt
+from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.restoration import restore
 
-SCALE = 2
-WAYS: list[How] = ["bicubic", "linear"]
-
-
-def photograph(size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The busiest part of a photograph, blurred and reduced to size x size, and the kernel."""
-    whole = images.read(next(path for path in images.bundled() if path.stem == "coffee"))
-    whole = whole.repeat(1, 1, 1 + SCALE * size // whole.shape[-2], 1 + SCALE * size // whole.shape[-1])
-    high = windows.crop(whole, windows.busiest(whole, SCALE * size, energy="edges"))
-    kernel = kernels.gaussian(21, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
-    return high, images.from_uint8(images.to_uint8(operator.degrade(high, kernel, SCALE))), kernel
+CPU = torch.device("cpu")
+LEARNING = 4  # photographs a class that step sizes are learned on, none of them measured
 
 
-def alone(
-    net: nn.Module, low: Tensor, kernel: Tensor, recipe: Recipe, precision: str = "float32"
-) -> tuple[Tensor, dict[str, float]]:
-    """The restored image, and the seconds that it took."""
-    began, busy = time.perf_counter(), time.process_time()
-    observation = Observation(low, kernel, Sampling(SCALE))
-    weights = adapt(net, observation, recipe, precision=precision).weights
-    between = time.perf_counter()
-    image = restore(net, observation, weights=weights)
-    now, spent = time.perf_counter(), time.process_time() - busy
-    return image, {"total_s": now - began, "adapt_s": between - began, "restore_s": now - between, "cpu_s": spent}
+class Trial:
+    """A part of the benchmark: its network, its cases, and what is done of it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        path = options.models / "metatrain.safetensors"
+        self.net = channels_last(cards.load(path)[0].eval(), CPU)
+        self.recipe = Recipe.from_card(cards.read_card(path).metrics)
+        self.key = f"{sha256(path.read_bytes()).hexdigest()} {options.seed}"
+
+    def cases(self, count: int) -> Iterator[Case]:
+        """So many of each class."""
+        return classes(self.options.photographs, count, self.options.seed)
+
+    def measured(
+        self, measure: Callable[[nn.Module, Case], dict[str, Any]], cases: Iterable[Case]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """What a part finds of each case, by group; what is done already is read."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for case in track(turns(cases), self.options.part):
+            path = self.options.work / self.options.part / f"{case.group}_{case.name}.pt"
+            row = kept(path, self.key, partial(measure, self.net, case))
+            found.setdefault(case.group, []).append(row)
+        return found
 
 
-def trained(path: Path, how: How) -> nn.Module:
-    """The network of a checkpoint, for one input."""
-    net, card = cards.load(path)
-    arch = {key: value for key, value in card.arch.items() if key != "name"}
-    made = MZSR(**{**arch, "enlargement": how})
-    made.load_state_dict(net.state_dict())
-    return channels_last(made.eval(), torch.device("cpu"))
+def turns(cases: Iterable[Case]) -> list[Case]:
+    """One case of each group, then the next of each, so that a run that is cut short has seen all groups."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case)
+    longest = max(map(len, groups.values()), default=0)
+    return [each[index] for index in range(longest) for each in groups.values() if index < len(each)]
+
+
+def gains(options: argparse.Namespace) -> dict[str, Any]:
+    """Zero, one and ten steps."""
+    trial = Trial(options)
+    ready = KernelEstimation.load(
+        params.load(options.params), Sampling(_adaptation_time.SCALE), device=CPU, models=options.models
+    )
+
+    def estimate(low: Tensor, name: str) -> Tensor:
+        return ready.estimate_kernel(low, name)
+
+    by_class = trial.cases(options.images) if options.images else ()
+    of_sets = tests(options.tests, options.sets, options.most, options.seed)
+    rows = trial.measured(_adaptation_gains.Gains(trial.recipe, estimate), chain(by_class, of_sets))
+    return _adaptation_gains.summary(rows, len(trial.recipe.rates))
+
+
+def ceiling(options: argparse.Namespace) -> dict[str, Any]:
+    """Hundreds of steps."""
+    trial = Trial(options)
+    rows = trial.measured(_adaptation_ceiling.ceiling, trial.cases(options.images))
+    return {"ceiling": _adaptation_ceiling.summary(rows)}
+
+
+def nothing(options: argparse.Namespace) -> dict[str, Any]:
+    """ZSSR's course from random weights."""
+    trial = Trial(options)
+    rows = trial.measured(_adaptation_ceiling.from_nothing, trial.cases(options.images))
+    return {"nothing": _adaptation_ceiling.summary_from_nothing(rows)}
+
+
+def variants(options: argparse.Namespace) -> dict[str, Any]:
+    """Other kinds of ten steps."""
+    trial, groups = Trial(options), dict[str, list[Case]]()
+    for case in trial.cases(options.images + LEARNING):
+        groups.setdefault(case.group, []).append(case)
+    learning = [case for each in groups.values() for case in each[options.images :]]
+    factors = _adaptation_variants.learned_factors(trial.net, learning, trial.recipe)
+    replay = Replay.of(options.training)
+    measure = partial(_adaptation_variants.variants, recipe=trial.recipe, replay=replay, factors=factors)
+    rows = trial.measured(measure, (case for each in groups.values() for case in each[: options.images]))
+    return {"variants": _adaptation_variants.summary(rows), "factors": [round(one, 3) for one in factors]}
+
+
+def kernels(options: argparse.Namespace) -> dict[str, Any]:
+    """The conditioning moves."""
+    trial = Trial(options)
+    rows = trial.measured(_adaptation_conditioning.conditioning, trial.cases(options.images))
+    return {"kernels": _adaptation_conditioning.summary(rows)}
+
+
+def seconds(options: argparse.Namespace) -> dict[str, Any]:
+    """What it costs."""
+    return {"time": _adaptation_time.rows(options.models / "metatrain.safetensors", options.threads)}
+
+
+PARTS = {
+    "gains": gains,
+    "ceiling": ceiling,
+    "nothing": nothing,
+    "variants": variants,
+    "kernels": kernels,
+    "time": seconds,
+}
 
 
 def main() -> None:
-    """Measure both inputs of the network, in both precisions where it pays, then a folder's worth of images."""
+    """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256, help="low-resolution pixels a side (default: 256)")
-    parser.add_argument("--many", type=int, default=8, help="images of a quarter of that a side (default: 8)")
-    parser.add_argument("--rounds", type=int, default=3, help="timed runs of each (default: 3)")
-    parser.add_argument("--model", type=Path, default=Path("models/metatrain.safetensors"))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default: 1 2)")
+    add = parser.add_argument
+    add("part", choices=list(PARTS))
+    add("--images", type=int, default=4, help="of each class (default: %(default)s)")
+    add("--photographs", type=Path, default=Path("../shared/data/train"), help="of the classes (default: %(default)s)")
+    add("--tests", type=Path, default=Path("../shared/data/test"), help="with the test sets (default: %(default)s)")
+    add("--sets", nargs="*", default=["Set5", "Set14", "BSD100"], help="of them (default: Set5 Set14 BSD100)")
+    add("--most", type=int, default=100, help="photographs of a test set, at most (default: %(default)s)")
+    add("--models", type=Path, default=Path("models"), help="folder of the pipeline's networks")
+    add("--params", type=Path, default=Path("params.yaml"), help="for estimated kernels")
+    add("--training", type=Path, default=Path("data/synthesize/train"), help="prepared photographs to replay")
+    add("--seed", type=int, default=1, help="of photographs and kernels (default: %(default)s)")
+    add("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads of `time` (default: 1 2)")
+    add("--work", type=Path, default=Path("runs/adapt"), help="where parts keep what is done")
     options = parser.parse_args()
-    recipe = Recipe.from_card(cards.read_card(options.model).metrics).with_steps(10)
-    high, low, kernel = photograph(options.size)
-    nets = {how: trained(options.model, how) for how in WAYS}
-    precisions = ["float32", "bfloat16"] if fast_bfloat16(torch.device("cpu")) else ["float32"]
-    rows: list[dict[str, Any]] = []
-    for threads, precision, how in itertools.product(options.threads, precisions, WAYS):
-        torch.set_num_threads(threads)
-        alone(nets[how], low[..., :64, :64], kernel, recipe, precision)  # warm
-        runs = [alone(nets[how], low, kernel, recipe, precision) for _ in range(options.rounds)]
-        image, seconds = sorted(runs, key=lambda run: run[1]["total_s"])[len(runs) // 2]
-        row = {"input": how, "precision": precision, "threads": threads}
-        rows.append(row | {key: round(value, 3) for key, value in seconds.items()})
-        rows[-1]["psnr_y"] = round(metrics.psnr_y(image, high, SCALE), 3)
-    small = photograph(options.size // 4)[1]
-    for name, taken in many(nets["bicubic"], small, kernel, recipe, options).items():
-        rows.append(
-            {"input": f"{options.many} images {name}", "threads": options.threads[-1], "total_s": round(taken, 3)}
-        )
-    table.report("adapt", rows, threads=options.threads[-1], size=options.size, steps=10)
-
-
-def many(net: nn.Module, low: Tensor, kernel: Tensor, recipe: Recipe, options: argparse.Namespace) -> dict[str, float]:
-    """Seconds of several images, one after another on all threads and one a thread."""
-
-    def work(index: int) -> float:
-        return float(alone(copy.deepcopy(net), low.roll(index, -1), kernel, recipe)[0].mean())
-
-    mapped = parallel.threads(options.threads[-1])
-    ways: dict[str, Callable[[], list[float]]] = {
-        "one by one": lambda: [work(index) for index in range(options.many)],
-        "one a thread": lambda: list(mapped(work, range(options.many), "many")),
-    }
-    seconds = table.interleaved(ways, 2, warm_up=1)
-    return {name: min(taken) for name, taken in seconds.items()}
+    torch.set_num_threads(1)
+    table.merge("adapt", options.part, PARTS[options.part](options), threads=1)
 
 
 if __name__ == "__main__":
