@@ -19,6 +19,7 @@ from benchmarks._survival_journal import kept
 from benchmarks._survival_project import Finished
 from benchmarks._survival_runs import Disturbance, Ended
 
+COMMAND = "command"  # a row's kind
 START = 0.15  # seconds in which Python itself starts: no program can answer there
 SIDE = 768  # pixels of the image that takes long
 
@@ -67,7 +68,7 @@ def interrupted(project: Finished, times: int, seed: int, done: dict[str, int]) 
                 command = [sys.executable, "-m", *words]
                 ended = runs.start(command, root, project.environment(root), act, lambda: None)
                 lost = [] if "repro" in name else project.harmed(root, "dual")  # DVC removes what it makes anew
-            row = {"kind": "command", "stage": name, "moment": moment, "code": ended.code, "lost": lost, "after": 0}
+            row = {"kind": COMMAND, "stage": name, "moment": moment, "code": ended.code, "lost": lost, "after": 0}
             row |= {"waited": round(ended.waited, 3), "named": quiet(ended)}
             yield row | kept(ended, bool(lost) or not quiet(ended))
 

@@ -53,8 +53,15 @@ class Standing:
         """Be the folder's sender meanwhile."""
         if self._process is None:
             command = [sys.executable, "-m", "benchmarks._survival_sender"]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, text=True, env=dict(environment), start_new_session=True, **pipes)
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
         self._say(str(root))
         try:
             yield

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _survival_runs as runs
-from benchmarks._survival_commands import interrupted
+from benchmarks._survival_commands import COMMAND, interrupted
 from benchmarks._survival_faults import FAULTS, Trial
 from benchmarks._survival_imports import preload
 from benchmarks._survival_journal import SAID, Order, kept, read, sentences
@@ -101,7 +101,8 @@ class Trials:
 
     def work(self) -> None:
         """Do what the journal lacks, until it is done or the time is over."""
-        self.learn()
+        if next(self._waiting(), None):
+            self.learn()
         began = said = time.monotonic()
         for kind, stage, number in self._waiting():
             rng, start = random.Random(f"{self.order.seed} {kind} {stage} {number}"), time.monotonic()
@@ -118,16 +119,17 @@ class Trials:
                 said = now
                 kills = sum(each.get("kills", 0) for each in self.rows)
                 faults = sum(each["kind"] in FAULTS for each in self.rows)
-                whole = self.order.faults * len(self.stages) * len(self.order.only or FAULTS)
+                whole = self.order.faults * len(self.stages) * len({*(self.order.only or FAULTS)} - {COMMAND})
                 sys.stdout.write(f"{kills} of {self.order.kills} kills, {faults} of {whole} other faults\n")
                 sys.stdout.flush()
         else:
             self._commands()
 
     def _commands(self) -> None:
-        """Interrupt commands, if nothing less was asked for."""
-        done = Counter(row["stage"] for row in self.rows if row["kind"] == "command")
-        times = 0 if self.order.stages or self.order.only else self.order.faults
+        """Interrupt commands, if nothing less was asked for, or they were."""
+        done = Counter(row["stage"] for row in self.rows if row["kind"] == COMMAND)
+        asked = COMMAND in self.order.only if self.order.only else not self.order.stages
+        times = self.order.faults if asked else 0
         for row in interrupted(self.project, times, self.order.seed, done):
             self._note(row)
 
@@ -142,9 +144,10 @@ class Trials:
                 trials, kills = self._done("kill", stage)
                 if kills < each:
                     yield "kill", stage, trials
-        for number in range(self.order.faults):
+        kinds = [kind for kind in self.order.only or FAULTS if kind != COMMAND]
+        for number in range(self.order.faults if kinds else 0):
             for stage in self.stages:
-                for kind in self.order.only or FAULTS:
+                for kind in kinds:
                     if self._done(kind, stage)[0] <= number:
                         yield kind, stage, number
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import table
+from benchmarks._survival_commands import COMMAND
 from benchmarks._survival_faults import FAULTS
 from benchmarks._survival_journal import Order, read
 from benchmarks._survival_project import REPO, Finished
@@ -73,7 +74,8 @@ def main() -> None:
     add("--kills", type=int, default=200, help="over all stages (default: %(default)s)")
     add("--faults", type=int, default=10, help="times a stage that each other fault comes (default: %(default)s)")
     add("--stages", nargs="*", default=[], metavar="STAGE", help="as in dvc.yaml (default: all)")
-    add("--only", nargs="*", default=[], choices=list(FAULTS), metavar="FAULT", help=f"of {', '.join(FAULTS)}")
+    kinds = [*FAULTS, COMMAND]
+    add("--only", nargs="*", default=[], choices=kinds, metavar="FAULT", help=f"of {', '.join(kinds)}")
     add("--minutes", type=float, default=1e6, help="after which no further trial begins")
     add("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     add("--folder", type=Path, default=REPO / "runs" / "survival", help="to work in (default: runs/survival)")

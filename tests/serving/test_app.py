@@ -204,6 +204,18 @@ def test_the_queue_is_bounded(models: Path) -> None:
                 client.delete(answer.headers["location"])
 
 
+def test_who_waits_too_long_for_a_turn_is_refused(models: Path) -> None:
+    with served.serving(Serving(str(models), 1, "cpu", Limits(waiting=0.05))) as client:
+        large, query = served.photograph(700, 700), {"wait": False, "tile": 32}
+        jobs = [client.post("/v1/upscale", params=query, content=large).headers["location"] for _ in range(4)]
+        answer = client.post("/v1/upscale", content=served.photograph(9, 9))
+        assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+        assert "its turn has not come" in answer.json()["detail"]
+        assert all(client.get(job).json()["error"] is None for job in jobs)  # who asks for a job has time
+        for job in jobs:
+            client.delete(job)
+
+
 def test_work_that_takes_too_long_ends(models: Path) -> None:
     with served.serving(Serving(str(models), 1, "cpu", Limits(seconds=0.05))) as client:
         answer = client.post("/v1/upscale", params={"tile": 32}, content=served.photograph(700, 700))

@@ -49,6 +49,7 @@ def options(parser: argparse.ArgumentParser, whole: Any) -> None:
         help="of a request's body (default: %(default)s)",
     )
     add("--seconds", type=whole(1, 86_400), default=300, help="of work on one photograph (default: %(default)s)")
+    add("--waiting", type=whole(1, 86_400), default=30, help="seconds for a photograph's turn (default: %(default)s)")
     add("--stopping", type=whole(0, 86_400), default=30, help="seconds to finish at the end (default: %(default)s)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="answer for this host name, too; * is any")
     add(
@@ -66,6 +67,7 @@ def serve(options: argparse.Namespace) -> int:
         largest=MEGA * options.largest_megapixels,
         largest_bytes=options.largest_bytes,
         seconds=float(options.seconds),
+        waiting=float(options.waiting),
     )
     names, origins = tuple(options.allow_host), tuple(options.cors)
     listening = Listening(options.host, options.port, names, origins, float(options.stopping))

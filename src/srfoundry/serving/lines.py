@@ -24,14 +24,21 @@ class Line:
     Args:
         workers: jobs that run side by side.
         limits: of the queue, of pixels in work, and of time.
+        patience: seconds that a client waits for its photograph's turn.
         seconds: for a megapixel, to say when there is room again.
         drop: is called with a job that ends early, so that others forget it too.
     """
 
     def __init__(
-        self, workers: int, limits: Limits, *, seconds: Callable[[], float], drop: Callable[[Hashable], None]
+        self,
+        workers: int,
+        limits: Limits,
+        *,
+        patience: float,
+        seconds: Callable[[], float],
+        drop: Callable[[Hashable], None],
     ) -> None:
-        self.workers, self.limits = workers, limits
+        self.workers, self.limits, self.patience = workers, limits, patience
         self.waiting: deque[tuple[Job, Work]] = deque()
         self.running: set[Job] = set()
         self._seconds, self._drop = seconds, drop

@@ -117,9 +117,11 @@ async def answered(service: Service, line: Line, job: Job, request: Request, *, 
         return JSONResponse(job.as_json(), 202, {"Location": location})
     gone = asyncio.ensure_future(_gone(request))
     ready = asyncio.ensure_future(_ready(job))
+    late = asyncio.get_running_loop().call_later(line.patience, _late, service, line, job)
     try:
         await asyncio.wait((gone, ready), return_when=asyncio.FIRST_COMPLETED)
     finally:
+        late.cancel()
         gone.cancel()
         if not ready.done():
             ready.cancel()
@@ -132,6 +134,19 @@ async def answered(service: Service, line: Line, job: Job, request: Request, *, 
         cancelled = Problem(503, "Cancelled", "the work was cancelled; ask again", "cancelled")
         return problems.answer(job.error or cancelled)  # it was counted as it happened
     return _picture(service, job, BackgroundTask(service.store.discard, job))
+
+
+def _late(service: Service, line: Line, job: Job) -> None:
+    """Refuse a photograph whose turn has not come: its client would give up, and nobody would take the result."""
+    if job.state == "queued":
+        after = line.wait_seconds()
+        detail = (
+            f"the photograph has waited {line.patience:g} s, and its turn has not come; try again in {after} s, or ask "
+            "for a job (wait=false), which waits as long as it takes"
+        )
+        problem = Problem(503, "Too many photographs", detail, "queue", {"Retry-After": str(after)})
+        service.metrics.failed(problem.kind)
+        line.cancel(job, problem)
 
 
 def _jobs(made: APIRouter, service: Service) -> None:

@@ -63,9 +63,16 @@ class Service:
         self.batcher = Batcher(self.serving.threads, self.metrics.ran)
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="header")
         self.store = Store(self.limits)
-        self.line = Line(self.serving.threads + BESIDE, self.limits, seconds=self._seconds, drop=self.batcher.drop)
+        self.line = Line(
+            self.serving.threads + BESIDE,
+            self.limits,
+            patience=self.limits.waiting,
+            seconds=self._seconds,
+            drop=self.batcher.drop,
+        )
         self.restorers = Restorers(self.serving.project)
-        self.slow_line = Line(1, self.limits, seconds=lambda: RESTORING, drop=lambda job: None)
+        patience = self.limits.seconds  # one restoration alone takes a minute a megapixel
+        self.slow_line = Line(1, self.limits, patience=patience, seconds=lambda: RESTORING, drop=lambda job: None)
         for gauge, count in (
             (self.metrics.waiting, lambda: sum(len(line.waiting) for line in self.lines())),
             (self.metrics.running, lambda: sum(len(line.running) for line in self.lines())),

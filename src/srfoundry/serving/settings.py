@@ -17,6 +17,7 @@ class Limits:
         largest: pixels of a photograph.
         largest_bytes: of a request's body.
         seconds: of work on one photograph, from its start.
+        waiting: seconds that a client waits for its photograph's turn; who asks for a job has no such limit.
         grace: seconds that a body, or a client that reads its answer, may pause.
         slowest: bytes a second that a body must bring on average, after `grace`.
         kept_seconds: that a finished job's result is kept for whoever fetches it.
@@ -28,6 +29,7 @@ class Limits:
     largest: int = 24 * MEGA
     largest_bytes: int = 64 * MEGA
     seconds: float = 300.0
+    waiting: float = 30.0
     grace: float = 10.0
     slowest: int = 16 * 1024
     kept_seconds: float = 600.0
