@@ -16,6 +16,7 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import decoding, images, resize
 
 SCALE = 2
+CLASSES: tuple[str, ...] = ("repeated", "texture", "smooth")
 SIDE = 320  # pixels of a photograph's middle that are looked at, and measured
 PATCH, STRIDE = 7, 6  # pixels of the half-size image
 BUSY = 4e-4  # variance of a patch from which on it counts: five grey levels
@@ -98,7 +99,7 @@ def classes(folder: Path, count: int, seed: int) -> Iterator[Case]:
     """Yield `count` cases a class, of photographs below a folder in an order of the seed's."""
     paths = sorted(decoding.find(folder), key=lambda path: path.as_posix())
     order = torch.randperm(len(paths), generator=generator(seed, "adaptation", "photographs")).tolist()
-    left = dict.fromkeys(("repeated", "texture", "smooth"), count)
+    left: dict[str, int] = dict.fromkeys(CLASSES, count)
     for index in track(order, "classes"):
         high = middle(images.read(paths[index]))
         kind = Texture.of(high).name if min(high.shape[-2:]) >= SIDE // 2 else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import _adaptation, _exactness
-from benchmarks._adaptation_classes import SCALE, Case
+from benchmarks._adaptation_classes import CLASSES, SCALE, Case
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import operator
 from srfoundry.degradation.kernel_width import move_width
@@ -23,7 +23,6 @@ from srfoundry.zero_shot.restoration import restore
 NOISE = 5 / 255
 QUALITY = 80  # of JPEG
 TILE = 512
-CLASSES = ("repeated", "texture", "smooth")
 Row = dict[str, float]
 
 

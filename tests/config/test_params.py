@@ -72,6 +72,8 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
         params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="linear"))
     with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):
         params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0], metatrain__support="patches"))
+    with pytest.raises(FoundryError, match=r"metatrain: .*rates up to 0.02 are those of plain descent"):
+        params.load(changed(tmp_path, metatrain__rates=[0.02] * 10, metatrain__descent="adam"))
     several = {"metatrain__scales": [2.0, 2.2], "metatrain__enlargement": "bicubic"}
     with pytest.raises(FoundryError, match="support self_pair takes one scale"):
         params.load(changed(tmp_path, **several))

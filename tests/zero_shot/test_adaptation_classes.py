@@ -116,7 +116,7 @@ def test_widths_are_judged_for_every_given_kernel() -> None:
 def test_the_oracle_takes_the_best_step_of_each_image() -> None:
     def row(values: dict[int, float]) -> dict[str, object]:
         curve = {str(look): 30 + values.get(look, -1.0) for look in LOOKS} | {"0": 30.0}
-        return {f"{rate:g}": dict(curve) for rate in RATES} | {"agreement": 0.5}
+        return {**{f"{rate:g}": dict(curve) for rate in RATES}, "agreement": 0.5}
 
     found = summary({"smooth": [row({10: 0.2, 500: 0.6}), row({10: 0.1})]})["smooth"]
     assert found["oracle"] == pytest.approx(0.35)

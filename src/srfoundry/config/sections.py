@@ -61,6 +61,7 @@ from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot.settings import (
+    LARGEST_OF_ADAM,
     AdaptationSteps,
     InnerLoop,
     NoiseDraw,
@@ -139,6 +140,12 @@ class Metatrain(Section):
             )
         if len(scales) > 1 and self.draw.support == "self_pair":
             raise ValueError(f"support self_pair takes one scale, got {scales}; set it to patches")
+        largest = max(self.adaptation.rates)
+        if self.adaptation.descent == "adam" and largest > LARGEST_OF_ADAM:
+            raise ValueError(
+                f"rates up to {largest:g} are those of plain descent: a step of Adam's moves every weight by so much; "
+                "set descent to plain, or rates to 1e-5 to 1e-4"
+            )
         return self
 
 

@@ -11,6 +11,7 @@ Support = Literal["patches", "self_pair"]
 Order = Literal["first", "second"]
 LossWeights = Literal["uniform", "annealed", "last"]
 Descent = Literal["plain", "adam"]
+LARGEST_OF_ADAM = 1e-3  # rate of adaptation: its step moves every weight by so much, and ten of 1e-3 leave no net
 
 
 @dataclass(frozen=True, kw_only=True)
