@@ -41,7 +41,7 @@ class Trial:
 
     def copy(self) -> None:
         """Make the folder ready."""
-        self.project.copy(self.root, self.stage, former=self.rng.random() < 0.5)
+        self.project.copy(self.root, self.stage, former=self.rng.random() < 0.5, parts=self.rng)
 
     def moment(self) -> float:
         """A moment of the stage's duration."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ruamel.yaml import YAML
 
 from pipelines.support import sender
 from pipelines.support.graph import Graph
+from srfoundry.core import atomic
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 
@@ -154,13 +156,14 @@ class Finished:
             for path in self.trials.iterdir():
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
-    def copy(self, root: Path, stage: str, *, former: bool) -> None:
+    def copy(self, root: Path, stage: str, *, former: bool, parts: random.Random | None = None) -> None:
         """A copy in which one stage can be run.
 
         Args:
             root: of the copy; must be empty or not be there.
             stage: of which nothing is there.
             former: whether what the stage wrote stands there all the same, as after a change of values.
+            parts: of the chance by which finished parts stand there, as a kill leaves them; none if not given.
         """
         shutil.copytree(
             self.root, root, dirs_exist_ok=True, ignore=lambda folder, names: _left(self.root, folder, names)
@@ -177,6 +180,27 @@ class Finished:
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
+        for path in [] if parts is None else self.parts(stage, parts):
+            target = root / ".ckpt" / stage / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (self.kept / stage / path).is_dir() else shutil.copy)(self.kept / stage / path, target)
+
+    @property
+    def kept(self) -> Path:
+        """The folder with what stages keep while they run, of each in a folder of its name."""
+        return self.root.with_name("kept")
+
+    def parts(self, stage: str, rng: random.Random) -> list[Path]:
+        """Finished parts of a stage that a trial begins with: all but one or two, at times none.
+
+        Six networks that are exported before anything can go wrong with the next stage cost more than all else.
+        """
+        folder = self.kept / stage
+        whole = {path.parent for path in folder.rglob(atomic.KEPT)}
+        single = {path for path in folder.rglob("*") if path.is_file() and path.parent not in whole}
+        found = sorted(path.relative_to(folder) for path in whole | single)
+        missing = rng.choice([1, 2]) if rng.random() < 0.9 else len(found)
+        return rng.sample(found, max(0, len(found) - missing))
 
     def differing(self, root: Path, stage: str) -> list[str]:
         """Files of a stage that are not what the undisturbed run wrote, too many or missing."""

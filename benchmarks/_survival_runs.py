@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,16 @@ def count_writes(file: Path) -> Hook:
         sys.addaudithook(look)
 
     return begin
+
+
+def keep_parts(folder: Path, into: Path) -> Hook:
+    """Copy a folder of finished parts before the process removes it."""
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "shutil.rmtree" and Path(str(arguments[0])) == folder and folder.is_dir():
+            shutil.copytree(folder, into)
+
+    return lambda: sys.addaudithook(look)
 
 
 def _writes(arguments: tuple[object, ...]) -> bool:

@@ -32,6 +32,8 @@ from srfoundry.core.errors import FoundryError
 DISTURBED_TWICE = 0.4  # of the kills come to a stage that was killed before
 BY_WRITES = 0.5  # of the kills come before a file is written, renamed or removed; the others at any moment
 OWN, DVC = 0.06, 0.06  # shares of trials as processes of their own, and under `dvc repro`
+OWN_SENDER = 0.1  # share of trials without a server in which the stage starts the sender itself, as always elsewhere
+PARTS = ("evaluate", "export")  # stages that keep each finished part, of which there are many
 TRIES = 5  # trials for each kill that is wanted
 SAY = 30.0  # seconds between two lines that say how far the trials are
 
@@ -83,7 +85,17 @@ class Trials:
                 before[stage] = {key: found[key] for key in ("seconds", "writes")}
                 row = {"kind": "undisturbed", "stage": stage, "different": [], "programs": ours}
                 self._note(row | before[stage])
+                self._keep(stage)
             self.known[stage] = Undisturbed(before[stage]["seconds"], before[stage]["writes"])
+
+    def _keep(self, stage: str) -> None:
+        """Keep the finished parts that a stage removes at its end, for trials to begin with."""
+        kept = self.project.kept / stage
+        shutil.rmtree(kept, ignore_errors=True)
+        if stage in PARTS:
+            with self.project.trial() as root:
+                self.project.copy(root, stage, former=False)
+                self._fork(stage, root, Disturbance(hook=runs.keep_parts(root / ".ckpt" / stage, kept)))
 
     def _undisturbed(self, stage: str) -> dict[str, Any]:
         """Seconds, writes and modules of a stage to which nothing happens.
@@ -107,7 +119,7 @@ class Trials:
         for kind, stage, number in self._waiting():
             rng, start = random.Random(f"{self.order.seed} {kind} {stage} {number}"), time.monotonic()
             try:
-                row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, number, rng)
+                row = self._kill(stage, rng) if kind == "kill" else self._fault(kind, stage, rng)
             except (OSError, subprocess.CalledProcessError) as error:  # of the trial itself: counted as lost, and seen
                 row = {"kind": kind, "stage": stage, "kills": 0, "way": "none", "code": 1, "after": 1, "named": False}
                 row |= {"different": [str(error)], "lost": [str(error)], "waited": 0.0, "said": traceback.format_exc()}
@@ -178,13 +190,16 @@ class Trials:
         row = {"kind": "kill", "stage": stage, "way": way, "kills": kills, "moments": moments, "different": wrong}
         return row | {"code": ended.code} | kept(ended, bool(wrong) or ended.code != 0)
 
-    def _fault(self, fault: str, stage: str, number: int, rng: random.Random) -> dict[str, Any]:
+    def _fault(self, fault: str, stage: str, rng: random.Random) -> dict[str, Any]:
         """Let a fault come to a stage, look at what it left, run it again, and compare."""
         known = self.known[stage]
 
         def alone(more: Mapping[str, str]) -> Ended:
-            own = number == 0  # the first time the sender that the stage itself starts
-            with nullcontext() if own else self.standing.sends(root, self.project.environment(self.project.root)):
+            with (
+                nullcontext()
+                if rng.random() < OWN_SENDER
+                else self.standing.sends(root, self.project.environment(self.project.root))
+            ):
                 return self._fork(stage, root, Disturbance(), more, taking=False)
 
         with self.project.trial() as root:

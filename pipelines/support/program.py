@@ -8,6 +8,7 @@ from pipelines.support.processes import end_soon_after_interrupt, status
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError, refusal
 from srfoundry.core.interrupts import ignore_at_exit
+from srfoundry.core.progress import end
 
 STOPPED = "stopped; what is finished stays"
 
@@ -28,12 +29,12 @@ def answering(last_words: str = STOPPED, *, terminated: bool = True) -> Iterator
         stopped()
         parallel.leave(status())
     except FoundryError as error:
-        say(f"error: {error}")
+        say_error(str(error))
         raise SystemExit(1) from None
     except Exception as error:
         if not (text := refusal(error)):
             raise
-        say(f"error: {text}")
+        say_error(text)
         raise SystemExit(1) from None
     finally:
         ignore_at_exit()
@@ -43,6 +44,12 @@ def once(line: str) -> Callable[[], None]:
     """Something that says a line the first time that it is called; nothing for an empty one."""
     lines = [line] if line else []
     return lambda: say(lines.pop()) if lines else None
+
+
+def say_error(text: str) -> None:
+    """Write the one line of an error, below the bars that stood."""
+    end()
+    say(f"error: {text}")
 
 
 def say(text: str) -> None:

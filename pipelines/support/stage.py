@@ -22,7 +22,7 @@ from pipelines.support.graph import Graph, folder_of
 from pipelines.support.locks import locked
 from pipelines.support.place import Place
 from pipelines.support.processes import die_with_parent, end_soon_after_interrupt, status
-from pipelines.support.program import once, say
+from pipelines.support.program import once, say, say_error
 from pipelines.support.telemetry import tracked
 from pipelines.support.versions import remedy, versions
 from srfoundry.config import params as params_file
@@ -266,7 +266,7 @@ def _fail(error: Exception, text: str) -> NoReturn:
     kind = "lost" if type(error).__name__ == "Lost" else "person"
     torchrun.note_failure(error, kind, text)
     if torchrun.OURS not in os.environ or ranks.together() == 1:
-        say(f"error: {text}")
+        say_error(text)
     raise SystemExit(1) from None
 
 

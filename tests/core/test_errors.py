@@ -24,6 +24,7 @@ from srfoundry.core.errors import FoundryError, refusal
             RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
             "not enough memory",
         ),
+        (RuntimeError("could not create a primitive"), "not enough memory"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
         (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "the disk is full"),
     ],
@@ -43,6 +44,14 @@ def test_the_cause_of_an_error_is_looked_at() -> None:
         assert refusal(error) == "a.png: the disk is full; make room"
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), FileNotFoundError(errno.ENOENT, "x", "y"), FoundryError("z")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("ours"),
+        RuntimeError("could not create a primitive descriptor for it"),
+        FileNotFoundError(errno.ENOENT, "x", "y"),
+        FoundryError("z"),
+    ],
+)
 def test_our_own_faults_are_none(error: Exception) -> None:
     assert refusal(error) is None

@@ -14,6 +14,7 @@ from srfoundry.cli import browser_build, commands, comparing, converting, degrad
 from srfoundry.cli.place import Place
 from srfoundry.core import interrupts, parallel
 from srfoundry.core.errors import FoundryError, one_line, refusal
+from srfoundry.core.progress import end
 from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
 from srfoundry.runtime.providers import DEVICES
@@ -134,14 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
-        sys.stderr.write(f"error: {one_line(str(error))}\n")
-        return 1
+        return _failed(one_line(str(error)))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
             raise
-        sys.stderr.write(f"error: this needs {error.name}, which is not installed; pip install 'srfoundry[{extra}]'\n")
-        return 1
+        return _failed(f"this needs {error.name}, which is not installed; pip install 'srfoundry[{extra}]'")
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays\n")
         parallel.leave(130)
@@ -151,11 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not (text := refusal(error)):
             raise
-        sys.stderr.write(f"error: {one_line(text)}\n")
-        return 1
+        return _failed(one_line(text))
     finally:
         command.shutdown(wait=False)
         interrupts.ignore_at_exit()
+
+
+def _failed(text: str) -> int:
+    """One line below the bars that stood; returns the exit status."""
+    end()
+    sys.stderr.write(f"error: {text}\n")
+    return 1
 
 
 class _Version(argparse.Action):

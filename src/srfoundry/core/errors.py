@@ -31,6 +31,8 @@ _ALLOCATORS = (
     "bad allocation",
     "status_alloc_failed",
 )
+# What oneDNN says where it had no memory for its code or its scratchpad; it keeps the reason to itself.
+_ONEDNN = ("could not create a primitive", "could not create a memory object", "could not execute a primitive")
 
 
 _CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
@@ -48,7 +50,7 @@ def one_line(text: str) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory was asked for that is not there."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _ALLOCATORS)
+    return isinstance(error, MemoryError) or text in _ONEDNN or any(sign in text for sign in _ALLOCATORS)
 
 
 # What the system refuses, by its own number: what to say of it, and what to do.

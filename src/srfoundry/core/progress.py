@@ -36,6 +36,15 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
             progress.update(1)
 
 
+def end() -> None:
+    """Close the bars that still stand where an error has interrupted them: what is said next has its own line."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        for one in list(getattr(tqdm, "_instances", ())):
+            one.close()
+
+
 def above(line: str, stream: Any) -> None:
     """Write a line above the bars, if there are any."""
     if "tqdm" in sys.modules:
