@@ -68,15 +68,17 @@ class Trials:
     def learn(self) -> None:
         """Import what the stages import, and know of each how long it takes as a fork, and how often it writes.
 
-        What they import a first run of each says; what a fork of the process that has it all writes must be the same.
+        What they import a first run of each says, which the next one then has; what a fork of the process that has it
+        all writes must be the same.
         """
         known = self.project.trials.with_name("modules.json")
         modules: dict[str, list[str]] = json.loads(known.read_text()) if known.exists() else {}
+        preload(sorted({name for names in modules.values() for name in names}))
         for stage in self.stages:
             if stage not in modules:
                 modules[stage] = self._undisturbed(stage)["modules"]
                 known.write_text(json.dumps(modules))
-        preload(sorted({name for names in modules.values() for name in names}))
+                preload(sorted(modules[stage]))
         ours = programs()
         before = {row["stage"]: row for row in self.rows if row.get("programs") == ours}
         for stage in self.stages:

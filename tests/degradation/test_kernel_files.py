@@ -137,3 +137,9 @@ def test_a_matlab_file_that_unpacks_to_far_more_than_its_size_is_named(tmp_path:
     assert (tmp_path / "bomb.mat").stat().st_size < 10**6
     with pytest.raises(FoundryError, match=r"bomb.mat is no kernel that can be read .*are the most"):
         kernel_files.read(tmp_path / "bomb.mat")
+
+
+def test_numbers_that_float32_has_no_room_for_are_no_kernel(tmp_path: Path) -> None:
+    np.save(tmp_path / "large.npy", np.full((3, 3), 1e300))
+    with pytest.raises(FoundryError, match="holds NaN or infinity"):
+        kernel_files.read(tmp_path / "large.npy")

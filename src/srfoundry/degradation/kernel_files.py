@@ -77,9 +77,10 @@ def read_all(path: Path) -> dict[str, Float[Tensor, "_ _"]]:
         return {path.stem: shade / shade.sum()}
     try:
         arrays = matlab.arrays(path) if suffix == ".mat" else _numpy(path)
-        found = {
-            name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for name, array in arrays.items()
-        }
+        with np.errstate(over="ignore"):  # what float32 has no room for becomes infinite, which `checked` refuses
+            found = {
+                name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for name, array in arrays.items()
+            }
     except FileNotFoundError:
         raise FoundryError(f"{path} not found; check the path of the kernel") from None
     except Exception as error:  # parsers answer damaged bytes with whatever Python raised in them
