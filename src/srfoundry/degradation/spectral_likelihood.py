@@ -59,6 +59,8 @@ class SpectralLikelihood:
         shifts = [(row, column) for row in range(scale) for column in range(scale)]
         self.rows = torch.stack([_alias(rows[seen], row, scale) for row, _ in shifts])
         self.columns = torch.stack([_alias(columns[seen], column, scale) for _, column in shifts])
+        self.side = size * scale
+        self.bins = _bin(self.rows, self.side) * self.side + _bin(self.columns, self.side)
         self.noise = max(noise, ROUNDING)
         mean, deviation = model.exponent
         alpha = torch.linspace(mean - 2.5 * deviation, mean + 2.5 * deviation, EXPONENTS, device=low.device)
@@ -92,14 +94,11 @@ class SpectralLikelihood:
         return plane.flatten(-2)
 
     def _gain(self, kernels: Float[Tensor, "n k k"]) -> Float[Tensor, "n i f"]:
-        """|K(f)|^2 at each alias of each frequency."""
-        size = kernels.shape[-1]
-        axis = torch.arange(size, device=self.rows.device, dtype=self.rows.dtype) - size // 2
-        phase = self.rows[..., None, None] * axis[:, None] + self.columns[..., None, None] * axis
-        phase = phase.flatten(2).flatten(0, 1)
-        flat = kernels.flatten(1).to(phase)
-        gain = (flat @ phase.cos().T) ** 2 + (flat @ phase.sin().T) ** 2
-        return gain.view(len(kernels), *self.rows.shape)
+        """|K(f)|^2 at each alias of each frequency: they are those of a Fourier transform of the tile enlarged."""
+        room = -kernels.shape[-1] % self.side
+        padded = torch.nn.functional.pad(kernels.to(self.falls), (0, room, 0, room))
+        wrapped = padded.unflatten(-1, (-1, self.side)).unflatten(-3, (-1, self.side)).sum(dim=(-4, -2))
+        return torch.fft.fft2(wrapped).abs().square().flatten(1)[:, self.bins]
 
 
 def _periodograms(image: Float[Tensor, "1 c h w"], size: int) -> Float[Tensor, "t k k"]:
@@ -122,3 +121,8 @@ def _frequencies(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def _alias(frequency: Tensor, number: int, scale: int) -> Tensor:
     """The high-resolution frequency in [-pi, pi) that decimation folds onto `frequency`, number 0 to scale - 1."""
     return torch.remainder((frequency + 2 * math.pi * number) / scale + math.pi, 2 * math.pi) - math.pi
+
+
+def _bin(frequency: Tensor, side: int) -> Tensor:
+    """Its place in a Fourier transform of that many points."""
+    return (frequency * side / (2 * math.pi)).round().long() % side

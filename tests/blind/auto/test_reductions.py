@@ -46,3 +46,8 @@ def test_histories_are_drawn_in_their_shares_and_fit_their_kernels() -> None:
     assert (counts / 200 - torch.tensor(list(histories.SHARES.values()))).abs().max() < 0.08
     decimated = drawn.kernel[drawn.history == histories.NAMES.index("decimated")]
     assert bool((decimated.flatten(1).max(dim=1).values == 1).all())
+
+
+def test_forms_are_drawn_alone_where_they_are_asked_for() -> None:
+    drawn = histories.draw(6, 2, shares={"line": 1.0}, rng=generator(2, "histories"))
+    assert set(drawn.history.tolist()) == {histories.NAMES.index("line")}

@@ -5,6 +5,7 @@ reduced or an unblurred image is enlarged, a blurred one restored; and where a l
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,21 +17,26 @@ from srfoundry.degradation import kernels
 
 SHARES = {  # of the histories among the images that the classifier learns from
     "reduced": 0.17,  # a thumbnail by a kernel with negative lobes (bicubic, Lanczos), else sharp
-    "area": 0.13,  # a thumbnail of the means of blocks
-    "decimated": 0.13,  # every s-th pixel of a sharp image
-    "gaussian": 0.18,  # a Gaussian blur, every s-th pixel
+    "area": 0.09,  # a thumbnail of the means of blocks
+    "decimated": 0.10,  # every s-th pixel of a sharp image
+    "gaussian": 0.19,  # a Gaussian blur, every s-th pixel
     "disc": 0.09,  # defocus, likewise
-    "line": 0.08,  # straight motion
-    "shake": 0.12,  # camera shake
-    "blurred, reduced": 0.10,  # any blur, then antialiased
+    "line": 0.09,  # straight motion
+    "shake": 0.13,  # camera shake
+    "blurred, reduced": 0.14,  # any blur, then antialiased
 }
+MADE = {
+    "reduced": 0.4,
+    "area": 0.3,
+    "decimated": 0.3,
+}  # among those that it learns from how sharp images were made small
 NAMES = tuple(SHARES)
 SHARP = ("reduced", "area", "decimated")  # nothing to restore
 AVERAGED = ("reduced", "area", "blurred, reduced")  # low-resolution pixels are means around the centres of their blocks
 REDUCTIONS = {"bicubic": 0.45, "area": 0.3, "lanczos": 0.25}
 LOBED = {"bicubic": 0.64, "lanczos": 0.36}  # shares of those that have negative lobes
 SIZE = 25  # taps a side of blurs (USRNet, and benchmarks of motion)
-VARIANCES = (0.17, 3.0)  # of Gaussians, in multiples of the scale, px^2
+VARIANCES = (0.12, 3.0)  # of Gaussians, in multiples of the scale, px^2
 LONGEST = 20.0  # of straight motion, px
 RADII = (1.0, 4.5)  # of discs, px
 FINE = 8  # points a tap and side that discs are made of
@@ -59,12 +65,13 @@ class Drawn:
     history: Int[Tensor, " n"]
 
 
-def draw(count: int, scale: int, *, rng: torch.Generator) -> Drawn:
-    """Kernels of all histories, in the shares of SHARES.
+def draw(count: int, scale: int, *, shares: Mapping[str, float] = SHARES, rng: torch.Generator) -> Drawn:
+    """Kernels of several histories.
 
     Args:
         count: how many.
         scale: of the reduction; the widths of Gaussians grow with it.
+        shares: of each history.
         rng: on the CPU.
     """
     blurs = {
@@ -73,7 +80,9 @@ def draw(count: int, scale: int, *, rng: torch.Generator) -> Drawn:
         "line": _lines(count, scale, rng),
         "shake": kernels.centred(kernels.draw_trajectory(count, size=SIZE, scale=scale, rng=rng)[0]),
     }
-    history = torch.multinomial(torch.tensor(list(SHARES.values())), count, replacement=True, generator=rng)
+    history = torch.multinomial(
+        torch.tensor([shares.get(name, 0.0) for name in NAMES]), count, replacement=True, generator=rng
+    )
     how = torch.multinomial(torch.tensor(list(REDUCTIONS.values())), count, replacement=True, generator=rng)
     lobed = torch.multinomial(torch.tensor(list(LOBED.values())), count, replacement=True, generator=rng).tolist()
     before = torch.multinomial(torch.tensor([0.7, 0.1, 0.1, 0.1]), count, replacement=True, generator=rng)

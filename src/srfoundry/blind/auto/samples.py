@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.nonblind_pairs import SharpPatches
+from srfoundry.blind.nonblind_pairs import SOFT, SharpPatches
 from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.core.state import Resumption
@@ -21,10 +22,30 @@ from srfoundry.training.loop import fit
 from srfoundry.training.settings import PatchDraw
 
 RIM = 10  # low-resolution pixels around a window that are cut off, since far ends meet there
-SOFT = 0.45  # share of soft photographs: pixels left out of them look like means of sharp ones' blocks
-GAMMAS = (0.7, 1.4)  # exponents that the photographs' levels are raised to
 NOISY, NOISIEST = 0.45, 15 / 255  # share of the windows with noise, and its largest standard deviation, range [0, 1]
 PACKED, QUALITIES = 0.4, (50, 95)  # share of the windows that were JPEG files, and of which quality
+
+
+@dataclass(frozen=True)
+class Look:
+    """What some of the windows are for, and how their photographs look.
+
+    Attributes:
+        shares: of the histories.
+        soft: share of soft photographs.
+        gammas: exponents that the photographs' levels are raised to.
+    """
+
+    shares: Mapping[str, float]
+    soft: float
+    gammas: tuple[float, float] = (1.0, 1.0)
+
+
+ALL = Look(histories.SHARES, SOFT)
+# Pixels left out of soft photographs look like means of sharp ones' blocks. Where blurs are learned, as many soft ones
+# and other gammas cost a disc and a line in ten, and a noisy Gaussian in six.
+SHARP = Look(histories.MADE, 0.45, (0.7, 1.4))
+TURN = (ALL, SHARP, ALL)  # of the batches
 
 
 def window_patches(patches: Patches, scale: int, *, octave: float, batch: int) -> SharpPatches:
@@ -43,23 +64,31 @@ def window_patches(patches: Patches, scale: int, *, octave: float, batch: int) -
 
 
 class Windows:
-    """Features of windows, and the history of each."""
+    """Features of windows, the history of each, and whether it shows how a sharp image was made small, and no more."""
 
     def __init__(self) -> None:
         self.features: list[Tensor] = []
         self.histories: list[Tensor] = []
+        self.sharp: list[Tensor] = []
 
-    def all(self) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"]]:
-        """Features and histories in the order in which they came."""
-        return torch.cat(self.features), torch.cat(self.histories)
+    def add(self, features: Float[Tensor, "b n"], drawn: Int[Tensor, " b"], *, sharp: bool) -> None:
+        """Take up a batch."""
+        self.features.append(features)
+        self.histories.append(drawn)
+        self.sharp.append(torch.full(drawn.shape, sharp))
+
+    def all(self) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"], Bool[Tensor, " m"]]:
+        """Features, histories and purposes in the order in which they came."""
+        return torch.cat(self.features), torch.cat(self.histories), torch.cat(self.sharp)
 
     def state_dict(self) -> dict[str, Any]:
         """All batches."""
-        return {"features": list(self.features), "histories": list(self.histories)}
+        return {"features": list(self.features), "histories": list(self.histories), "sharp": list(self.sharp)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the batches of an earlier run."""
         self.features, self.histories = list(state_dict["features"]), list(state_dict["histories"])
+        self.sharp = list(state_dict["sharp"])
 
 
 def collect_windows(
@@ -82,10 +111,11 @@ def collect_windows(
     found, processes = Windows(), resumption.processes
 
     def step(index: int) -> Mapping[str, float]:
-        scale = scales[index % len(scales)]
-        features, drawn = _drawn(sharp[scale], softness, scale, stream.rng("window", index), processes)
-        found.features.append(processes.gathered(features, len(drawn)))
-        found.histories.append(drawn)
+        look, scale = TURN[index % len(TURN)], scales[index // len(TURN) % len(scales)]
+        features, drawn = _drawn(
+            sharp[scale], softness, look, scale, rng=stream.rng("window", index), processes=processes
+        )
+        found.add(processes.gathered(features, len(drawn)), drawn, sharp=look is SHARP)
         return {}
 
     count = sharp[scales[0]].draws.batch
@@ -100,15 +130,15 @@ def collect_windows(
 
 
 def _drawn(
-    sharp: SharpPatches, softness: float, scale: int, rng: torch.Generator, processes: Processes
+    sharp: SharpPatches, softness: float, look: Look, scale: int, *, rng: torch.Generator, processes: Processes
 ) -> tuple[Tensor, Tensor]:
     """Features of this process's rows of a batch, and the histories of all."""
     count = sharp.draws.batch
     own = processes.rows(count)
-    rows, drawn = Rows(count, own), histories.draw(count, scale, rng=rng)
+    rows, drawn = Rows(count, own), histories.draw(count, scale, shares=look.shares, rng=rng)
     high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
-    variance = torch.where(soft[:, 0] < SOFT, softness * soft[:, 1], 0.0)
-    least, most = GAMMAS
+    variance = torch.where(soft[:, 0] < look.soft, softness * soft[:, 1], 0.0)
+    least, most = look.gammas
     high = high.clamp(0, 1) ** (least + (most - least) * rows.rand(1, rng=rng).view(-1, 1, 1))
     low = _reduced(high, drawn.kernel[own], variance, scale)[:, None]
     rim = min(RIM, low.shape[-1] // 4)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -68,13 +69,15 @@ def train_classifier(
     stream: Stream,
     resumption: Resumption,
 ) -> list[dict[str, float]]:
-    """Draw the weights anew and fit them: the histories' cross entropy, of the sharp ones twice (AdamW).
+    """Draw the weights anew and fit them (AdamW): the cross entropy of all histories, and of the sharp ones by edges.
 
     Returns:
         the curve: `loss`, and `held_out`, the share of the last twentieth of the windows that is taken for another.
     """
-    features, histories = windows.all()
+    features, histories, sharp = windows.all()
     kept = max(1, len(features) * 19 // 20)
+    every, edges = (_places(chosen[:kept]) for chosen in (~sharp, sharp))
+    held = kept + _places(~sharp[kept:])
     with torch.no_grad():
         classifier.centre.copy_(features[:kept].mean(dim=0))
         classifier.spread.copy_(features[:kept].std(dim=0) + RARE)
@@ -89,25 +92,26 @@ def train_classifier(
 
     def step(index: int) -> Mapping[str, Tensor | float]:
         rng = stream.rng("classifier", index)
-        chosen = torch.randint(kept, (BATCH,), generator=rng)
-        noise = torch.randn(BATCH, features.shape[1], generator=rng)
-        noise = (classifier.spread * noise)[own]
+        rows = [places[torch.randint(len(places), (BATCH,), generator=rng)][own] for places in (every, edges)]
+        noise = [torch.randn(BATCH, features.shape[1], generator=rng)[own] * classifier.spread for _ in rows]
         hidden = (torch.rand(BATCH, classifier.made.in_features, generator=rng) >= DROPPED) / (1 - DROPPED)
         for group, pace in zip(optimiser.param_groups, (1.0, SLOWER), strict=True):
             group["lr"] = pace * cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
-        loss = _loss(classifier, features[chosen][own], noise, hidden[own], histories[chosen][own])
+        spectral = classifier.by_spectrum(features[rows[0]] + JITTER * noise[0])
+        made = classifier.by_edges(features[rows[1]] + ROUGHER * noise[1], kept=hidden[own])
+        loss = functional.cross_entropy(spectral, histories[rows[0]])
+        loss = loss + functional.cross_entropy(made, histories[rows[1]].clamp_max(classifier.sharp - 1))
         whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():
-            missed = (classifier(features[kept:]).argmax(dim=1) != histories[kept:]).float().mean()
+            missed = (classifier(features[held]).argmax(dim=1) != histories[held]).float().mean()
         return {"loss": whole["total"], "held_out": missed}
 
     state: dict[str, Stateful] = {"classifier": classifier, "optimiser": optimiser}
     return fit(step, steps=descent.steps, state=state, resumption=resumption, title=f"{stream.name} classifier")
 
 
-def _loss(classifier: DegradationClassifier, features: Tensor, noise: Tensor, kept: Tensor, true: Tensor) -> Tensor:
-    every = classifier.by_spectrum(features + JITTER * noise)
-    made = classifier.by_edges(features + ROUGHER * noise, kept=kept)
-    sharp = functional.cross_entropy(made, true.clamp_max(classifier.sharp - 1), reduction="none")
-    return functional.cross_entropy(every, true) + (sharp * (true < classifier.sharp)).mean()
+def _places(chosen: Bool[Tensor, " m"]) -> Int[Tensor, " n"]:
+    """Where it is true; everywhere if that is nowhere."""
+    places = chosen.nonzero()[:, 0]
+    return places if len(places) else torch.arange(len(chosen))

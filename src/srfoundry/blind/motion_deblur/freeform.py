@@ -65,6 +65,9 @@ class FreeFormSettings:
 
 
 STANDARD = FreeFormSettings()
+# From the first beginning alone: on eight training photographs behind camera shake the second was never better by more
+# than 0.03 dB, and where sparsity chose it lost up to 3.5.
+QUICK = FreeFormSettings(edges=STANDARD.edges[:1])
 
 
 def find_free_form_kernel(
@@ -127,6 +130,28 @@ def estimate_free_form(
         Diverged: no kernel is finite.
     """
     assert resources.networks is not None
+    return _estimated(observation, settings, STANDARD, resources.networks.restorer, rng=rng, log=log)
+
+
+def estimate_by_edges(
+    observation: BlindObservation, settings: Estimation, *, rng: torch.Generator, log: Log
+) -> Estimate:
+    """The same from one beginning and without the network, in seconds; arguments and errors as there.
+
+    The network's rounds are worth 0.05 dB in the mean of the training photographs, and as much time again.
+    """
+    return _estimated(observation, settings, QUICK, None, rng=rng, log=log)
+
+
+def _estimated(
+    observation: BlindObservation,
+    settings: Estimation,
+    form: FreeFormSettings,
+    restore: Restore | None,
+    *,
+    rng: torch.Generator,
+    log: Log,
+) -> Estimate:
     low, sampling = observation.low, observation.sampling
     size = max(settings.prior.kernel_size, trained_size(sampling.scale))
     window, box = busiest_window(low, settings.windows.look)
@@ -138,13 +163,7 @@ def estimate_free_form(
     if seen.noise is None:
         seen = replace(seen, noise=settings.spectrum.noise or known_noise(low))
     history = History(log)
-    kernel = find_free_form_kernel(
-        seen,
-        size,
-        rng=rng,
-        restore=resources.networks.restorer,
-        log=history.add,
-    )
+    kernel = find_free_form_kernel(seen, size, form, rng=rng, restore=restore, log=history.add)
     return Estimate(kernel, None, box, history.rows)
 
 

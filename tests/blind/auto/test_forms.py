@@ -1,0 +1,42 @@
+"""Forms of blur by the spectral likelihood: clean blurs are told apart without anything learned."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from srfoundry.blind.auto import forms, histories
+from srfoundry.blind.auto.evidence import Evidence
+from srfoundry.blind.estimate import BlindObservation
+from srfoundry.degradation import kernels, operator
+from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.observation import Sampling
+from srfoundry.imaging import images
+from tests.blind_cases import tiny
+
+KERNELS = {
+    "line": kernels.line(25, torch.tensor([14.0]), torch.tensor([0.6])),
+    "gaussian": kernels.gaussian(25, torch.tensor([4.0]), torch.tensor([4.0]), torch.zeros(1)),
+}
+
+
+def observed(kernel: Tensor) -> BlindObservation:
+    high = images.read(next(each for each in images.bundled() if each.stem == "flower"))[..., :320, :320]
+    low = images.from_uint8(images.to_uint8(operator.degrade(high, kernel.float(), 2)))
+    return BlindObservation(low, Sampling(2), known_noise(low))
+
+
+@pytest.mark.parametrize("form", KERNELS)
+def test_the_right_form_explains_the_spectrum_best(form: str) -> None:
+    found = forms.support(observed(KERNELS[form]), tiny().spectrum)
+    round_ones = {"gaussian", "blurred, reduced"}  # a wide Gaussian hides what was done after it
+    best = max(found, key=lambda name: found[name])
+    assert best == form or {best, form} <= round_ones
+    assert found[form] > found["disc"] + 1
+
+
+def test_chances_of_sharp_images_and_the_sum_of_the_others_stay() -> None:
+    chances = torch.tensor([0.1, 0.05, 0.05, 0.3, 0.2, 0.1, 0.1, 0.1], dtype=torch.float64)
+    evidence = Evidence(chances, chances[None], [(0, 0, 64, 64)], 0.0, None)
+    found = forms.supported(evidence, observed(KERNELS["line"]), tiny().spectrum).chances
+    assert torch.equal(found[:3], chances[:3]) and float(found.sum()) == pytest.approx(1)
+    assert found[histories.NAMES.index("line")] > 0.7
