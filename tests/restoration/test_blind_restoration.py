@@ -1,13 +1,17 @@
 """What is in doubt is restored by the mean over what may have made it."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
-from srfoundry.blind.decision import Candidates
+from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
-from srfoundry.restoration.blind_restoration import _averaged, _milder
+from srfoundry.restoration.blind_restoration import Restoration, _averaged, _milder, _restored
+from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 
 
 def test_the_mean_over_candidates_is_milder_than_the_strongest() -> None:
@@ -30,3 +34,25 @@ def test_of_a_jpeg_file_it_is_half_cubic_interpolation_on_the_same_grid() -> Non
     for phase in (0.0, 0.375, 0.5):
         found = _milder(lambda each: torch.zeros(1, 3, 24, 32), low, scale=2, phase=phase)
         assert torch.allclose(found, resize.cubic_at(low, 2, phase) / 2)
+
+
+class Bright:
+    """A restorer whose images are white."""
+
+    scale, uses_noise = 2, False
+
+    def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
+        return Restored(torch.ones(1, 3, *(2 * extent for extent in observation.low.shape[-2:])), "white")
+
+
+def test_the_mean_is_mixed_with_the_restorer_by_its_weight() -> None:
+    low = torch.zeros(1, 3, 16, 16)
+    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
+    shared = Restoration(RestoreOptions(Path("m"), Path("p")), Bright(), Sampling(2), None, None)
+
+    def level(weight: float | None) -> float:
+        candidates = None if weight is None else Candidates(kernel, torch.ones(1), weight)
+        decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0, candidates=candidates)
+        return float(_restored(Observation(low, kernel, Sampling(2)), decision, "a", shared, no_ticker).image.mean())
+
+    assert [level(each) for each in (None, 0.25, 1.0)] == pytest.approx([1.0, 0.75, 0.0], abs=1e-3)

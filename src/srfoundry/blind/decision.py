@@ -50,10 +50,12 @@ class Candidates:
     Attributes:
         kernels: each with its shift inside of the taps.
         chances: 0 or more.
+        weight: of their linear mean in the result, range [0, 1]; the rest is the restorer's, with the kernel found.
     """
 
     kernels: Float[Tensor, "n k k"]
     chances: Float[Tensor, " n"]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)

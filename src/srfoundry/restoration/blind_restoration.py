@@ -181,10 +181,7 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     doubt = _second_doubt(decision, shared)
     if doubt is not None:
         return _enlarged(original, shared, doubt, decision)
-    if decision is not None and decision.candidates is not None:
-        found = _averaged(observation, decision.candidates, decision.noise)
-    else:
-        found = shared.restorer.restore(observation, name, ticker)
+    found = _restored(observation, decision, name, shared, ticker)
     steps = max(shared.options.close, back_projection.LIGHT if shared.options.linear else 0)
     checked = check_consistency(found.image, observation, close=steps)
     return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
@@ -198,6 +195,20 @@ def find_kernel(
     kernel = shared.observe(image, name, ticker)[0].kernel
     assert kernel is not None
     return kernel[0].numpy()
+
+
+def _restored(
+    observation: Observation, decision: Decision | None, name: str, shared: Restoration, ticker: Ticker
+) -> Restored:
+    """By the restorer, by the mean over what may have made the image, or between both."""
+    if decision is None or decision.candidates is None:
+        return shared.restorer.restore(observation, name, ticker)
+    milder, weight = _averaged(observation, decision.candidates, decision.noise), decision.candidates.weight
+    if weight == 1:
+        return milder
+    found = shared.restorer.restore(observation, name, ticker)
+    image = torch.lerp(found.image, milder.image.to(found.image), weight)
+    return replace(found, image=image, how=f"{found.how}; {weight:.0%} of it {milder.how}")
 
 
 def _averaged(observation: Observation, candidates: Candidates, noise: float) -> Restored:
