@@ -14,7 +14,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks import table
 from srfoundry.core.errors import FoundryError
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the damage (default: %(default)s)")
     options = parser.parse_args()
     try:
-        import atheris  # pyright: ignore[reportMissingImports]
+        atheris: Any = import_module("atheris")
     except ImportError:
         raise FoundryError("this needs atheris; uv run --with atheris python -m benchmarks.fuzz ...") from None
     with atheris.instrument_imports(include=["srfoundry", "ruamel", "scipy.io", "numpy.lib", "safetensors"]):
