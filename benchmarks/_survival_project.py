@@ -197,7 +197,7 @@ class Finished:
         """
         folder = self.kept / stage
         whole = {path.parent for path in folder.rglob(atomic.KEPT)}
-        single = {path for path in folder.rglob("*") if path.is_file() and path.parent not in whole}
+        single = {path for path in folder.rglob("*") if path.is_file() and not whole & {*path.parents}}
         found = sorted(path.relative_to(folder) for path in whole | single)
         missing = rng.choice([1, 2]) if rng.random() < 0.9 else len(found)
         return rng.sample(found, max(0, len(found) - missing))

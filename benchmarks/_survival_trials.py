@@ -14,16 +14,16 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _survival_runs as runs
 from benchmarks._survival_commands import COMMAND, interrupted
 from benchmarks._survival_faults import FAULTS, Trial
-from benchmarks._survival_imports import preload
 from benchmarks._survival_journal import SAID, Order, kept, read, sentences
-from benchmarks._survival_project import Finished, programs
+from benchmarks._survival_known import Undisturbed, learn
+from benchmarks._survival_project import Finished
 from benchmarks._survival_runs import Disturbance, Ended
 from benchmarks._survival_sender import Standing, nothing, taken
 from pipelines.support.locks import locked
@@ -33,22 +33,8 @@ DISTURBED_TWICE = 0.4  # of the kills come to a stage that was killed before
 BY_WRITES = 0.5  # of the kills come before a file is written, renamed or removed; the others at any moment
 OWN, DVC = 0.06, 0.06  # shares of trials as processes of their own, and under `dvc repro`
 OWN_SENDER = 0.1  # share of trials without a server in which the stage starts the sender itself, as always elsewhere
-PARTS = ("evaluate", "export")  # stages that keep each finished part, of which there are many
 TRIES = 5  # trials for each kill that is wanted
 SAY = 30.0  # seconds between two lines that say how far the trials are
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What a stage does when nothing happens to it.
-
-    Attributes:
-        seconds: as a fork.
-        writes: files that it writes, renames or removes.
-    """
-
-    seconds: float
-    writes: int
 
 
 class Trials:
@@ -65,58 +51,10 @@ class Trials:
         self.standing = Standing()
         shutil.rmtree(project.trials, ignore_errors=True)
 
-    def learn(self) -> None:
-        """Import what the stages import, and know of each how long it takes as a fork, and how often it writes.
-
-        What they import a first run of each says, which the next one then has; what a fork of the process that has it
-        all writes must be the same.
-        """
-        known = self.project.trials.with_name("modules.json")
-        modules: dict[str, list[str]] = json.loads(known.read_text()) if known.exists() else {}
-        preload(sorted({name for names in modules.values() for name in names}))
-        for stage in self.stages:
-            if stage not in modules:
-                modules[stage] = self._undisturbed(stage)["modules"]
-                known.write_text(json.dumps(modules))
-                preload(sorted(modules[stage]))
-        ours = programs()
-        before = {row["stage"]: row for row in self.rows if row.get("programs") == ours}
-        for stage in self.stages:
-            if stage not in before:
-                found = self._undisturbed(stage)
-                before[stage] = {key: found[key] for key in ("seconds", "writes")}
-                row = {"kind": "undisturbed", "stage": stage, "different": [], "programs": ours}
-                self._note(row | before[stage])
-                self._keep(stage)
-            self.known[stage] = Undisturbed(before[stage]["seconds"], before[stage]["writes"])
-
-    def _keep(self, stage: str) -> None:
-        """Keep the finished parts that a stage removes at its end, for trials to begin with."""
-        kept = self.project.kept / stage
-        shutil.rmtree(kept, ignore_errors=True)
-        if stage in PARTS:
-            with self.project.trial() as root:
-                self.project.copy(root, stage, former=False)
-                self._fork(stage, root, Disturbance(hook=runs.keep_parts(root / ".ckpt" / stage, kept)))
-
-    def _undisturbed(self, stage: str) -> dict[str, Any]:
-        """Seconds, writes and modules of a stage to which nothing happens.
-
-        Raises:
-            FoundryError: its bytes are others than those of `dvc repro`.
-        """
-        with self.project.trial() as root:
-            self.project.copy(root, stage, former=False)
-            noted = root.with_name("noted.json")
-            ended = self._fork(stage, root, Disturbance(hook=runs.count_writes(noted)))
-            if ended.code or self.project.differing(root, stage):
-                raise FoundryError(f"{stage} undisturbed gives other bytes than before; remove {root.parent.parent}")
-            return json.loads(noted.read_text()) | {"seconds": ended.seconds}
-
     def work(self) -> None:
         """Do what the journal lacks, until it is done or the time is over."""
         if next(self._waiting(), None):
-            self.learn()
+            self.known = learn(self.project, self.stages, self.rows, self._fork, self._note)
         began = said = time.monotonic()
         for kind, stage, number in self._waiting():
             rng, start = random.Random(f"{self.order.seed} {kind} {stage} {number}"), time.monotonic()

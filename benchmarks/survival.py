@@ -28,23 +28,42 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the trials of a journal come to."""
     kills = [row for row in rows if row["kind"] == "kill"]
     faults = [row for row in rows if row["kind"] not in ("kill", "undisturbed")]
-    waited = [row["waited"] for row in faults if row["kind"] in ("ctrl_c", "command") and row["waited"]]
+    waited = [row["waited"] for row in faults if row["kind"] in ("ctrl_c", COMMAND) and row["waited"]]
+    by_command = {
+        row["stage"]: max(
+            each["waited"] for each in faults if each["kind"] == COMMAND and each["stage"] == row["stage"]
+        )
+        for row in faults
+        if row["kind"] == COMMAND
+    }
+    pairs = {kind: counts for kind in FAULTS if any((counts := by_stage(rows, kind)).values())}
     ended = [row["waited"] for row in faults if row["kind"] == "sigterm" and row["waited"]]
     return {
         "kills": sum(row["kills"] for row in kills),
         "kills_different_bytes": sum(bool(row["different"]) or row["code"] != 0 for row in kills),
         "kills_by_way": dict(sum((Counter({row["way"]: row["kills"]}) for row in kills), Counter())),
         "kills_by_stage": dict(sum((Counter({row["stage"]: row["kills"]}) for row in kills), Counter())),
-        "faults": len(faults),
+        "faults": sum(row["kind"] in FAULTS for row in faults),
+        "faults_kinds": len(pairs),
+        "faults_least": min((min(each.values()) for each in pairs.values()), default=0),
+        "faults_by_stage": pairs,
         "faults_lost": sum(bool(row["lost"]) or row["after"] != 0 for row in faults),
         "faults_tracebacks": sum(not row["named"] for row in faults),
         "ctrl_c_seconds": max(waited, default=0.0),
+        "ctrl_c_seconds_by_command": by_command,
         "ctrl_c_seconds_median": statistics.median(waited) if waited else 0.0,
         "sigterm_seconds": max(ended, default=0.0),
         "stages": len({row["stage"] for row in rows if row["kind"] == "undisturbed"}),
         "commands": len({row["stage"] for row in rows if row["kind"] == "command"}),
         "telemetry_lost": sum("lost" in row.get("notes", {}) for row in faults),
     }
+
+
+def by_stage(rows: list[dict[str, Any]], kind: str) -> dict[str, int]:
+    """Trials of a kind by stage, of all stages that were run undisturbed; of commands, by command."""
+    found = Counter(row["stage"] for row in rows if row["kind"] == kind)
+    stages = [] if kind == COMMAND else [row["stage"] for row in rows if row["kind"] == "undisturbed"]
+    return {stage: found[stage] for stage in dict.fromkeys([*stages, *found])}
 
 
 def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,7 +80,7 @@ def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "of which failed": len(failed),
                 "lost": len(wrong),
                 "tracebacks": sum(not row.get("named", True) for row in these),
-                "least a stage": min(Counter(row["stage"] for row in these).values()),
+                "least a stage": min(by_stage(rows, kind).values()),
             }
         )
     return found

@@ -19,6 +19,7 @@ from pipelines.support.program import answering
 from srfoundry.config import params as params_file
 from srfoundry.config import yaml_files
 from srfoundry.config.params import Params
+from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 
 DEFAULT = "default"  # the values in git: they are kept there only
@@ -66,7 +67,7 @@ def _write(wanted: Mapping[tuple[str, ...], Any], root: Path, source: str) -> li
     if changed:
         text = io.StringIO()
         _yaml().dump(whole, text)
-        target.write_text(text.getvalue(), encoding="utf-8")
+        write_bytes(target, text.getvalue().encode())
     return changed
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from srfoundry.reporting import figures
+
 Line = tuple[Sequence[float], Sequence[float]]  # places and rates
 
 
@@ -25,5 +27,4 @@ def rates_picture(path: Path, panels: Mapping[str, Mapping[str, Line]], *, logar
         axes.set(xlabel=title, ylabel="sum rate, bit", xscale="log" if title in logarithmic else "linear")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figures.save(figure, path, dpi=100)

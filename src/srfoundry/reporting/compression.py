@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from srfoundry.reporting import figures
 from srfoundry.reporting.pictures import scatter
 
 FULL, KEPT, LINE = "#d0d0d0", "#3465a4", "#cc0000"
@@ -45,7 +46,7 @@ def widths_picture(
         curve.axhline(target, color=LINE, linewidth=0.8, linestyle="--")
     curve.set(xlabel="step", ylabel="loss" if target is None else "removed")
     curve.grid(alpha=0.3)
-    _save(figure, path, dpi=100)
+    figures.save(figure, path, dpi=100)
 
 
 def family_picture(path: Path, psnr: Mapping[str, float], costs: Costs) -> None:
@@ -67,7 +68,7 @@ def family_picture(path: Path, psnr: Mapping[str, float], costs: Costs) -> None:
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR-Y, dB")
-    _save(figure, path, dpi=110)
+    figures.save(figure, path, dpi=110)
 
 
 def methods_picture(path: Path, psnr: Mapping[str, tuple[float, float]], costs: Costs) -> None:
@@ -90,19 +91,13 @@ def methods_picture(path: Path, psnr: Mapping[str, tuple[float, float]], costs: 
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("PSNR-Y, dB")
     panels[0].legend(fontsize=8, frameon=False)
-    _save(figure, path, dpi=110)
+    figures.save(figure, path, dpi=110)
 
 
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _save(figure: Figure, path: Path, *, dpi: int) -> None:
-    """The same picture gives the same bytes: no date, no version."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
 def quality_pictures(

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from srfoundry.reporting import figures
 from srfoundry.reporting.palette import COLOURS
 
 SMOOTHED = 8  # points that the smoothed curve's mean reaches to each side, about
@@ -35,7 +36,7 @@ def curves_picture(path: Path, history: Sequence[Row], names: Sequence[str], tit
     """
     figure = curves_figure(history, names, title)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figures.save(figure, path, dpi=100)
 
 
 def curves_figure(history: Sequence[Row], names: Sequence[str], title: str) -> Figure:

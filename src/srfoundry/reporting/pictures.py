@@ -7,7 +7,7 @@ its global state. The same values give the same bytes: no dates, versions or ran
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +16,7 @@ from torch import Tensor
 from srfoundry.core.atomic import replacing
 from srfoundry.imaging import decoded, formats, images, metrics, resize, windows
 from srfoundry.imaging.windows import Box
+from srfoundry.reporting import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 INK, PAPER = "#202020", "#ffffff"
 MARGIN, LINE = 8, 18  # pixels
+DPI = 110  # of figures
 QUALITY = 85  # of JPEG and WebP, where the name asks for one
 
 
@@ -98,7 +100,7 @@ def kernels(path: Path, named: Mapping[str, Float[Tensor, "*n k k"]]) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         _scale_bar(axes, kernel.shape[-1])
-    _save_figure(figure, path)
+    figures.save(figure, path, dpi=DPI)
 
 
 def _scale_bar(axes: "Axes", taps: int) -> None:
@@ -122,7 +124,7 @@ def scatter(path: Path, points: Mapping[str, tuple[float, float]], title: str) -
     axes.margins(0.2)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
-    _save_figure(figure, path)
+    figures.save(figure, path, dpi=DPI)
 
 
 def lines(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> None:
@@ -136,7 +138,7 @@ def lines(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], acros
     axes.set_ylabel(up)
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
-    _save_figure(figure, path)
+    figures.save(figure, path, dpi=DPI)
 
 
 def blind(
@@ -269,12 +271,6 @@ def _figure(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _save_figure(figure: "Figure", path: Path) -> None:
-    nothing: dict[str, Any] = {"Software": None}  # matplotlib would write its version into the file
-    with replacing(path) as partial:
-        figure.savefig(partial, metadata=nothing)
