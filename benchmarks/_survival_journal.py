@@ -56,7 +56,7 @@ def sentences(ended: Ended) -> bool:
         return False
     if ended.code == 0:
         return True
-    return sum(line.startswith("error: ") or ": stopped; " in line for line in lines) == 1
+    return sum(line.startswith(("error: ", "stopped; ")) or ": stopped; " in line for line in lines) == 1
 
 
 def kept(ended: Ended, wrong: bool) -> dict[str, str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks._survival_imports import alone
+from srfoundry.core.interrupts import leave_quietly
 
 LOOK = 0.002  # seconds between two looks at a process
 PATIENCE = 300.0  # seconds after which a run counts as hanging
@@ -184,6 +185,7 @@ def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], lo
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         sys.argv = ["-m", *words[1:]]
         sys.modules.pop(words[0], None)
+        leave_quietly()  # as the package does when Python is about to run one of its modules; here it is imported
         if hook is not None:
             hook()
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
