@@ -110,12 +110,12 @@ def classes(folder: Path, count: int, seed: int) -> Iterator[Case]:
             return
 
 
-def tests(folder: Path, sets: list[str], count: int, seed: int) -> Iterator[Case]:
-    """Yield the first `count` photographs of each test set that is there, each with a kernel of its own."""
+def tests(folder: Path, sets: list[str], count: int, seed: int, side: int) -> Iterator[Case]:
+    """Yield the middles of the first `count` photographs of each test set, each with a kernel of its own."""
     for name in sets:
         found = sorted((folder / name).glob("*.png"))[:count]
         for path, high in zip(found, _exactness.photographs(folder / name, SCALE), strict=False):
-            yield Case.made(name, path.stem, high, seed)
+            yield Case.made(name, path.stem, middle(high, side), seed)
 
 
 def middle(image: Float[Tensor, "1 3 H W"], side: int = SIDE) -> Float[Tensor, "1 3 h w"]:

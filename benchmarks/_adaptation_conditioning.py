@@ -42,15 +42,15 @@ def conditioning(net: nn.Module, case: Case) -> dict[str, Any]:
     return found
 
 
-def summary(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """A row a given kernel and judge: the mean gain over the kernel as it was given, the worst, the mean factor."""
-    every, table = [row for each in rows.values() for row in each], list[dict[str, Any]]()
+def summary(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """For each given kernel and judge: the mean gain over the kernel as it was given, the worst, the mean factor."""
+    every, table = [row for each in rows.values() for row in each], dict[str, dict[str, dict[str, float]]]()
     for kind in GIVEN:
         for judge in ("loop", "pairs", "spectrum"):
             gains = [row[f"{kind} {judge}"][0] - row[f"{kind} none"][0] for row in every]
             factor = float(np.exp(np.mean([np.log(row[f"{kind} {judge}"][1]) for row in every])))
             figures = {"gain_db": float(np.mean(gains)), "worst_db": min(gains), "factor": factor}
-            table.append({"kernel": kind, "judge": judge} | {key: round(value, 4) for key, value in figures.items()})
+            table.setdefault(kind, {})[judge] = {key: round(value, 4) for key, value in figures.items()}
     return table
 
 

@@ -160,15 +160,25 @@ def learned_factors(net: nn.Module, cases: Sequence[Case], recipe: Recipe) -> li
 
 
 def summary(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """A row a kind: its best multiple, the mean gain, the worst image's, processor seconds, the mean of each class."""
+    """A row a kind: the best multiple of all images, the mean gain, the worst image's, processor seconds.
+
+    Then of each class the mean gain at its own best multiple, and that: a rule that knows the class has no more.
+    """
     every, table = [row for each in rows.values() for row in each], list[dict[str, Any]]()
     for name, kind in KINDS.items():
-        keys = [f"{name} x{multiple:g}" for multiple in kind.multiples]
-        best = max(keys, key=lambda key: float(np.mean([row[key] - row["zero"] for row in every])))
-        gains = [row[best] - row["zero"] for row in every]
-        line: dict[str, Any] = {"kind": name, "multiple": float(best.rpartition(" x")[2])}
-        line |= {"gain_db": float(np.mean(gains)), "worst_db": min(gains)}
-        line |= {group: float(np.mean([row[best] - row["zero"] for row in each])) for group, each in rows.items()}
+        multiple, values = _best(every, name, kind)
+        line: dict[str, Any] = {"kind": name, "multiple": multiple}
+        line |= {"gain_db": float(np.mean(values)), "worst_db": min(values)}
         line |= {"cpu_s": float(np.mean([row[f"s {name}"] for row in every]))}
+        for group, each in rows.items():
+            line[f"{group}_multiple"], values = _best(each, name, kind)
+            line |= {group: float(np.mean(values)), f"{group}_worst": min(values)}
         table.append({key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()})
     return table
+
+
+def _best(rows: Sequence[Mapping[str, Any]], name: str, kind: Kind) -> tuple[float, list[float]]:
+    """The multiple with the largest mean gain, and the gain of each image."""
+    gains = {multiple: [row[f"{name} x{multiple:g}"] - row["zero"] for row in rows] for multiple in kind.multiples}
+    best = max(gains, key=lambda multiple: float(np.mean(gains[multiple])))
+    return best, gains[best]

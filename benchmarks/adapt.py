@@ -32,7 +32,7 @@ from benchmarks import (
     _adaptation_variants,
     table,
 )
-from benchmarks._adaptation_classes import Case, classes, tests
+from benchmarks._adaptation_classes import SIDE, Case, classes, tests
 from benchmarks._adaptation_replay import Replay
 from srfoundry.config import params
 from srfoundry.core.compute import channels_last
@@ -93,7 +93,7 @@ def gains(options: argparse.Namespace) -> dict[str, Any]:
         return ready.estimate_kernel(low, name)
 
     by_class = trial.cases(options.images) if options.images else ()
-    of_sets = tests(options.tests, options.sets, options.most, options.seed)
+    of_sets = tests(options.tests, options.sets, options.most, options.seed, options.side)
     rows = trial.measured(_adaptation_gains.Gains(trial.recipe, estimate), chain(by_class, of_sets))
     return _adaptation_gains.summary(rows, len(trial.recipe.rates))
 
@@ -115,10 +115,15 @@ def nothing(options: argparse.Namespace) -> dict[str, Any]:
 def variants(options: argparse.Namespace) -> dict[str, Any]:
     """Other kinds of ten steps."""
     trial, groups = Trial(options), dict[str, list[Case]]()
+    trial.key += f" {options.images}"  # step sizes are learned on the photographs behind them
     for case in trial.cases(options.images + LEARNING):
         groups.setdefault(case.group, []).append(case)
     learning = [case for each in groups.values() for case in each[options.images :]]
-    factors = _adaptation_variants.learned_factors(trial.net, learning, trial.recipe)
+    factors = kept(
+        options.work / "factors.pt",
+        trial.key,
+        lambda: {"factors": _adaptation_variants.learned_factors(trial.net, learning, trial.recipe)},
+    )["factors"]
     replay = Replay.of(options.training)
     measure = partial(_adaptation_variants.variants, recipe=trial.recipe, replay=replay, factors=factors)
     rows = trial.measured(measure, (case for each in groups.values() for case in each[: options.images]))
@@ -157,6 +162,7 @@ def main() -> None:
     add("--tests", type=Path, default=Path("../shared/data/test"), help="with the test sets (default: %(default)s)")
     add("--sets", nargs="*", default=["Set5", "Set14", "BSD100"], help="of them (default: Set5 Set14 BSD100)")
     add("--most", type=int, default=100, help="photographs of a test set, at most (default: %(default)s)")
+    add("--side", type=int, default=SIDE, help="pixels of a test photograph's middle (default: %(default)s)")
     add("--models", type=Path, default=Path("models"), help="folder of the pipeline's networks")
     add("--params", type=Path, default=Path("params.yaml"), help="for estimated kernels")
     add("--training", type=Path, default=Path("data/synthesize/train"), help="prepared photographs to replay")

@@ -51,6 +51,11 @@ def test_less_error_moves_less() -> None:
     assert 0 < steps[0] < steps[1] < steps[2]
 
 
+def test_no_width_moves_farther_than_it_may_be_wrong() -> None:
+    factor = move_width(seen(gauss(3.0, 3.0), gauss(1.6, 1.6), error=0.15)).factor
+    assert math.log(factor) == pytest.approx(0.2)  # the spectrum asks for three times as much
+
+
 def test_what_is_certain_or_cannot_be_seen_stays() -> None:
     true, given = gauss(2.0, 2.0), gauss(2.6, 2.6)
     observation = seen(true, given)
