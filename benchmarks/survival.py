@@ -48,7 +48,8 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "faults_least": min((min(each.values()) for each in pairs.values()), default=0),
         "faults_by_stage": pairs,
         "faults_lost": sum(bool(row["lost"]) or row["after"] != 0 for row in faults),
-        "faults_tracebacks": sum(not row["named"] for row in faults),
+        "faults_tracebacks": sum(not row["named"] and row["code"] >= 0 for row in faults),
+        "faults_crashes": sum(not row["named"] and row["code"] < 0 for row in faults),
         "ctrl_c_seconds": max(waited, default=0.0),
         "ctrl_c_seconds_by_command": by_command,
         "ctrl_c_seconds_median": statistics.median(waited) if waited else 0.0,
@@ -79,7 +80,7 @@ def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "trials": len(these),
                 "of which failed": len(failed),
                 "lost": len(wrong),
-                "tracebacks": sum(not row.get("named", True) for row in these),
+                "tracebacks or crashes": sum(not row.get("named", True) for row in these),
                 "least a stage": min(by_stage(rows, kind).values()),
             }
         )

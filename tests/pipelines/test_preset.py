@@ -212,3 +212,15 @@ def test_it_says_what_it_does(root: Path, monkeypatch: pytest.MonkeyPatch, capsy
     with pytest.raises(SystemExit):
         preset.main(["pear"])
     assert capsys.readouterr().err.startswith("error: preset pear not found")
+
+
+def test_whoever_is_interrupted_keeps_the_former_values_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (root / "params.yaml").read_bytes()
+
+    def interrupted(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srfoundry.core.atomic.os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        preset.apply(["paper"], root)
+    assert (root / "params.yaml").read_bytes() == before
