@@ -21,7 +21,7 @@ ENDED = re.compile(r"^ERROR: failed to reproduce .*exited with (-?\d+)$")
 KILLS: dict[int, str] = {
     signal.SIGKILL: "SIGKILL, which Linux sends where memory is short; smaller batches or fewer jobs need less",
     signal.SIGTERM: "SIGTERM",
-    signal.SIGSEGV: "SIGSEGV",
+    signal.SIGSEGV: "SIGSEGV, in which a library ends at times where memory is short",
     signal.SIGBUS: "SIGBUS, which comes where a disk is full, too",
     signal.SIGILL: "SIGILL: a package is built for another processor",
     signal.SIGABRT: "SIGABRT",
