@@ -55,7 +55,7 @@ class Trial:
         path = options.models / "metatrain.safetensors"
         self.net = channels_last(cards.load(path)[0].eval(), CPU)
         self.recipe = Recipe.from_card(cards.read_card(path).metrics)
-        self.key = f"{sha256(path.read_bytes()).hexdigest()} {options.seed}"
+        self.key = f"{sha256(path.read_bytes()).hexdigest()} {options.seed} {options.side}"
 
     def cases(self, count: int) -> Iterator[Case]:
         """So many of each class."""
