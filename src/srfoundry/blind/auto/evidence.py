@@ -29,8 +29,8 @@ AGREEMENT = 0.5  # power of the windows' number with which their evidence among 
 # Means of blocks of a sharp photograph look like single pixels of a softer one, and windows of one image err alike: how
 # it was made small is weighed by their mean log odds (the shares of the training aside), times HONEST, plus FAIR: a
 # compromise of what classifiers of 13 bundled photographs and of 420 of BSD400 need on photographs that they never saw.
-HONEST = 1.0
-FAIR = {"reduced": 0.9, "area": -0.3, "decimated": -0.6}
+HONEST = 0.95
+FAIR = {"reduced": 1.0, "area": -0.05, "decimated": -0.95}
 # Deviation, of 255, that restorers do best to suppose of a JPEG file: GRAIN times the root of its steps, in units of
 # those at quality 50. Published USRNet, Gaussian blurs: 3 at quality 95, 6 at quality 80.
 GRAIN = 9.5
