@@ -6,6 +6,7 @@ from torch import Tensor
 
 from srfoundry.blind.auto import forms, histories
 from srfoundry.blind.auto.evidence import Evidence
+from srfoundry.blind.auto.reductions import antialiasing
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.noise_level import known_noise
@@ -27,11 +28,12 @@ def observed(kernel: Tensor) -> BlindObservation:
 
 @pytest.mark.parametrize("form", KERNELS)
 def test_the_right_form_explains_the_spectrum_best(form: str) -> None:
-    found = forms.support(observed(KERNELS[form]), tiny().spectrum)
+    found, least = forms.support(observed(KERNELS[form]), tiny().spectrum)
     round_ones = {"gaussian", "blurred, reduced"}  # a wide Gaussian hides what was done after it
     best = max(found, key=lambda name: found[name])
     assert best == form or {best, form} <= round_ones
     assert found[form] > found["disc"] + 1
+    assert (found[form] > least) or form not in forms.WITH_ZEROS
 
 
 def test_chances_of_sharp_images_and_the_sum_of_the_others_stay() -> None:
@@ -40,3 +42,11 @@ def test_chances_of_sharp_images_and_the_sum_of_the_others_stay() -> None:
     found = forms.supported(evidence, observed(KERNELS["line"]), tiny().spectrum).chances
     assert torch.equal(found[:3], chances[:3]) and float(found.sum()) == pytest.approx(1)
     assert found[histories.NAMES.index("line")] > 0.7
+
+
+def test_forms_that_explain_no_more_than_a_reduction_make_way() -> None:
+    chances = torch.tensor([0.0, 0.0, 0.0, 0.1, 0.1, 0.1, 0.6, 0.1], dtype=torch.float64)
+    evidence = Evidence(chances, chances[None], [(0, 0, 64, 64)], 0.0, None)
+    observation = observed(antialiasing("area", 2))
+    found = forms.supported(evidence, observation, tiny().spectrum).chances
+    assert float(found[[histories.NAMES.index(name) for name in forms.WITH_ZEROS]].sum()) == 0

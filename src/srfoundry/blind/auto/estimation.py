@@ -67,7 +67,7 @@ def estimate_auto(
         )
     seen = dataclasses.replace(observation, noise=decision.noise)
     damaged = decision.quality is not None or decision.noise > guard.NOISY
-    if not damaged:
+    if decision.quality is None:
         evidence = supported(evidence, seen, settings.spectrum)
         decision, history, form = decide(evidence, scale, insist=observation.insist)
     if form == "gaussian":
