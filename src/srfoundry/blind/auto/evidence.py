@@ -25,6 +25,9 @@ LEAST = 32  # pixels a side below which an image shows nothing
 # sharp image has soft areas that look blurred, a blurred one has no sharp windows: so the sharpest third decides, on a
 # logistic curve.
 SHARPEST, SHARP, SLOPE = 3, 0.6, 0.12
+# Of few windows none may be clearly sharp. One of two, of 19 photographs at x4: thumbnails 0.3 to 1.0, most 0.6 and
+# more; Gaussians, lines and shakes under 0.1 in five of six.
+FEW = 0.2  # by how much less is asked of one window; of several by as much over their number
 AGREEMENT = 0.5  # power of the windows' number with which their evidence among blurs grows; 1: as if independent
 # Means of blocks of a sharp photograph look like single pixels of a softer one, and windows of one image err alike: how
 # it was made small is weighed by their mean log odds (the shares of the training aside), times HONEST, plus FAIR: a
@@ -100,8 +103,9 @@ def _chances(said: Float[Tensor, "n h"]) -> Float[Tensor, " h"]:
     """Of the whole image: sharp or not by its sharpest windows, which kind of it by all windows together."""
     sharp = torch.tensor([name in histories.SHARP for name in histories.NAMES])
     each = said[:, sharp].exp().sum(dim=1)
-    share = float(each.topk(max(1, len(each) // SHARPEST)).values.mean())
-    chance = torch.sigmoid(torch.tensor((share - SHARP) / SLOPE, dtype=torch.float64))
+    sharpest = each.topk(max(1, len(each) // SHARPEST)).values
+    asked = SHARP - FEW / len(sharpest)
+    chance = torch.sigmoid((sharpest.double().mean() - asked) / SLOPE)
     together = (said.mean(dim=0) * len(said) ** AGREEMENT).softmax(dim=0).clamp_min(1e-9)
     found = (1 - chance) * together / together[~sharp].sum()
     found[sharp] = chance * _made_small(said[:, sharp], each)
