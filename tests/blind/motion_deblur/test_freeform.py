@@ -8,14 +8,14 @@ import torch
 from torch.nn import functional
 
 from srfoundry.blind.motion_deblur import freeform, taps
-from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
+from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, estimate_by_edges, find_free_form_kernel
 from srfoundry.blind.motion_deblur.latent_image import latent
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
-from tests.blind_cases import observed
+from tests.blind_cases import observed, tiny
 
 SIZE = 9
 
@@ -143,6 +143,15 @@ def test_finds_a_shake_from_the_image_alone(scale: int, border: conventions.Bord
     dot = torch.zeros_like(true)
     dot[0, 4, 4] = 1
     assert alike(found, true) > max(least, alike(dot, true))
+
+
+def test_by_edges_alone_one_beginning_finds_it() -> None:
+    true, rows = shake(), list[dict[str, float]]()
+    low = degrade(blocks(128, 112), true, 2, border="circular")
+    found = estimate_by_edges(
+        observed(low, 2, "circular", 0.0), tiny(), rng=generator(1, "rng"), log=lambda step, row: rows.append(dict(row))
+    )
+    assert len(rows) == 1 and alike(found.kernel, true) > 0.8
 
 
 def test_same_seed_same_kernel() -> None:
