@@ -192,8 +192,8 @@ def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], lo
     except SystemExit as error:
         code = error.code
     except BaseException:
-        traceback.print_exc()
         code = 1
+        traceback.print_exc()
     finally:
         with suppress(BaseException):
             threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipelines.support.processes import end_soon_after_interrupt, status
 from srfoundry.core import parallel
@@ -47,9 +47,10 @@ def once(line: str) -> Callable[[], None]:
 
 
 def say_error(text: str) -> None:
-    """Write the one line of an error, below the bars that stood."""
+    """Write the one line of an error, below the bars that stood, if anything can be written."""
     end()
-    say(f"error: {text}")
+    with suppress(OSError):  # standard error may be a log on the very disk that is full
+        say(f"error: {text}")
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,15 @@ def test_what_the_system_refuses_is_one_sentence() -> None:
 def test_a_fault_of_ours_shows_where() -> None:
     code, said = run(WORKS.format(body="raise ZeroDivisionError('ours')"))
     assert code == 1 and "Traceback" in said and "ours" in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file without room")
+@pytest.mark.parametrize(
+    "words",
+    [["-c", WORKS.format(body="raise FileNotFoundError(2, 'gone', 'x')")], ["-m", "srfoundry.cli", "card", "x"]],
+)
+def test_an_error_that_nothing_has_room_for_is_still_a_failure(words: list[str]) -> None:
+    paths = {"PYTHONPATH": f"{REPO / 'src'}:{REPO}"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, *words], env=paths, stdout=full, stderr=full, check=False)
+    assert done.returncode in (1, 120)  # the second where Python itself could not write at its end

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(text: str) -> int:
-    """One line below the bars that stood; returns the exit status."""
+    """One line below the bars that stood, if anything can be written; returns the exit status."""
     end()
-    sys.stderr.write(f"error: {text}\n")
+    with suppress(OSError):  # standard error may be a log on the very disk that is full
+        sys.stderr.write(f"error: {text}\n")
     return 1
 
 
