@@ -25,11 +25,8 @@ SHARES = {  # of the histories among the images that the classifier learns from
     "shake": 0.13,  # camera shake
     "blurred, reduced": 0.14,  # any blur, then antialiased
 }
-MADE = {
-    "reduced": 0.4,
-    "area": 0.3,
-    "decimated": 0.3,
-}  # among those that it learns from how sharp images were made small
+# Among the images that it learns from how sharp ones were made small:
+MADE = {"reduced": 0.4, "area": 0.3, "decimated": 0.3}
 NAMES = tuple(SHARES)
 SHARP = ("reduced", "area", "decimated")  # nothing to restore
 AVERAGED = ("reduced", "area", "blurred, reduced")  # low-resolution pixels are means around the centres of their blocks

@@ -65,8 +65,8 @@ class FreeFormSettings:
 
 
 STANDARD = FreeFormSettings()
-# From the first beginning alone: on eight training photographs behind camera shake the second was never better by more
-# than 0.03 dB, and where sparsity chose it lost up to 3.5.
+# From the first beginning alone. Ten training photographs behind camera shake, gain over bicubic, dB: by it 1.8, by the
+# second 1.4, by both and the network's rounds 1.9, in four times the time.
 QUICK = FreeFormSettings(edges=STANDARD.edges[:1])
 
 
@@ -138,7 +138,7 @@ def estimate_by_edges(
 ) -> Estimate:
     """The same from one beginning and without the network, in seconds; arguments and errors as there.
 
-    The network's rounds are worth 0.05 dB in the mean of the training photographs, and as much time again.
+    The network's rounds are worth 0.3 dB in the mean of ten training photographs, and as much time again.
     """
     return _estimated(observation, settings, QUICK, None, rng=rng, log=log)
 
