@@ -1,4 +1,4 @@
-"""Forms of blur by the spectral likelihood: clean blurs are told apart without anything learned."""
+"""Forms of blur by the spectral likelihood: blurs are separated without anything learned."""
 
 import pytest
 import torch
