@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.support import server
 from pipelines.support.processes import alive
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import shown
+from srfoundry.core.urls import redacted
 from srfoundry.tracking.spool import Away, Box
 from srfoundry.tracking.stores import first_line
 
@@ -59,7 +59,7 @@ class PrefectRecipient:
         except FoundryError as error:
             raise Away(str(error)) from None
         except (HTTPError, RuntimeError, ValueError, OSError) as error:
-            address = shown(self.address(opening))
+            address = redacted(self.address(opening))
             raise Away(f"Prefect at {address} does not answer: {first_line(error)}; see PREFECT_API_URL") from None
 
     def _deliver(self, box: Box, request: Callable[..., Any]) -> None:
@@ -122,7 +122,7 @@ def _start(request: Callable[..., Any], key: str, event: dict[str, Any]) -> str:
 def _link(box: Box, name: str, run: str) -> dict[str, Any]:
     """Where a page that a run wrote is, as Prefect shows it beside the run."""
     opening = box.opening()
-    kept = shown(str(opening.get("mlflow") or "the project's own MLflow"))
+    kept = redacted(str(opening.get("mlflow") or "the project's own MLflow"))
     text = (
         f"`results/{name}` on {opening.get('host', '')}; in MLflow ({kept}) run *{opening['stage']}*, pictures/{name}"
     )

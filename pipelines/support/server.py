@@ -31,7 +31,7 @@ from pipelines.support.locks import locked
 from pipelines.support.processes import alive, identity, importable
 from pipelines.support.program import answering
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import shown
+from srfoundry.core.urls import redacted
 from srfoundry.tracking import stores
 
 QUIET = {  # nothing leaves this machine
@@ -233,9 +233,9 @@ def main() -> None:
             if importlib.util.find_spec("flask") is None:
                 raise FoundryError("MLflow's pages are not installed; run: make setup EXTRAS=ui")
             mlflow = MLFLOW.ensure(root)
-        sys.stdout.write(f"Prefect (runs, logs, schedules)    {shown(prefect)}\n")
+        sys.stdout.write(f"Prefect (runs, logs, schedules)    {redacted(prefect)}\n")
         sys.stdout.write(
-            f"MLflow  (curves, pictures, models) {shown(mlflow)}   choose 'Model training' at the top left\n"
+            f"MLflow  (curves, pictures, models) {redacted(mlflow)}   choose 'Model training' at the top left\n"
         )
         sys.stdout.write("make stop ends both\n")
 

@@ -21,17 +21,12 @@ _SECRET = re.compile(r"(?i)(token|secret|passw(or)?d|access_key|api_key|credenti
 _WHOLE = ("SRFOUNDRY_NOTIFY",)  # addresses that are secrets as they are
 
 
-def shown(uri: str) -> str:
-    """An address without the user, the password and the tokens in it.
+def redacted(text: str) -> str:
+    """A text without credentials: those in its addresses, and the values of the environment's secrets.
 
-    >>> shown("https://me:secret@host/a?token=1&page=2")
+    >>> redacted("https://me:secret@host/a?token=1&page=2")
     'https://host/a?token=***&page=2'
     """
-    return redacted(uri)
-
-
-def redacted(text: str) -> str:
-    """A text without credentials: those in its addresses, and the values of the environment's secrets."""
     if "://" in text or "=" in text or "uthorization" in text:
         text = _VALUE.sub(rf"\g<1>{HIDDEN}", _USER.sub("", text))
         text = _HEADER.sub(rf"\g<1>{HIDDEN}", text)

@@ -17,7 +17,6 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import shown
 
 API = "/api/2.0"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
@@ -56,7 +55,7 @@ class MlflowServer:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise FoundryError(f"{shown(self.url)} is no MLflow server: no JSON at {API}; check MLFLOW_TRACKING_URI")
+            raise FoundryError(f"{self.url} is no MLflow server: no JSON at {API}; check MLFLOW_TRACKING_URI")
         return found
 
     def every(self, key: str, path: str, /, **query: str) -> Iterator[dict[str, Any]]:
@@ -93,7 +92,7 @@ class MlflowServer:
             paths = {name: f"{base}?{urlencode({'artifact_file_path': name})}" for name in names}
         else:
             raise FoundryError(
-                f"MLflow at {shown(self.url)} does not hand out {shown(folder)}; start it with --serve-artifacts, "
+                f"MLflow at {self.url} does not hand out {folder}; start it with --serve-artifacts, "
                 "or register the model again: srfoundry register"
             )
         return paths
@@ -112,7 +111,7 @@ class MlflowServer:
         except (HTTPException, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise FoundryError(
-                f"MLflow at {shown(self.url)} does not answer: {str(reason)[:160] or type(error).__name__}; "
+                f"MLflow at {self.url} does not answer: {str(reason)[:160] or type(error).__name__}; "
                 "check MLFLOW_TRACKING_URI"
             ) from None
 
@@ -126,11 +125,11 @@ class MlflowServer:
             return Absent(message)
         if status in (401, 403):
             return FoundryError(
-                f"MLflow at {shown(self.url)} refuses, status {status}; set MLFLOW_TRACKING_USERNAME and "
+                f"MLflow at {self.url} refuses, status {status}; set MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             )
         return FoundryError(
-            f"MLflow at {shown(self.url)} failed, status {status}: {message}; check MLFLOW_TRACKING_URI, read its log"
+            f"MLflow at {self.url} failed, status {status}: {message}; check MLFLOW_TRACKING_URI, read its log"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from srfoundry.core import atomic
 from srfoundry.core.addresses import resolve
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import shown
+from srfoundry.core.urls import redacted
 from srfoundry.runtime.mlflow_server import Absent, MlflowServer
 from srfoundry.runtime.session import BICUBIC
 
@@ -66,7 +66,7 @@ def find(address: str) -> Version:
     except Absent:
         raise missing(address, _registry()) from None
     except KeyError as error:
-        raise FoundryError(f"{shown(_registry())} answers without {error}; is it an MLflow server?") from None
+        raise FoundryError(f"{redacted(_registry())} answers without {error}; is it an MLflow server?") from None
 
 
 def fetch(version: Version) -> bytes:
@@ -140,7 +140,7 @@ def parse(address: str) -> tuple[str, str, str]:
 def missing(address: str, registry: str) -> FoundryError:
     """What to say where nothing is registered."""
     return FoundryError(
-        f"{address}: no such registered model at {shown(registry)}; `srfoundry models` lists what there is, "
+        f"{address}: no such registered model at {redacted(registry)}; `srfoundry models` lists what there is, "
         "`srfoundry register` registers the files in exports/"
     )
 
@@ -148,7 +148,7 @@ def missing(address: str, registry: str) -> FoundryError:
 def nothing(registry: str) -> FoundryError:
     """What to say of a registry without any model."""
     return FoundryError(
-        f"no model is registered at {shown(registry)}; `srfoundry register` registers the files in exports/, "
+        f"no model is registered at {redacted(registry)}; `srfoundry register` registers the files in exports/, "
         "which `make repro` makes"
     )
 
@@ -221,7 +221,7 @@ def _by_mlflow(function: str, address: str) -> Any:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("mlflow", "sqlalchemy", "onnx", "alembic"):
             raise
-        where = f"the registry is {shown(_registry())}" if _registry() else "MLFLOW_TRACKING_URI names no server"
+        where = f"the registry is {redacted(_registry())}" if _registry() else "MLFLOW_TRACKING_URI names no server"
         raise FoundryError(
             f"{address}: {where}; set it to the http address of one, or read a registry in a file with "
             "pip install 'srfoundry[tracking]'"

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.core.urls import redacted, shown
+from srfoundry.core.urls import redacted
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 EXTRAS = {"psycopg2": "postgresql", "boto3": "s3", "botocore": "s3"}
@@ -73,14 +73,16 @@ def reached(uri: str) -> Iterator[None]:
         package = (error.name or str(error)).partition(".")[0]
         extra = EXTRAS.get(package)
         remedy = f"pip install 'srfoundry[{extra}]'" if extra else f"pip install {package}"
-        raise FoundryError(f"MLflow at {shown(uri)} needs {package}, which is not installed; {remedy}") from None
+        raise FoundryError(f"MLflow at {redacted(uri)} needs {package}, which is not installed; {remedy}") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
         missing = re.search(r"No module named '(\w+)", str(error))
         if missing and missing[1] in EXTRAS:
             remedy = f"pip install 'srfoundry[{EXTRAS[missing[1]]}]'"
-            raise FoundryError(f"MLflow at {shown(uri)} needs {missing[1]}, which is not installed; {remedy}") from None
+            raise FoundryError(
+                f"MLflow at {redacted(uri)} needs {missing[1]}, which is not installed; {remedy}"
+            ) from None
         raise FoundryError(
-            f"MLflow at {shown(uri)} does not answer: {first_line(error)}; check MLFLOW_TRACKING_URI"
+            f"MLflow at {redacted(uri)} does not answer: {first_line(error)}; check MLFLOW_TRACKING_URI"
         ) from None
 
 
