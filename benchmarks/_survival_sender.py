@@ -22,11 +22,10 @@ def taken(root: Path) -> Iterator[Hook]:
     """Be the folder's sender meanwhile: what stages report is taken at once, and no process is started for it."""
     path = root / sender.FOLDER / sender.LOCK
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with suppress(BlockingIOError):  # a second run beside a first one: its folder has a sender
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
         yield lambda: _take(root)
-    except BlockingIOError:  # a second run beside a first one: its folder has a sender
-        yield nothing
     finally:
         os.close(handle)
         _take(root)

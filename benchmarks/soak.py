@@ -128,7 +128,7 @@ def _ask(server: Served, answers: Counter[str], wish: tuple[int, bytes, str]) ->
     number, body, accept = wish
     if number % 3 == 2:
         name, status = _server_hostile.attack(server, number // 3)
-        answers[f"hostile {'hung' if status == 'hung' else 'answered'}"] += 1
+        answers[f"hostile, hung: {name}" if status == "hung" else "hostile, answered"] += 1
         return
     connection = server.connection()
     try:

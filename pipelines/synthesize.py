@@ -1,5 +1,6 @@
 """The data: photographs split by scene, their bicubic pairs, a bank of kernels and the degraded test sets."""
 
+import shutil
 from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
@@ -18,7 +19,7 @@ JUDGED = 4  # validation photographs that have test sets, too: reduced precision
 def synthesize(stage: Stage) -> None:
     """Split the photographs and degrade them: bicubic pairs, a kernel bank, fixed test sets (MZSR eq. 1)."""
     from pipelines.support.fan_out import mapped
-    from srfoundry.data import blind_sets, prepare, splits, test_sets
+    from srfoundry.data import blind_sets, prepare, resuming, splits, test_sets
     from srfoundry.degradation import kernel_bank, kernel_files
     from srfoundry.imaging.scales import reductions
 
@@ -29,21 +30,22 @@ def synthesize(stage: Stage) -> None:
     for name, kernel in tests.items():
         kernel_files.save(kernel[0], folder / "kernels" / f"{name}.npy")
 
+    # In a folder of its own: DVC removes an output before its stage runs, and a killed run goes on from what is done.
+    work = stage.checkpoint.with_suffix("")
+    once = resuming.resumed(mapped(), work, stage.key)
     found = splits.collect(
-        chosen.photographs,
-        chosen.split,
-        stage.root,
-        seed=stage.seed,
-        mapped=mapped(),
-        keep=stage.checkpoint.with_suffix(""),
+        chosen.photographs, chosen.split, stage.root, seed=stage.seed, mapped=once, keep=work / "pixels"
     )
     for part in ("train", "validation"):
-        prepare.prepare(folder / part, found.part(part), reductions(stage.scale), mapped=mapped())
+        prepare.prepare(work / "sets" / part, found.part(part), reductions(stage.scale), mapped=once, resumes=True)
     recipe = test_sets.Recipe(stage.scale, tests, chosen.corruption, stage.seed, list(blind_sets.SETS))
     for part, name, most in (("held_out", "held_out", None), ("validation", "validation_sets", JUDGED)):
         paths = {each: photograph.source for each, photograph in list(found.part(part).items())[:most]}
-        test_sets.write(folder / name, paths, recipe, mapped=mapped())
+        test_sets.write(work / "sets" / name, paths, recipe, mapped=once)
         recipe = test_sets.Recipe(stage.scale, {}, chosen.corruption, stage.seed, ["photographs"])
+    for made in sorted((work / "sets").iterdir()):
+        shutil.rmtree(folder / made.name, ignore_errors=True)
+        shutil.move(made, folder / made.name)
 
     _pictures(stage, {**tests, **kernel_bank.samples(bank)}, found, folder / "held_out")
     stage.metrics(found.figures())

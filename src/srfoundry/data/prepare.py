@@ -46,7 +46,9 @@ class Place:
     offsets: dict[int, int]
 
 
-def prepare(folder: Path, photographs: Mapping[str, Examined], factors: Sequence[int], *, mapped: Map) -> None:
+def prepare(
+    folder: Path, photographs: Mapping[str, Examined], factors: Sequence[int], *, mapped: Map, resumes: bool = False
+) -> None:
     """Write a set that `Patches.open` reads: every photograph, cropped to a multiple, at every reduction.
 
     The same bytes for any `mapped`. The index comes last: a preparation that was killed leaves none, and no set.
@@ -56,13 +58,14 @@ def prepare(folder: Path, photographs: Mapping[str, Examined], factors: Sequence
         photographs: by name.
         factors: reductions (MATLAB's bicubic, from the 8-bit pixels); all photographs are cropped to multiples of the
             largest.
+        resumes: `mapped` leaves out what was done before (`resuming`), so that pixels which are there stay.
 
     Raises:
         FoundryError: too little room on the disk, a photograph smaller than the largest reduction, changed since it was
             examined, or no longer readable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / INDEX, *(pixels(folder, factor) for factor in factors)):
+    for old in (folder / INDEX, *(pixels(folder, factor) for factor in factors if not resumes)):
         old.unlink(missing_ok=True)  # not truncated: a cache may share the file
     largest = max(factors)
     ends = dict.fromkeys(factors, 0)
@@ -87,13 +90,16 @@ def prepare(folder: Path, photographs: Mapping[str, Examined], factors: Sequence
 
 
 def _allocate(folder: Path, sizes: Mapping[int, int]) -> None:
-    needed, free = sum(sizes.values()), shutil.disk_usage(folder).free
+    """Give each file its size, and leave what stands in it."""
+    files = {pixels(folder, factor): size for factor, size in sizes.items()}
+    there = sum(file.stat().st_blocks * 512 for file in files if file.exists())
+    needed, free = sum(files.values()) - there, shutil.disk_usage(folder).free
     if needed > free:
         raise FoundryError(
             f"{folder} needs {needed / 1e9:.2f} GB, got {free / 1e9:.2f} GB free; make room or use fewer photographs"
         )
-    for factor, size in sizes.items():
-        with pixels(folder, factor).open("wb") as file:
+    for path, size in files.items():
+        with path.open("ab") as file:
             file.truncate(size)
 
 
@@ -117,5 +123,6 @@ def _write(folder: Path, place: Place) -> None:
             while left:
                 written = os.pwrite(file, left, offset)
                 left, offset = left[written:], offset + written
+            os.fsync(file)  # a note that it is done must not outlive it
         finally:
             os.close(file)

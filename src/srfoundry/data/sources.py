@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.data import download, near_duplicates, unpack
+from srfoundry.data.resuming import settle
 from srfoundry.data.settings import Archive, Source
 from srfoundry.imaging import decoded, decoding, images
 
@@ -98,7 +100,7 @@ def gather(paths: Sequence[tuple[str, Path]], wanted: Source, *, mapped: Map, ke
     skipped: dict[str, str] = {}
     items = [(path, keep and (keep / f"{number}{decoded.SUFFIX}").absolute()) for number, (_, path) in enumerate(paths)]
     seen = mapped(partial(_examine, smallest=wanted.smallest), items, "reading photographs")
-    for (shown, path), found in zip(paths, seen, strict=True):
+    for (shown, path), (_, kept), found in zip(paths, items, seen, strict=True):
         found = _nameless(shown) or found
         if isinstance(found, str):
             if wanted.on_bad_image == "stop":
@@ -111,7 +113,7 @@ def gather(paths: Sequence[tuple[str, Path]], wanted: Source, *, mapped: Map, ke
             raise FoundryError(
                 f"two photographs would be called {name}: {photographs[name].path} and {path}; rename one"
             )
-        photographs[name] = found
+        photographs[name] = Photograph(path, **found, kept=kept)
     if not photographs:
         first = next(iter(skipped.values()), "there is no file")
         raise FoundryError(f"none of {len(paths)} photographs can be used; first: {first}")
@@ -132,8 +134,8 @@ def _nameless(shown: str) -> str | None:
     return None
 
 
-def _examine(item: tuple[Path, Path | None], smallest: int) -> Photograph | str:
-    """Return what is known of a photograph, or why it cannot be used: words, for an error would stop the others."""
+def _examine(item: tuple[Path, Path | None], smallest: int) -> dict[str, Any] | str:
+    """Return a photograph's size and hash, or why it cannot be used: words, for an error would stop the others."""
     path, kept = item
     try:
         levels = decoded.read(path)
@@ -145,9 +147,10 @@ def _examine(item: tuple[Path, Path | None], smallest: int) -> Photograph | str:
     if kept is not None:
         try:
             decoded.keep(levels, kept)
+            settle(kept)
         except OSError as error:
             raise FoundryError(
                 f"the pixels of {path} cannot be kept in {kept.parent} ({error.strerror}); make room: photographs take "
                 "three bytes a pixel there until they are prepared"
             ) from None
-    return Photograph(path, height, width, near_duplicates.hash_of(levels), kept)
+    return {"height": height, "width": width, "likeness": near_duplicates.hash_of(levels)}

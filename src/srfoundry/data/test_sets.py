@@ -16,6 +16,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import Map
 from srfoundry.core.seeds import generator
 from srfoundry.data import blind_sets
+from srfoundry.data.resuming import settle
 from srfoundry.degradation import kernel_files, kernels, operator
 from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import decoded, images, resize
@@ -108,7 +109,10 @@ def _write(folder: Path, recipe: Recipe, photograph: tuple[str, Path]) -> dict[s
         if sample.kernel is not None:
             beside = f"{test}_kernels/{name}.npy"
             kernel_files.save(sample.kernel, folder / beside)
+            settle(folder / beside)
             drawn[test] = {**sample.facts, "kernel": beside}
     for kind, image in made.items():
-        images.write(image.float(), folder / kind / f"{name}.png")
+        path = folder / kind / f"{name}.png"
+        images.write(image.float(), path)
+        settle(path)
     return drawn

@@ -1,0 +1,56 @@
+"""Work on many photographs that goes on where it was killed: what is done is noted, one photograph after another."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from srfoundry.core.atomic import write_bytes
+from srfoundry.core.parallel import Map
+from srfoundry.core.state import kept
+
+Item = TypeVar("Item")
+KEY = "key"
+
+
+def resumed(mapped: Map, folder: Path, key: str) -> Map:
+    """The same map, but what a killed run with the same key has done is not done again.
+
+    Functions must return what JSON can hold, and have their files on the disk (`settle`) as they return.
+
+    Args:
+        mapped: that goes through the items.
+        folder: of the notes, and of all that the functions write; emptied where it belongs to another key.
+        key: of the inputs: the same items must come under the same titles.
+    """
+    try:
+        same = (folder / KEY).read_text() == key
+    except OSError:
+        same = False
+    if not same:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_bytes(folder / KEY, key.encode())
+
+    def going_on(function: Callable[[Item], Any], items: Sequence[Item], title: str) -> Iterator[Any]:
+        notes = (folder / "done" / title.replace(" ", "_")).absolute()
+        for row in mapped(partial(_once, function, notes, key), list(enumerate(items)), title):
+            yield row["result"]
+
+    return going_on
+
+
+def settle(*paths: Path) -> None:
+    """Wait until files are on the disk: a note that they are done must not outlive them."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def _once(function: Callable[[Item], Any], notes: Path, key: str, numbered: tuple[int, Item]) -> dict[str, Any]:
+    number, item = numbered
+    return kept(notes / f"{number}.pt", key, lambda: {"result": function(item)})
