@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks import _hostile_files, table
-from benchmarks._hostile_files import Seed
+from benchmarks import _hostile_files, _hostile_models, table
+from benchmarks._hostile_seeds import Seed
 from srfoundry.core import atomic
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.progress import bar
@@ -83,7 +83,7 @@ class Reader:
         self.folder, self.scratch = folder, folder / "scratch"
         self.peak = self.base = self.leaked = 0
         self.scratch.mkdir()
-        (self.scratch / "small.onnx").write_bytes(_hostile_files.small_model())
+        (self.scratch / "small.onnx").write_bytes(_hostile_models.small_model())
         Image.fromarray(np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)).save(self.scratch / "small.png")
         shutil.copy(REPO / "params.yaml", self.scratch)
         np.save(self.scratch / "kernel.npy", np.full((9, 9), 1 / 81, np.float32))

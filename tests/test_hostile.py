@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import hostile
-from benchmarks._hostile_files import Seed
+from benchmarks._hostile_seeds import Seed
 
 
 def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
