@@ -5,7 +5,7 @@ imports, so that most runs can be forks; a share of them are `python -m pipeline
 """
 
 import atexit
-import itertools
+import fcntl
 import json
 import os
 import runpy
@@ -26,6 +26,7 @@ from benchmarks._survival_imports import alone
 from srfoundry.core.interrupts import leave_quietly
 
 LOOK = 0.002  # seconds between two looks at a process
+ROOM = 2**20  # bytes of a pipe
 PATIENCE = 300.0  # seconds after which a run counts as hanging
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.copyfile")
 Hook = Callable[[], None]
@@ -133,50 +134,68 @@ def fork(
 ) -> Ended:
     """Run `python -m WORDS` in a fork of this process, which must have one thread."""
     alone()
-    log = _log(root)
+    output = _Output()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _become(words, root, environment, log, disturbance.hook)
-    return _watch(pid, log, disturbance, meanwhile)
+        _become(words, root, environment, output.end, disturbance.hook)
+    return _watch(pid, output, disturbance, meanwhile)
 
 
 def start(
     command: Sequence[str], root: Path, environment: Mapping[str, str], disturbance: Disturbance, meanwhile: Hook
 ) -> Ended:
     """Run a command as a process of its own."""
-    log = _log(root)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-    ended = _watch(process.pid, log, disturbance, meanwhile)
+    output = _Output()
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output.end,
+        stderr=output.end,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    ended = _watch(process.pid, output, disturbance, meanwhile)
     process.returncode = ended.code
     return ended
 
 
-def _log(root: Path) -> Path:
-    """A file for what a run says: the first free one beside the folder."""
-    return next(
-        path for number in itertools.count() if not (path := root.with_name(f"{root.name}.{number}.log")).exists()
-    )
+class _Output:
+    """What a run says, through a pipe, as a terminal or DVC takes it: no limit of the run's on files meets it.
+
+    Attributes:
+        end: which the run writes to.
+    """
+
+    def __init__(self) -> None:
+        self._from, self.end = os.pipe()
+        fcntl.fcntl(self.end, fcntl.F_SETPIPE_SZ, ROOM)  # nobody reads while another run goes on beside
+        os.set_blocking(self._from, False)
+        self._said = b""
+
+    def take(self) -> None:
+        """Take what is there."""
+        with suppress(BlockingIOError):
+            while block := os.read(self._from, ROOM):
+                self._said += block
+
+    def close(self) -> str:
+        """All that was said."""
+        self.take()
+        os.close(self._from)
+        os.close(self.end)
+        return self._said.decode(errors="replace")
 
 
-def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], log: Path, hook: Hook | None) -> NoReturn:
+def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], out: int, hook: Hook | None) -> NoReturn:
     """Be `python -m WORDS` from here on."""
     code: object = 0
     try:
         os.setsid()
         os.chdir(root)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.environ.clear()
@@ -203,7 +222,7 @@ def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], lo
         os._exit(code if isinstance(code, int) else int(bool(code)))
 
 
-def _watch(pid: int, log: Path, disturbance: Disturbance, meanwhile: Hook) -> Ended:
+def _watch(pid: int, output: _Output, disturbance: Disturbance, meanwhile: Hook) -> Ended:
     """Wait for the end of a run, do to it what is to be done, and end what is left of its group."""
     began = looked = time.monotonic()
     acted = 0.0
@@ -217,12 +236,13 @@ def _watch(pid: int, log: Path, disturbance: Disturbance, meanwhile: Hook) -> En
             disturbance.act(pid)
         if now - looked > 0.05:
             looked = now
+            output.take()
             meanwhile()
         if now - began > PATIENCE:
             send(signal.SIGKILL)(pid)
             os.waitpid(pid, 0)
-            return Ended(-signal.SIGKILL, now - began, log.read_text(errors="replace"))
+            return Ended(-signal.SIGKILL, now - began, output.close())
         time.sleep(LOOK)
     send(signal.SIGKILL)(pid)
     code = os.waitstatus_to_exitcode(status)
-    return Ended(code, now - began, log.read_text(errors="replace"), now - acted if acted else 0.0)
+    return Ended(code, now - began, output.close(), now - acted if acted else 0.0)

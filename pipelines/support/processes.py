@@ -3,9 +3,11 @@
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -79,6 +81,7 @@ def end_soon_after_interrupt(last_words: Callable[[], None], patience: float = 1
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     for number in numbers:
         signal.signal(number, _interrupt)
+    sys.unraisablehook = partial(_unraisable, sys.unraisablehook)
 
     def watch() -> None:
         while (number := os.read(woken, 1)[0]) not in numbers:
@@ -102,6 +105,12 @@ def _interrupt(number: int, _frame: object) -> None:
     _received.append(number)
     if len(_received) == 1:  # who is closing files is not interrupted once more
         raise KeyboardInterrupt
+
+
+def _unraisable(usual: Callable[["sys.UnraisableHookArgs"], object], said: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of an interruption that met a finaliser, out of which nothing is raised: the thread ends the work."""
+    if not isinstance(said.exc_value, KeyboardInterrupt):
+        usual(said)
 
 
 def _above(shell: psutil.Process | None) -> int:

@@ -44,6 +44,19 @@ def test_an_interruption_of_work_is_one_line(number: str, status: int) -> None:
     assert run(WORKS.format(body=body)) == (status, "stopped; all is well\n")
 
 
+@pytest.mark.parametrize(("number", "status"), [("2", 130), ("15", 143)])
+def test_an_interruption_of_a_finaliser_is_not_lost(number: str, status: int) -> None:
+    """Python raises nothing out of one: the work would go on, under a traceback."""
+    body = f"""
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), {number})
+    Finalised()
+    [None for _ in iter(int, 1)]
+"""
+    assert run(WORKS.format(body=body)) == (status, "stopped; all is well\n")
+
+
 @pytest.mark.parametrize("number", ["2", "15"])
 def test_a_signal_while_libraries_end_changes_nothing(number: str) -> None:
     """What is registered before the work ends with it: the status stands, and nothing is said."""
