@@ -29,6 +29,7 @@ LOOK = 0.002  # seconds between two looks at a process
 ROOM = 2**20  # bytes of a pipe
 PATIENCE = 300.0  # seconds after which a run counts as hanging
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.copyfile")
+ENDING = (signal.SIGINT, signal.SIGTERM)
 Hook = Callable[[], None]
 
 
@@ -137,9 +138,11 @@ def fork(
     output = _Output()
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # Python's own start, in which nothing can answer, is no moment
     pid = os.fork()
     if pid == 0:
         _become(words, root, environment, output.end, disturbance.hook)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     return _watch(pid, output, disturbance, meanwhile)
 
 
@@ -200,11 +203,12 @@ def _become(words: Sequence[str], root: Path, environment: Mapping[str, str], ou
         os.dup2(out, 2)
         os.environ.clear()
         os.environ.update(environment)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         sys.argv = ["-m", *words[1:]]
         sys.modules.pop(words[0], None)
         leave_quietly()  # as the package does when Python is about to run one of its modules; here it is imported
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         if hook is not None:
             hook()
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)

@@ -15,6 +15,7 @@ from srfoundry.core.errors import FoundryError, refusal
         (OSError(errno.EROFS, os.strerror(errno.EROFS), b"results"), "results: the file system cannot be written to"),
         (PermissionError(errno.EACCES, "Permission denied"), "permission denied"),
         (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
+        (OSError("2025 requested and 119 written"), "the disk is full, or files may not be so large"),
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
         (RuntimeError("can't start new thread"), "ulimit -u"),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 from srfoundry.core.urls import redacted
 
@@ -68,6 +69,9 @@ _REFUSALS: dict[int, str] = {
     errno.EBUSY: "it is in use, or another disk is mounted there; end what uses it, or mount the folder above it",
     errno.EIO: "the disk does not answer as it should; look at the system's log",
 }
+# What NumPy says where a file took less than was written, without the system's reason.
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+_NO_ROOM = "the disk is full, or files may not be so large here; make room, or raise the limit (ulimit -f)"
 _THREADS = ("can't start new thread", "can't start new process", "resource temporarily unavailable")
 # What an import says that the loader of shared libraries could not finish.
 _LOADER = ("failed to map segment", "cannot allocate memory", "cannot create shared object descriptor")
@@ -83,6 +87,8 @@ def refusal(error: BaseException) -> str | None:
         number = seen.errno if isinstance(seen, OSError) else None
         text = " ".join(str(seen).split())
         low = text.lower()
+        if _CUT_SHORT.search(low):
+            return _NO_ROOM
         if is_out_of_memory(seen) or any(sign in low for sign in _LOADER):
             number = errno.ENOMEM
         elif any(sign in low for sign in _THREADS):
