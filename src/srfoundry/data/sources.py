@@ -150,7 +150,7 @@ def _examine(item: tuple[Path, Path | None], smallest: int) -> dict[str, Any] | 
             settle(kept)
         except OSError as error:
             raise FoundryError(
-                f"the pixels of {path} cannot be kept in {kept.parent} ({error.strerror or error}); make room: photographs take "
-                "three bytes a pixel there until they are prepared"
+                f"the pixels of {path} cannot be kept in {kept.parent} ({error.strerror or error}); make room: "
+                "photographs take three bytes a pixel there until they are prepared"
             ) from None
     return {"height": height, "width": width, "likeness": near_duplicates.hash_of(levels)}
