@@ -1,6 +1,5 @@
 """The data: photographs split by scene, their bicubic pairs, a bank of kernels and the degraded test sets."""
 
-import shutil
 from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
@@ -44,11 +43,11 @@ def synthesize(stage: Stage) -> None:
         test_sets.write(work / "sets" / name, paths, recipe, mapped=once)
         recipe = test_sets.Recipe(stage.scale, {}, chosen.corruption, stage.seed, ["photographs"])
     for made in sorted((work / "sets").iterdir()):
-        shutil.rmtree(folder / made.name, ignore_errors=True)
-        shutil.move(made, folder / made.name)
+        resuming.hand_over(made, folder / made.name)
 
     _pictures(stage, {**tests, **kernel_bank.samples(bank)}, found, folder / "held_out")
     stage.metrics(found.figures())
+    resuming.forget(work)
 
 
 def _pictures(stage: Stage, kernels: "dict[str, Tensor]", found: "Collection", held_out: "Path") -> None:

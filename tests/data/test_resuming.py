@@ -9,7 +9,7 @@ import pytest
 from srfoundry.core.parallel import threads
 from srfoundry.data import sources, test_sets
 from srfoundry.data.prepare import prepare
-from srfoundry.data.resuming import resumed
+from srfoundry.data.resuming import forget, hand_over, resumed
 from srfoundry.degradation.settings import Corruption
 from tests.albums import folder, serial, source
 
@@ -73,9 +73,16 @@ def test_data_sets_of_killed_runs_have_the_same_bytes(tmp_path: Path) -> None:
 
         with pytest.raises(Killed):
             make(tmp_path / "killed", mapped)
-    make(tmp_path / "killed", threads(2))
-    whole, killed = (contents(tmp_path / name / "sets") for name in ("whole", "killed"))
+    for _ in "killed", "killed after they were handed over":
+        make(tmp_path / "killed", threads(2))
+        hand_over(tmp_path / "killed" / "sets", tmp_path / "data")
+    whole, killed = contents(tmp_path / "whole" / "sets"), contents(tmp_path / "data")
     assert whole == killed
+    forget(tmp_path / "killed")
+    for path in (tmp_path / "killed" / "sets").rglob("*.png"):  # killed while the folder was removed
+        path.unlink()
+    make(tmp_path / "killed", threads(2))
+    assert contents(tmp_path / "killed" / "sets") == whole
     assert {path.parts[0] for path in whole} == {"train", "test"}
 
 

@@ -41,6 +41,11 @@ def resumed(mapped: Map, folder: Path, key: str) -> Map:
     return going_on
 
 
+def forget(folder: Path) -> None:
+    """Let no later run go on from the folder, of which a kill may leave notes without their files as it is removed."""
+    (folder / KEY).unlink(missing_ok=True)
+
+
 def settle(*paths: Path) -> None:
     """Wait until files are on the disk: a note that they are done must not outlive them."""
     for path in paths:
@@ -49,6 +54,22 @@ def settle(*paths: Path) -> None:
             os.fsync(file)
         finally:
             os.close(file)
+
+
+def hand_over(made: Path, into: Path) -> None:
+    """Have a folder's files in another, too, in place of that: until its notes go, a killed run needs them.
+
+    They take no more room where the file system has links.
+    """
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(made, into, copy_function=_linked)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
 
 
 def _once(function: Callable[[Item], Any], notes: Path, key: str, numbered: tuple[int, Item]) -> dict[str, Any]:
