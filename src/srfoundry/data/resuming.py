@@ -30,6 +30,7 @@ def resumed(mapped: Map, folder: Path, key: str) -> Map:
     except OSError:
         same = False
     if not same:
+        forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         write_bytes(folder / KEY, key.encode())
 
