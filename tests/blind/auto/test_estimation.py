@@ -10,9 +10,10 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import deviation, hedged, possible
+from srfoundry.blind.auto.estimation import beside, deviation, hedged, possible
 from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.training import taught_classifier
+from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
 from srfoundry.blind.nonblind_settings import ClassifierDescent
 from srfoundry.core.compute import Compute
@@ -191,6 +192,21 @@ def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
         and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
     )
     assert deviation(blur) == pytest.approx(3.0, abs=0.02)
+
+
+def test_the_fewer_pixels_the_less_a_kernel_of_free_form_counts() -> None:
+    """Of very few, what left the image sharp is thought of, too."""
+    seen = BlindObservation(blurred(photograph("flower", 128), 6.0), Sampling(2), 0.0)
+    free, said = kernels.line(31, torch.tensor([9.0]), torch.zeros(1)).float(), evidence(reduced=0.01, shake=0.99)
+
+    def found(pixels: float, damaged: bool = False) -> Candidates:
+        return beside(said, seen, free, 0.0, pixels=pixels, damaged=damaged)
+
+    assert [found(pixels).weight for pixels in (100.0, 16.0, 8.0)] == [0.4, 0.5, 1.0]
+    assert found(100.0, damaged=True).weight == 1.0
+    few = found(5.0)
+    assert few.weight == 1.0 and few.chances[:-2].sum() == pytest.approx(0.25)
+    assert few.chances[-2:].tolist() == pytest.approx([0.375, 0.375])
 
 
 def test_a_kernel_of_free_form_has_a_round_one_beside_it() -> None:

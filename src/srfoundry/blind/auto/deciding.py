@@ -99,7 +99,7 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
     weight = 0.0 if left_out < ALONE else max(left_out, UNLIKELY)
     variance = torch.tensor([NARROW * scale])
     blur = None if sharp >= SURE else kernels.gaussian(SIZE, variance, variance, torch.zeros(1)).float()
-    found = mixture(evidence, scale, decimated=weight, blur=blur, blurred=min(1 - sharp, SELDOM))
+    found = mixture(evidence, scale, decimated=weight, blurs=blur, blurred=min(1 - sharp, SELDOM))
     aligned = histories.phase("reduced", scale)
     if weight or blur is not None:
         aligned *= float(found.chances[: len(histories.REDUCTIONS)].sum())
@@ -107,25 +107,25 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
 
 
 def mixture(
-    evidence: Evidence, scale: int, *, decimated: float, blur: Float[Tensor, "1 k k"] | None, blurred: float = 0.0
+    evidence: Evidence, scale: int, *, decimated: float, blurs: Float[Tensor, "n k k"] | None, blurred: float = 0.0
 ) -> Candidates:
-    """The reductions (first), none, and a blur.
+    """The reductions (first), none, and blurs, each as likely as the other.
 
     Args:
         evidence: of the image, for how likely each reduction is.
         scale: of the reduction.
         decimated: chance that pixels of a sharp image were only left out.
-        blur: the kernel if it is blurred; None where that is not thought of.
+        blurs: kernels, one of which is there if it is blurred; None where that is not thought of.
         blurred: chance that it is.
     """
     lobed, area = (max(evidence.chance(name), 1e-9) for name in ("reduced", "area"))
     share = {"area": area / (lobed + area)}
     share |= {how: part * lobed / (lobed + area) for how, part in histories.LOBED.items()}
-    left = 1 - blurred if blur is not None else 1.0
+    left = 1 - blurred if blurs is not None else 1.0
     every = [antialiasing(how, scale) for how in histories.REDUCTIONS] + [torch.ones(1, 1, 1)]
     chances = [left * (1 - decimated) * share[how] for how in histories.REDUCTIONS] + [left * decimated]
-    if blur is not None:
-        every, chances = [*every, blur.cpu()], [*chances, blurred]
+    if blurs is not None:
+        every, chances = [*every, *blurs.cpu().split(1)], [*chances, *[blurred / len(blurs)] * len(blurs)]
     size = max(kernel.shape[-1] for kernel in every)
     return Candidates(torch.cat([sized(kernel, size) for kernel in every]), torch.tensor(chances))
 
@@ -148,7 +148,7 @@ def hardly_blurred(decision: Decision, evidence: Evidence, scale: int, kernel: F
     """
     blurred = min(decision.chance, SELDOM)
     left_out = evidence.chance("decimated") / max(evidence.chance(*histories.SHARP), 1e-9)
-    found = mixture(evidence, scale, decimated=left_out, blur=kernel, blurred=blurred)
+    found = mixture(evidence, scale, decimated=left_out, blurs=kernel, blurred=blurred)
     aligned = float(found.chances[: len(histories.REDUCTIONS)].sum())
     return replace(
         decision,

@@ -29,11 +29,17 @@ from srfoundry.degradation import kernels
 NARROW, DOUBTFUL = 0.45, 0.55  # the second where it is not sure that the image is blurred
 DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 MILD = 0.5  # weight of a round kernel beside one of free form, in their linear mean
-# And of that mean in the result, under noise and JPEG, which mislead free forms, and without. Camera shake of fourteen
-# training photographs, x2, gain in dB, mean (worst): the kernel alone 1.5 (-1.5), with 0.3 of the mean 1.9 (-0.4), with
-# 0.5 of it 1.7 (-0.2), the mean alone 0.5 (0.0).
-DAMAGED, CAREFUL = 1.0, 0.4
+# And of that mean in the result, at least; under noise and JPEG, which mislead free forms, it counts alone. Camera
+# shake of fourteen training photographs, x2, gain in dB, mean (worst): the kernel alone 1.5 (-1.5), with 0.3 of the
+# mean 1.9 (-0.4), with 0.5 of it 1.7 (-0.2), the mean alone 0.5 (0.0).
+CAREFUL = 0.4
 HEAVY = 0.5  # weight in it, at least, of not being blurred: sharpening a thumbnail costs more than a soft image
+# Low-resolution pixels for each tap of a free form. Of fewer it is worse than nothing, and the mean counts alone; of
+# more, that has less and less weight. Camera shake of eight to twelve training photographs, linear enlargement, gain in
+# dB, mean (worst), by the kernel alone and by the mean: 5 pixels a tap (x2) -3.2 (-9.8) and -0.1 (-1.5), 3 (x4) -0.4
+# (-1.8) and +0.1 (-0.2), 17 (x2) +0.7 (-1.7) and +0.5 (-0.2), 0.4 of it +1.1 (-0.8).
+ENOUGH = 8.0
+MISTAKEN = 0.25  # chance that an image of so few pixels which is taken for shaken is sharp (14 photographs by 4)
 
 
 def estimate_auto(
@@ -86,7 +92,8 @@ def estimate_auto(
     if observation.insist:
         return dataclasses.replace(found, kernel=kernel, decision=decision)
     if form == "any" and history not in ("line", "disc"):
-        milder = hedged(seen, kernel, decision.phase, weight=DAMAGED if damaged else CAREFUL)
+        pixels = math.prod(found.box[2:]) / found.kernel.shape[-1] ** 2
+        milder = beside(evidence, seen, kernel, decision.phase, pixels=pixels, damaged=damaged)
         decision = dataclasses.replace(decision, candidates=milder)
     if decision.chance < DOUBTED:
         decision = dataclasses.replace(decision, candidates=possible(evidence, kernel, scale))
@@ -105,36 +112,59 @@ def deviation(kernel: Float[Tensor, "1 k k"]) -> float:
     return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(covariance)[-1])))
 
 
-def hedged(
-    observation: BlindObservation, kernel: Float[Tensor, "1 k k"], phase: float, *, weight: float = DAMAGED
+def beside(
+    evidence: Evidence,
+    observation: BlindObservation,
+    kernel: Float[Tensor, "1 k k"],
+    phase: float,
+    *,
+    pixels: float,
+    damaged: bool,
 ) -> Candidates:
+    """What counts beside a kernel of free form, or in place of it.
+
+    Args:
+        evidence: of the image.
+        observation: the image, with its noise.
+        kernel: that was found for it.
+        phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
+        pixels: of the observation for each tap.
+        damaged: it has noise, or was a JPEG file.
+    """
+    milder = hedged(observation, kernel, phase)
+    if pixels < ENOUGH:
+        return possible(evidence, milder.kernels, observation.scale, least=MISTAKEN)
+    return milder if damaged else dataclasses.replace(milder, weight=max(CAREFUL, ENOUGH / pixels))
+
+
+def hedged(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], phase: float) -> Candidates:
     """A kernel of free form, and the round one that explains the spectrum best, which is milder and seldom far off.
 
     Args:
         observation: the image, with its noise.
         kernel: that was found for it.
         phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
-        weight: of their mean in the result, range [0, 1].
     """
     width = guard.apparent_width(observation.low, observation.scale, noise=observation.noise or 0.0)
     variance = torch.tensor([(width * observation.scale) ** 2])
     size = kernel.shape[-1]
     around = kernels.gaussian(size, variance, variance, torch.zeros(1)).float()
     both = torch.cat([kernel.float().cpu(), kernels.centred(around, phase) if phase else around])
-    return Candidates(both, torch.tensor([1 - MILD, MILD]), weight)
+    return Candidates(both, torch.tensor([1 - MILD, MILD]))
 
 
-def possible(evidence: Evidence, kernel: Float[Tensor, "1 k k"], scale: int) -> Candidates:
-    """What may have made an image of which nobody is sure: each reduction, none, or the kernel that was found.
+def possible(evidence: Evidence, blurs: Float[Tensor, "n k k"], scale: int, *, least: float = HEAVY) -> Candidates:
+    """What may have made an image of which nobody is sure: each reduction, none, or the kernels that were found.
 
     Args:
         evidence: of the image.
-        kernel: that was found, if it is blurred.
+        blurs: what was found, if it is blurred; one is as likely as the other.
         scale: by which it was reduced.
+        least: chance that it is not blurred, at least.
     """
     reduction, area, decimation = (evidence.chance(name) for name in histories.SHARP)
     sharp = max(reduction + area + decimation, 1e-9)
-    return mixture(evidence, scale, decimated=decimation / sharp, blur=kernel, blurred=1 - max(sharp, HEAVY))
+    return mixture(evidence, scale, decimated=decimation / sharp, blurs=blurs, blurred=1 - max(sharp, least))
 
 
 def _size(settings: Estimation, resources: Resources, scale: int) -> int:
