@@ -36,9 +36,9 @@ release: ## tag a version, write wheel, bill of materials and notes into dist/: 
 	@sh scripts/setup.sh dev
 	@python -m scripts.release $(VERSION) $(if $(DRY),--dry-run)
 
-bench:   ## run every benchmark but those that take long (drc, msgc, blind, firsthour, deploy, photographs, scale, gpu); tables, and benchmarks/results/NAME.json
+bench:   ## run every benchmark but those that take long (drc, msgc, blind, diffusion, firsthour, deploy, photographs, scale, gpu); tables, and benchmarks/results/NAME.json
 	@sh scripts/setup.sh dev
-	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/msgc.py benchmarks/firsthour.py benchmarks/deploy.py benchmarks/photographs.py benchmarks/scale.py benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for file in $(filter-out benchmarks/drc.py benchmarks/blind.py benchmarks/diffusion.py benchmarks/msgc.py benchmarks/firsthour.py benchmarks/deploy.py benchmarks/photographs.py benchmarks/scale.py benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 gpu:     ## run every path once on a GPU, in under 25 minutes; benchmarks/results/gpu.json and gpu.md say what failed and why
 	@sh scripts/setup.sh serve diffusion

@@ -5,8 +5,7 @@
 
 The prior is the stage diffuse's network and training on the photographs of SET, kept in runs/diffusion. Images: the
 tests Set5_x2 (FKP's Gaussians) and Set5_x2_motion (Levin's kernels) of `benchmarks.blind`, which keeps the figures of
-other methods in blind.json. The non-blind network restores with each method's kernel, and the prior (DiffPIR) where
-`diffusion` is said.
+other methods in blind.json. The non-blind network restores with each method's kernel.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from benchmarks._blind_networks import folder_of, nonblind_of
 from benchmarks._blind_products import MOTION
 from srfoundry.blind.diffusion.denoiser import Denoiser
 from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
-from srfoundry.blind.diffusion.diffpir import restore_by_diffpir
 from srfoundry.blind.diffusion.training import train_denoiser, validate_denoiser
 from srfoundry.blind.diffusion.unet import load_denoiser, make_unet, save_unet
 from srfoundry.blind.dkp.dkp import estimate_by_dkp
@@ -40,26 +38,14 @@ from srfoundry.core.progress import track
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import conventions
-from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.patches import Patches
 
 RUNS = Path("runs/diffusion")
 LEVELS = (0.02, 0.05, 0.1, 0.2)  # noise that the prior is judged at, standard deviations, image range [0, 1]
 SHAKES = "trajectory"  # the family of random kernels for motion
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Method:
-    """What finds a kernel by an image alone, and restores that with it.
-
-    Attributes:
-        kernel: of DKP's convention.
-        restore: by the prior; None leaves it to the non-blind network.
-    """
-
-    kernel: Callable[[Case], Tensor]
-    restore: Callable[[Case, Tensor], Tensor] | None = None
+Method = Callable[[Case], Tensor]  # a kernel of DKP's convention, by the image alone
 
 
 def main() -> None:
@@ -114,10 +100,6 @@ def _methods(test: str, options: argparse.Namespace, denoiser: Denoiser) -> dict
     def placed(case: Case, kernel: Tensor) -> Tensor:
         return conventions.convert(kernel, "mzsr", "dkp", case.scale, keep="blur") if case.phase else kernel
 
-    def restored(case: Case, kernel: Tensor) -> Tensor:
-        seen = Observation(case.low, kernel.float(), Sampling(case.scale, border="circular"), case.noise)
-        return restore_by_diffpir(seen, sampler, denoiser, rng=generator(options.seed, "diffpir", case.name))
-
     def diff_dkp(case: Case) -> Tensor:
         sampling, rng = Sampling(case.scale, border="circular"), generator(options.seed, "diff-dkp", case.name)
         found = estimate_kernel_by_diffusion(
@@ -129,11 +111,7 @@ def _methods(test: str, options: argparse.Namespace, denoiser: Denoiser) -> dict
         rng = generator(options.seed, "dip-dkp", case.name)
         return placed(case, estimate_by_dkp(periodic(case, case.noise), shaped(case), rng=rng).kernel)
 
-    return {
-        "true": Method(lambda case: case.kernel, restored),
-        "dip_dkp": Method(dip_dkp),
-        "diff_dkp": Method(diff_dkp, restored),
-    }
+    return {"true": lambda case: case.kernel, "dip_dkp": dip_dkp, "diff_dkp": diff_dkp}
 
 
 def _settings(params: Path, motion: bool) -> Estimation:
@@ -147,26 +125,18 @@ def _settings(params: Path, motion: bool) -> Estimation:
 def _score(case: Case, method: Method, net: torch.nn.Module) -> dict[str, float]:
     """PSNR-Y and gains over aligned bicubic in dB, and the seconds of the kernel's estimation."""
     began = time.perf_counter()
-    kernel = method.kernel(case)
+    kernel = method(case)
     taken = time.perf_counter() - began
     with torch.inference_mode():
         image = net(case.low, kernel.float(), case.scale, case.noise).clamp(0, 1)
     bicubic, found = case.psnr_y(case.aligned()), case.psnr_y(image)
-    score = {"psnr_y": found, "gain": found - bicubic, "kernel_psnr": case.kernel_psnr(kernel), "s": taken}
-    if method.restore is not None:
-        score["diffusion_gain"] = case.psnr_y(method.restore(case, kernel)) - bicubic
-    return score
+    return {"psnr_y": found, "gain": found - bicubic, "kernel_psnr": case.kernel_psnr(kernel), "s": taken}
 
 
 def _row(scores: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Means, and the worst image beside each gain."""
+    """Means, and the worst image beside the gain."""
     means = {key: round(statistics.fmean(score[key] for score in scores), 2) for key in scores[0]}
-    gains = [key for key in scores[0] if key.endswith("gain")]
-    return {
-        "images": len(scores),
-        **means,
-        **{f"worst_{key}": round(min(each[key] for each in scores), 2) for key in gains},
-    }
+    return {"images": len(scores), **means, "worst_gain": round(min(score["gain"] for score in scores), 2)}
 
 
 def _options() -> argparse.Namespace:
