@@ -1,14 +1,6 @@
 """A diffusion model of the pipeline's own photographs, and kernels and images found with it; beside the graph."""
 
-from typing import TYPE_CHECKING
-
 from pipelines.support.stage import Stage, main
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from srfoundry.blind.estimate import Estimate
 
 SETS = ("gauss20", "aniso")  # the test sets whose kernel is to be estimated
 LEVELS = (0.02, 0.05, 0.1, 0.2)  # noise that the model is judged at, standard deviations, image range [0, 1]
@@ -17,6 +9,7 @@ LEVELS = (0.02, 0.05, 0.1, 0.2)  # noise that the model is judged at, standard d
 def diffuse(stage: Stage) -> None:
     """Train a small unconditional diffusion model, then estimate test images' kernels under it (Diff-DKP)."""
     from functools import partial
+    from typing import Any
 
     import numpy as np
     import torch
@@ -25,10 +18,9 @@ def diffuse(stage: Stage) -> None:
     from srfoundry.blind.diffusion.diff_dkp import estimate_kernel_by_diffusion
     from srfoundry.blind.diffusion.training import train_denoiser, validate_denoiser
     from srfoundry.blind.diffusion.unet import load_denoiser, make_unet, save_unet
-    from srfoundry.blind.estimate import Estimate
+    from srfoundry.blind.estimate import kept_estimate
     from srfoundry.blind.nonblind_pairs import SharpPatches
     from srfoundry.core.progress import track
-    from srfoundry.core.state import kept
     from srfoundry.degradation import kernel_files
     from srfoundry.degradation.observation import Sampling
     from srfoundry.imaging import decoding, images
@@ -61,7 +53,7 @@ def diffuse(stage: Stage) -> None:
         for path in track(decoding.find(stage.input(f"{data}/held_out/{name}")), f"diffuse {name}"):
             low, rng = images.read(path).to(stage.device), stage.stream.rng(name, path.stem)
             keep = stage.checkpoint.with_suffix("") / name / f"{path.stem}.pt"  # an image takes minutes
-            found[path] = Estimate(**kept(keep, stage.key, partial(_values, partial(find, low, rng=rng))))
+            found[path] = kept_estimate(keep, stage.key, partial(find, low, rng=rng))
         true = kernel_files.read(stage.input(f"{data}/kernels/{name}.npy"))  # only now is the truth read
         compared = {
             path.stem: compare_with_truth(
@@ -83,10 +75,6 @@ def diffuse(stage: Stage) -> None:
         for picture in (name, f"{name}_kernels"):
             stage.picture(picture, stage.output(f"results/diffuse/{picture}.png"))
     stage.metrics({"denoising_psnr": scores, "parameters": sum(part.numel() for part in net.parameters()), **figures})
-
-
-def _values(find: "Callable[[], Estimate]") -> "dict[str, Any]":
-    return vars(find())
 
 
 if __name__ == "__main__":

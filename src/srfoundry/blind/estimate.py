@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ from srfoundry.blind.decision import Decision
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
-from srfoundry.core.state import Log, silent
+from srfoundry.core.state import Log, kept, silent
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
@@ -99,6 +100,11 @@ class Estimate:
     box: Box
     history: list[Row]
     decision: Decision | None = None
+
+
+def kept_estimate(path: Path, key: str, find: Callable[[], Estimate]) -> Estimate:
+    """What `find` returns, kept at `path`; with the same key it is not found again (`core.state.kept`)."""
+    return Estimate(**kept(path, key, lambda: vars(find())))
 
 
 @runtime_checkable  # for the shape checks of the tests
