@@ -44,6 +44,7 @@ from srfoundry.imaging.patches import Patches
 RUNS = Path("runs/diffusion")
 LEVELS = (0.02, 0.05, 0.1, 0.2)  # noise that the prior is judged at, standard deviations, image range [0, 1]
 SHAKES = "trajectory"  # the family of random kernels for motion
+FIGURES = ("psnr_y", "gain", "worst_gain", "kernel_psnr", "s")
 CPU = torch.device("cpu")
 Method = Callable[[Case], Tensor]  # a kernel of DKP's convention, by the image alone
 
@@ -65,8 +66,9 @@ def main() -> None:
             rows.append({"test": test, "method": name, **_row(scores)})
             sys.stdout.write(f"{rows[-1]}\n")
             sys.stdout.flush()
-    trained = {"steps": options.steps, "batch": options.batch}
-    table.report("diffusion", rows, threads=options.threads, **trained, denoising_psnr=judges)
+    figures = {f"{row['test']}.{row['method']}.{key}": row[key] for row in rows for key in FIGURES}
+    figures |= {f"denoising.{level}": psnr for level, psnr in judges.items()}
+    table.report("diffusion", rows, threads=options.threads, steps=options.steps, batch=options.batch, **figures)
 
 
 def prior_of(options: argparse.Namespace) -> Path:
