@@ -52,6 +52,21 @@ def test_only_what_is_missing_is_done_again(tmp_path: Path) -> None:
     assert not (tmp_path / "work" / "left").exists()
 
 
+def test_what_could_not_be_done_is_tried_again(tmp_path: Path) -> None:
+    """A photograph that could not be read, and then can."""
+    paths = sources.listed(source(), folder(tmp_path / "photographs", *NAMES[:2]))
+    whole = paths[1][1].read_bytes()
+    paths[1][1].write_bytes(b"")
+
+    def gather() -> sources.Gathered:
+        once = resumed(serial, tmp_path / "work", "one")
+        return sources.gather(paths, source(on_bad_image="skip"), mapped=once)
+
+    assert list(gather().skipped) == ["b.png"]
+    paths[1][1].write_bytes(whole)
+    assert list(gather().photographs) == ["a", "b"]
+
+
 def test_data_sets_of_killed_runs_have_the_same_bytes(tmp_path: Path) -> None:
     """Killed while photographs are read, prepared and degraded, each once."""
     paths = sources.listed(source(), folder(tmp_path, *NAMES))

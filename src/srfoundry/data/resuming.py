@@ -18,7 +18,8 @@ KEY = "key"
 def resumed(mapped: Map, folder: Path, key: str) -> Map:
     """The same map, but what a killed run with the same key has done is not done again.
 
-    Functions must return what JSON can hold, and have their files on the disk (`settle`) as they return.
+    Functions must return what JSON can hold, and have their files on the disk (`settle`) as they return. A text says
+    why an item could not be done: it is not noted, for a disk or a right may be back the next time.
 
     Args:
         mapped: that goes through the items.
@@ -47,14 +48,13 @@ def forget(folder: Path) -> None:
     (folder / KEY).unlink(missing_ok=True)
 
 
-def settle(*paths: Path) -> None:
-    """Wait until files are on the disk: a note that they are done must not outlive them."""
-    for path in paths:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+def settle(path: Path) -> None:
+    """Wait until a file is on the disk: a note that it is done must not outlive it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def hand_over(made: Path, into: Path) -> None:
@@ -73,6 +73,20 @@ def _linked(source: str, target: str) -> None:
         shutil.copy(source, target)
 
 
+class _Refused(Exception):
+    """Why an item could not be done."""
+
+
 def _once(function: Callable[[Item], Any], notes: Path, key: str, numbered: tuple[int, Item]) -> dict[str, Any]:
     number, item = numbered
-    return kept(notes / f"{number}.pt", key, lambda: {"result": function(item)})
+
+    def make() -> dict[str, Any]:
+        result = function(item)
+        if isinstance(result, str):
+            raise _Refused(result)
+        return {"result": result}
+
+    try:
+        return kept(notes / f"{number}.pt", key, make)
+    except _Refused as why:
+        return {"result": str(why)}
