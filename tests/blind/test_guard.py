@@ -95,3 +95,14 @@ def test_the_plain_enlargement_lies_on_its_grid(scale: int) -> None:
         .clamp(0, 1)[inner][..., ::scale, ::scale]
         .allclose(soft[inner][..., ::scale, ::scale], atol=1e-5)
     )
+
+
+def test_sharp_edges_do_not_ring_and_waves_do() -> None:
+    """Both have more contrast than the plain enlargement; that of a photograph is at its edges."""
+    column = torch.arange(96.0)
+    plain = (0.2 + 0.6 * torch.sigmoid((column - 48) / 4)).expand(1, 3, 64, -1)
+    sharp = torch.where(column < 48, 0.2, 0.8).expand(1, 3, 64, -1)
+    waves = (plain + 0.12 * torch.sin(column)).clamp(0, 1)
+    assert guard.ringing(plain, plain) == pytest.approx(0)
+    assert guard.ringing(sharp, plain) < 0 < 2 < guard.ringing(waves, plain)
+    assert guard.ringing(torch.zeros(1, 3, 64, 96), plain) == -torch.inf

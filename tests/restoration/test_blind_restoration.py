@@ -1,5 +1,6 @@
 """What is in doubt is restored by the mean over what may have made it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,17 @@ def test_the_mean_over_candidates_is_milder_than_the_strongest() -> None:
     two = torch.tensor([0.4, 3.0])
     both = kernels.gaussian(15, two, two, torch.zeros(2))
     seen = Observation(low, both[1:], Sampling(2))
+    decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0, noise=0.01)
 
     def image(*chances: float) -> torch.Tensor:
-        return _averaged(seen, Candidates(both, torch.tensor(chances)), 0.01).image
+        return _averaged(seen, Candidates(both, torch.tensor(chances)), decision).image
 
-    sure = linear_enlargement.fitted(low, both[1:], 2, noise=0.01)(low).clamp(0, 1)
-    assert torch.allclose(image(0.0, 1.0), sure, atol=1e-5)
+    sure = linear_enlargement.fitted(low, both[1:], 2, noise=0.01)(low)
+    assert torch.allclose(image(0.0, 1.0), sure.clamp(0, 1), atol=1e-5)
     slopes = [float(image(*each).diff(dim=-1).abs().mean()) for each in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))]
     assert slopes[0] < slopes[1] < slopes[2]
+    packed = _averaged(seen, Candidates(both[1:], torch.ones(1)), replace(decision, quality=80)).image
+    assert torch.allclose(packed, (sure + resize.cubic_at(low, 2, 0.0)).div(2).clamp(0, 1), atol=1e-5)
 
 
 def test_of_a_jpeg_file_it_is_half_cubic_interpolation_on_the_same_grid() -> None:
@@ -56,3 +60,27 @@ def test_the_mean_is_mixed_with_the_restorer_by_its_weight() -> None:
         return float(_restored(Observation(low, kernel, Sampling(2)), decision, "a", shared, no_ticker).image.mean())
 
     assert [level(each) for each in (None, 0.25, 1.0)] == pytest.approx([1.0, 0.75, 0.0], abs=1e-3)
+
+
+class Waves:
+    """A restorer whose images ring."""
+
+    scale, uses_noise = 2, False
+
+    def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
+        column = torch.arange(2.0 * observation.low.shape[-1])
+        return Restored((0.5 + 0.4 * column.sin()).expand(1, 3, 2 * observation.low.shape[-2], -1), "waves")
+
+
+def test_what_rings_makes_way_for_the_mean_over_what_the_spectrum_does_not_rule_out() -> None:
+    low = (torch.arange(32.0) / 32).expand(1, 3, 24, -1)
+    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
+    shared = Restoration(RestoreOptions(Path("m"), Path("p")), Waves(), Sampling(2), None, None)
+
+    def found(instead: Candidates | None) -> Restored:
+        decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0, instead=instead)
+        return _restored(Observation(low, kernel, Sampling(2)), decision, "a", shared, no_ticker)
+
+    milder = found(Candidates(kernel, torch.ones(1)))
+    assert "since it rings" in milder.how and (milder.image.diff(dim=-1)[..., 8:-8] > 0).all()
+    assert found(None).how == "waves"  # nothing milder is known

@@ -51,11 +51,13 @@ class Candidates:
         kernels: each with its shift inside of the taps.
         chances: 0 or more.
         weight: of their linear mean in the result, range [0, 1]; the rest is the restorer's, with the kernel found.
+        why: they take its place, in words that follow the sentence that they do; empty where nothing is amiss.
     """
 
     kernels: Float[Tensor, "n k k"]
     chances: Float[Tensor, " n"]
     weight: float = 1.0
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Decision:
         quality: of the JPEG file that it was; None where there is no trace of one.
         varies: how its blur varies, where that is seen.
         candidates: what may have made it, where one kernel is too little to rely on.
+        instead: the same for the case that the restoration rings.
     """
 
     restore: bool
@@ -81,6 +84,7 @@ class Decision:
     quality: int | None = None
     varies: Variation | None = None
     candidates: Candidates | None = None
+    instead: Candidates | None = None
 
     def line(self) -> str:
         """It in a line."""

@@ -11,7 +11,7 @@ from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
 from srfoundry.blind.auto.estimation import beside, deviation, hedged, possible
-from srfoundry.blind.auto.evidence import Evidence, jpeg_noise, weigh
+from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
@@ -103,8 +103,13 @@ def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
     clean, high, coarse = (weigh(each, 2, classifier) for each in (low, images.jpeg(low, 95), images.jpeg(low, 75)))
     assert clean.quality is None and high.quality == 95
     assert coarse.quality is not None
-    assert clean.grain < high.grain < coarse.grain == jpeg_noise(coarse.quality)
+    assert clean.grain < high.grain < coarse.grain <= jpeg_noise(coarse.quality)
+    assert replace(coarse, detail=1.0).grain == jpeg_noise(coarse.quality)
     assert weigh(low, 2, classifier, noise=0.1).grain == 0.1
+    smooth = replace(coarse, detail=coarse.grain / 4)  # a JPEG takes no more of it than there is
+    assert smooth.grain == pytest.approx(DETAIL * coarse.grain / 4)
+    flat = weigh(0.5 + 0.02 * low, 2, classifier)
+    assert flat.detail == pytest.approx(0.02 * clean.detail, rel=0.05)
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(patches: Patches, tmp_path: Path) -> None:
@@ -192,6 +197,9 @@ def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
         and (found.kernels.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
     )
     assert deviation(blur) == pytest.approx(3.0, abs=0.02)
+    both = torch.cat([blur, blur.transpose(-1, -2)])
+    two = possible(evidence(gaussian=1.0), both, 2, least=0.25, among=torch.tensor([0.8, 0.2]))
+    assert two.chances[-2:].tolist() == pytest.approx([0.6, 0.15])
 
 
 def test_the_fewer_pixels_the_less_a_kernel_of_free_form_counts() -> None:

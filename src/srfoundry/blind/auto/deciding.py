@@ -107,9 +107,15 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
 
 
 def mixture(
-    evidence: Evidence, scale: int, *, decimated: float, blurs: Float[Tensor, "n k k"] | None, blurred: float = 0.0
+    evidence: Evidence,
+    scale: int,
+    *,
+    decimated: float,
+    blurs: Float[Tensor, "n k k"] | None,
+    blurred: float = 0.0,
+    among: Float[Tensor, " n"] | None = None,
 ) -> Candidates:
-    """The reductions (first), none, and blurs, each as likely as the other.
+    """The reductions (first), none, and blurs.
 
     Args:
         evidence: of the image, for how likely each reduction is.
@@ -117,6 +123,7 @@ def mixture(
         decimated: chance that pixels of a sharp image were only left out.
         blurs: kernels, one of which is there if it is blurred; None where that is not thought of.
         blurred: chance that it is.
+        among: how likely each blur is then, sum 1; one as likely as the other if not given.
     """
     lobed, area = (max(evidence.chance(name), 1e-9) for name in ("reduced", "area"))
     share = {"area": area / (lobed + area)}
@@ -125,7 +132,8 @@ def mixture(
     every = [antialiasing(how, scale) for how in histories.REDUCTIONS] + [torch.ones(1, 1, 1)]
     chances = [left * (1 - decimated) * share[how] for how in histories.REDUCTIONS] + [left * decimated]
     if blurs is not None:
-        every, chances = [*every, *blurs.cpu().split(1)], [*chances, *[blurred / len(blurs)] * len(blurs)]
+        each = [1 / len(blurs)] * len(blurs) if among is None else among.tolist()
+        every, chances = [*every, *blurs.cpu().split(1)], [*chances, *(blurred * chance for chance in each)]
     size = max(kernel.shape[-1] for kernel in every)
     return Candidates(torch.cat([sized(kernel, size) for kernel in every]), torch.tensor(chances))
 

@@ -73,6 +73,10 @@ class Chains:
         self.rounds = [*self.rounds, self.walkers][-LATE:]
         return self.family.kernels(torch.cat(self.rounds)).mean(dim=0, keepdim=True)
 
+    def likeliest(self) -> Float[Tensor, "1 k k"]:
+        """The kernel of the walker of highest likelihood."""
+        return self.family.kernels(self.walkers[self.scores.argmax(), None])
+
     def rescore(self, score: Score) -> None:
         """Score the walkers anew: for a likelihood that has changed since."""
         if len(self.walkers):

@@ -65,6 +65,14 @@ class RandomKernels:
         row = {"draws": population.effective(), "temperature": min(population.temperature, 1e9)}
         return k_hat.float().to(self.device), row
 
+    def better(self, kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 k k"]:
+        """The kernel, or the random one that explains the spectrum better."""
+        assert self.spectral is not None
+        best = self.population.likeliest().float().to(kernel)
+        with torch.no_grad():
+            scores = self.spectral(torch.cat([kernel, best]))
+        return best if float(scores[1]) > float(scores[0]) else kernel
+
 
 class Population:
     """Random kernel sampling that adapts to the image: population Monte Carlo with mixture weights (Cornuet 2012).
@@ -116,6 +124,10 @@ class Population:
         heavy = self.weights > 1e-9
         kernels = self.family.kernels(self.shapes[heavy])
         return (self.weights[heavy, None, None] * kernels).sum(dim=0, keepdim=True)
+
+    def likeliest(self) -> Float[Tensor, "1 k k"]:
+        """The draw of highest likelihood."""
+        return self.family.kernels(self.shapes[self.scores.argmax(), None])
 
     def rescore(self, score: Score) -> None:
         """Score all draws so far anew: for a likelihood that has changed since."""
