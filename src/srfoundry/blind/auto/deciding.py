@@ -23,7 +23,9 @@ SHARP = 0.5  # chance of a sharp image from which on it is enlarged
 BEHIND = 0.99  # share of "blurred, reduced" among the blurred histories from which on it is believed
 ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it is not thought of
 UNLIKELY = 0.25  # its weight in the mean above that, at least: it costs reduced images their gain, and no more
-LEFT_OUT = 0.86  # and from which on nothing else is thought of
+# And from which on nothing else is thought of. Of 326 sharp training photographs (x2, a third JPEG files) a classifier
+# of 327 others gives 20 a chance of 0.7 to 0.86, rightly 19; one of 13 bundled ones 35, rightly 31.
+LEFT_OUT = 0.7
 SURE = 0.9  # chance of a sharp image from which on no blur is thought of
 SELDOM = 0.25  # weight of a blur that is no wider than an antialiasing, at most: so narrow is one in forty
 NARROW = 0.4  # variance of the Gaussian that stands for a blur below that, in multiples of the scale, px^2
