@@ -11,7 +11,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
-from srfoundry.restoration.blind_restoration import Restoration, _averaged, _milder, _restored
+from srfoundry.restoration.blind_restoration import Restoration, _averaged, _milder, _phase, _restored
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 
 
@@ -29,8 +29,18 @@ def test_the_mean_over_candidates_is_milder_than_the_strongest() -> None:
     assert torch.allclose(image(0.0, 1.0), sure.clamp(0, 1), atol=1e-5)
     slopes = [float(image(*each).diff(dim=-1).abs().mean()) for each in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))]
     assert slopes[0] < slopes[1] < slopes[2]
-    packed = _averaged(seen, Candidates(both[1:], torch.ones(1)), replace(decision, quality=80)).image
+    one = Candidates(both[1:], torch.ones(1))
+    packed = _averaged(seen, one, replace(decision, quality=80)).image
     assert torch.allclose(packed, (sure + resize.cubic_at(low, 2, 0.0)).div(2).clamp(0, 1), atol=1e-5)
+    assert torch.allclose(_averaged(seen, one, replace(decision, quality=95)).image, sure.clamp(0, 1), atol=1e-5)
+
+
+def test_the_cubic_part_lies_where_the_candidates_have_their_centre() -> None:
+    kernel = kernels.gaussian(15, torch.ones(1), torch.ones(1), torch.zeros(1)).float()
+    moved = kernels.centred(kernel, 0.5)
+    both = Candidates(torch.cat([kernel, moved]), torch.tensor([3.0, 1.0]))
+    assert _phase(Candidates(kernel, torch.ones(1))) == pytest.approx(0, abs=1e-4)
+    assert _phase(both) == pytest.approx(0.125, abs=0.01)
 
 
 def test_of_a_jpeg_file_it_is_half_cubic_interpolation_on_the_same_grid() -> None:
