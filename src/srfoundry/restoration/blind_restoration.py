@@ -231,8 +231,8 @@ def _averaged(observation: Observation, candidates: Candidates, decision: Decisi
     if decision.quality is not None and decision.quality < CLOSE:
         linear = partial(_milder, linear, scale=scale, phase=_phase(candidates))
     image = linear(observation.low).clamp(0, 1)
-    how = f"linear, the mean over {len(candidates.kernels)} kernels that it may have been{candidates.why}"
-    return Restored(image, how)
+    several = f", the mean over {len(candidates.kernels)} kernels that it may have been"
+    return Restored(image, f"linear{several if len(candidates.kernels) > 1 else ''}{candidates.why}")
 
 
 def _phase(candidates: Candidates) -> float:
