@@ -10,8 +10,9 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import beside, deviation, hedged, possible
+from srfoundry.blind.auto.estimation import beside, deviation, hedged, possible, unless_unexplained
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
+from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
@@ -226,3 +227,17 @@ def test_a_kernel_of_free_form_has_a_round_one_beside_it() -> None:
         middle = (found.kernels[1].sum(dim=0) * torch.arange(31)).sum()
         assert float(middle) == pytest.approx(15 + phase, abs=0.02)
         assert deviation(found.kernels[1:]) == pytest.approx(6.0**0.5, abs=0.7)
+
+
+def test_a_kernel_that_the_spectrum_does_not_support_makes_way() -> None:
+    true = kernels.line(25, torch.tensor([14.0]), torch.tensor([0.6])).float()
+    high = photograph("flower", 320)
+    seen = BlindObservation(eight_bit(operator.degrade(high, true, 2)), Sampling(2), 0.0)
+    said, explanations = evidence(line=0.99, reduced=0.01), Explanations.of(seen, tiny().spectrum)
+    decision = decide(said, 2)[0]
+    right = unless_unexplained(decision, said, explanations, true, "line", 2)
+    assert right.candidates is None and right.instead is not None
+    assert unless_unexplained(decision, said, explanations, true, "disc", 2) == decision
+    wrong = unless_unexplained(decision, said, explanations, true.flip(-1), "line", 2)
+    assert wrong.candidates is not None and wrong.candidates.weight == 1 and "explains" in wrong.candidates.why
+    assert float(wrong.candidates.chances[:4].sum()) == pytest.approx(0.25)  # it may be sharp

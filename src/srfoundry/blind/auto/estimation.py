@@ -15,7 +15,7 @@ from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.corrector.correction import FAST
-from srfoundry.blind.decision import Candidates
+from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
 from srfoundry.blind.motion_deblur.freeform import estimate_by_edges
@@ -116,13 +116,7 @@ def estimate_auto(
     if decision.chance < DOUBTED:
         decision = dataclasses.replace(decision, candidates=possible(evidence, kernel, scale))
     if explanations is not None:
-        likely, chances = explanations.likely()
-        instead = possible(evidence, likely, scale, least=MISTAKEN, among=chances)
-        if history != "disc":  # one number, hardly ever wrong; its restorations may be as busy as what rings
-            decision = dataclasses.replace(decision, instead=instead)
-        if explanations.shortfall(found.kernel) > UNEXPLAINED:
-            why = ", since the kernel that was found explains its spectrum worse than random ones do"
-            decision = dataclasses.replace(decision, candidates=dataclasses.replace(instead, why=why))
+        decision = unless_unexplained(decision, evidence, explanations, found.kernel, history, scale)
     return dataclasses.replace(found, kernel=kernel, decision=decision)
 
 
@@ -161,6 +155,34 @@ def beside(
     if pixels < ENOUGH:
         return possible(evidence, milder.kernels, observation.scale, least=MISTAKEN)
     return milder if damaged else dataclasses.replace(milder, weight=max(CAREFUL, ENOUGH / pixels))
+
+
+def unless_unexplained(
+    decision: Decision,
+    evidence: Evidence,
+    explanations: Explanations,
+    kernel: Float[Tensor, "1 k k"],
+    history: str,
+    scale: int,
+) -> Decision:
+    """The decision to restore, with what takes the restoration's place if its kernel turns out not to be believed.
+
+    Args:
+        decision: to restore the image.
+        evidence: of it.
+        explanations: of its spectrum.
+        kernel: that was found for it.
+        history: that it was looked for under.
+        scale: by which the image was reduced.
+    """
+    likely, chances = explanations.likely()
+    instead = possible(evidence, likely, scale, least=MISTAKEN, among=chances)
+    if explanations.shortfall(kernel) > UNEXPLAINED:
+        why = ", since the kernel that was found explains its spectrum worse than random ones do"
+        return dataclasses.replace(decision, candidates=dataclasses.replace(instead, why=why))
+    if history == "disc":  # one number, hardly ever wrong; its restorations may be as busy as what rings
+        return decision
+    return dataclasses.replace(decision, instead=instead)
 
 
 def hedged(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], phase: float) -> Candidates:
