@@ -1,6 +1,5 @@
 """What is in doubt is restored by the mean over what may have made it."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,8 @@ def test_the_mean_over_candidates_is_milder_than_the_strongest() -> None:
     assert torch.allclose(image(0.0, 1.0), sure.clamp(0, 1), atol=1e-5)
     slopes = [float(image(*each).diff(dim=-1).abs().mean()) for each in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))]
     assert slopes[0] < slopes[1] < slopes[2]
-    one = Candidates(both[1:], torch.ones(1))
-    packed = _averaged(seen, one, replace(decision, quality=80)).image
+    packed = _averaged(seen, Candidates(both[1:], torch.ones(1), plain=0.5), decision).image
     assert torch.allclose(packed, (sure + resize.cubic_at(low, 2, 0.0)).div(2).clamp(0, 1), atol=1e-5)
-    assert torch.allclose(_averaged(seen, one, replace(decision, quality=95)).image, sure.clamp(0, 1), atol=1e-5)
 
 
 def test_the_cubic_part_lies_where_the_candidates_have_their_centre() -> None:

@@ -51,12 +51,14 @@ class Candidates:
         kernels: each with its shift inside of the taps.
         chances: 0 or more.
         weight: of their linear mean in the result, range [0, 1]; the rest is the restorer's, with the kernel found.
+        plain: share of cubic interpolation in that mean, range [0, 1].
         why: they take its place, in words that follow the sentence that they do; empty where nothing is amiss.
     """
 
     kernels: Float[Tensor, "n k k"]
     chances: Float[Tensor, " n"]
     weight: float = 1.0
+    plain: float = 0.0
     why: str = ""
 
 

@@ -24,8 +24,6 @@ from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PlainUpscaler
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer, Ticker, no_ticker
 from srfoundry.restoration.restorers.table import load_restorer
 
-CLOSE = 90  # quality from which on a JPEG file's errors are small enough for a blur's linear enlargement alone
-
 
 @dataclass(frozen=True)
 class Restoration:
@@ -227,12 +225,11 @@ def _restored(
 def _averaged(observation: Observation, candidates: Candidates, decision: Decision) -> Restored:
     """The linear enlargement of least expected error over what may have made the image: milder than any of theirs."""
     scale = observation.scale
-    linear = partial(_mean, candidates=candidates, scale=scale, noise=decision.noise)
-    if decision.quality is not None and decision.quality < CLOSE:
-        linear = partial(_milder, linear, scale=scale, phase=_phase(candidates))
-    image = linear(observation.low).clamp(0, 1)
+    image = _mean(observation.low, candidates=candidates, scale=scale, noise=decision.noise)
+    if candidates.plain:
+        image = torch.lerp(image, resize.cubic_at(observation.low, scale, _phase(candidates)), candidates.plain)
     several = f", the mean over {len(candidates.kernels)} kernels that it may have been"
-    return Restored(image, f"linear{several if len(candidates.kernels) > 1 else ''}{candidates.why}")
+    return Restored(image.clamp(0, 1), f"linear{several if len(candidates.kernels) > 1 else ''}{candidates.why}")
 
 
 def _phase(candidates: Candidates) -> float:

@@ -33,11 +33,11 @@ MILD = 0.5  # weight of a round kernel beside one of free form, in their linear 
 # shake of fourteen training photographs, x2, gain in dB, mean (worst): the kernel alone 1.5 (-1.5), with 0.3 of the
 # mean 1.9 (-0.4), with 0.5 of it 1.7 (-0.2), the mean alone 0.5 (0.0).
 CAREFUL = 0.4
-# Weight of the linear enlargement beside the restorer's, of what was a JPEG file, whose errors are no white noise; half
-# of it is cubic interpolation up to a quality of 89. 54 training photographs behind a JPEG of quality 60 to 95,
-# published USRNet, gain in dB, mean (worst), made worse: the restorer alone 0.8 (-2.3), 14; the linear one alone 1.1
-# (-1.0), 1; as here 1.4 (-0.8), 1.
-PACKED = 0.6
+# Weight of the linear enlargement beside the restorer's, of what was a JPEG file, whose errors are no white noise; and
+# of cubic interpolation in that, below a quality. 54 training photographs behind a JPEG of quality 60 to 95, published
+# USRNet, gain in dB, mean (worst), made worse: the restorer alone 0.8 (-2.3), 14; the linear one alone 1.1 (-1.0), 1;
+# as here 1.4 (-0.9), 1.
+PACKED, PLAIN, CLOSE = 0.6, 1 / 3, 90
 HEAVY = 0.5  # weight in it, at least, of not being blurred: sharpening a thumbnail costs more than a soft image
 # Low-resolution pixels for each tap of a free form. Of fewer it is worse than nothing, and the mean counts alone; of
 # more, that has less and less weight. Camera shake of eight to twelve training photographs, linear enlargement, gain in
@@ -111,7 +111,8 @@ def estimate_auto(
         milder = beside(evidence, seen, kernel, decision.phase, pixels=pixels, damaged=damaged)
         decision = dataclasses.replace(decision, candidates=milder)
     elif decision.quality is not None:
-        milder = Candidates(kernel.float().cpu(), torch.ones(1), weight=PACKED)
+        plain = PLAIN if decision.quality < CLOSE else 0.0
+        milder = Candidates(kernel.float().cpu(), torch.ones(1), weight=PACKED, plain=plain)
         decision = dataclasses.replace(decision, candidates=milder)
     if decision.chance < DOUBTED:
         decision = dataclasses.replace(decision, candidates=possible(evidence, kernel, scale))
