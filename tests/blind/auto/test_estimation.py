@@ -240,4 +240,5 @@ def test_a_kernel_that_the_spectrum_does_not_support_makes_way() -> None:
     assert unless_unexplained(decision, said, explanations, true, "disc", 2) == decision
     wrong = unless_unexplained(decision, said, explanations, true.flip(-1), "line", 2)
     assert wrong.candidates is not None and wrong.candidates.weight == 1 and "explains" in wrong.candidates.why
+    assert unless_unexplained(decision, said, explanations, None, "shake", 2).candidates is None  # of free form
     assert float(wrong.candidates.chances[:4].sum()) == pytest.approx(0.25)  # it may be sharp

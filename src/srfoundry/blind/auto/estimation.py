@@ -47,9 +47,9 @@ ENOUGH = 8.0
 # Chance that an image of so few pixels which is taken for shaken is sharp (14 photographs by 4), and one whose kernel
 # is not believed: thumbnails of soft photographs are among these, and would lose most (three of them 6 to 13 dB).
 MISTAKEN = 0.25
-# Nats a tile by which a kernel may explain the spectrum worse than the best of the random ones. Of 238 restorations of
-# training photographs (BSD400 and T91, x2, the classifier had learned others) 14 were beyond it, 12 of which lost 0.2
-# to 11.7 dB; up to 100 of them mistakes and gains are as frequent as below it.
+# Nats a tile by which a kernel may explain the spectrum worse than the best of the random ones. Of 210 restorations of
+# training photographs (BSD400 and T91, x2, the classifier had learned others) with kernels of a family 11 were beyond
+# it, 9 of which lost 0.2 to 11.7 dB; up to 100 of them mistakes and gains are as frequent as below it.
 UNEXPLAINED = 150.0
 
 
@@ -106,7 +106,8 @@ def estimate_auto(
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
     if observation.insist:
         return dataclasses.replace(found, kernel=kernel, decision=decision)
-    if form == "any" and history not in ("line", "disc"):
+    free = form == "any" and history not in ("line", "disc")
+    if free:
         pixels = math.prod(found.box[2:]) / found.kernel.shape[-1] ** 2
         milder = beside(evidence, seen, kernel, decision.phase, pixels=pixels, damaged=damaged)
         decision = dataclasses.replace(decision, candidates=milder)
@@ -117,7 +118,8 @@ def estimate_auto(
     if decision.chance < DOUBTED:
         decision = dataclasses.replace(decision, candidates=possible(evidence, kernel, scale))
     if explanations is not None:
-        decision = unless_unexplained(decision, evidence, explanations, found.kernel, history, scale)
+        judged = None if free else found.kernel
+        decision = unless_unexplained(decision, evidence, explanations, judged, history, scale)
     return dataclasses.replace(found, kernel=kernel, decision=decision)
 
 
@@ -162,7 +164,7 @@ def unless_unexplained(
     decision: Decision,
     evidence: Evidence,
     explanations: Explanations,
-    kernel: Float[Tensor, "1 k k"],
+    kernel: Float[Tensor, "1 k k"] | None,
     history: str,
     scale: int,
 ) -> Decision:
@@ -172,13 +174,14 @@ def unless_unexplained(
         decision: to restore the image.
         evidence: of it.
         explanations: of its spectrum.
-        kernel: that was found for it.
+        kernel: that was found for it; None of free form, which is too rough to explain a spectrum, right or wrong, and
+            has a milder one beside it.
         history: that it was looked for under.
         scale: by which the image was reduced.
     """
     likely, chances = explanations.likely()
     instead = possible(evidence, likely, scale, least=MISTAKEN, among=chances)
-    if explanations.shortfall(kernel) > UNEXPLAINED:
+    if kernel is not None and explanations.shortfall(kernel) > UNEXPLAINED:
         why = ", since the kernel that was found explains its spectrum worse than random ones do"
         return dataclasses.replace(decision, candidates=dataclasses.replace(instead, why=why))
     if history == "disc":  # one number, hardly ever wrong; its restorations may be as busy as what rings
