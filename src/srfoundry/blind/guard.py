@@ -30,7 +30,8 @@ LEAST = 16  # pixels a side below which a spectrum says nothing
 # Of the wrong kernel's restoration the differences between neighbours are many times those of the plain enlargement and
 # not sparser, as a photograph's are: it rings. Log of their energy's ratio, plus SPARSE times that of their sparsity's.
 # Training photographs (BSD400 and T91, x2), kernels that auto found but for discs, which were never wrong: of 280 that
-# the published USRNet restored, 7 were beyond RINGING and lost 0.9 to 17.9 dB; MZSR's worst two of 45 were.
+# the published USRNet restored, 7 were beyond RINGING and lost 0.9 to 17.9 dB; of MZSR's 43 two, which
+# lost 1.8 and 13.6, but not two others that lost 11 and 13.
 SPARSE, RINGING = 8.0, 2.4
 RIM = 8  # pixels at each border that are not looked at
 

@@ -45,11 +45,11 @@ HEAVY = 0.5  # weight in it, at least, of not being blurred: sharpening a thumbn
 # (-1.8) and +0.1 (-0.2), 17 (x2) +0.7 (-1.7) and +0.5 (-0.2), 0.4 of it +1.1 (-0.8).
 ENOUGH = 8.0
 # Chance that an image of so few pixels which is taken for shaken is sharp (14 photographs by 4), and one whose kernel
-# is not believed: thumbnails of soft photographs are among these, and would lose most (three of them 6 to 13 dB).
+# is not believed: thumbnails of soft photographs are among these, and would lose most (one 12 dB, so 6).
 MISTAKEN = 0.25
 # Nats a tile by which a kernel may explain the spectrum worse than the best of the random ones. Of 210 restorations of
 # training photographs (BSD400 and T91, x2, the classifier had learned others) with kernels of a family 11 were beyond
-# it, 9 of which lost 0.2 to 11.7 dB; up to 100 of them mistakes and gains are as frequent as below it.
+# it, 9 of which lost 0.2 to 11.7 dB; of those up to it one in nine is worse than bicubic.
 UNEXPLAINED = 150.0
 
 

@@ -41,7 +41,7 @@ FAIR = {"reduced": 1.0, "area": -0.05, "decimated": -0.95}
 GRAIN = 9.5
 # Of a smooth image a JPEG takes little, at any quality: at most this part of its fine detail (deviation of the
 # luminance from its mean over FINE x FINE pixels) is counted as noise. Linear enlargements of training photographs
-# (BSD400, x2) that were JPEG files, a tenth of them that smooth: -2.0 dB with all of the noise, -0.3 with half of it.
+# (BSD400 and T91, x2) that were JPEG files, one in seven that smooth: -2.2 dB with all of the noise, -0.3 with half.
 DETAIL, FINE = 0.8, 5
 
 

@@ -34,7 +34,7 @@ def estimate_in_family(
     """The mean of random kernels of a family, weighed by the spectral likelihood; log has their temperature.
 
     Where the likelihood has several peaks their mean is none of them, and the best random kernel is returned instead
-    (of 50 lines on training photographs three, by 0.3, 3.3 and 5.2 dB).
+    (of 59 on training photographs three, by 0.3, 3.3 and 5.2 dB).
 
     Args:
         observation: the image, with its noise if that is known.
