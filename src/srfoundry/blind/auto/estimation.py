@@ -97,7 +97,8 @@ def estimate_auto(
             found = dataclasses.replace(found, kernel=explanations.better(found.kernel, history))
     else:
         roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
-        found = estimate_by_edges(seen, dataclasses.replace(settings, prior=roomy), rng=rng, log=log)
+        net = None if damaged else resources.networks.restorer
+        found = estimate_by_edges(seen, dataclasses.replace(settings, prior=roomy), net=net, rng=rng, log=log)
     kernel = sized(found.kernel, size)
     narrow = NARROW if decision.chance >= DOUBTED else DOUBTFUL
     if not observation.insist and deviation(kernel) < narrow * scale:
