@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
 from srfoundry.blind.motion_deblur import taps
+from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.latent_image import latent
-from srfoundry.blind.motion_deblur.quietest import quietest_kernel
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import Diverged, FoundryError
@@ -150,7 +150,7 @@ def estimate_by_edges(
 
     Args:
         observation, settings, rng, log: as there.
-        net: a non-blind network, through which the kernel then descends (`quietest`); without it, it does not.
+        net: a non-blind network, through which the kernel then descends (`fewer_edges`); without it, it does not.
     """
     found = _estimated(observation, settings, QUICK, None, rng=rng, log=log)
     if net is None:
@@ -158,8 +158,10 @@ def estimate_by_edges(
     size = found.kernel.shape[-1]
     window, _ = busiest_window(observation.low.float(), CLOSER)
     low, weight = _periodic(window, _rim(size, observation.scale))
-    quiet = quietest_kernel(net, low, found.kernel, observation.scale, noise=observation.noise or 0.0, weight=weight)
-    return replace(found, kernel=torch.lerp(found.kernel, quiet, DESCENDED))
+    descended = towards_fewer_edges(
+        net, low, found.kernel, observation.scale, noise=observation.noise or 0.0, weight=weight
+    )
+    return replace(found, kernel=torch.lerp(found.kernel, descended, DESCENDED))
 
 
 def _estimated(

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from srfoundry.blind.motion_deblur.fewer_edges import FINE, towards_fewer_edges
 from srfoundry.blind.motion_deblur.freeform import estimate_by_edges
-from srfoundry.blind.motion_deblur.quietest import FINE, quietest_kernel
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import degrade
@@ -45,7 +45,7 @@ def edges(low: torch.Tensor, kernel: torch.Tensor) -> float:
 def test_descends_to_an_image_of_fewer_edges_and_stays_a_kernel() -> None:
     low = degrade(squares(), line(5.0), 2, border="circular")
     start = line(8.0)
-    found = quietest_kernel(Linear(), low, start, 2, noise=0.0)
+    found = towards_fewer_edges(Linear(), low, start, 2, noise=0.0)
     assert found.shape == start.shape and float(found.min()) >= 0 and abs(float(found.sum()) - 1) < 1e-5
     assert edges(low, found) < edges(low, start)
 
@@ -53,14 +53,14 @@ def test_descends_to_an_image_of_fewer_edges_and_stays_a_kernel() -> None:
 def test_works_under_inference_mode_and_leaves_no_gradient_behind() -> None:
     low, net = degrade(squares(), line(5.0), 2, border="circular"), Linear()
     with torch.inference_mode():
-        found = quietest_kernel(net, low, line(8.0), 2, noise=0.0)
-    assert not found.requires_grad and found.equal(quietest_kernel(net, low, line(8.0), 2, noise=0.0))
+        found = towards_fewer_edges(net, low, line(8.0), 2, noise=0.0)
+    assert not found.requires_grad and found.equal(towards_fewer_edges(net, low, line(8.0), 2, noise=0.0))
 
 
 def test_pixels_without_weight_do_not_count() -> None:
     low = degrade(squares(), line(5.0), 2, border="circular")
-    nothing = quietest_kernel(Linear(), low, line(8.0), 2, noise=0.0, weight=torch.zeros(1, 1, 32, 32))
-    start = quietest_kernel(Linear(), low, line(8.0), 2, noise=0.0, steps=0)
+    nothing = towards_fewer_edges(Linear(), low, line(8.0), 2, noise=0.0, weight=torch.zeros(1, 1, 32, 32))
+    start = towards_fewer_edges(Linear(), low, line(8.0), 2, noise=0.0, steps=0)
     assert torch.allclose(nothing, start)
 
 
@@ -70,7 +70,7 @@ def test_a_descent_that_ends_in_no_number_returns_the_beginning() -> None:
             return super().forward(low, kernel, scale, noise) * torch.nan
 
     low = degrade(squares(), line(5.0), 2, border="circular")
-    assert quietest_kernel(Broken(), low, line(8.0), 2, noise=0.0).equal(line(8.0))
+    assert towards_fewer_edges(Broken(), low, line(8.0), 2, noise=0.0).equal(line(8.0))
 
 
 def test_by_edges_the_kernel_is_half_way_to_the_descents_end() -> None:

@@ -20,7 +20,7 @@ STEPS, RATE = 4, 0.1
 BESIDE, NOWHERE = 0.1, 1e-5  # share that neighbours of a tap get before, and what each tap has at least
 
 
-def quietest_kernel(
+def towards_fewer_edges(
     net: nn.Module,
     low: Float[Tensor, "1 c h w"],
     kernel: Float[Tensor, "1 k k"],
