@@ -155,9 +155,9 @@ def estimate_by_edges(
     found = _estimated(observation, settings, QUICK, None, rng=rng, log=log)
     if net is None:
         return found
-    size = found.kernel.shape[-1]
-    window, _ = busiest_window(observation.low.float(), CLOSER)
-    low, weight = _periodic(window, _rim(size, observation.scale))
+    rim = _rim(found.kernel.shape[-1], observation.scale)
+    window, _ = busiest_window(observation.low.float(), max(CLOSER, 3 * rim + 1))
+    low, weight = _periodic(window, rim)
     descended = towards_fewer_edges(
         net, low, found.kernel, observation.scale, noise=observation.noise or 0.0, weight=weight
     )
