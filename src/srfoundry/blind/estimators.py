@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ESTIMATORS = {
     "auto": "srfoundry.blind.auto.estimation:AUTO",  # weighs what happened, then asks one of the following
     "fast": "srfoundry.blind.corrector.correction:FAST",  # a corrector's corrections: Gaussians, trained
-    "free": "srfoundry.blind.motion_deblur.freeform:FREE",  # any form, such as motion: few edges, the trained restorer
+    "free": "srfoundry.blind.motion_deblur.estimation:FREE",  # any form, such as motion: few edges, trained restorer
     "unfolded": "srfoundry.blind.unfolded.estimation:UNFOLDED",  # any form: closed forms, learned networks between them
     "dkp": "srfoundry.blind.dkp.dkp:DKP",
     "mlmc": "srfoundry.blind.dkp.mlmc:MLMC",

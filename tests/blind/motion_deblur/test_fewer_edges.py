@@ -1,11 +1,13 @@
 """The descent through a restorer: towards fewer edges in its image, on the simplex, the same each time."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.fewer_edges import FINE, towards_fewer_edges
-from srfoundry.blind.motion_deblur.freeform import estimate_by_edges
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import degrade
@@ -73,7 +75,7 @@ def test_a_descent_that_ends_in_no_number_returns_the_beginning() -> None:
     assert towards_fewer_edges(Broken(), low, line(8.0), 2, noise=0.0).equal(line(8.0))
 
 
-def test_by_edges_the_kernel_is_half_way_to_the_descents_end() -> None:
+def test_by_edges_the_kernel_moves_where_there_is_a_network() -> None:
     low = degrade(squares().tile(1, 1, 2, 2), line(5.0), 2, border="circular")
     alone, moved = (
         estimate_by_edges(
@@ -82,3 +84,17 @@ def test_by_edges_the_kernel_is_half_way_to_the_descents_end() -> None:
         for net in (None, Linear())
     )
     assert not moved.equal(alone) and abs(float(moved.sum()) - 1) < 1e-5
+
+
+def test_the_window_of_a_descent_has_room_for_wide_kernels() -> None:
+    settings = tiny()
+    settings = replace(
+        settings,
+        prior=replace(settings.prior, kernel_size=41),
+        windows=replace(settings.windows, look=128),
+    )
+    low = degrade(squares().tile(1, 1, 2, 2), line(5.0), 1, border="circular")
+    found = estimate_by_edges(
+        observed(low, 1, "reflect", 0.0), settings, net=Linear(), rng=generator(1, "rng"), log=lambda step, row: None
+    )
+    assert found.kernel.shape == (1, 41, 41)

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 
 from srfoundry.blind.motion_deblur import freeform, taps
-from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, estimate_by_edges, find_free_form_kernel
+from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
+from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
 from srfoundry.blind.motion_deblur.latent_image import latent
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
@@ -66,7 +67,7 @@ def test_kernel_of_a_known_image_is_found(border: str) -> None:
     if border == "circular":
         low, weight = degrade(high, true, 2, border="circular"), None
     else:  # the frame that _periodic adds is unknown here; it does not count
-        low, weight = freeform._periodic(degrade(high, true, 2, border="reflect"), 5)
+        low, weight = freeform.made_periodic(degrade(high, true, 2, border="reflect"), 5)
         room = [2 * (big - small // 2) for big, small in zip(low.shape[-2:], high.shape[-2:], strict=True)]
         high = functional.pad(high, (0, room[1], 0, room[0]))
     found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, weight=weight), ridge=1e-5, smooth=1e-5)

@@ -18,7 +18,7 @@ from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
-from srfoundry.blind.motion_deblur.freeform import estimate_by_edges
+from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log

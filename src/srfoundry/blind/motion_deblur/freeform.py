@@ -9,24 +9,20 @@ of its images judges between several beginnings.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
+from srfoundry.blind.estimate import BlindObservation
 from srfoundry.blind.motion_deblur import taps
-from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.latent_image import latent
-from srfoundry.blind.nonblind_restoration import trained_size
-from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.state import Log, silent
 from srfoundry.degradation import kernels
 from srfoundry.degradation.noise_level import known_noise
-from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import resize
 
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images
@@ -69,8 +65,6 @@ STANDARD = FreeFormSettings()
 # From the first beginning alone. Ten training photographs behind camera shake, gain over bicubic, dB: by it 1.8, by the
 # second 1.4, by both and the network's rounds 1.9, in four times the time.
 QUICK = FreeFormSettings(edges=STANDARD.edges[:1])
-CLOSER = 64  # low-resolution pixels a side of the window that a kernel descends on
-DESCENDED = 0.5  # weight of the descent's end beside its beginning: their errors differ
 
 
 def find_free_form_kernel(
@@ -123,71 +117,6 @@ def find_free_form_kernel(
     return best.clone()
 
 
-def estimate_free_form(
-    observation: BlindObservation, settings: Estimation, resources: Resources, *, rng: torch.Generator, log: Log
-) -> Estimate:
-    """Find a kernel of any form on the busiest window, with the trained restorer in the last rounds.
-
-    Raises:
-        FoundryError: the image is too small, or of a single colour.
-        Diverged: no kernel is finite.
-    """
-    assert resources.networks is not None
-    return _estimated(observation, settings, STANDARD, resources.networks.restorer, rng=rng, log=log)
-
-
-def estimate_by_edges(
-    observation: BlindObservation,
-    settings: Estimation,
-    *,
-    net: nn.Module | None = None,
-    rng: torch.Generator,
-    log: Log,
-) -> Estimate:
-    """The same from one beginning and without the network's rounds, in seconds; arguments and errors as there.
-
-    Those rounds are worth 0.3 dB in the mean of ten training photographs, and as much time again.
-
-    Args:
-        observation, settings, rng, log: as there.
-        net: a non-blind network, through which the kernel then descends (`fewer_edges`); without it, it does not.
-    """
-    found = _estimated(observation, settings, QUICK, None, rng=rng, log=log)
-    if net is None:
-        return found
-    rim = _rim(found.kernel.shape[-1], observation.scale)
-    window, _ = busiest_window(observation.low.float(), max(CLOSER, 3 * rim + 1))
-    low, weight = _periodic(window, rim)
-    descended = towards_fewer_edges(
-        net, low, found.kernel, observation.scale, noise=observation.noise or 0.0, weight=weight
-    )
-    return replace(found, kernel=torch.lerp(found.kernel, descended, DESCENDED))
-
-
-def _estimated(
-    observation: BlindObservation,
-    settings: Estimation,
-    form: FreeFormSettings,
-    restore: Restore | None,
-    *,
-    rng: torch.Generator,
-    log: Log,
-) -> Estimate:
-    low, sampling = observation.low, observation.sampling
-    size = max(settings.prior.kernel_size, trained_size(sampling.scale))
-    window, box = busiest_window(low, settings.windows.look)
-    whole = sampling.border == "circular" and window.shape == low.shape
-    seen = BlindObservation(
-        window, Sampling(sampling.scale, border="circular" if whole else "reflect"), observation.noise
-    )
-    check(seen, size)  # before its noise is looked for, which takes some pixels, too
-    if seen.noise is None:
-        seen = replace(seen, noise=settings.spectrum.noise or known_noise(low))
-    history = History(log)
-    kernel = find_free_form_kernel(seen, size, form, rng=rng, restore=restore, log=history.add)
-    return Estimate(kernel, None, box, history.rows)
-
-
 def check(observation: BlindObservation, size: int) -> None:
     """Refuse what no kernel can be found from.
 
@@ -199,7 +128,7 @@ def check(observation: BlindObservation, size: int) -> None:
     low, scale = observation.low, observation.scale
     # Of a photograph some pixels at each border do not count: something must be left.
     periodic = observation.sampling.border == "circular"
-    least = max(16, 2 * size // scale if periodic else 3 * _rim(size, scale) + 1)
+    least = max(16, 2 * size // scale if periodic else 3 * rim_width(size, scale) + 1)
     if min(low.shape[-2:]) < least:
         got = f"{low.shape[-2]}x{low.shape[-1]}"
         raise FoundryError(
@@ -225,7 +154,7 @@ class _Search:
         self.low: Tensor = low
         self.weight: Tensor | None = None
         if observation.sampling.border != "circular":
-            self.low, self.weight = _periodic(low, _rim(size, self.scale))
+            self.low, self.weight = made_periodic(low, rim_width(size, self.scale))
         self.grey = self.low.mean(dim=1, keepdim=True)
         self.noise = known_noise(low) if observation.noise is None else observation.noise
 
@@ -302,12 +231,12 @@ class _Search:
         return max(edges / self.settings.fade, self.settings.faintest, self.noise**2)
 
 
-def _rim(size: int, scale: int) -> int:
+def rim_width(size: int, scale: int) -> int:
     """Pixels at each border of a photograph that do not count: what they saw of the blur is unknown."""
     return -(-size // scale)
 
 
-def _periodic(
+def made_periodic(
     image: Float[Tensor, "1 c h w"], room: int
 ) -> tuple[Float[Tensor, "1 c h2 w2"], Float[Tensor, "1 1 h2 w2"]]:
     """Join opposite borders over 2 `room` more pixels, and say how much each pixel counts: none within `room`."""
@@ -328,11 +257,3 @@ def _periodic(
 
 def _odd(value: float) -> int:
     return max(3, 2 * math.floor(value / 2) + 1)
-
-
-FREE = Estimator(
-    function=estimate_free_form,
-    iterations=lambda settings: len(STANDARD.edges),
-    kernel_size=lambda settings, resources, scale: max(settings.prior.kernel_size, trained_size(scale)),
-    trained=True,
-)
