@@ -20,7 +20,7 @@ from srfoundry.degradation import kernels
 
 # Chosen on training photographs (BSD400, x2).
 SHARP = 0.5  # chance of a sharp image from which on it is enlarged
-BEHIND = 0.9  # share of "blurred, reduced" among the blurred histories from which on it is believed
+BEHIND = 0.85  # share of "blurred, reduced" among the blurred histories from which on it is believed
 ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it is not thought of
 UNLIKELY = 0.25  # its weight in the mean above that, at least: it costs reduced images their gain, and no more
 # And from which on nothing else is thought of. Of 326 sharp training photographs (x2, a third JPEG files) a classifier
@@ -30,8 +30,9 @@ SURE = 0.9  # chance of a sharp image from which on no blur is thought of
 SELDOM = 0.25  # weight of a blur that is no wider than an antialiasing, at most: so narrow is one in forty
 NARROW = 0.4  # variance of the Gaussian that stands for a blur below that, in multiples of the scale, px^2
 VARIES = 0.04  # share of sharp windows from which on a blur varies; no image of 300 under one blur had any
-ROUND = 0.5  # share of Gaussians among the blurred histories from which on the kernel is taken for one
 
+ROUND = ("gaussian", "blurred, reduced")  # blurs whose kernel is taken for a Gaussian
+SHAPED = ("disc", "line", "shake")  # and the others
 Form = Literal["gaussian", "any"]
 WORDS = {
     "reduced": "a reduced image",
@@ -58,15 +59,14 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     """
     sharp = evidence.chance(*histories.SHARP)
     restore = insist or sharp < SHARP
-    among = {name: evidence.chance(name) for name in histories.NAMES if (name in histories.SHARP) != restore}
-    history = max(among, key=lambda name: among[name])
-    mass = max(sum(among.values()), 1e-12)
-    if history == "blurred, reduced" and among[history] < BEHIND * mass:
-        history = max((name for name in among if name != history), key=lambda name: among[name])
+    form: Form = "any"
+    history = max(SHAPED if restore else histories.SHARP, key=evidence.chance)
+    if restore and evidence.chance(*ROUND) >= evidence.chance(history):
+        believed = evidence.chance(ROUND[1]) >= BEHIND * evidence.chance(*ROUND, *SHAPED)
+        form, history = "gaussian", ROUND[believed]
     phase, candidates = histories.phase(history, scale), None
     if not restore:
         phase, candidates = enlargement(evidence, scale)
-    rounded = sum(among.get(name, 0.0) for name in ("gaussian", "blurred, reduced"))
     decision = Decision(
         restore=restore,
         seen=WORDS[history],
@@ -77,7 +77,7 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
         varies=varying(evidence) if restore else None,
         candidates=candidates,
     )
-    return decision, history, "gaussian" if rounded >= ROUND * mass else "any"
+    return decision, history, form
 
 
 def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | None]:
