@@ -87,6 +87,13 @@ def test_sharp_images_are_enlarged_and_blurred_ones_restored() -> None:
     assert decide(evidence(blurred_reduced=0.995, gaussian=0.005), 4)[0].phase == 1.5
 
 
+def test_round_blurs_count_together() -> None:
+    found, history, form = decide(evidence(gaussian=0.3, blurred_reduced=0.25, disc=0.45), 2)
+    assert (history, form, found.phase) == ("gaussian", "gaussian", 0)
+    found, history, form = decide(evidence(gaussian=0.2, blurred_reduced=0.15, shake=0.4, line=0.25), 2)
+    assert (history, form, found.phase) == ("shake", "any", 0)
+
+
 def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier: DegradationClassifier) -> None:
     high = photograph("flower")
     thumbnail = eight_bit(resize.cubic(high, 0.5))
