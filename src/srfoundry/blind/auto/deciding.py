@@ -20,7 +20,7 @@ from srfoundry.degradation import kernels
 
 # Chosen on training photographs (BSD400, x2).
 SHARP = 0.5  # chance of a sharp image from which on it is enlarged
-BEHIND = 0.85  # share of "blurred, reduced" among the blurred histories from which on it is believed
+BEHIND = 0.9  # share of "blurred, reduced" among the blurred histories from which on it is believed
 ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it is not thought of
 UNLIKELY = 0.25  # its weight in the mean above that, at least: it costs reduced images their gain, and no more
 # And from which on nothing else is thought of. Of 326 sharp training photographs (x2, a third JPEG files) a classifier

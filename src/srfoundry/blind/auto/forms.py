@@ -26,13 +26,13 @@ from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 DRAWS = {"gaussian": 120, "disc": 40, "line": 300, "shake": 120, "blurred, reduced": 60}  # kernels of each form
 AT_ONCE = 64
 # Log odds of a form: LEARNED times the classifier's, NAT for each nat that its best random kernel explains a tile
-# better (more, where noise hides how photographs differ from the model) and PRIOR. Tiles and windows of an image err
-# alike, so that both are far too sure of themselves; and the more numbers a form has, the further the best of a few
-# random kernels stays behind the right one. Chosen for the gain of what is then done (a line taken for another form
-# costs 4 dB, a shake 1): 50 photographs of BSD400, x2, clean, and 36 under noise 5 and 15 of 255, which the classifiers
-# had not learned.
-LEARNED, NAT, DOUBLED = 0.3, 0.025, 1 / 255  # the last: the noise that doubles NAT, range [0, 1]
-PRIOR = {"gaussian": 0.0, "disc": 2.3, "line": 0.9, "shake": 1.6, "blurred, reduced": 0.7}
+# better, and PRIOR; noise hides how photographs differ from the model, so that NAT grows with it, and how far random
+# kernels are from the right one, so that PRIOR falls. Tiles and windows of an image err alike, and both are far too
+# sure of themselves; the more numbers a form has, the further the best of a few random kernels stays behind the right
+# one. Chosen for the gain of what is then done (a line taken for another form costs 4 dB, a shake 1): 50 photographs of
+# BSD400, x2, clean, and 36 under noise 5 and 15 of 255, which the classifiers had not learned.
+LEARNED, NAT, HIDES = 0.3, 0.025, 1 / 255  # the last: the noise that doubles NAT and halves PRIOR, range [0, 1]
+PRIOR = {"gaussian": 0.0, "disc": 3.0, "line": 1.2, "shake": 2.1, "blurred, reduced": 0.9}
 LEAST = 1e-3  # chance of a form by the classifier, at least
 # A form whose spectrum has zeros must explain each tile so many nats better than what leaves an image sharp does. Lines
 # lead by 220 and more, discs by 80, camera shake by 60 (all but one of 24; 27 photographs at x2 and x4); of the sharp
@@ -83,8 +83,8 @@ class Explanations:
         """The evidence with the chances of blurs weighed anew by each form's best random kernel; their sum stays."""
         *best, sharp = [float(self.scores[self.form == index].max()) / self.tiles for index in range(len(DRAWS) + 1)]
         found = dict(zip(DRAWS, best, strict=True))
-        nat = NAT * (1 + self.likelihood.noise / DOUBLED)
-        odds = {name: nat * (value - max(best)) + PRIOR[name] for name, value in found.items()}
+        hidden = 1 + self.likelihood.noise / HIDES
+        odds = {name: NAT * hidden * (value - max(best)) + PRIOR[name] / hidden for name, value in found.items()}
         if max(found[name] for name in WITH_ZEROS) < sharp + LEAD:
             odds |= dict.fromkeys(WITH_ZEROS, -math.inf)
         chances = evidence.chances.clone()
