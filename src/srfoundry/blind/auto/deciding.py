@@ -5,7 +5,6 @@ image is restored when it is likely blurred, and only then.
 """
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -33,7 +32,6 @@ VARIES = 0.04  # share of sharp windows from which on a blur varies; no image of
 
 ROUND = ("gaussian", "blurred, reduced")  # blurs whose kernel is taken for a Gaussian
 SHAPED = ("disc", "line", "shake")  # and the others
-Form = Literal["gaussian", "any"]
 WORDS = {
     "reduced": "a reduced image",
     "area": "a reduced image",
@@ -46,7 +44,7 @@ WORDS = {
 }
 
 
-def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Decision, str, Form]:
+def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Decision, str]:
     """Decide on an image's evidence.
 
     Args:
@@ -55,15 +53,14 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
         insist: restore it whatever is seen.
 
     Returns:
-        the decision, the history that it rests on, and the form of kernels to look for.
+        the decision, and the history that it rests on.
     """
     sharp = evidence.chance(*histories.SHARP)
     restore = insist or sharp < SHARP
-    form: Form = "any"
     history = max(SHAPED if restore else histories.SHARP, key=evidence.chance)
     if restore and evidence.chance(*ROUND) >= evidence.chance(history):
         believed = evidence.chance(ROUND[1]) >= BEHIND * evidence.chance(*ROUND, *SHAPED)
-        form, history = "gaussian", ROUND[believed]
+        history = ROUND[believed]
     phase, candidates = histories.phase(history, scale), None
     if not restore:
         phase, candidates = enlargement(evidence, scale)
@@ -77,7 +74,7 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
         varies=varying(evidence) if restore else None,
         candidates=candidates,
     )
-    return decision, history, form
+    return decision, history
 
 
 def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | None]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from srfoundry.blind import guard
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.deciding import decide, hardly_blurred, mixture
+from srfoundry.blind.auto.deciding import ROUND, decide, hardly_blurred, mixture
 from srfoundry.blind.auto.evidence import LEAST, Evidence, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.histories import SIZE
@@ -76,7 +76,7 @@ def estimate_auto(
         )
     noise = settings.spectrum.noise or None if observation.noise is None else observation.noise
     evidence = weigh(low, scale, classifier, noise=noise)
-    decision, history, form = decide(evidence, scale, insist=observation.insist)
+    decision, history = decide(evidence, scale, insist=observation.insist)
     if not decision.restore:
         kernel = torch.ones(1, 1, 1) if history == "decimated" else antialiasing("bicubic", scale)
         return Estimate(
@@ -88,8 +88,8 @@ def estimate_auto(
     if decision.quality is None:
         explanations = Explanations.of(seen, settings.spectrum)
         evidence = explanations.supported(evidence)
-        decision, history, form = decide(evidence, scale, insist=observation.insist)
-    if form == "gaussian":
+        decision, history = decide(evidence, scale, insist=observation.insist)
+    if history in ROUND:
         found = FAST(seen, settings, resources, rng=rng, log=log)
     elif history in ("line", "disc"):  # their few numbers are all in the spectrum
         found = estimate_in_family(seen, settings, history, rng=rng, log=log)
@@ -107,7 +107,7 @@ def estimate_auto(
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
     if observation.insist:
         return dataclasses.replace(found, kernel=kernel, decision=decision)
-    free = form == "any" and history not in ("line", "disc")
+    free = history == "shake"
     if free:
         pixels = math.prod(found.box[2:]) / found.kernel.shape[-1] ** 2
         milder = beside(evidence, seen, kernel, decision.phase, pixels=pixels, damaged=damaged)
