@@ -1,5 +1,6 @@
 """Restoration over HTTP: what is needed is said, its steps are seen, its kernel is found, it can be cancelled."""
 
+import asyncio
 import importlib.util
 import json
 import threading
@@ -17,6 +18,7 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
 from srfoundry.restoration.blind_restoration import Restoration
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
+from srfoundry.serving.jobs import Job
 from srfoundry.serving.restoring import NETWORK, Restorers
 from srfoundry.serving.settings import Serving
 from tests import served
@@ -63,6 +65,18 @@ def client(tmp_path: Path, restorer: Enlarger, monkeypatch: pytest.MonkeyPatch) 
 def states(client: TestClient, place: str) -> list[dict[str, Any]]:
     with client.stream("GET", f"{place}/events") as events:
         return [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
+
+
+def test_a_job_that_ends_while_its_state_is_taken_still_says_how(tmp_path: Path) -> None:
+    async def watched() -> list[str]:
+        job, seen = Job(tmp_path, pixels=1, tiles=1, model="restore"), list[str]()
+        async for state in job.changes():
+            seen.append(state["state"])
+            if not job.finished:
+                job.settle(None, {})
+        return seen
+
+    assert asyncio.run(watched()) == ["queued", "done"]
 
 
 def test_a_photograph_is_restored_and_says_how(client: TestClient) -> None:

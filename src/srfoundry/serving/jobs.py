@@ -97,9 +97,9 @@ class Job:
     async def changes(self) -> AsyncIterator[dict[str, Any]]:
         """What `as_json` gives, now and after each change, until it is finished."""
         while True:
-            changed = self._changed
+            changed, last = self._changed, self.finished  # which may change while the watcher takes this one
             yield self.as_json()
-            if self.finished:
+            if last:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), BREATH)
