@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.blind.auto import forms, histories
+from srfoundry.blind.auto.deciding import decide
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.reductions import antialiasing
 from srfoundry.blind.estimate import BlindObservation
@@ -38,6 +39,9 @@ def test_the_right_form_explains_the_spectrum_best(form: str) -> None:
     best = max(found, key=lambda name: found[name])
     assert best == form or {best, form} <= round_ones
     assert found[form] > found["disc"]
+    alike = torch.tensor([0.0] * 3 + [0.2] * 5, dtype=torch.float64)  # a classifier that says nothing of the form
+    evidence = Evidence(alike, alike[None], [(0, 0, 64, 64)], 0.0, None)
+    assert decide(explained.supported(evidence), 2)[1] == form
 
 
 def test_a_shake_stays_one_though_random_ones_are_unlike_it() -> None:

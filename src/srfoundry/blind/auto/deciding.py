@@ -59,8 +59,8 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     restore = insist or sharp < SHARP
     history = max(SHAPED if restore else histories.SHARP, key=evidence.chance)
     if restore and evidence.chance(*ROUND) >= evidence.chance(history):
-        believed = evidence.chance(ROUND[1]) >= BEHIND * evidence.chance(*ROUND, *SHAPED)
-        history = ROUND[believed]
+        believed = evidence.chance("blurred, reduced") >= BEHIND * evidence.chance(*ROUND, *SHAPED)
+        history = "blurred, reduced" if believed else "gaussian"
     phase, candidates = histories.phase(history, scale), None
     if not restore:
         phase, candidates = enlargement(evidence, scale)

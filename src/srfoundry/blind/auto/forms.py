@@ -33,7 +33,7 @@ AT_ONCE = 64
 # BSD400, x2, clean, and 36 under noise 5 and 15 of 255, which the classifiers had not learned.
 LEARNED, NAT, HIDES = 0.3, 0.025, 1 / 255  # the last: the noise that doubles NAT and halves PRIOR, range [0, 1]
 PRIOR = {"gaussian": 0.0, "disc": 3.0, "line": 1.2, "shake": 2.1, "blurred, reduced": 0.9}
-LEAST = 1e-3  # chance of a form by the classifier, at least
+FLOOR = 1e-3  # chance of a form by the classifier, at least
 # A form whose spectrum has zeros must explain each tile so many nats better than what leaves an image sharp does. Lines
 # lead by 220 and more, discs by 80, camera shake by 60 (all but one of 24; 27 photographs at x2 and x4); of the sharp
 # images that the classifier takes for one of these, half lead by less than 25.
@@ -90,7 +90,7 @@ class Explanations:
         chances = evidence.chances.clone()
         places = [histories.NAMES.index(name) for name in odds]
         mass = chances[places].sum()
-        learned = (chances[places] / mass.clamp_min(1e-12)).clamp_min(LEAST).log()
+        learned = (chances[places] / mass.clamp_min(1e-12)).clamp_min(FLOOR).log()
         chances[places] = (LEARNED * learned + torch.tensor(list(odds.values())).to(chances)).softmax(dim=0) * mass
         return dataclasses.replace(evidence, chances=chances)
 
