@@ -10,7 +10,7 @@ from torch.nn import functional
 from srfoundry.blind.motion_deblur import freeform, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
-from srfoundry.blind.motion_deblur.latent_image import latent
+from srfoundry.blind.motion_deblur.latent_image import fold, latent, unfold
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels
@@ -93,6 +93,22 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
     assert float((again - low).square().mean()) < 1e-3 * float(low.var())
     start = functional.interpolate(low, scale_factor=scale, mode="bicubic")
     assert float((image - high).square().mean()) < 0.5 * float((start - high).square().mean())
+
+
+@pytest.mark.parametrize("scale, height, width", [(1, 5, 6), (2, 6, 7), (2, 7, 6), (3, 4, 7), (3, 5, 6), (4, 3, 5)])
+def test_folded_half_spectra_are_those_of_decimated_images(scale: int, height: int, width: int) -> None:
+    high = torch.rand(1, 1, scale * height, scale * width, generator=generator(4, "high"), dtype=torch.float64)
+    low = high[..., ::scale, ::scale]
+    spread = torch.zeros_like(high)
+    spread[..., ::scale, ::scale] = low
+    assert torch.allclose(fold(torch.fft.rfft2(high), scale, width), torch.fft.rfft2(low))
+    assert torch.allclose(unfold(torch.fft.rfft2(low), scale, width), torch.fft.rfft2(spread))
+
+
+def test_periodic_extents_are_products_of_small_primes() -> None:
+    image, weight = freeform.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), 13)
+    assert image.shape[-2:] == weight.shape[-2:] == (225, 160)
+    assert float(weight[..., :13, :].max()) == 0 and float(weight[..., 180:, :].max()) == 0
 
 
 def test_faint_taps_and_islands_fall_and_the_rest_is_settled() -> None:

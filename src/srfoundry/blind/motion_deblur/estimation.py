@@ -27,6 +27,7 @@ from srfoundry.degradation.observation import Sampling
 # beginning: a kernel that is good already would lose twice as much by all of it (ten photographs of BSD400 behind
 # camera shake, four not chosen at random, gain in dB: before 1.9, the descent's end 1.8, half-way 2.0).
 CLOSER, DESCENDED = 64, 0.5
+LOOK = 192  # low-resolution pixels a side that `estimate_by_edges` looks at, at least
 
 
 def estimate_free_form(
@@ -39,7 +40,8 @@ def estimate_free_form(
         Diverged: no kernel is finite.
     """
     assert resources.networks is not None
-    return _estimated(observation, settings, STANDARD, resources.networks.restorer, rng=rng, log=log)
+    look = settings.windows.look
+    return _estimated(observation, settings, STANDARD, resources.networks.restorer, look=look, rng=rng, log=log)
 
 
 def estimate_by_edges(
@@ -58,7 +60,8 @@ def estimate_by_edges(
         observation, settings, rng, log: as there.
         net: a non-blind network, through which the kernel then descends (`fewer_edges`); without it, it does not.
     """
-    found = _estimated(observation, settings, QUICK, None, rng=rng, log=log)
+    look = max(LOOK, settings.windows.look)
+    found = _estimated(observation, settings, QUICK, None, look=look, rng=rng, log=log)
     if net is None:
         return found
     room = rim_width(found.kernel.shape[-1], observation.scale)
@@ -76,12 +79,13 @@ def _estimated(
     form: FreeFormSettings,
     restore: Restore | None,
     *,
+    look: int,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
     low, sampling = observation.low, observation.sampling
     size = max(settings.prior.kernel_size, trained_size(sampling.scale))
-    window, box = busiest_window(low, settings.windows.look)
+    window, box = busiest_window(low, look)
     whole = sampling.border == "circular" and window.shape == low.shape
     seen = BlindObservation(
         window, Sampling(sampling.scale, border="circular" if whole else "reflect"), observation.noise

@@ -32,26 +32,31 @@ def latent(
     Splits off g = grad x, in turns with a weight beta that grows by `growth`: g keeps the gradients of square
     lambda / beta or more, and x minimises |(x * k) down_s - y|^2 + beta |grad x - g|^2.
     """
-    height, width = (scale * extent for extent in low.shape[-2:])
-    gain = transfer(kernel, (height, width))[:, None]
-    spread = low.new_zeros(1, 1, height, width)
+    size = tuple(scale * extent for extent in low.shape[-2:])
+    width = low.shape[-1]
+    columns = size[1] // 2 + 1  # of half a spectrum: the images are real
+    gain = transfer(kernel, size)[:, None, :, :columns]
+    spread = low.new_zeros(1, 1, *size)
     spread[..., ::scale, ::scale] = low
-    back = gain.conj() * torch.fft.fft2(spread)
-    power = gain.abs().square()
-    slopes = [_slope(extent, low.device) for extent in (height, width)]
-    slopes = [slopes[0][:, None], slopes[1]]
+    turned = gain.conj().resolve_conj()
+    back, power = turned * torch.fft.rfft2(spread), gain.abs().square()
+    down, right = (_slope(extent, low.device) for extent in size)
+    slopes = [down[:, None], right[:columns]]
     stiffness = slopes[0].abs().square() + slopes[1].abs().square() + CALM
+    slopes = [slope.conj().resolve_conj() for slope in slopes]
     image = functional.interpolate(low, scale_factor=scale, mode="bicubic") if scale > 1 else low
+    spectrum = torch.fft.rfft2(image)
     beta = 2 * edges
     while beta < stiffest:
         steps = [image.roll(-1, axis) - image for axis in (-2, -1)]
         kept = steps[0].square() + steps[1].square() >= edges / beta
-        right = CALM * torch.fft.fft2(image)
+        wanted = CALM * spectrum
         for slope, step in zip(slopes, steps, strict=True):
-            right = right + slope.conj() * torch.fft.fft2(step * kept)
-        right, weight = back + beta * right, beta * stiffness
-        folded = _fold(gain * right / weight, scale) / (1 + _fold(power / weight, scale))
-        image = torch.fft.ifft2((right - gain.conj() * folded.tile(1, 1, scale, scale)) / weight).real
+            wanted = wanted + slope * torch.fft.rfft2(step * kept)
+        wanted, weight = back + beta * wanted, beta * stiffness
+        folded = fold(gain * wanted / weight, scale, width) / (1 + fold(power / weight, scale, width))
+        spectrum = (wanted - turned * unfold(folded, scale, width)) / weight
+        image = torch.fft.irfft2(spectrum, s=size)
         beta *= growth
     return image
 
@@ -61,7 +66,33 @@ def _slope(extent: int, device: torch.device) -> Complex[Tensor, " n"]:
     return torch.exp(2j * math.pi * torch.fft.fftfreq(extent, device=device)) - 1
 
 
-def _fold(spectrum: Tensor, scale: int) -> Tensor:
-    """Mean over the s x s aliases: what keeping every s-th pixel does to a spectrum."""
-    height, width = (extent // scale for extent in spectrum.shape[-2:])
-    return spectrum.unflatten(-1, (scale, width)).unflatten(-3, (scale, height)).mean(dim=(-4, -2))
+def fold(spectrum: Tensor, scale: int, width: int) -> Tensor:
+    """Mean over the s x s aliases: what keeping every s-th pixel does to half the spectrum of a real image.
+
+    Args:
+        spectrum: its columns from 0 to half of its width.
+        scale: of the decimation.
+        width: of the decimated image.
+    """
+    rows = spectrum.unflatten(-2, (scale, -1)).mean(dim=-3)
+    other, half = _turned(rows), width // 2
+    total = rows[..., : half + 1]
+    for start in range(width, scale * width, width):
+        if 2 * start < scale * width:
+            total = total + rows[..., start : start + half + 1]
+        else:  # these columns lie in the other half
+            last = scale * width - start
+            total = total + other[..., last - half : last + 1].flip(-1)
+    return total / scale
+
+
+def unfold(spectrum: Tensor, scale: int, width: int) -> Tensor:
+    """The same at each alias: what zeros between the pixels do to half the spectrum of a real image."""
+    whole = torch.cat([spectrum, _turned(spectrum)[..., 1 : (width + 1) // 2].flip(-1)], dim=-1)
+    return whole.tile(scale, scale // 2 + 1)[..., : scale * width // 2 + 1]
+
+
+def _turned(spectrum: Tensor) -> Tensor:
+    """Of a real image, at the opposite frequencies: conjugate, rows in the opposite order, columns in their places."""
+    flipped = spectrum.roll(-1, -2).flip(-2)
+    return flipped.conj() if flipped.is_complex() else flipped

@@ -53,9 +53,9 @@ def equations(
         if weight is not None and fine is not None:
             step, wanted = step * fine, wanted * weight
         for channel in range(low.shape[1]):
-            parts = functional.pixel_unshuffle(step[0, channel, None].double(), scale)
+            parts = functional.pixel_unshuffle(step[0, channel, None], scale)
             spectra = torch.fft.rfft2(parts)
-            seen = torch.fft.rfft2(wanted[0, channel].double())
+            seen = torch.fft.rfft2(wanted[0, channel])
             pairs = torch.fft.irfft2(spectra[:, None].conj() * spectra, s=(height, width))
             across = torch.fft.irfft2(seen.conj() * spectra, s=(height, width))
             gram += pairs[phases[:, None], phases, (down - down[:, None]) % height, (right - right[:, None]) % width]
