@@ -10,7 +10,7 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import beside, deviation, hedged, possible, unless_unexplained
+from srfoundry.blind.auto.estimation import beside, deviation, hedged, narrow, possible, unless_unexplained
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.training import taught_classifier
@@ -192,6 +192,15 @@ def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
     found = hardly_blurred(decision, seen, 2, kernel)
     assert decision.restore and not found.restore and found.candidates is not None
     assert found.candidates.chances[-1] == pytest.approx(0.25) and found.phase == pytest.approx(0.375)
+
+
+@pytest.mark.parametrize(
+    "scale, wide, chance, expected",
+    [(2, 0.4, 0.99, True), (2, 0.5, 0.99, False), (2, 0.5, 0.9, True), (4, 0.25, 0.99, True), (4, 0.4, 0.9, False)],
+)
+def test_at_larger_scales_narrower_kernels_are_believed(scale: int, wide: float, chance: float, expected: bool) -> None:
+    variance = torch.tensor([(wide * scale) ** 2])
+    assert narrow(kernels.gaussian(25, variance, variance, torch.zeros(1)), scale, chance) == expected
 
 
 def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:

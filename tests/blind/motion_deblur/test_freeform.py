@@ -1,5 +1,6 @@
 """Free-form kernels: the tap equations are exact, the simplex is kept, and a camera shake is found from one image."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -7,12 +8,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from srfoundry.blind.estimate import BlindObservation
 from srfoundry.blind.motion_deblur import freeform, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
 from srfoundry.blind.motion_deblur.latent_image import fold, latent, unfold
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
+from srfoundry.core.state import silent
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
@@ -169,6 +172,21 @@ def test_by_edges_alone_one_beginning_finds_it() -> None:
         observed(low, 2, "circular", 0.0), tiny(), rng=generator(1, "rng"), log=lambda step, row: rows.append(dict(row))
     )
     assert len(rows) == 1 and alike(found.kernel, true) > 0.8
+
+
+def test_by_edges_a_larger_window_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[torch.Size]()
+
+    def found(observation: BlindObservation, size: int, *rest: object, **more: object) -> torch.Tensor:
+        seen.append(observation.low.shape[-2:])
+        return torch.ones(1, 1, 1)
+
+    monkeypatch.setattr("srfoundry.blind.motion_deblur.estimation.find_free_form_kernel", found)
+    low, settings = torch.rand(1, 3, 230, 210, generator=generator(6, "low")), tiny()
+    for look in (64, 200):
+        wider = dataclasses.replace(settings, windows=dataclasses.replace(settings.windows, look=look))
+        estimate_by_edges(observed(low, 2, "reflect", 0.0), wider, rng=generator(1, "rng"), log=silent)
+    assert seen == [(192, 192), (200, 200)]
 
 
 def test_same_seed_same_kernel() -> None:

@@ -104,8 +104,7 @@ def estimate_auto(
         net = None if damaged else resources.networks.restorer
         found = estimate_by_edges(seen, dataclasses.replace(settings, prior=roomy), net=net, rng=rng, log=log)
     kernel = sized(found.kernel, size)
-    narrow = LARGER if scale > 2 else NARROW if decision.chance >= DOUBTED else DOUBTFUL
-    if not observation.insist and deviation(kernel) < narrow * scale:
+    if not observation.insist and narrow(kernel, scale, decision.chance):
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
@@ -126,6 +125,18 @@ def estimate_auto(
         judged = None if free else found.kernel
         decision = unless_unexplained(decision, evidence, explanations, judged, history, scale)
     return dataclasses.replace(found, kernel=kernel, decision=decision)
+
+
+def narrow(kernel: Float[Tensor, "1 k k"], scale: int, chance: float) -> bool:
+    """Whether a kernel is one that explains images which were only reduced.
+
+    Args:
+        kernel: that was found.
+        scale: by which the image was reduced.
+        chance: that it is blurred.
+    """
+    width = LARGER if scale > 2 else NARROW if chance >= DOUBTED else DOUBTFUL
+    return deviation(kernel) < width * scale
 
 
 def deviation(kernel: Float[Tensor, "1 k k"]) -> float:
