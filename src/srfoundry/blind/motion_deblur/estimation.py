@@ -27,7 +27,7 @@ from srfoundry.degradation.observation import Sampling
 # beginning: a kernel that is good already would lose twice as much by all of it (ten photographs of BSD400 behind
 # camera shake, four not chosen at random, gain in dB: before 1.9, the descent's end 1.8, half-way 2.0).
 CLOSER, DESCENDED = 64, 0.5
-LOOK = 192  # low-resolution pixels a side that `estimate_by_edges` looks at, at least
+LOOK = 192  # low-resolution pixels a side that `estimate_by_edges` looks at, at least (`freeform.QUICK`)
 
 
 def estimate_free_form(

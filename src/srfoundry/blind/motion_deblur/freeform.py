@@ -65,7 +65,10 @@ class FreeFormSettings:
 
 
 STANDARD = FreeFormSettings()
-# From the first beginning alone, with more rounds at the high resolution, in which finer edges count.
+# From the first beginning alone, with more rounds at the high resolution, down to finer edges. 20 training photographs
+# behind camera shake (BSD400, x2), USRNet with the kernel found, gain over bicubic, dB, mean (worst): as STANDARD on 128
+# low-resolution pixels a side 1.3 (-1.7), on 192 1.9 (-1.5); there with finer edges 2.2 (-1.1), as here 2.4 (-0.5), with
+# 20 rounds 2.6 (-0.5) in a quarter more time.
 QUICK = FreeFormSettings(edges=STANDARD.edges[:1], rounds=(5, 15, 2), least=1e-3, steps=100)
 
 
@@ -246,13 +249,15 @@ def made_periodic(
 ) -> tuple[Float[Tensor, "1 c h2 w2"], Float[Tensor, "1 1 h2 w2"]]:
     """Join opposite borders over 2 `room` more pixels, and say how much each pixel counts: none within `room`.
 
-    A few pixels more make the extents products of small primes: of 218 pixels a Fourier transform takes five times as
-    long as of 225.
+    A few pixels more make the extents products of small primes: with 218 pixels a side, enlarged by 2, `latent` takes
+    2.6 times as long as with 216.
     """
     weights = []
     for axis in (-2, -1):
         extent = image.shape[axis]
-        wide = min(extent, next_fast_len(extent + 2 * room, real=True) - extent)
+        joined = next_fast_len(extent + 2 * room, real=True)
+        assert joined is not None  # of an int it is an int
+        wide = min(extent, joined - extent)
         after = image.narrow(axis, extent - wide, wide).flip(axis)
         before = image.narrow(axis, 0, wide).flip(axis)
         blend = ((torch.arange(wide, device=image.device) + 0.5) / wide * math.pi).cos().add(1).div(2)

@@ -32,14 +32,14 @@ def latent(
     Splits off g = grad x, in turns with a weight beta that grows by `growth`: g keeps the gradients of square
     lambda / beta or more, and x minimises |(x * k) down_s - y|^2 + beta |grad x - g|^2.
     """
-    size = tuple(scale * extent for extent in low.shape[-2:])
     width = low.shape[-1]
+    size = (scale * low.shape[-2], scale * width)
     columns = size[1] // 2 + 1  # of half a spectrum: the images are real
     gain = transfer(kernel, size)[:, None, :, :columns]
     spread = low.new_zeros(1, 1, *size)
     spread[..., ::scale, ::scale] = low
-    turned = gain.conj().resolve_conj()
-    back, power = turned * torch.fft.rfft2(spread), gain.abs().square()
+    adjoint = gain.conj().resolve_conj()
+    back, power = adjoint * torch.fft.rfft2(spread), gain.abs().square()
     down, right = (_slope(extent, low.device) for extent in size)
     slopes = [down[:, None], right[:columns]]
     stiffness = slopes[0].abs().square() + slopes[1].abs().square() + CALM
@@ -55,7 +55,7 @@ def latent(
             wanted = wanted + slope * torch.fft.rfft2(step * kept)
         wanted, weight = back + beta * wanted, beta * stiffness
         folded = fold(gain * wanted / weight, scale, width) / (1 + fold(power / weight, scale, width))
-        spectrum = (wanted - turned * unfold(folded, scale, width)) / weight
+        spectrum = (wanted - adjoint * unfold(folded, scale, width)) / weight
         image = torch.fft.irfft2(spectrum, s=size)
         beta *= growth
     return image
