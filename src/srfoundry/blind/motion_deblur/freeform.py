@@ -66,9 +66,9 @@ class FreeFormSettings:
 
 STANDARD = FreeFormSettings()
 # From the first beginning alone, with more rounds at the high resolution, down to finer edges. 20 training photographs
-# behind camera shake (BSD400, x2), USRNet with the kernel found, gain over bicubic, dB, mean (worst): as STANDARD on 128
-# low-resolution pixels a side 1.3 (-1.7), on 192 1.9 (-1.5); there with finer edges 2.2 (-1.1), as here 2.4 (-0.5), with
-# 20 rounds 2.6 (-0.5) in a quarter more time.
+# behind camera shake (BSD400, x2), USRNet with the kernel found, gain over bicubic, dB, mean (worst): as STANDARD, from
+# 128 low-resolution pixels a side 1.3 (-1.7), from 192 1.9 (-1.5); from these with finer edges 2.2 (-1.1), as here 2.4
+# (-0.5), with 20 rounds 2.6 (-0.5).
 QUICK = FreeFormSettings(edges=STANDARD.edges[:1], rounds=(5, 15, 2), least=1e-3, steps=100)
 
 
