@@ -195,12 +195,22 @@ def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "scale, wide, chance, expected",
-    [(2, 0.4, 0.99, True), (2, 0.5, 0.99, False), (2, 0.5, 0.9, True), (4, 0.25, 0.99, True), (4, 0.4, 0.9, False)],
+    "scale, wide, chance, history, expected",
+    [
+        (2, 0.4, 0.99, "gaussian", True),
+        (2, 0.5, 0.99, "gaussian", False),
+        (2, 0.5, 0.9, "gaussian", True),
+        (4, 0.25, 0.99, "gaussian", True),
+        (4, 0.4, 0.9, "gaussian", False),
+        (4, 0.4, 0.99, "line", True),
+    ],
 )
-def test_at_larger_scales_narrower_kernels_are_believed(scale: int, wide: float, chance: float, expected: bool) -> None:
+def test_at_larger_scales_narrower_kernels_are_believed(
+    scale: int, wide: float, chance: float, history: str, expected: bool
+) -> None:
+    """But for lines, which are never so short."""
     variance = torch.tensor([(wide * scale) ** 2])
-    assert narrow(kernels.gaussian(25, variance, variance, torch.zeros(1)), scale, chance) == expected
+    assert narrow(kernels.gaussian(25, variance, variance, torch.zeros(1)), scale, chance, history) == expected
 
 
 def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
