@@ -203,12 +203,13 @@ def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
         (4, 0.25, 0.99, "gaussian", True),
         (4, 0.4, 0.9, "gaussian", False),
         (4, 0.4, 0.99, "line", True),
+        (4, 0.4, 0.99, "blurred, reduced", True),
     ],
 )
 def test_at_larger_scales_narrower_kernels_are_believed(
     scale: int, wide: float, chance: float, history: str, expected: bool
 ) -> None:
-    """But for lines, which are never so short."""
+    """But for what is never so narrow."""
     variance = torch.tensor([(wide * scale) ** 2])
     assert narrow(kernels.gaussian(25, variance, variance, torch.zeros(1)), scale, chance, history) == expected
 

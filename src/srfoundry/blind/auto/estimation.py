@@ -27,10 +27,10 @@ from srfoundry.degradation import kernels
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
 # training photographs (BSD400, x2).
 NARROW, DOUBTFUL = 0.45, 0.55  # the second where it is not sure that the image is blurred
-# The same at larger scales, sure or not, of forms that may be so narrow (the shortest line has 0.43); that of means of
-# blocks is 0.29. Of training photographs by 3 and 4, none of them surely blurred: eight blurs of 0.36 to 0.52 gain 0.4
-# to 1.4 dB over the enlargement when restored; of three thumbnails one of 0.48 loses 0.6, and two of 0.08 and 0.21 stay
-# enlarged.
+# The same at larger scales, sure or not, of Gaussians and discs: lines are longer, and a blur before a reduction is wider
+# than that; means of blocks have 0.29. Of training photographs by 3 and 4, none of them surely blurred: eight blurs of
+# 0.36 to 0.52 gain 0.4 to 1.4 dB over the enlargement when restored; of three thumbnails one of 0.48 loses 0.6, and two
+# of 0.08 and 0.21 stay enlarged.
 LARGER = 0.3
 DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 MILD = 0.5  # weight of a round kernel beside one of free form, in their linear mean
@@ -137,7 +137,7 @@ def narrow(kernel: Float[Tensor, "1 k k"], scale: int, chance: float, history: s
         chance: that it is blurred.
         history: that the kernel was looked for under.
     """
-    believed = scale > 2 and history not in ("line", "shake")
+    believed = scale > 2 and history in ("gaussian", "disc")
     width = LARGER if believed else NARROW if chance >= DOUBTED else DOUBTFUL
     return deviation(kernel) < width * scale
 
