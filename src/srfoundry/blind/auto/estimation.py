@@ -28,9 +28,9 @@ from srfoundry.degradation import kernels
 # training photographs (BSD400, x2).
 NARROW, DOUBTFUL = 0.45, 0.55  # the second where it is not sure that the image is blurred
 # The same at larger scales, sure or not, of Gaussians and discs (lines are longer, and a blur before a reduction is
-# wider than that); means of blocks have 0.29. Of training photographs by 3 and 4, none of them surely blurred: eight
-# blurs of 0.36 to 0.52 gain 0.4 to 1.4 dB over the enlargement when restored; of three thumbnails one of 0.48 loses
-# 0.6, and two of 0.08 and 0.21 stay enlarged.
+# wider than that); means of blocks have 0.29. Of training photographs by 3 and 4, none of them surely blurred: seven
+# such blurs of 0.36 to 0.52 gain 0.4 to 1.4 dB over the enlargement when restored; of two thumbnails one of 0.48
+# loses 0.6, and one of 0.21 stays enlarged.
 LARGER = 0.3
 DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 MILD = 0.5  # weight of a round kernel beside one of free form, in their linear mean
