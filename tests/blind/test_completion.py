@@ -57,4 +57,4 @@ def test_what_was_seen_stays(size: tuple[int, int]) -> None:
 
 def test_one_colour_stays_one_colour() -> None:
     low = torch.full((1, 3, 20, 20), 0.3)
-    torch.testing.assert_close(complete_ends(low, LINE, 3, noise=0.0), torch.full((1, 3, 27, 27), 0.3))
+    torch.testing.assert_close(complete_ends(low, LINE, 3, noise=0.0), torch.full((1, 3, 32, 32), 0.3))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srfoundry.core.seeds import generator
-from srfoundry.degradation.borders import Fade, join_ends
+from srfoundry.degradation.borders import Fade, join_ends, quick_room
 
 
 @pytest.mark.parametrize("fade", ["linear", "cosine"])
@@ -16,3 +16,9 @@ def test_joined_ends_leave_the_image_alone_and_meet(fade: Fade) -> None:
     assert max(float(step.max()) for step in steps) < 0.2  # the first added pixel is nearly the mirrored last one
     assert float((join_ends(torch.ones(1, 1, 3, 3), (8, 8), fade=fade) - 1).abs().max()) < 1e-6
     assert join_ends(low, (0, 0), fade=fade) is low
+
+
+@pytest.mark.parametrize("extent, least, room", [(256, 15, 24), (64, 15, 16), (40, 0, 0), (9, 8, 9)])
+def test_joined_extents_are_multiples_of_eight_with_small_primes(extent: int, least: int, room: int) -> None:
+    """256 + 15 is a prime; the last image has no more than 9 pixels to lead on with."""
+    assert quick_room(extent, least) == room

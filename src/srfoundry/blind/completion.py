@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.degradation.borders import join_ends
+from srfoundry.degradation.aliasing import fold, transfer
+from srfoundry.degradation.borders import join_ends, quick_room
 
 FALL = 2.0  # of a photograph's power; chosen on training photographs (BSD400), as the two below
 LEAST_NOISE = 1 / 255  # standard deviation; less makes the problem harder to solve and no image better
@@ -37,8 +38,8 @@ def complete_ends(
         noise: standard deviation, range [0, 1].
     """
     height, width = low.shape[-2:]
-    room = -(-kernel.shape[-1] // scale) + 2
-    seen = join_ends(low, [min(room, extent) for extent in (height, width)], fade="linear")
+    least = -(-kernel.shape[-1] // scale) + 2
+    seen = join_ends(low, [quick_room(extent, least) for extent in (height, width)], fade="linear")
     mean = low.mean(dim=(-2, -1), keepdim=True)
     start = seen - mean
     unseen = torch.ones_like(start[:1, :1])
@@ -51,25 +52,15 @@ def _spectrum(image: Float[Tensor, "b c h w"], kernel: Float[Tensor, "n k k"], s
     """S at the non-negative frequencies of the columns; c so that it has the image's variance."""
     height, width = image.shape[-2:]
     size = scale * height, scale * width
-    gain = torch.fft.fft2(_wrapped(kernel.to(image), size)).abs().square()
-    rows, columns = (torch.fft.fftfreq(extent, device=image.device) * 2 * math.pi for extent in size)
-    square = rows[:, None] ** 2 + columns**2
+    gain = transfer(kernel.to(image), size).abs().square()[:, None]
+    rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+    square = ((2 * math.pi * rows[:, None]) ** 2 + (2 * math.pi * columns) ** 2).to(image.device)
     square[0, 0] = (2 * math.pi / max(size)) ** 2  # of the mean, which is known
-    folded = (gain * square.pow(-FALL / 2)).view(-1, 1, scale, height, scale, width).sum(dim=(2, 4))
+    folded = fold(gain * square.pow(-FALL / 2), scale, width)
     folded[..., 0, 0] = folded[..., 0, 1]
-    level = image.square().mean(dim=(1, 2, 3), keepdim=True) / folded.mean(dim=(1, 2, 3), keepdim=True)
-    power = level * folded + max(noise, LEAST_NOISE) ** 2
-    return power[..., : width // 2 + 1]
-
-
-def _wrapped(kernel: Float[Tensor, "n k k"], size: tuple[int, int]) -> Float[Tensor, "n h w"]:
-    """On a torus, which may be smaller than the kernel; where it begins does not matter to its gain."""
-    for dim, extent in ((-2, size[0]), (-1, size[1])):
-        index = torch.arange(kernel.shape[dim], device=kernel.device) % extent
-        shape = [*kernel.shape]
-        shape[dim] = extent
-        kernel = kernel.new_zeros(shape).index_add(dim, index, kernel)
-    return kernel
+    whole = torch.cat([folded, folded[..., 1 : (width + 1) // 2]], dim=-1)  # both halves, for the mean
+    level = image.square().mean(dim=(1, 2, 3), keepdim=True) / whole.mean(dim=(1, 2, 3), keepdim=True)
+    return level * folded + max(noise, LEAST_NOISE) ** 2
 
 
 def _most_likely(image: Tensor, unseen: Tensor, power: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.completion import complete_ends
-from srfoundry.degradation.borders import join_ends
+from srfoundry.degradation.borders import join_ends, quick_room
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tensor_tiles import tiled
 from srfoundry.imaging.tiling import Progress
@@ -56,5 +56,5 @@ def restore_by_usrnet(
 
 def make_periodic(low: Float[Tensor, "b c h w"], size: int, scale: int) -> Float[Tensor, "b c h2 w2"]:
     """Join the ends of a photograph, with room for a kernel of `size` taps a side, but never more than the image."""
-    room = -(-size // scale) + 2
-    return join_ends(low, [min(room, extent) for extent in low.shape[-2:]], fade="linear")
+    least = -(-size // scale) + 2
+    return join_ends(low, [quick_room(extent, least) for extent in low.shape[-2:]], fade="linear")

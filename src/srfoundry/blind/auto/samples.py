@@ -14,10 +14,10 @@ from srfoundry.blind.nonblind_pairs import SOFT, SharpPatches
 from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.core.state import Resumption
+from srfoundry.degradation.aliasing import fold, transfer
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.degradation_classifier import WINDOW, features_of, luma
-from srfoundry.networks.nonblind.usrnet import transfer
 from srfoundry.training.loop import fit
 from srfoundry.training.settings import PatchDraw
 
@@ -159,9 +159,9 @@ def _reduced(
 ) -> Float[Tensor, "b h w"]:
     """Every s-th pixel of the images behind a Gaussian of this variance and the kernel, periodic."""
     size = high.shape[-2:]
-    down, across = (torch.fft.fftfreq(extent, device=high.device) * (2 * math.pi) for extent in size)
-    square = down[:, None] ** 2 + across**2
-    spectrum = (
-        torch.fft.fft2(high) * transfer(kernel, (size[0], size[1])) * (-0.5 * variance.view(-1, 1, 1) * square).exp()
-    )
-    return torch.fft.ifft2(spectrum).real[..., ::scale, ::scale]
+    down, across = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+    square = ((2 * math.pi * down[:, None]) ** 2 + (2 * math.pi * across) ** 2).to(high.device)
+    soft = (-0.5 * variance.view(-1, 1, 1) * square).exp()
+    spectrum = torch.fft.rfft2(high) * transfer(kernel, (size[0], size[1])) * soft
+    reduced = size[0] // scale, size[1] // scale
+    return torch.fft.irfft2(fold(spectrum, scale, reduced[1]), s=reduced)

@@ -9,11 +9,11 @@ by half-quadratic splitting. Every quadratic is solved exactly under the s-fold 
 import math
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.networks.nonblind.usrnet import transfer
+from srfoundry.degradation.aliasing import fold, transfer, unfold
 
 CALM = 1e-4  # weight of the image as it was, of the splitting's: it settles the mean
 
@@ -34,65 +34,32 @@ def latent(
     """
     width = low.shape[-1]
     size = (scale * low.shape[-2], scale * width)
-    columns = size[1] // 2 + 1  # of half a spectrum: the images are real
-    gain = transfer(kernel, size)[:, None, :, :columns]
+    gain = transfer(kernel, size)[:, None]
     spread = low.new_zeros(1, 1, *size)
     spread[..., ::scale, ::scale] = low
-    adjoint = gain.conj().resolve_conj()
-    back, power = adjoint * torch.fft.rfft2(spread), gain.abs().square()
-    down, right = (_slope(extent, low.device) for extent in size)
-    slopes = [down[:, None], right[:columns]]
-    stiffness = slopes[0].abs().square() + slopes[1].abs().square() + CALM
-    slopes = [slope.conj().resolve_conj() for slope in slopes]
+    back = gain.conj() * torch.fft.rfft2(spread)
+    down, right = (_steepness(extent, low.device) for extent in size)
+    # What does not change with beta: each step takes a few passes over a spectrum, and two transforms.
+    stiffness = down[:, None] + right[: gain.shape[-1]] + CALM
+    soft = 1 / stiffness
+    seen = gain * soft
+    unseen, power = seen.conj().resolve_conj(), fold(gain.abs().square() * soft, scale, width)
     image = functional.interpolate(low, scale_factor=scale, mode="bicubic") if scale > 1 else low
-    spectrum = torch.fft.rfft2(image)
     beta = 2 * edges
     while beta < stiffest:
         steps = [image.roll(-1, axis) - image for axis in (-2, -1)]
-        kept = steps[0].square() + steps[1].square() >= edges / beta
-        wanted = CALM * spectrum
-        for slope, step in zip(slopes, steps, strict=True):
-            wanted = wanted + slope * torch.fft.rfft2(step * kept)
-        wanted, weight = back + beta * wanted, beta * stiffness
-        folded = fold(gain * wanted / weight, scale, width) / (1 + fold(power / weight, scale, width))
-        spectrum = (wanted - adjoint * unfold(folded, scale, width)) / weight
-        image = torch.fft.irfft2(spectrum, s=size)
+        kept = (steps[0].square() + steps[1].square() >= edges / beta).to(image)
+        wanted = CALM * image
+        for axis, step in zip((-2, -1), steps, strict=True):
+            step *= kept
+            wanted += step.roll(1, axis) - step
+        whole = torch.fft.rfft2(wanted).add_(back, alpha=1 / beta)
+        folded = fold(seen * whole, scale, width) / (beta + power)
+        image = torch.fft.irfft2(soft * whole - unseen * unfold(folded, scale, width), s=size)
         beta *= growth
     return image
 
 
-def _slope(extent: int, device: torch.device) -> Complex[Tensor, " n"]:
-    """Transfer function of the difference to the next pixel."""
-    return torch.exp(2j * math.pi * torch.fft.fftfreq(extent, device=device)) - 1
-
-
-def fold(spectrum: Tensor, scale: int, width: int) -> Tensor:
-    """Mean over the s x s aliases: what keeping every s-th pixel does to half the spectrum of a real image.
-
-    Args:
-        spectrum: its columns from 0 to half of its width.
-        scale: of the decimation.
-        width: of the decimated image.
-    """
-    rows = spectrum.unflatten(-2, (scale, -1)).mean(dim=-3)
-    other, half = _turned(rows), width // 2
-    total = rows[..., : half + 1]
-    for start in range(width, scale * width, width):
-        if 2 * start < scale * width:
-            total = total + rows[..., start : start + half + 1]
-        else:  # these columns lie in the other half
-            last = scale * width - start
-            total = total + other[..., last - half : last + 1].flip(-1)
-    return total / scale
-
-
-def unfold(spectrum: Tensor, scale: int, width: int) -> Tensor:
-    """The same at each alias: what zeros between the pixels do to half the spectrum of a real image."""
-    whole = torch.cat([spectrum, _turned(spectrum)[..., 1 : (width + 1) // 2].flip(-1)], dim=-1)
-    return whole.tile(scale, scale // 2 + 1)[..., : scale * width // 2 + 1]
-
-
-def _turned(spectrum: Tensor) -> Tensor:
-    """Of a real image, at the opposite frequencies: conjugate, rows in the opposite order, columns in their places."""
-    flipped = spectrum.roll(-1, -2).flip(-2)
-    return flipped.conj() if flipped.is_complex() else flipped
+def _steepness(extent: int, device: torch.device) -> Float[Tensor, " n"]:
+    """Squared gain of the difference to the next pixel."""
+    return 4 * (math.pi * torch.fft.fftfreq(extent, device=device)).sin().square()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srfoundry.blind.nonblind_restoration import make_periodic
-from srfoundry.networks.nonblind.usrnet import transfer
+from srfoundry.degradation.aliasing import fold, transfer, unfold
 
 WIDEST = 64.0  # high-resolution px: longer waves of photographs are as strong as these
 LAPLACE = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
@@ -36,12 +36,13 @@ def wiener(
     seamless = make_periodic(low, kernel.shape[-1], scale)
     whole = (scale * seamless.shape[-2], scale * seamless.shape[-1])
     gain, prior = transfer(kernel, whole)[:, None], _photographs(whole, low.device)
-    power = _fold(prior * gain.abs().square(), scale)
-    seen, back = torch.fft.fft2(seamless), prior * gain.conj()
+    power = fold(prior * gain.abs().square(), scale, seamless.shape[-1])
+    seen, back = torch.fft.rfft2(seamless), prior * gain.conj()
     found = []
     for noise in noises:
         weighed = seen / (power + noise.square().view(-1, 1, 1, 1))
-        found.append(torch.fft.ifft2(back * weighed.tile(1, 1, scale, scale)).real[..., :height, :width])
+        restored = torch.fft.irfft2(back * unfold(weighed, scale, seamless.shape[-1]), s=whole)
+        found.append(restored[..., :height, :width])
     return torch.cat(found, dim=1)
 
 
@@ -130,17 +131,11 @@ def autocorrelations(low: Float[Tensor, "b 1 h w"], scale: int, size: int) -> Fl
     return functional.grid_sample(near, grid, mode="bicubic", align_corners=True)
 
 
-def _photographs(size: tuple[int, int], device: torch.device) -> Float[Tensor, "H W"]:
-    """Spectrum of photographs of deviation 1."""
+def _photographs(size: tuple[int, int], device: torch.device) -> Float[Tensor, "H w2"]:
+    """Half the spectrum of photographs of deviation 1."""
     rows, columns = (torch.fft.fftfreq(extent, device=device) for extent in size)
     spectrum = 1 / (rows[:, None].square() + columns.square() + WIDEST**-2)
-    return spectrum / spectrum.mean()
-
-
-def _fold(spectrum: Tensor, scale: int) -> Tensor:
-    """Mean over the s x s aliases: what keeping every s-th pixel does to a spectrum."""
-    height, width = (extent // scale for extent in spectrum.shape[-2:])
-    return spectrum.unflatten(-1, (scale, width)).unflatten(-3, (scale, height)).mean(dim=(-4, -2))
+    return spectrum[:, : size[1] // 2 + 1] / spectrum.mean()
 
 
 def _rim(extents: Sequence[int], size: int, scale: int, finer: int, device: torch.device) -> Float[Tensor, "H W"]:

@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from srfoundry.core.checkpointing import CheckpointedBlock
+from srfoundry.degradation.aliasing import fold, transfer, unfold
 
 
 class USRNet(nn.Module):
@@ -117,41 +118,27 @@ class PeriodicObservation:
     """
 
     def __init__(self, low: Float[Tensor, "b c h w"], kernel: Float[Tensor, "n k k"], scale: int) -> None:
-        self.scale = scale
-        height, width = (scale * extent for extent in low.shape[-2:])
-        self.gain = transfer(kernel, (height, width))[:, None]
-        spread = low.new_zeros(*low.shape[:2], height, width)
+        self.scale, self.size = scale, (scale * low.shape[-2], scale * low.shape[-1])
+        self.gain = transfer(kernel, self.size)[:, None]
+        spread = low.new_zeros(*low.shape[:2], *self.size)
         spread[..., ::scale, ::scale] = low
-        self.back = self.gain.conj() * torch.fft.fft2(spread)
+        self.back = self.gain.conj() * torch.fft.rfft2(spread)
         self.power = self._fold(self.gain.abs().square())
 
     def data_step(self, image: Float[Tensor, "m c H W"], alpha: Float[Tensor, "m 1 1 1"]) -> Float[Tensor, "m c H W"]:
         """argmin over x of |(x * k) down_s - low|^2 + alpha |x - image|^2, exactly (USRNet eq. 7)."""
-        right = self.back + alpha * torch.fft.fft2(image)
+        right = self.back + alpha * torch.fft.rfft2(image)
         folded = self._fold(self.gain * right) / (self.power + alpha)
-        whole = (right - self.gain.conj() * folded.tile(1, 1, self.scale, self.scale)) / alpha
-        return torch.fft.ifft2(whole).real
+        aliases = unfold(folded, self.scale, self.size[1] // self.scale)
+        return torch.fft.irfft2((right - self.gain.conj() * aliases) / alpha, s=self.size)
 
     def reduce(self, image: Float[Tensor, "m c H W"]) -> Float[Tensor, "m c h w"]:
         """(x * k) down_s with periodic borders."""
-        return torch.fft.ifft2(self._fold(self.gain * torch.fft.fft2(image))).real
+        seen = self._fold(self.gain * torch.fft.rfft2(image))
+        return torch.fft.irfft2(seen, s=[extent // self.scale for extent in self.size])
 
     def _fold(self, spectrum: Tensor) -> Tensor:
-        """Mean over the s x s aliases: what keeping every s-th pixel does to a spectrum."""
-        height, width = (extent // self.scale for extent in spectrum.shape[-2:])
-        return spectrum.unflatten(-1, (self.scale, width)).unflatten(-3, (self.scale, height)).mean(dim=(-4, -2))
-
-
-def transfer(kernel: Float[Tensor, "n k k"], size: tuple[int, int]) -> Complex[Tensor, "n H W"]:
-    """Transfer function of a periodic correlation with `kernel`, odd, about its middle tap.
-
-    A kernel larger than the image wraps around it.
-    """
-    middle = kernel.shape[-1] // 2
-    rows, columns = (torch.arange(kernel.shape[-1], device=kernel.device).sub(middle).neg() % extent for extent in size)
-    flat = kernel.new_zeros(len(kernel), size[0] * size[1])
-    place = (rows[:, None] * size[1] + columns).flatten()
-    return torch.fft.fft2(flat.index_add(1, place, kernel.flatten(1)).view(-1, *size))
+        return fold(spectrum, self.scale, self.size[1] // self.scale)
 
 
 class ResUNet(nn.Module):
