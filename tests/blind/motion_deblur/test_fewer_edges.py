@@ -13,6 +13,7 @@ from srfoundry.degradation import kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 from tests.blind_cases import observed, tiny
+from tests.nonblind import tiny_usrnet
 
 SIZE = 9
 
@@ -81,7 +82,7 @@ def test_by_edges_the_kernel_moves_where_there_is_a_network() -> None:
         estimate_by_edges(
             observed(low, 2, "circular", 0.0), tiny(), net=net, rng=generator(1, "rng"), log=lambda step, row: None
         ).kernel
-        for net in (None, Linear())
+        for net in (None, tiny_usrnet())
     )
     assert not moved.equal(alone) and abs(float(moved.sum()) - 1) < 1e-5
 
@@ -95,6 +96,10 @@ def test_the_window_of_a_descent_has_room_for_wide_kernels() -> None:
     )
     low = degrade(squares().tile(1, 1, 2, 2), line(5.0), 1, border="circular")
     found = estimate_by_edges(
-        observed(low, 1, "reflect", 0.0), settings, net=Linear(), rng=generator(1, "rng"), log=lambda step, row: None
+        observed(low, 1, "reflect", 0.0),
+        settings,
+        net=tiny_usrnet(),
+        rng=generator(1, "rng"),
+        log=lambda step, row: None,
     )
     assert found.kernel.shape == (1, 41, 41)

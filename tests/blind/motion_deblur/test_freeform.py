@@ -8,10 +8,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from srfoundry.blind.estimate import BlindObservation
+from srfoundry.blind.estimate import BlindObservation, Estimate
 from srfoundry.blind.motion_deblur import freeform, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
-from srfoundry.blind.motion_deblur.freeform import FreeFormSettings, find_free_form_kernel
+from srfoundry.blind.motion_deblur.freeform import (
+    CLIMB,
+    QUICK,
+    RESTORED,
+    FreeFormSettings,
+    find_free_form_kernel,
+)
 from srfoundry.blind.motion_deblur.latent_image import latent
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator
@@ -20,6 +26,7 @@ from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 from tests.blind_cases import observed, tiny
+from tests.nonblind import tiny_usrnet
 
 SIZE = 9
 
@@ -138,7 +145,7 @@ def test_resampling_keeps_the_blur_about_the_middle() -> None:
 
 
 def find(low: torch.Tensor, scale: int, border: conventions.Border = "circular", **more: Any) -> torch.Tensor:
-    settings = FreeFormSettings(edges=(4e-3,), rounds=(4, 5, 1))
+    settings = FreeFormSettings(edges=(4e-3,), rounds=(4, 5), noises=(0.0,))
     return find_free_form_kernel(observed(low, scale, border, 0.0), SIZE, settings, rng=generator(1, "rng"), **more)
 
 
@@ -164,19 +171,51 @@ def test_by_edges_alone_one_beginning_finds_it() -> None:
     assert len(rows) == 1 and alike(found.kernel, true) > 0.8
 
 
-def test_by_edges_a_larger_window_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = list[torch.Size]()
+Asked = tuple[FreeFormSettings, torch.Size, bool, bool]
 
-    def found(observation: BlindObservation, size: int, *rest: object, **more: object) -> torch.Tensor:
-        seen.append(observation.low.shape[-2:])
-        return torch.ones(1, 1, 1)
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Of each search, which finds nothing: how, on what, from a kernel or not, through a network or not."""
+    seen = list[Asked]()
+
+    def found(
+        observation: BlindObservation,
+        size: int,
+        settings: FreeFormSettings,
+        *,
+        start: torch.Tensor | None = None,
+        restore: object = None,
+        **more: object,
+    ) -> torch.Tensor:
+        seen.append((settings, observation.low.shape[-2:], start is not None, restore is not None))
+        return torch.full((1, size, size), size**-2)
 
     monkeypatch.setattr("srfoundry.blind.motion_deblur.estimation.find_free_form_kernel", found)
+    return seen
+
+
+def test_by_edges_a_larger_window_is_looked_at(searches: list[Asked]) -> None:
     low, settings = torch.rand(1, 3, 230, 210, generator=generator(6, "low")), tiny()
     for look in (64, 200):
         wider = dataclasses.replace(settings, windows=dataclasses.replace(settings.windows, look=look))
         estimate_by_edges(observed(low, 2, "reflect", 0.0), wider, rng=generator(1, "rng"), log=silent)
-    assert seen == [(192, 192), (200, 200)]
+    assert searches == [(QUICK, (192, 192), False, False), (QUICK, (200, 200), False, False)]
+
+
+def test_by_edges_a_network_that_denoises_takes_the_last_rounds(searches: list[Asked]) -> None:
+    """And a plain one, which knows nothing of photographs, takes the descent after them."""
+    low, net = torch.rand(1, 3, 230, 210, generator=generator(6, "low")), tiny_usrnet()
+
+    def estimated() -> Estimate:
+        return estimate_by_edges(observed(low, 2, "reflect", 0.0), tiny(), net=net, rng=generator(1, "rng"), log=silent)
+
+    even = estimated().kernel
+    assert searches == [(QUICK, (192, 192), False, False)] and float(even.std()) > 1e-6
+    torch.nn.init.normal_(net.denoiser.tail.weight, std=1e-3)
+    found = estimated()
+    assert searches[1:] == [(CLIMB, (192, 192), False, False), (RESTORED, (112, 112), True, True)]
+    assert float(found.kernel.std()) < 1e-6 and found.box[2:] == (192, 192)
 
 
 def test_same_seed_same_kernel() -> None:
@@ -198,6 +237,19 @@ def test_network_takes_the_last_rounds_and_every_beginning_is_judged() -> None:
     assert len(figures) == 2 and calls == [(1, SIZE, SIZE)] * 4
 
 
+def test_network_assumes_the_noise_of_its_round_at_least() -> None:
+    low, assumed = degrade(blocks(64, 48), shake(), 2, border="circular"), list[float]()
+
+    def restore(low: torch.Tensor, kernel: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
+        assumed.append(noise)
+        return functional.interpolate(low, scale_factor=scale)
+
+    settings = FreeFormSettings(edges=(), rounds=(1, 0), noises=(0.04, 0.01))
+    seen = observed(low, 2, "circular", 0.02)
+    find_free_form_kernel(seen, SIZE, settings, rng=generator(1, "rng"), start=shake(), restore=restore)
+    assert assumed == [0.04, 0.02]  # one beginning alone is not judged
+
+
 def test_refuses_what_cannot_be() -> None:
     with pytest.raises(FoundryError, match="odd"):
         find_free_form_kernel(observed(torch.rand(1, 3, 32, 32), 2, "circular", 0.0), 8, rng=generator(1, "a"))
@@ -216,7 +268,7 @@ def test_photographs_too_small_for_their_unused_rim_are_refused(side: int, scale
         find_free_form_kernel(observed(low, scale, noise=0.0), size, rng=generator(1, "a"))
     if side == least - 1:
         larger = torch.rand(1, 3, least, least, generator=generator(1, "enough"))
-        few = FreeFormSettings(edges=(4e-3,), rounds=(1, 1, 1))
+        few = FreeFormSettings(edges=(4e-3,), rounds=(1, 1))
         found = find_free_form_kernel(observed(larger, scale, noise=0.0), size, few, rng=generator(1, "a"))
         assert float(found.sum()) == pytest.approx(1, abs=1e-5)
 
@@ -247,7 +299,7 @@ def test_a_figure_that_is_no_number_is_never_the_best(monkeypatch: pytest.Monkey
     alone = find_free_form_kernel(
         observed(low, 2, "circular", 0.0),
         SIZE,
-        FreeFormSettings(edges=(), rounds=(4, 5, 1)),
+        FreeFormSettings(edges=(), rounds=(4, 5), noises=(0.0,)),
         rng=generator(1, "rng"),
         start=shake(),
     )

@@ -101,6 +101,7 @@ def tiny() -> USRNet:
 def test_a_net_that_starts_plain_is_data_steps_alone() -> None:
     net = tiny()
     usrnet.start_plain(net)
+    assert net.plain and not tiny().plain and not USRNet().plain
     high = torch.nn.functional.interpolate(image(1, 3, 8, 8).float(), scale_factor=4, mode="bicubic")
     blur = kernels.normalise(torch.ones(1, 3, 3))
     low = degrade(high, blur, 2, border="circular")

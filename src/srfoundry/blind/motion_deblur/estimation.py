@@ -3,31 +3,37 @@
 from dataclasses import replace
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor
 
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
 from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.freeform import (
+    CLIMB,
     QUICK,
+    RESTORED,
     STANDARD,
     FreeFormSettings,
     Restore,
     check,
     find_free_form_kernel,
+    least_side,
     made_periodic,
     rim_width,
 )
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
-from srfoundry.core.state import Log
+from srfoundry.core.state import Log, silent
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
+from srfoundry.networks.nonblind.usrnet import USRNet
 
-# Low-resolution pixels a side of the window that a kernel descends on, and the weight of the descent's end beside its
-# beginning: a kernel that is good already would lose twice as much by all of it (ten photographs of BSD400 behind
-# camera shake, four not chosen at random, gain in dB: before 1.9, the descent's end 1.8, half-way 2.0).
+# Low-resolution pixels a side that `estimate_by_edges` looks at, at least, and in the network's rounds.
+LOOK, NEAR = 192, 112
+# Those of the window that a kernel descends on, and the weight of the descent's end beside its beginning: a kernel that
+# is good already would lose twice as much by all of it (20 photographs of BSD400 behind camera shake, USRNet, gain in
+# dB: before 2.4, half-way 2.6, the descent's end 2.6).
 CLOSER, DESCENDED = 64, 0.5
-LOOK = 192  # low-resolution pixels a side that `estimate_by_edges` looks at, at least (`freeform.QUICK`)
 
 
 def estimate_free_form(
@@ -41,51 +47,59 @@ def estimate_free_form(
     """
     assert resources.networks is not None
     look = settings.windows.look
-    return _estimated(observation, settings, STANDARD, resources.networks.restorer, look=look, rng=rng, log=log)
+    restorer = resources.networks.restorer
+    return _estimated(observation, settings, STANDARD, look=look, restore=restorer, rng=rng, log=log)
 
 
 def estimate_by_edges(
     observation: BlindObservation,
     settings: Estimation,
     *,
-    net: nn.Module | None = None,
+    net: USRNet | None = None,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
-    """The same from one beginning and without the network's rounds, in seconds; arguments and errors as there.
+    """The same from one beginning, in seconds; arguments and errors as there.
 
-    Those rounds are worth 0.3 dB in the mean of ten training photographs, and as much time again.
+    At the high resolution even the true kernel's image of few edges has too few of them, and the next kernel is worse.
 
     Args:
         observation, settings, rng, log: as there.
-        net: a non-blind network, through which the kernel then descends (`fewer_edges`); without it, it does not.
+        net: a non-blind network. If it denoises, its images take the place of those of few edges at the high
+            resolution; if it is plain, the kernel that these led to descends through it (`fewer_edges`).
     """
     look = max(LOOK, settings.windows.look)
-    found = _estimated(observation, settings, QUICK, None, look=look, rng=rng, log=log)
-    if net is None:
-        return found
-    room = rim_width(found.kernel.shape[-1], observation.scale)
-    window, _ = busiest_window(observation.low.float(), max(CLOSER, 3 * room + 1))
-    low, weight = made_periodic(window, room)
-    descended = towards_fewer_edges(
-        net, low, found.kernel, observation.scale, noise=observation.noise or 0.0, weight=weight
-    )
-    return replace(found, kernel=torch.lerp(found.kernel, descended, DESCENDED))
+    if net is None or net.plain:
+        found = _estimated(observation, settings, QUICK, look=look, rng=rng, log=log)
+        return found if net is None else replace(found, kernel=_descended(observation, found.kernel, net))
+    begun = _estimated(observation, settings, CLIMB, look=look, rng=rng, log=silent)
+    found = _estimated(observation, settings, RESTORED, look=NEAR, start=begun.kernel, restore=net, rng=rng, log=log)
+    return replace(found, box=begun.box)
+
+
+def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> Float[Tensor, "1 k k"]:
+    """The kernel, half-way to the end of its descent on the image's busiest part."""
+    size, scale = kernel.shape[-1], observation.scale
+    window, _ = busiest_window(observation.low.float(), max(CLOSER, least_side(size, scale)))
+    low, weight = made_periodic(window, rim_width(size, scale))
+    end = towards_fewer_edges(net, low, kernel, scale, noise=observation.noise or 0.0, weight=weight)
+    return torch.lerp(kernel, end, DESCENDED)
 
 
 def _estimated(
     observation: BlindObservation,
     settings: Estimation,
     form: FreeFormSettings,
-    restore: Restore | None,
     *,
     look: int,
+    start: Float[Tensor, "1 j j"] | None = None,
+    restore: Restore | None = None,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
     low, sampling = observation.low, observation.sampling
     size = max(settings.prior.kernel_size, trained_size(sampling.scale))
-    window, box = busiest_window(low, look)
+    window, box = busiest_window(low, max(look, least_side(size, sampling.scale)))
     whole = sampling.border == "circular" and window.shape == low.shape
     seen = BlindObservation(
         window, Sampling(sampling.scale, border="circular" if whole else "reflect"), observation.noise
@@ -94,7 +108,7 @@ def _estimated(
     if seen.noise is None:
         seen = replace(seen, noise=settings.spectrum.noise or known_noise(low))
     history = History(log)
-    kernel = find_free_form_kernel(seen, size, form, rng=rng, restore=restore, log=history.add)
+    kernel = find_free_form_kernel(seen, size, form, rng=rng, start=start, restore=restore, log=history.add)
     return Estimate(kernel, None, box, history.rows)
 
 

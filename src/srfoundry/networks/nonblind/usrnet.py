@@ -43,6 +43,11 @@ class USRNet(nn.Module):
             nn.Conv2d(2, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.Conv2d(32, 2 * iterations, 1)
         )
 
+    @property
+    def plain(self) -> bool:
+        """Whether it does nothing but data steps, as after `start_plain`."""
+        return self.residual and not bool(self.denoiser.tail.weight.any())
+
     def forward(
         self,
         low: Float[Tensor, "b 3 h w"],
