@@ -237,7 +237,7 @@ def test_the_fewer_pixels_the_less_a_kernel_of_free_form_counts() -> None:
     def found(pixels: float, damaged: bool = False) -> Candidates:
         return beside(said, seen, free, 0.0, pixels=pixels, damaged=damaged)
 
-    assert [found(pixels).weight for pixels in (100.0, 16.0, 8.0)] == [0.4, 0.5, 1.0]
+    assert [found(pixels).weight for pixels in (100.0, 16.0, 8.0)] == [0.2, 0.5, 1.0]
     assert found(100.0, damaged=True).weight == 1.0
     few = found(5.0)
     assert few.weight == 1.0 and few.chances[:-2].sum() == pytest.approx(0.25)

@@ -76,9 +76,9 @@ STANDARD = FreeFormSettings()
 # (-0.5), with 20 rounds 2.6 (-0.5).
 QUICK = FreeFormSettings(edges=STANDARD.edges[:1], rounds=(5, 15), least=1e-3, steps=100)
 CLIMB = replace(QUICK, rounds=(5, 0))
-# With a network that denoises. At the high resolution one round of few edges (lambda 1e-3) turns the true kernel of three
-# photographs into one that restores them by 0.0, 1.9 and 4.2 dB, where it restores them by 10.1, 10.2 and 6.8 itself;
-# one through USRNet that assumes noise of 10 of 255 loses 0.2 of 10.1.
+# With a network that denoises. At the high resolution one round of few edges (lambda 1e-3) turns the true kernel of
+# three photographs into one that restores them by 0.0, 1.9 and 4.2 dB, where it restores them by 10.1, 10.2 and 6.8
+# itself; one through USRNet that assumes noise of 10 of 255 loses 0.2 of the 10.1.
 RESTORED = replace(
     CLIMB, edges=(), noises=(10 / 255,) * 3 + (5 / 255,) * 3, polish=STANDARD.smooths, thin=STANDARD.faint
 )
