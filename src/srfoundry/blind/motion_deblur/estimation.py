@@ -30,9 +30,10 @@ from srfoundry.networks.nonblind.usrnet import USRNet
 
 # Low-resolution pixels a side that `estimate_by_edges` looks at, at least, and in the network's rounds.
 LOOK, NEAR = 192, 112
-# Those of the window that a kernel descends on, and the weight of the descent's end beside its beginning: a kernel that
-# is good already would lose twice as much by all of it (20 photographs of BSD400 behind camera shake, USRNet, gain in
-# dB: before 2.4, half-way 2.6, the descent's end 2.6).
+# Those of the window that a kernel descends on, and the weight of the descent's end beside its beginning: a kernel
+# that is good already would lose twice as much by all of it (20 photographs of BSD400 behind camera shake, gain in
+# dB: before 2.4, half-way 2.6, the descent's end 2.6). That was measured through USRNet, which takes rounds of its
+# own instead now; through data steps alone, where the descent is left, it was not.
 CLOSER, DESCENDED = 64, 0.5
 
 
