@@ -2,14 +2,15 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind import guard
-from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.deciding import ROUND, decide, hardly_blurred, mixture
+from srfoundry.blind.auto import contest, histories
+from srfoundry.blind.auto.deciding import ROUND, WORDS, decide, hardly_blurred, mixture
 from srfoundry.blind.auto.evidence import LEAST, Evidence, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.histories import SIZE
@@ -23,6 +24,7 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
+from srfoundry.networks.nonblind.usrnet import USRNet
 
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on
 # training photographs (BSD400, x2).
@@ -95,19 +97,18 @@ def estimate_auto(
         explanations = Explanations.of(seen, settings.spectrum)
         evidence = explanations.supported(evidence)
         decision, history = decide(evidence, scale, insist=observation.insist)
-    if history in ROUND:
-        found = FAST(seen, settings, resources, rng=rng, log=log)
-    elif history in ("line", "disc"):  # their few numbers are all in the spectrum
-        found = estimate_in_family(seen, settings, history, rng=rng, log=log)
-        if explanations is not None:
-            found = dataclasses.replace(found, kernel=explanations.better(found.kernel, history))
-    else:
-        roomy = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
-        net = None if damaged else resources.networks.restorer
-        found = estimate_by_edges(seen, dataclasses.replace(settings, prior=roomy), net=net, rng=rng, log=log)
+    net = None if damaged else resources.networks.restorer
+    find = partial(_found, seen, settings, resources, net=net, explanations=explanations, rng=rng, log=log)
+    found = find(history)
     kernel = sized(found.kernel, size)
     if not observation.insist and narrow(kernel, scale, decision.chance, history):
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
+    if explanations is not None and net is not None and history != "shake" and decision.chance >= DOUBTED:
+        if contest.worth_it(evidence, explanations, found.kernel):
+            free = find("shake")
+            if contest.freer(seen, explanations, free.kernel, found.kernel, net):
+                found, kernel, history = free, sized(free.kernel, size), "shake"
+                decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
     if observation.insist:
@@ -127,6 +128,29 @@ def estimate_auto(
         judged = None if free else found.kernel
         decision = unless_unexplained(decision, evidence, explanations, judged, history, scale)
     return dataclasses.replace(found, kernel=kernel, decision=decision)
+
+
+def _found(
+    observation: BlindObservation,
+    settings: Estimation,
+    resources: Resources,
+    history: str,
+    *,
+    net: USRNet | None,
+    explanations: Explanations | None,
+    rng: torch.Generator,
+    log: Log,
+) -> Estimate:
+    """What the estimator that fits a history finds."""
+    if history in ROUND:
+        return FAST(observation, settings, resources, rng=rng, log=log)
+    if history in ("line", "disc"):  # their few numbers are all in the spectrum
+        found = estimate_in_family(observation, settings, history, rng=rng, log=log)
+        if explanations is None:
+            return found
+        return dataclasses.replace(found, kernel=explanations.better(found.kernel, history))
+    prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
+    return estimate_by_edges(observation, dataclasses.replace(settings, prior=prior), net=net, rng=rng, log=log)
 
 
 def narrow(kernel: Float[Tensor, "1 k k"], scale: int, chance: float, history: str) -> bool:

@@ -104,6 +104,15 @@ class Explanations:
         """Nats a tile by which a kernel explains the spectrum worse than the best random one does; negative: better."""
         return (float(self.scores.max()) - self._score(kernel)) / self.tiles
 
+    def lead(self, form: str, kernel: Float[Tensor, "1 k k"]) -> float:
+        """Nats a tile by which the best random kernel of a form explains the spectrum better than a kernel does."""
+        own = self.scores[self.form == list(DRAWS).index(form)]
+        return (float(own.max()) - self._score(kernel)) / self.tiles
+
+    def difference(self, kernel: Float[Tensor, "1 k k"], other: Float[Tensor, "1 q q"]) -> float:
+        """Nats a tile by which a kernel explains the spectrum better than another."""
+        return (self._score(kernel) - self._score(other)) / self.tiles
+
     def likely(self) -> tuple[Float[Tensor, "m k k"], Float[Tensor, " m"]]:
         """The random kernels that the spectrum speaks for most, and how likely each is among them."""
         best = self.scores.topk(min(COUNTED, len(self.scores))).indices

@@ -20,6 +20,7 @@ from srfoundry.blind.motion_deblur.freeform import (
     least_side,
     made_periodic,
     rim_width,
+    sparsity_with,
 )
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
@@ -76,6 +77,19 @@ def estimate_by_edges(
     begun = _estimated(observation, settings, CLIMB, look=look, rng=rng, log=silent)
     found = _estimated(observation, settings, RESTORED, look=NEAR, start=begun.kernel, restore=net, rng=rng, log=log)
     return replace(found, box=begun.box)
+
+
+def sparsity_near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> float:
+    """How sparse the edges are that a network finds in an image's busiest part, the less the sparser (`sparsity_with`).
+
+    Args:
+        observation: the image, a photograph, with its noise.
+        kernel: that it was blurred with, perhaps.
+        net: that denoises; it assumes as much noise as in the first round of `estimate_by_edges`.
+    """
+    window, _ = busiest_window(observation.low.float(), max(NEAR, least_side(kernel.shape[-1], observation.scale)))
+    seen = BlindObservation(window, Sampling(observation.scale, border="reflect"), observation.noise)
+    return sparsity_with(seen, kernel, net, noise=RESTORED.noises[0])
 
 
 def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> Float[Tensor, "1 k k"]:

@@ -136,6 +136,22 @@ def find_free_form_kernel(
     return best.clone()
 
 
+def sparsity_with(
+    observation: BlindObservation, kernel: Float[Tensor, "1 k k"], restore: Restore, *, noise: float
+) -> float:
+    """|grad x|_1 / |grad x|_2 (Krishnan 2011) of what a non-blind network makes of an image, over the root of its size.
+
+    Args:
+        observation: the image, as of `find_free_form_kernel`.
+        kernel: that it restores with.
+        restore: the network, for periodic images.
+        noise: standard deviation, range [0, 1], that it is to assume at least.
+    """
+    with torch.inference_mode():
+        search = _Search(observation, kernel.shape[-1], STANDARD)
+        return search.sparsity(search.restored(kernel.float(), restore, noise=noise).clamp(0, 1))
+
+
 def check(observation: BlindObservation, size: int) -> None:
     """Refuse what no kernel can be found from.
 

@@ -1,0 +1,53 @@
+"""A kernel of free form against one of a family: which of the two an image was blurred with, once both are found.
+
+The forms are weighed by random kernels, of which none of free form comes near the right one, and by a classifier that
+knows few photographs: most camera shakes are taken for something else. Kernels that were fitted can be compared. Two
+witnesses know nothing of each other: the spectrum, which sees no phase and no image, and how sparse the edges are that
+a denoising network restores.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from srfoundry.blind.auto.evidence import Evidence
+from srfoundry.blind.auto.forms import Explanations
+from srfoundry.blind.estimate import BlindObservation
+from srfoundry.blind.motion_deblur.estimation import sparsity_near
+from srfoundry.networks.nonblind.usrnet import USRNet
+
+# A free form is looked for, which takes seconds, where it has a chance: the best random shake explains a tile by no
+# more nats than BEHIND worse than the kernel of a family does, or shakes are as likely as CHANCE.
+BEHIND, CHANCE = 150.0, 0.1
+SPARSE = 500.0  # nats a tile that edges that are sparser by all of themselves would be worth
+LEAD = 40.0  # by which a free form must lead
+
+
+def worth_it(evidence: Evidence, explanations: Explanations, kernel: Float[Tensor, "1 k k"]) -> bool:
+    """Whether a kernel of a family is to be compared with one of free form.
+
+    Args:
+        evidence: of the image, with the chances that `explanations` supports.
+        explanations: of its spectrum.
+        kernel: of the family.
+    """
+    return evidence.chance("shake") >= CHANCE or explanations.lead("shake", kernel) > -BEHIND
+
+
+def freer(
+    observation: BlindObservation,
+    explanations: Explanations,
+    free: Float[Tensor, "1 k k"],
+    kernel: Float[Tensor, "1 q q"],
+    net: USRNet,
+) -> bool:
+    """Whether the kernel of free form is the right one.
+
+    Args:
+        observation: the image, with its noise.
+        explanations: of its spectrum.
+        free: the kernel of free form.
+        kernel: the one of a family.
+        net: a non-blind network that denoises.
+    """
+    sparser = 1 - sparsity_near(observation, free, net) / sparsity_near(observation, kernel, net)
+    return explanations.difference(free, kernel) + SPARSE * sparser > LEAD
