@@ -175,9 +175,11 @@ def test_a_sharp_image_is_enlarged_by_the_mean_over_what_made_it_small() -> None
 
     phase, sure = chances(reduced=0.95, area=0.02, decimated=0.03)
     assert phase == 0.5 and sure[3] == 0 and sure[0] > sure[2] > 0.3 and sure[1] < 0.03
-    phase, either = chances(area=0.6, decimated=0.4)
-    assert phase == pytest.approx(0.3) and either[1] == pytest.approx(0.6) and either[3] == pytest.approx(0.4)
-    assert chances(area=0.88, decimated=0.12)[1][3] == pytest.approx(0.25)  # half the harm, at no one's cost
+    for doubt in (0.12, 0.4):  # a third of the harm, at no one's cost
+        phase, either = chances(area=1 - doubt, decimated=doubt)
+        assert phase == pytest.approx(0.425) and either[1] == pytest.approx(0.85) and either[3] == pytest.approx(0.15)
+    assert decide(evidence(area=0.5, decimated=0.5), 2)[0].candidates is None
+    assert chances(area=0.4, decimated=0.4, gaussian=0.2)[1][3] == pytest.approx(0.8 * 0.5)
     packed = decide(replace(evidence(reduced=1.0), quality=75), 2)[0]
     assert packed.candidates is not None and packed.noise == jpeg_noise(75)
     left_out = decide(evidence(area=0.1, decimated=0.9), 4)[0]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import Explanations
+from srfoundry.blind.auto.reductions import sized
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.blind.motion_deblur.estimation import sparsity_near
 from srfoundry.networks.nonblind.usrnet import USRNet
@@ -49,5 +50,6 @@ def freer(
         kernel: the one of a family.
         net: a non-blind network that denoises.
     """
-    sparser = 1 - sparsity_near(observation, free, net) / sparsity_near(observation, kernel, net)
-    return explanations.difference(free, kernel) + SPARSE * sparser > LEAD
+    size = max(free.shape[-1], kernel.shape[-1])  # equal rims are left out
+    found, other = (sparsity_near(observation, sized(each, size), net) for each in (free, kernel))
+    return explanations.difference(free, kernel) + SPARSE * (1 - found / other) > LEAD
