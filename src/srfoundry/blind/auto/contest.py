@@ -17,7 +17,7 @@ from srfoundry.blind.motion_deblur.estimation import sparsity_near
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 # A free form is looked for, which takes seconds, where it has a chance: the best random shake explains a tile by no
-# more nats than BEHIND worse than the kernel of a family does, or shakes are as likely as CHANCE.
+# more nats than BEHIND worse than kernels of a family do, or shakes are as likely as CHANCE.
 BEHIND, CHANCE = 150.0, 0.1
 SPARSE = 500.0  # nats a tile that edges that are sparser by all of themselves would be worth
 LEAD = 40.0  # by which a free form must lead
@@ -31,7 +31,7 @@ def worth_it(evidence: Evidence, explanations: Explanations, kernel: Float[Tenso
         explanations: of its spectrum.
         kernel: of the family.
     """
-    return evidence.chance("shake") >= CHANCE or explanations.lead("shake", kernel) > -BEHIND
+    return evidence.chance("shake") >= CHANCE or explanations.freer(kernel) > -BEHIND
 
 
 def freer(
@@ -52,4 +52,4 @@ def freer(
     """
     size = max(free.shape[-1], kernel.shape[-1])  # equal rims are left out
     found, other = (sparsity_near(observation, sized(each, size), net) for each in (free, kernel))
-    return explanations.difference(free, kernel) + SPARSE * (1 - found / other) > LEAD
+    return explanations.freer(kernel, free) + SPARSE * (1 - found / other) > LEAD

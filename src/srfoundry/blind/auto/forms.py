@@ -104,14 +104,16 @@ class Explanations:
         """Nats a tile by which a kernel explains the spectrum worse than the best random one does; negative: better."""
         return (float(self.scores.max()) - self._score(kernel)) / self.tiles
 
-    def lead(self, form: str, kernel: Float[Tensor, "1 k k"]) -> float:
-        """Nats a tile by which the best random kernel of a form explains the spectrum better than a kernel does."""
-        own = self.scores[self.form == list(DRAWS).index(form)]
-        return (float(own.max()) - self._score(kernel)) / self.tiles
+    def freer(self, kernel: Float[Tensor, "1 k k"], free: Float[Tensor, "1 q q"] | None = None) -> float:
+        """Nats a tile by which a kernel of free form explains the spectrum better than any of a family does.
 
-    def difference(self, kernel: Float[Tensor, "1 k k"], other: Float[Tensor, "1 q q"]) -> float:
-        """Nats a tile by which a kernel explains the spectrum better than another."""
-        return (self._score(kernel) - self._score(other)) / self.tiles
+        Args:
+            kernel: found in a family; random ones may explain more, since estimators look at more than the spectrum.
+            free: the kernel of free form; the best random camera shake if not given.
+        """
+        shakes = self.form == list(DRAWS).index("shake")
+        family = max(self._score(kernel), float(self.scores[~shakes].max()))
+        return ((float(self.scores[shakes].max()) if free is None else self._score(free)) - family) / self.tiles
 
     def likely(self) -> tuple[Float[Tensor, "m k k"], Float[Tensor, " m"]]:
         """The random kernels that the spectrum speaks for most, and how likely each is among them."""
