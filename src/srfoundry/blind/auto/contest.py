@@ -19,8 +19,11 @@ from srfoundry.networks.nonblind.usrnet import USRNet
 # A free form is looked for, which takes seconds, where it has a chance: the best random shake explains a tile by no
 # more nats than BEHIND worse than kernels of a family do, or shakes are as likely as CHANCE.
 BEHIND, CHANCE = 150.0, 0.1
-SPARSE = 500.0  # nats a tile that edges that are sparser by all of themselves would be worth
-LEAD = 40.0  # by which a free form must lead
+# Nats a tile that edges are worth which are sparser by all of themselves, and by how many a free form must lead. 60
+# photographs of BSD400 behind camera shake, x2, published USRNet: of the 19 that were taken for another blur nine lead
+# by 57 to 270 nats (their gain from -0.6 to 3.7 dB in the mean), the others by 22 at most; of 51 images behind
+# Gaussians, lines, discs and blurs before a reduction the first has 24.
+SPARSE, LEAD = 500.0, 40.0
 
 
 def worth_it(evidence: Evidence, explanations: Explanations, kernel: Float[Tensor, "1 k k"]) -> bool:
