@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind import guard
-from srfoundry.blind.auto import contest, histories
+from srfoundry.blind.auto import histories
+from srfoundry.blind.auto.contest import Contest
 from srfoundry.blind.auto.deciding import ROUND, WORDS, decide, hardly_blurred, mixture
 from srfoundry.blind.auto.evidence import LEAST, Evidence, weigh
 from srfoundry.blind.auto.forms import Explanations
@@ -100,18 +101,19 @@ def estimate_auto(
     net = None if damaged else resources.networks.restorer
     find = partial(_found, seen, settings, resources, net=net, explanations=explanations, rng=rng, log=log)
     found = find(history)
+    insist, thin = observation.insist, narrow(found.kernel, scale, decision.chance, history)
+    contested = (insist or not thin) and history != "shake" and decision.chance >= DOUBTED
+    if contested and explanations is not None and net is not None:
+        held = Contest(seen, evidence, explanations, net, size).winner(history, found, find)
+        if held.history != history:
+            found, history = held.found, held.history
+            decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
     kernel = sized(found.kernel, size)
-    if not observation.insist and narrow(kernel, scale, decision.chance, history):
+    if not insist and narrow(kernel, scale, decision.chance, history):
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
-    if explanations is not None and net is not None and history != "shake" and decision.chance >= DOUBTED:
-        if contest.worth_it(evidence, explanations, found.kernel):
-            free = find("shake")
-            if contest.freer(seen, explanations, free.kernel, found.kernel, net):
-                found, kernel, history = free, sized(free.kernel, size), "shake"
-                decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
-    if observation.insist:
+    if insist:
         return dataclasses.replace(found, kernel=kernel, decision=decision)
     free = history == "shake"
     if free:

@@ -102,18 +102,16 @@ class Explanations:
 
     def shortfall(self, kernel: Float[Tensor, "1 k k"]) -> float:
         """Nats a tile by which a kernel explains the spectrum worse than the best random one does; negative: better."""
-        return (float(self.scores.max()) - self._score(kernel)) / self.tiles
+        return float(self.scores.max()) / self.tiles - self.score(kernel)
 
-    def freer(self, kernel: Float[Tensor, "1 k k"], free: Float[Tensor, "1 q q"] | None = None) -> float:
-        """Nats a tile by which a kernel of free form explains the spectrum better than any of a family does.
+    def best(self, *forms: str) -> float:
+        """Nats a tile of the best random kernel of these forms."""
+        places = torch.tensor([list(DRAWS).index(name) for name in forms])
+        return float(self.scores[torch.isin(self.form, places)].max()) / self.tiles
 
-        Args:
-            kernel: found in a family; random ones may explain more, since estimators look at more than the spectrum.
-            free: the kernel of free form; the best random camera shake if not given.
-        """
-        shakes = self.form == list(DRAWS).index("shake")
-        family = max(self._score(kernel), float(self.scores[~shakes].max()))
-        return ((float(self.scores[shakes].max()) if free is None else self._score(free)) - family) / self.tiles
+    def score(self, kernel: Float[Tensor, "1 k k"]) -> float:
+        """Nats a tile of a kernel."""
+        return self._score(kernel) / self.tiles
 
     def likely(self) -> tuple[Float[Tensor, "m k k"], Float[Tensor, " m"]]:
         """The random kernels that the spectrum speaks for most, and how likely each is among them."""
