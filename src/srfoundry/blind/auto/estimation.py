@@ -20,7 +20,7 @@ from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
-from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
+from srfoundry.blind.motion_deblur.estimation import Promising, always, estimate_by_edges
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
@@ -137,13 +137,14 @@ def _found(
     settings: Estimation,
     resources: Resources,
     history: str,
+    promising: Promising = always,
     *,
     net: USRNet | None,
     explanations: Explanations | None,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
-    """What the estimator that fits a history finds."""
+    """What the estimator that fits a history finds; of free form a rough kernel where that is not promising."""
     if history in ROUND:
         return FAST(observation, settings, resources, rng=rng, log=log)
     if history in ("line", "disc"):  # their few numbers are all in the spectrum
@@ -152,7 +153,8 @@ def _found(
             return found
         return dataclasses.replace(found, kernel=explanations.better(found.kernel, history))
     prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
-    return estimate_by_edges(observation, dataclasses.replace(settings, prior=prior), net=net, rng=rng, log=log)
+    settings = dataclasses.replace(settings, prior=prior)
+    return estimate_by_edges(observation, settings, net=net, promising=promising, rng=rng, log=log)
 
 
 def narrow(kernel: Float[Tensor, "1 k k"], scale: int, chance: float, history: str) -> bool:

@@ -1,5 +1,6 @@
 """The methods that look for kernels of any form by few edges: on the busiest part of a photograph, with its noise."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -36,6 +37,12 @@ LOOK, NEAR = 192, 112
 # dB: before 2.4, half-way 2.6, the descent's end 2.6). That was measured through USRNet, which takes rounds of its
 # own instead now; through data steps alone, where the descent is left, it was not.
 CLOSER, DESCENDED = 64, 0.5
+Promising = Callable[[Estimate], bool]  # whether a rough kernel is worth refining
+
+
+def always(rough: Estimate) -> bool:
+    """Refine every kernel."""
+    return True
 
 
 def estimate_free_form(
@@ -58,6 +65,7 @@ def estimate_by_edges(
     settings: Estimation,
     *,
     net: USRNet | None = None,
+    promising: Promising = always,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
@@ -69,12 +77,15 @@ def estimate_by_edges(
         observation, settings, rng, log: as there.
         net: a non-blind network. If it denoises, its images take the place of those of few edges at the high
             resolution; if it is plain, the kernel that these led to descends through it (`fewer_edges`).
+        promising: is asked of what a network that denoises is to refine; where it says no, that is the result.
     """
     look = max(LOOK, settings.windows.look)
     if net is None or net.plain:
         found = _estimated(observation, settings, QUICK, look=look, rng=rng, log=log)
         return found if net is None else replace(found, kernel=_descended(observation, found.kernel, net))
     begun = _estimated(observation, settings, CLIMB, look=look, rng=rng, log=silent)
+    if not promising(begun):
+        return begun
     found = _estimated(observation, settings, RESTORED, look=NEAR, start=begun.kernel, restore=net, rng=rng, log=log)
     return replace(found, box=begun.box)
 
