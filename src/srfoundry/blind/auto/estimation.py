@@ -108,8 +108,9 @@ def estimate_auto(
         if held.history != history:
             found, history = held.found, held.history
             decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
+            thin = history != "shake" and narrow(found.kernel, scale, decision.chance, history)  # no thumbnail's shape
     kernel = sized(found.kernel, size)
-    if not insist and narrow(kernel, scale, decision.chance, history):
+    if thin and not insist:
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
