@@ -33,8 +33,8 @@ BEHIND, FREE_BEHIND, CHANCE = 150.0, 200.0, 0.1
 # by 57 to 270 nats (their gain from -0.6 to 3.7 dB in the mean), the others by 22 at most; of 51 images behind
 # Gaussians, lines, discs and blurs before a reduction the first has 24.
 SPARSE, LEAD = 500.0, 40.0
-# Lead of a rough kernel of free form up to which it is not refined. Of 17 photographs, x2, the rough one led by 95 to
-# 302 nats where the refined one won (six shakes), elsewhere by -186 to 63.
+# Lead of a rough kernel of free form up to which it is not refined. Of 29 photographs, x2, the rough one led by 95 to
+# 322 nats where the refined one won (seven shakes), elsewhere by -260 to 110.
 ROUGH = 0.0
 
 
