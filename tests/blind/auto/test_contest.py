@@ -43,7 +43,7 @@ def test_what_an_image_was_taken_for_does_not_matter(form: str) -> None:
 
     contest = held(observed(KERNELS[form]))
     for taken in ("line", "gaussian", "blurred, reduced"):
-        won = contest.winner(taken, estimate(FORMS.get(taken, FORMS["gaussian"])), find).history
+        won = contest.winner(taken, estimate(FORMS.get(taken, FORMS["gaussian"])), find, never).history
         assert won == form or {won, form} <= {*ROUND}
         assert taken not in asked  # it is there
         asked.clear()
@@ -59,7 +59,7 @@ def test_a_rough_kernel_is_refined_where_it_leads_and_there_alone() -> None:
 
     for blur, taken in ((FREE, "gaussian"), (FORMS["gaussian"], "gaussian")):
         contest = held(observed(blur), chance=0.5)
-        contest.winner(taken, estimate(FORMS[taken]), find)
+        contest.winner(taken, estimate(FORMS[taken]), find, never)
     assert asked == [True, False]
 
 
@@ -83,6 +83,20 @@ def test_a_form_is_looked_for_only_where_it_has_a_chance() -> None:
     assert shaken.worth_finding("shake", gaussian)
     assert not straight.worth_finding("gaussian", line)
     assert not straight.worth_finding("disc", line)
+
+
+def test_a_thumbnails_kernel_takes_no_place() -> None:
+    def find(history: str, promising: Promising) -> Estimate:
+        return estimate(FORMS.get(history, FORMS["gaussian"]))
+
+    contest, line = held(observed(KERNELS["gaussian"])), estimate(FORMS["line"])
+    assert contest.winner("line", line, find, never).history == "gaussian"
+    assert contest.winner("line", line, find, lambda form, found: form == "gaussian").history == "line"
+
+
+def never(form: str, found: Estimate) -> bool:
+    """Whether a kernel is too narrow."""
+    return False
 
 
 def held(seen: BlindObservation, *, chance: float = 0.0) -> Contest:

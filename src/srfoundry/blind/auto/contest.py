@@ -25,9 +25,9 @@ FREE = "shake"  # the history whose kernels are of free form
 FORMS = ("gaussian", "disc", "line", FREE)
 FAMILIES = tuple(name for name in DRAWS if name != FREE)
 # A form is looked for, which takes a second, and the free one several, where it has a chance: its best random kernel
-# explains a tile by no more nats worse than kernels of the others do (of 35 photographs behind Gaussians, discs and
-# lines by 133 at most; of shakes that the free form then won by 187, of lines by 236 and more), or shakes are likely.
-BEHIND, FREE_BEHIND, CHANCE = 150.0, 200.0, 0.1
+# explains a tile by no more nats than BEHIND worse than kernels of the others do (of 35 photographs behind Gaussians,
+# discs and lines by 133 at most), or shakes are as likely as CHANCE.
+BEHIND, CHANCE = 150.0, 0.1
 # Nats a tile that edges are worth which are sparser by all of themselves, and by how many a free form must lead. 60
 # photographs of BSD400 behind camera shake, x2, published USRNet: of the 19 that were taken for another blur nine lead
 # by 57 to 270 nats (their gain from -0.6 to 3.7 dB in the mean), the others by 22 at most; of 51 images behind
@@ -76,20 +76,30 @@ class Contest:
     net: USRNet
     size: int
 
-    def winner(self, history: str, found: Estimate, find: Callable[[str, Promising], Estimate]) -> Contender:
+    def winner(
+        self,
+        history: str,
+        found: Estimate,
+        find: Callable[[str, Promising], Estimate],
+        narrow: Callable[[str, Estimate], bool],
+    ) -> Contender:
         """The kernel that was found, or one of another form.
 
         Args:
             history: that it was found under.
             found: the kernel.
             find: finds one under another history; a rough one is refined if that is promising.
+            narrow: whether a kernel of a family is a thumbnail's, which cannot take the place of one that is not.
         """
         first = self.enter(history, found)
         for form in FORMS:
             if not _alike(form, history) and self.worth_finding(form, first):
                 second = self.enter(form, find(form, partial(self._promising, form, first)))
-                if self.lead(second, first) > (LEAD if form == FREE else 0.0):
-                    first = second
+                if form == FREE:
+                    won = self.lead(second, first) > LEAD
+                else:
+                    won = not narrow(form, second.found) and self.lead(second, first) > 0
+                first = second if won else first
         return first
 
     def enter(self, history: str, found: Estimate) -> Contender:
@@ -106,8 +116,7 @@ class Contest:
         if form == FREE and self.evidence.chance(FREE) >= CHANCE:
             return True
         others = self.explanations.best(*(name for name in DRAWS if name != form))
-        best = max(self.explanations.score(first.found.kernel), others)
-        return self.explanations.best(form) > best - (FREE_BEHIND if form == FREE else BEHIND)
+        return self.explanations.best(form) > max(self.explanations.score(first.found.kernel), others) - BEHIND
 
     def lead(self, second: Contender, first: Contender) -> float:
         """By how many nats a tile the second leads the first, which is of a family.

@@ -101,20 +101,22 @@ def estimate_auto(
     net = None if damaged else resources.networks.restorer
     find = partial(_found, seen, settings, resources, net=net, explanations=explanations, rng=rng, log=log)
     found = find(history)
-    insist, thin = observation.insist, narrow(found.kernel, scale, decision.chance, history)
-    contested = (insist or not thin) and history != "shake" and decision.chance >= DOUBTED
-    if contested and explanations is not None and net is not None:
-        held = Contest(seen, evidence, explanations, net, size).winner(history, found, find)
+
+    def thin(form: str, estimate: Estimate) -> bool:
+        return narrow(estimate.kernel, scale, decision.chance, form)
+
+    if not observation.insist and thin(history, found):
+        kernel = sized(found.kernel, size)
+        return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
+    if explanations is not None and net is not None and history != "shake" and decision.chance >= DOUBTED:
+        held = Contest(seen, evidence, explanations, net, size).winner(history, found, find, thin)
         if held.history != history:
             found, history = held.found, held.history
             decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
-            thin = history != "shake" and narrow(found.kernel, scale, decision.chance, history)  # no thumbnail's shape
     kernel = sized(found.kernel, size)
-    if thin and not insist:
-        return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
-    if insist:
+    if observation.insist:
         return dataclasses.replace(found, kernel=kernel, decision=decision)
     free = history == "shake"
     if free:
