@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -35,6 +34,7 @@ NARROW, DOUBTFUL = 0.45, 0.55  # the second where it is not sure that the image 
 # such blurs of 0.36 to 0.52 gain 0.4 to 1.4 dB over the enlargement when restored; of two thumbnails one of 0.48
 # loses 0.6, and one of 0.21 stays enlarged.
 LARGER = 0.3
+NUMBERED = ("line", "disc")  # few numbers say all of such a blur, and the spectrum shows them
 DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 MILD = 0.5  # weight of a round kernel beside one of free form, in their linear mean
 # And of that mean in the result, at least; under noise and JPEG, which mislead free forms, it counts alone. Camera
@@ -99,12 +99,17 @@ def estimate_auto(
         evidence = explanations.supported(evidence)
         decision, history = decide(evidence, scale, insist=observation.insist)
     net = None if damaged else resources.networks.restorer
-    find = partial(_found, seen, settings, resources, net=net, explanations=explanations, rng=rng, log=log)
-    found = find(history)
+
+    def find(form: str, promising: Promising = always) -> Estimate:
+        estimate = _found(seen, settings, resources, form, net=net, promising=promising, rng=rng, log=log)
+        if explanations is None or form not in NUMBERED:
+            return estimate
+        return dataclasses.replace(estimate, kernel=explanations.better(estimate.kernel, form))
 
     def thin(form: str, estimate: Estimate) -> bool:
         return narrow(estimate.kernel, scale, decision.chance, form)
 
+    found = find(history)
     if not observation.insist and thin(history, found):
         kernel = sized(found.kernel, size)
         return dataclasses.replace(found, kernel=kernel, decision=hardly_blurred(decision, evidence, scale, kernel))
@@ -140,21 +145,17 @@ def _found(
     settings: Estimation,
     resources: Resources,
     history: str,
-    promising: Promising = always,
     *,
     net: USRNet | None,
-    explanations: Explanations | None,
+    promising: Promising,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
     """What the estimator that fits a history finds; of free form a rough kernel where that is not promising."""
     if history in ROUND:
         return FAST(observation, settings, resources, rng=rng, log=log)
-    if history in ("line", "disc"):  # their few numbers are all in the spectrum
-        found = estimate_in_family(observation, settings, history, rng=rng, log=log)
-        if explanations is None:
-            return found
-        return dataclasses.replace(found, kernel=explanations.better(found.kernel, history))
+    if history in NUMBERED:
+        return estimate_in_family(observation, settings, history, rng=rng, log=log)
     prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
     settings = dataclasses.replace(settings, prior=prior)
     return estimate_by_edges(observation, settings, net=net, promising=promising, rng=rng, log=log)
