@@ -24,7 +24,7 @@ from srfoundry.networks.nonblind.usrnet import USRNet
 FREE = "shake"  # the history whose kernels are of free form
 FORMS = ("gaussian", "disc", "line", FREE)
 FAMILIES = tuple(name for name in DRAWS if name != FREE)
-# A form is looked for, which takes a second, and the free one several, where it has a chance: its best random kernel
+# A form is looked for, which takes time, the free one most, where it has a chance: its best random kernel
 # explains a tile by no more nats than BEHIND worse than kernels of the others do (of 35 photographs behind Gaussians,
 # discs and lines by 133 at most), or shakes are as likely as CHANCE.
 BEHIND, CHANCE = 150.0, 0.1
@@ -54,7 +54,7 @@ class Contender:
 
     @cached_property
     def sparsity(self) -> float:
-        """Of the edges that the kernel restores; takes a second."""
+        """Of the edges that the kernel restores."""
         return self.look(self.found.kernel)
 
 
