@@ -10,7 +10,7 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import beside, deviation, hedged, narrow, possible, unless_unexplained
+from srfoundry.blind.auto.estimation import beside, deviation, doubted, hedged, narrow, possible, unless_unexplained
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.training import taught_classifier
@@ -103,6 +103,13 @@ def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier
         assert weigh(blurred(high, variance), 2, classifier).chance(*histories.SHARP) < 0.5
     left_out = [weigh(low, 2, classifier).chance("decimated") for low in sharp]
     assert left_out[2] > 2 * max(left_out[:2])
+
+
+def test_a_turned_or_mirrored_image_has_the_same_history(classifier: DegradationClassifier) -> None:
+    low = blurred(photograph("flower", 208), 3.0)  # 104 pixels a side: its windows lie alike from every side
+    chances = [weigh(view, 2, classifier).chances for view in (low, low.flip(-1), low.rot90(1, (-2, -1)))]
+    for turned in chances[1:]:
+        assert torch.allclose(turned, chances[0], atol=1e-3)
 
 
 def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
@@ -229,6 +236,15 @@ def test_who_is_in_doubt_keeps_what_else_may_have_happened() -> None:
     both = torch.cat([blur, blur.transpose(-1, -2)])
     two = possible(evidence(gaussian=1.0), both, 2, least=0.25, among=torch.tensor([0.8, 0.2]))
     assert two.chances[-2:].tolist() == pytest.approx([0.6, 0.15])
+
+
+def test_a_jpeg_file_is_hardly_sharpened_on_a_doubt() -> None:
+    blur = kernels.gaussian(29, torch.tensor([9.0]), torch.tensor([1.0]), torch.tensor([0.7]))
+    clean = evidence(reduced=0.3, gaussian=0.7)
+    file = replace(clean, quality=75)
+    assert doubted(clean, blur, 2, 0.7).chances[-1] == pytest.approx(0.5) and doubted(clean, blur, 2, 0.7).plain == 0
+    assert doubted(file, blur, 2, 0.7).chances[-1] == pytest.approx(0.1) and doubted(file, blur, 2, 0.7).plain > 0
+    assert doubted(file, blur, 2, 0.95).chances[-1] == pytest.approx(0.5)  # hardly a doubt
 
 
 def test_the_fewer_pixels_the_less_a_kernel_of_free_form_counts() -> None:
