@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.blind.guard import NOISY
 from srfoundry.imaging.windows import Box
 
 SURE, LIKELY = 0.95, 0.75  # chances that are called so
@@ -87,6 +88,11 @@ class Decision:
     varies: Variation | None = None
     candidates: Candidates | None = None
     instead: Candidates | None = None
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the image has noise, or was a JPEG file."""
+        return self.quality is not None or self.noise > NOISY
 
     def line(self) -> str:
         """It in a line."""

@@ -263,9 +263,8 @@ def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt
 
 
 def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, decision: Decision | None) -> Outcome:
-    scale, linear, damaged = shared.sampling.scale, None, None
-    if decision is not None:
-        damaged = decision.quality is not None or decision.noise > guard.NOISY
+    scale, linear = shared.sampling.scale, None
+    damaged = None if decision is None else decision.damaged
     if decision is not None and not decision.restore and decision.candidates is not None:
         linear = partial(_mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
         if decision.quality is not None:

@@ -10,9 +10,10 @@ from torch import Tensor
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import beside, deviation, doubted, hedged, narrow, possible, unless_unexplained
+from srfoundry.blind.auto.estimation import deviation, narrow
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
+from srfoundry.blind.auto.milder import beside, doubted, hedged, possible, unless_unexplained
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources

@@ -19,6 +19,7 @@ from srfoundry.degradation import kernels
 
 # Chosen on training photographs (BSD400, x2).
 SHARP = 0.5  # chance of a sharp image from which on it is enlarged
+DOUBTED = 0.96  # chance of blur below which the restoration is the mean over what may have happened
 BEHIND = 0.9  # share of "blurred, reduced" among the blurred histories from which on it is believed
 ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it is not thought of
 # Its weight in the mean above that, and the chance from which on nothing else is thought of. Training photographs, x2,

@@ -28,7 +28,7 @@ LEAST = 32  # pixels a side below which an image shows nothing
 SHARPEST, SHARP, SLOPE = 3, 0.6, 0.12
 # Of few windows none may be clearly sharp. One of two, of 19 photographs at x4: thumbnails 0.3 to 1.0, most 0.6 and
 # more; Gaussians, lines and shakes under 0.1 in five of six, and they must stay sure enough to be restored
-# (`estimation.DOUBTED`), which more than 0.2 forbids. That was seen on a test set first: 0.25 had been tried on Set5.
+# (`deciding.DOUBTED`), which more than 0.2 forbids. That was seen on a test set first: 0.25 had been tried on Set5.
 FEW = 0.2  # by how much less is asked of one window; of several by as much over their number
 AGREEMENT = 0.5  # power of the windows' number with which their evidence among blurs grows; 1: as if independent
 # Means of blocks of a sharp photograph look like single pixels of a softer one, and windows of one image err alike: how
