@@ -94,6 +94,14 @@ def test_a_thumbnails_kernel_takes_no_place() -> None:
     assert contest.winner("line", line, find, lambda form, found: True).history == "line"
 
 
+def test_a_free_form_is_not_judged_by_its_width() -> None:
+    def find(history: str, promising: Promising) -> Estimate:
+        return estimate(FREE)
+
+    contest = held(observed(FREE), chance=0.5)
+    assert contest.winner("gaussian", estimate(FORMS["gaussian"]), find, lambda form, found: True).history == "shake"
+
+
 def never(form: str, found: Estimate) -> bool:
     """Whether a kernel is too narrow."""
     return False
