@@ -30,7 +30,7 @@ from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
 
 SAMPLES = 12000  # restorations that a corrector learns from
-CLASSIFIER = ClassifierDescent(windows=20000, steps=3000, rate=2e-3)
+CLASSIFIER = ClassifierDescent(windows=90000, steps=3000, rate=2e-3)
 SCALES = (2, 3, 4)  # of the published weights
 CPU = torch.device("cpu")
 

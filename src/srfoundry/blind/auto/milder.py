@@ -70,14 +70,14 @@ def hedge(
     """
     free, scale = history == "shake", observation.scale
     candidates = None
-    if free:
+    if decision.chance < DOUBTED:
+        candidates = doubted(evidence, placed, scale, decision.chance)
+    elif free:
         pixels = math.prod(found.box[2:]) / found.kernel.shape[-1] ** 2
         candidates = beside(evidence, observation, placed, decision.phase, pixels=pixels, damaged=decision.damaged)
     elif decision.quality is not None:
         plain = PLAIN if decision.quality < CLOSE else 0.0
         candidates = Candidates(placed.float().cpu(), torch.ones(1), weight=PACKED, plain=plain)
-    if decision.chance < DOUBTED:
-        candidates = doubted(evidence, placed, scale, decision.chance)
     decision = dataclasses.replace(decision, candidates=candidates)
     if explanations is None:
         return decision
