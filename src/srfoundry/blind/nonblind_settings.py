@@ -56,7 +56,10 @@ class ClassifierDescent:
 
     Args:
         windows: of photographs that it learns from.
-        steps: of the training.
+        steps: of the training. After too many it knows the windows by heart. Of 326 photographs, cross entropy on
+            windows of 163 others (x2): with 20,000 windows and 3,000 steps 1.61, with 89,000 and 3,000, 6,000 and
+            12,000 steps 1.19, 1.24 and 1.38. Of 13 photographs: with 6,000 and 1,500 steps 2.47, with 20,000 and 1,500
+            and 3,000 steps 1.54 and 1.85, with 30,000 and 1,000 steps 1.44.
         rate: the largest, after a warm-up over a tenth of the steps.
     """
 

@@ -2,7 +2,7 @@
 
 Reduced, decimated, blurred: each leaves its own fall of the spectrum towards high frequencies, its directions, and its
 share of edges that are still sharp. No closed form separates a soft scene from a blurred one, since no photograph's own
-spectrum is known; but a small network learns how photographs are, from a few thousand windows, in seconds. Its input
+spectrum is known; but a small network learns how photographs are, from tens of thousands of windows. Its input
 are energies in bands of frequency and direction, as the corrector's are.
 
 How a sharp image was made small hardly shows in a spectrum. A second network, of that alone, sees how edges cross, too
