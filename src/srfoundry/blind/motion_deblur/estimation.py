@@ -20,7 +20,6 @@ from srfoundry.blind.motion_deblur.freeform import (
     find_free_form_kernel,
     least_side,
     made_periodic,
-    rim_width,
     sparsity_with,
 )
 from srfoundry.blind.nonblind_restoration import trained_size
@@ -30,8 +29,9 @@ from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.nonblind.usrnet import USRNet
 
-# Low-resolution pixels a side that `estimate_by_edges` looks at, at least, and in the network's rounds.
-LOOK, NEAR = 192, 112
+# Low-resolution pixels a side that `estimate_by_edges` looks at, at least, and in the network's rounds; and those that
+# edges are compared in.
+LOOK, NEAR, COMPARED = 192, 128, 112
 # Those of the window that a kernel descends on, and the weight of the descent's end beside its beginning: a kernel
 # that is good already would lose twice as much by all of it (20 photographs of BSD400 behind camera shake, gain in
 # dB: before 2.4, half-way 2.6, the descent's end 2.6). That was measured through USRNet, which takes rounds of its
@@ -98,7 +98,7 @@ def sparsity_near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"],
         kernel: that it was blurred with, perhaps.
         net: that denoises; it assumes as much noise as in the first round of `estimate_by_edges`.
     """
-    window, _ = busiest_window(observation.low.float(), max(NEAR, least_side(kernel.shape[-1], observation.scale)))
+    window, _ = busiest_window(observation.low.float(), max(COMPARED, least_side(kernel.shape[-1], observation.scale)))
     seen = BlindObservation(window, Sampling(observation.scale, border="reflect"), observation.noise)
     return sparsity_with(seen, kernel, net, noise=RESTORED.noises[0])
 
@@ -107,7 +107,7 @@ def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], ne
     """The kernel, half-way to the end of its descent on the image's busiest part."""
     size, scale = kernel.shape[-1], observation.scale
     window, _ = busiest_window(observation.low.float(), max(CLOSER, least_side(size, scale)))
-    low, weight = made_periodic(window, rim_width(size, scale))
+    low, weight = made_periodic(window, size, scale)
     end = towards_fewer_edges(net, low, kernel, scale, noise=observation.noise or 0.0, weight=weight)
     return torch.lerp(kernel, end, DESCENDED)
 

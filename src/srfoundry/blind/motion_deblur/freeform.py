@@ -31,6 +31,7 @@ Restore = Callable[[Tensor, Tensor, int, float], Tensor]
 
 SMALLEST = 5  # taps a side at the coarsest level, about
 STEP = math.sqrt(0.5)  # from a level to the next coarser
+RIM = 3  # a kernel's width over that of the rim that does not count
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class _Search:
         self.low: Tensor = low
         self.weight: Tensor | None = None
         if observation.sampling.border != "circular":
-            self.low, self.weight = made_periodic(low, rim_width(size, self.scale))
+            self.low, self.weight = made_periodic(low, size, self.scale)
         self.grey = self.low.mean(dim=1, keepdim=True)
         self.noise = known_noise(low) if observation.noise is None else observation.noise
 
@@ -277,24 +278,31 @@ class _Search:
 
 def least_side(size: int, scale: int) -> int:
     """Pixels a side of the smallest photograph that a kernel can be found in: some lie within its unused rim."""
-    return max(16, 3 * rim_width(size, scale) + 1)
-
-
-def rim_width(size: int, scale: int) -> int:
-    """Pixels at each border of a photograph that do not count: what they saw of the blur is unknown."""
-    return -(-size // scale)
+    return max(16, 3 * -(-size // scale) + 1)
 
 
 def made_periodic(
-    image: Float[Tensor, "1 c h w"], room: int
+    image: Float[Tensor, "1 c h w"], size: int, scale: int
 ) -> tuple[Float[Tensor, "1 c h2 w2"], Float[Tensor, "1 1 h2 w2"]]:
-    """Join opposite borders over 2 `room` pixels or some more, and say how much each counts: none within `room`."""
-    added = [quick_room(extent, 2 * room) for extent in image.shape[-2:]]
+    """Join opposite borders over as many pixels as a kernel is wide, or some more, and say how much each counts.
+
+    What the pixels at a border saw of the blur is unknown: none counts within a third of the kernel's width. That is
+    less than half of it, but little of a kernel lies at its ends, and a window has few pixels. 24 photographs of BSD400
+    behind camera shake, x2, USRNet with the kernel found in a window of 112 low-resolution pixels a side, gain over
+    bicubic, dB, none counting within as many pixels as a kernel is wide, a half, a third, a sixth: 3.0, 3.2, 3.4, 3.4.
+
+    Args:
+        image: any range.
+        size: taps a side of the kernel.
+        scale: `image` has every `scale`-th pixel of the grid that the kernel is on.
+    """
+    rim = max(1, size // (RIM * scale))
+    added = [quick_room(extent, -(-size // scale)) for extent in image.shape[-2:]]
     weights = []
     for extent, beyond in zip(image.shape[-2:], added, strict=True):
         inner = torch.arange(extent, device=image.device) + 0.5
-        rim = torch.minimum(inner, extent - inner)  # pixels to the nearer border
-        rise = ((rim - room) / room).clamp(0, 1)
+        nearest = torch.minimum(inner, extent - inner)  # pixels to the nearer border
+        rise = ((nearest - rim) / (2 * rim)).clamp(0, 1)
         weights.append(functional.pad(rise.mul(math.pi).cos().mul(-1).add(1).div(2), (0, beyond)))
     return join_ends(image, added, fade="cosine"), (weights[0][:, None] * weights[1])[None, None]
 
