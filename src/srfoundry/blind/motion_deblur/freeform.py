@@ -289,7 +289,7 @@ def made_periodic(
     What the pixels at a border saw of the blur is unknown: none counts within a third of the kernel's width. That is
     less than half of it, but little of a kernel lies at its ends, and a window has few pixels. 24 photographs of BSD400
     behind camera shake, x2, USRNet with the kernel found in a window of 112 low-resolution pixels a side, gain over
-    bicubic, dB, none counting within as many pixels as a kernel is wide, a half, a third, a sixth: 3.0, 3.2, 3.4, 3.4.
+    bicubic, dB, none counting within as much as a kernel's width, a half, a third, a sixth of it: 3.0, 3.2, 3.4, 3.4.
 
     Args:
         image: any range.
