@@ -77,7 +77,7 @@ def test_kernel_of_a_known_image_is_found(border: str) -> None:
     if border == "circular":
         low, weight = degrade(high, true, 2, border="circular"), None
     else:  # the frame that _periodic adds is unknown here; it does not count
-        low, weight = freeform.made_periodic(degrade(high, true, 2, border="reflect"), SIZE, 2)
+        low, weight = freeform.made_periodic(degrade(high, true, 2, border="reflect"), 5, 10)
         room = [2 * (big - small // 2) for big, small in zip(low.shape[-2:], high.shape[-2:], strict=True)]
         high = functional.pad(high, (0, room[1], 0, room[0]))
     found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, weight=weight), ridge=1e-5, smooth=1e-5)
@@ -106,10 +106,12 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
 
 
 def test_the_rim_of_a_periodic_photograph_does_not_count() -> None:
-    image, weight = freeform.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), 25, 2)
-    assert image.shape[-2:] == weight.shape[-2:] == (208, 144)  # joined over 13 pixels or some more
+    rim, room = freeform.rims(25, 2, (1 / 3, 1.0))
+    assert (rim, room) == (4, 13)
+    image, weight = freeform.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), rim, room)
+    assert image.shape[-2:] == weight.shape[-2:] == (208, 144)  # 13 pixels more, or some more of them
     assert float(weight[..., :4, :].max()) == 0 and float(weight[..., 188:, :].max()) == 0
-    assert float(weight[..., 12:180, 12:116].min()) == 1
+    assert float(weight[..., 13:179, 13:115].min()) == 1
 
 
 def test_faint_taps_and_islands_fall_and_the_rest_is_settled() -> None:

@@ -20,6 +20,7 @@ from srfoundry.blind.motion_deblur.freeform import (
     find_free_form_kernel,
     least_side,
     made_periodic,
+    rims,
     sparsity_with,
 )
 from srfoundry.blind.nonblind_restoration import trained_size
@@ -107,7 +108,7 @@ def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], ne
     """The kernel, half-way to the end of its descent on the image's busiest part."""
     size, scale = kernel.shape[-1], observation.scale
     window, _ = busiest_window(observation.low.float(), max(CLOSER, least_side(size, scale)))
-    low, weight = made_periodic(window, size, scale)
+    low, weight = made_periodic(window, *rims(size, scale, STANDARD.rims))
     end = towards_fewer_edges(net, low, kernel, scale, noise=observation.noise or 0.0, weight=weight)
     return torch.lerp(kernel, end, DESCENDED)
 

@@ -31,7 +31,6 @@ Restore = Callable[[Tensor, Tensor, int, float], Tensor]
 
 SMALLEST = 5  # taps a side at the coarsest level, about
 STEP = math.sqrt(0.5)  # from a level to the next coarser
-RIM = 3  # a kernel's width over that of the rim that does not count
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class FreeFormSettings:
         minor: islands of taps that hold less than this part of the mass are dropped.
         thin: both in the network's rounds.
         steps: of each descent for a kernel.
+        rims: of a photograph, in widths of the kernel: within the first no pixel counts, from the second on each does.
     """
 
     edges: tuple[float, ...] = (4e-3, 1.5e-2)
@@ -68,6 +68,7 @@ class FreeFormSettings:
     minor: float = 0.05
     thin: float = 0.02
     steps: int = 200
+    rims: tuple[float, float] = (1.0, 2.0)
 
 
 STANDARD = FreeFormSettings()
@@ -79,9 +80,16 @@ QUICK = FreeFormSettings(edges=STANDARD.edges[:1], rounds=(5, 15), least=1e-3, s
 CLIMB = replace(QUICK, rounds=(5, 0))
 # With a network that denoises. At the high resolution one round of few edges (lambda 1e-3) turns the true kernel of
 # three photographs into one that restores them by 0.0, 1.9 and 4.2 dB, where it restores them by 10.1, 10.2 and 6.8
-# itself; one through USRNet that assumes noise of 10 of 255 loses 0.2 of the 10.1.
+# itself; one through USRNet that assumes noise of 10 of 255 loses 0.2 of the 10.1. The rim is less than half a kernel,
+# but little of a kernel lies at its ends, and a window has few pixels: from 112 low-resolution ones a side, none
+# counting within a kernel's width, a half, a third or a sixth of it, 24 photographs gain 3.0, 3.2, 3.4 and 3.4 dB.
 RESTORED = replace(
-    CLIMB, edges=(), noises=(10 / 255,) * 3 + (5 / 255,) * 3, polish=STANDARD.smooths, thin=STANDARD.faint
+    CLIMB,
+    edges=(),
+    noises=(10 / 255,) * 3 + (5 / 255,) * 3,
+    polish=STANDARD.smooths,
+    thin=STANDARD.faint,
+    rims=(1 / 3, 1.0),
 )
 
 
@@ -189,7 +197,7 @@ class _Search:
         self.low: Tensor = low
         self.weight: Tensor | None = None
         if observation.sampling.border != "circular":
-            self.low, self.weight = made_periodic(low, size, self.scale)
+            self.low, self.weight = made_periodic(low, *rims(size, self.scale, settings.rims))
         self.grey = self.low.mean(dim=1, keepdim=True)
         self.noise = known_noise(low) if observation.noise is None else observation.noise
 
@@ -278,33 +286,46 @@ class _Search:
 
 def least_side(size: int, scale: int) -> int:
     """Pixels a side of the smallest photograph that a kernel can be found in: some lie within its unused rim."""
-    return max(16, 3 * -(-size // scale) + 1)
+    return max(16, 3 * _width(size, scale) + 1)
+
+
+def rims(size: int, scale: int, parts: tuple[float, float]) -> tuple[int, int]:
+    """Pixels at each border of a photograph that do not count, and from how many on each counts in full.
+
+    What they saw of the blur is unknown.
+
+    Args:
+        size: taps a side of the kernel.
+        scale: low-resolution pixels are so many of its taps.
+        parts: both, in widths of the kernel (`FreeFormSettings.rims`).
+    """
+    rim, room = (max(1, round(part * _width(size, scale))) for part in parts)
+    return rim, room
 
 
 def made_periodic(
-    image: Float[Tensor, "1 c h w"], size: int, scale: int
+    image: Float[Tensor, "1 c h w"], rim: int, room: int
 ) -> tuple[Float[Tensor, "1 c h2 w2"], Float[Tensor, "1 1 h2 w2"]]:
-    """Join opposite borders over as many pixels as a kernel is wide, or some more, and say how much each counts.
-
-    What the pixels at a border saw of the blur is unknown: none counts within a third of the kernel's width. That is
-    less than half of it, but little of a kernel lies at its ends, and a window has few pixels. 24 photographs of BSD400
-    behind camera shake, x2, USRNet with the kernel found in a window of 112 low-resolution pixels a side, gain over
-    bicubic, dB, none counting within as much as a kernel's width, a half, a third, a sixth of it: 3.0, 3.2, 3.4, 3.4.
+    """Join opposite borders over `room` pixels or some more, and say how much each counts.
 
     Args:
         image: any range.
-        size: taps a side of the kernel.
-        scale: `image` has every `scale`-th pixel of the grid that the kernel is on.
+        rim: pixels at each border that do not count.
+        room: from so many on each counts in full.
     """
-    rim = max(1, size // (RIM * scale))
-    added = [quick_room(extent, -(-size // scale)) for extent in image.shape[-2:]]
+    added = [quick_room(extent, room) for extent in image.shape[-2:]]
     weights = []
     for extent, beyond in zip(image.shape[-2:], added, strict=True):
         inner = torch.arange(extent, device=image.device) + 0.5
         nearest = torch.minimum(inner, extent - inner)  # pixels to the nearer border
-        rise = ((nearest - rim) / (2 * rim)).clamp(0, 1)
+        rise = ((nearest - rim) / (room - rim)).clamp(0, 1)
         weights.append(functional.pad(rise.mul(math.pi).cos().mul(-1).add(1).div(2), (0, beyond)))
     return join_ends(image, added, fade="cosine"), (weights[0][:, None] * weights[1])[None, None]
+
+
+def _width(size: int, scale: int) -> int:
+    """Of a kernel, in low-resolution pixels."""
+    return -(-size // scale)
 
 
 def _odd(value: float) -> int:
