@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from srfoundry.blind.estimate import BlindObservation, Estimate
-from srfoundry.blind.motion_deblur import freeform, taps
+from srfoundry.blind.motion_deblur import freeform, rim, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
@@ -77,7 +77,7 @@ def test_kernel_of_a_known_image_is_found(border: str) -> None:
     if border == "circular":
         low, weight = degrade(high, true, 2, border="circular"), None
     else:  # the frame that _periodic adds is unknown here; it does not count
-        low, weight = freeform.made_periodic(degrade(high, true, 2, border="reflect"), 5, 10)
+        low, weight = rim.made_periodic(degrade(high, true, 2, border="reflect"), 5, 10)
         room = [2 * (big - small // 2) for big, small in zip(low.shape[-2:], high.shape[-2:], strict=True)]
         high = functional.pad(high, (0, room[1], 0, room[0]))
     found = taps.solve(taps.equations(high, low, scale=2, size=SIZE, weight=weight), ridge=1e-5, smooth=1e-5)
@@ -106,9 +106,9 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
 
 
 def test_the_rim_of_a_periodic_photograph_does_not_count() -> None:
-    rim, room = freeform.rims(25, 2, (1 / 3, 1.0))
-    assert (rim, room) == (4, 13)
-    image, weight = freeform.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), rim, room)
+    unused, room = rim.rims(25, 2, (1 / 3, 1.0))
+    assert (unused, room) == (4, 13)
+    image, weight = rim.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), unused, room)
     assert image.shape[-2:] == weight.shape[-2:] == (216, 144)  # 13 pixels more, or some more
     assert float(weight[..., :4, :].max()) == 0 and float(weight[..., 188:, :].max()) == 0
     assert float(weight[..., 13:179, 13:115].min()) == 1

@@ -18,11 +18,9 @@ from srfoundry.blind.motion_deblur.freeform import (
     Restore,
     check,
     find_free_form_kernel,
-    least_side,
-    made_periodic,
-    rims,
     sparsity_with,
 )
+from srfoundry.blind.motion_deblur.rim import least_side, made_periodic, rims
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.state import Log, silent
