@@ -19,7 +19,6 @@ from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
-from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -66,7 +65,6 @@ class Networks:
     compute: Compute
     classifier: DegradationClassifier | None = None
     unfolded: Unfolded | None = None
-    kernel_step: KernelStep | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ class Params(Section):
     estimate: sections.Estimate
     diffuse: sections.Diffuse
     unfolded: sections.Unfolded
-    kernel_step: sections.KernelStep
     beamform: sections.Beamform
     evaluate: sections.Evaluate
     export: sections.Export
