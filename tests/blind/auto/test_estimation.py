@@ -202,6 +202,7 @@ def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
     found = hardly_blurred(decision, seen, 2, kernel)
     assert decision.restore and not found.restore and found.candidates is not None
     assert found.candidates.chances[-1] == pytest.approx(0.25) and found.phase == pytest.approx(0.375)
+    assert found.chance == pytest.approx(0.75)  # it says what it does
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def hardly_blurred(decision: Decision, evidence: Evidence, scale: int, kernel: F
         decision,
         restore=False,
         seen=WORDS["reduced"],
-        chance=1 - decision.chance,
+        chance=1 - blurred,
         phase=aligned * (scale - 1) / 2,
         varies=None,
         candidates=found,
