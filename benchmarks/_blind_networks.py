@@ -13,6 +13,7 @@ from torch import nn
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.corrector.samples import collect_samples
 from srfoundry.blind.corrector.training import train_corrector
+from srfoundry.blind.kernel_step.training import CaseDraw, train_kernel_step
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES
 from srfoundry.blind.nonblind_settings import ClassifierDescent, CorrectorDescent
@@ -23,6 +24,8 @@ from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.kernel_step import KernelStep
+from srfoundry.networks.nonblind.kernel_step import start_plain as start_at_least_squares
 from srfoundry.networks.nonblind.unfolded import Unfolded, start_plain
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
@@ -145,6 +148,33 @@ def prepare_classifier(folder: Path, *, photographs: Path, params: Path) -> None
         resumption=Resumption(file.with_suffix(".pt"), key_of(patches, softness)),
     )
     _save(file, classifier, arch)
+
+
+def prepare_kernel_step(folder: Path, *, photographs: Path, params: Path) -> None:
+    """Put the learned step of free-form kernels into the folder, if it is not there (most of an hour).
+
+    Args:
+        photographs: Patches that it is trained on.
+        params: params.yaml, whose section kernel_step says how.
+    """
+    file = folder / "kernel_step.safetensors"
+    if file.exists():
+        return
+    patches, chosen = Patches.open(photographs), load(params).kernel_step
+    stream, net = Stream(1, "blind"), KernelStep(scales=SCALES, widths=chosen.widths)
+    redraw(net, stream.rng("kernel_step"))
+    start_at_least_squares(net)
+    train_kernel_step(
+        net,
+        CaseDraw(patches, chosen.draw),
+        chosen.descent,
+        restorer=nonblind_of(folder),
+        scales=chosen.scales,
+        compute=Compute(CPU),
+        stream=stream,
+        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen.draw.softness)),
+    )
+    _save(file, net, chosen.arch)
 
 
 def _save(file: Path, net: nn.Module, arch: dict[str, Any]) -> None:

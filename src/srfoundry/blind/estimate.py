@@ -19,6 +19,7 @@ from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -65,6 +66,7 @@ class Networks:
     compute: Compute
     classifier: DegradationClassifier | None = None
     unfolded: Unfolded | None = None
+    kernel_step: KernelStep | None = None
 
 
 @dataclass(frozen=True)

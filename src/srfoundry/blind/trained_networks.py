@@ -10,6 +10,7 @@ from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
@@ -36,7 +37,10 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     path = models / "unfolded.safetensors"  # of a stage beside the graph, which few have run
     unfolded = _load(path, Unfolded, scale, compute.device) if path.exists() else None
     assert unfolded is None or isinstance(unfolded, Unfolded)
-    return Networks(restorer, corrector, compute, classifier, unfolded)
+    path = models / "kernel_step.safetensors"  # likewise
+    step = _load(path, KernelStep, scale, compute.device).eval() if path.exists() else None
+    assert step is None or isinstance(step, KernelStep)
+    return Networks(restorer, corrector, compute, classifier, unfolded, step)
 
 
 def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module:

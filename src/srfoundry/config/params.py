@@ -31,6 +31,7 @@ class Params(Section):
     estimate: sections.Estimate
     diffuse: sections.Diffuse
     unfolded: sections.Unfolded
+    kernel_step: sections.KernelStep
     beamform: sections.Beamform
     evaluate: sections.Evaluate
     export: sections.Export

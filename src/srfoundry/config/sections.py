@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from srfoundry.blind.diffusion.settings import DiffusionSampler
 from srfoundry.blind.estimators import ESTIMATORS
+from srfoundry.blind.kernel_step.settings import CaseSettings
 from srfoundry.blind.nonblind_settings import (
     ClassifierDescent,
     CorrectorDescent,
@@ -458,6 +459,20 @@ class Unfolded(Section):
         """What the network is built from: its card's arch."""
         shape = {"widths": self.widths, "kernel_widths": self.kernel_widths}
         return {"name": "unfolded", "scales": sorted(set(self.scales)), **shape}
+
+
+class KernelStep(Section):
+    """The learned step to kernels of free form, in the rounds of a restorer that denoises."""
+
+    scales: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)]
+    widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    draw: Annotated[CaseSettings, Inline()]
+    descent: Annotated[Descent, Inline()]
+
+    @property
+    def arch(self) -> dict[str, Any]:
+        """What the network is built from: its card's arch."""
+        return {"name": "kernel_step", "scales": sorted(set(self.scales)), "widths": self.widths}
 
 
 class Beamform(Section):

@@ -13,6 +13,7 @@ from srfoundry.blind.motion_deblur import freeform, rim, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
+    LEARNED,
     QUICK,
     RESTORED,
     FreeFormSettings,
@@ -24,6 +25,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.core.state import silent
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
+from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 from tests.blind_cases import observed, tiny
 from tests.nonblind import tiny_usrnet
@@ -219,6 +221,30 @@ def test_by_edges_a_network_that_denoises_takes_the_last_rounds(searches: list[A
     found = estimated()
     assert searches[1:] == [(CLIMB, (192, 192), False, False), (RESTORED, (128, 128), True, True)]
     assert float(found.kernel.std()) < 1e-6 and found.box[2:] == (192, 192)
+    rng, step = generator(1, "rng"), KernelStep(widths=(4, 4, 4))
+    estimate_by_edges(observed(low, 2, "reflect", 0.0), tiny(), net=net, step=step, rng=rng, log=silent)
+    assert searches[-1] == (LEARNED, (128, 128), True, True)
+
+
+def test_a_learned_step_returns_the_kernels_of_the_networks_rounds() -> None:
+    low, met = degrade(blocks(64, 48), shake(), 2, border="circular"), list[tuple[torch.Tensor, int]]()
+
+    def restore(low: torch.Tensor, kernel: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
+        met.append((kernel, scale))
+        return functional.interpolate(low, scale_factor=scale)
+
+    def step(normal: taps.Equations, before: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
+        assert len(normal[1]) == SIZE**2 and noise == 0
+        return shake()
+
+    seen, settings = (
+        observed(low, 2, "circular", 0.0),
+        FreeFormSettings(edges=(4e-3,), rounds=(1, 1), noises=(0.1,) * 3),
+    )
+    found = find_free_form_kernel(seen, SIZE, settings, rng=generator(1, "rng"), restore=restore, step=step)
+    assert [scale for _, scale in met] == [2] * 3 and not torch.equal(met[0][0], met[1][0])
+    torch.testing.assert_close(met[1][0], kernels.centred(shake()))
+    assert alike(found, shake()) > 0.99
 
 
 def test_same_seed_same_kernel() -> None:

@@ -120,7 +120,8 @@ def _found(
         return estimate_in_family(observation, settings, history, rng=rng, log=log)
     prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
     settings = dataclasses.replace(settings, prior=prior)
-    return estimate_by_edges(observation, settings, net=net, promising=promising, rng=rng, log=log)
+    step = None if resources.networks is None else resources.networks.kernel_step
+    return estimate_by_edges(observation, settings, net=net, step=step, promising=promising, rng=rng, log=log)
 
 
 def narrow(kernel: Float[Tensor, "1 k k"], scale: int, chance: float, history: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,21 +12,22 @@ from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, Hist
 from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
+    LEARNED,
     QUICK,
     RESTORED,
     STANDARD,
-    FreeFormSettings,
-    Restore,
     check,
     find_free_form_kernel,
     sparsity_with,
 )
+from srfoundry.blind.motion_deblur.learned_step import learned_taps
 from srfoundry.blind.motion_deblur.rim import least_side, made_periodic, rims
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.state import Log, silent
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
+from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 # Low-resolution pixels a side that `estimate_by_edges` looks at, at least, and in the network's rounds; and those that
@@ -56,7 +58,8 @@ def estimate_free_form(
     assert resources.networks is not None
     look = settings.windows.look
     restorer = resources.networks.restorer
-    return _estimated(observation, settings, STANDARD, look=look, restore=restorer, rng=rng, log=log)
+    find = partial(find_free_form_kernel, settings=STANDARD, restore=restorer)
+    return _estimated(observation, settings, find, look=look, rng=rng, log=log)
 
 
 def estimate_by_edges(
@@ -64,6 +67,7 @@ def estimate_by_edges(
     settings: Estimation,
     *,
     net: USRNet | None = None,
+    step: KernelStep | None = None,
     promising: Promising = always,
     rng: torch.Generator,
     log: Log,
@@ -76,17 +80,22 @@ def estimate_by_edges(
         observation, settings, rng, log: as there.
         net: a non-blind network. If it denoises, its images take the place of those of few edges at the high
             resolution; if it is plain, the kernel that these led to descends through it (`fewer_edges`).
+        step: in a denoising network's rounds, a learned step from taps to a kernel.
         promising: is asked of what a network that denoises is to refine; where it says no, that is the result.
     """
     look = max(LOOK, settings.windows.look)
     if net is None or net.plain:
-        found = _estimated(observation, settings, QUICK, look=look, rng=rng, log=log)
+        find = partial(find_free_form_kernel, settings=QUICK)
+        found = _estimated(observation, settings, find, look=look, rng=rng, log=log)
         return found if net is None else replace(found, kernel=_descended(observation, found.kernel, net))
-    begun = _estimated(observation, settings, CLIMB, look=look, rng=rng, log=silent)
+    find = partial(find_free_form_kernel, settings=CLIMB)
+    begun = _estimated(observation, settings, find, look=look, rng=rng, log=silent)
     if not promising(begun):
         return begun
-    found = _estimated(observation, settings, RESTORED, look=NEAR, start=begun.kernel, restore=net, rng=rng, log=log)
-    return replace(found, box=begun.box)
+    find = partial(find_free_form_kernel, settings=RESTORED, start=begun.kernel, restore=net)
+    if step is not None:
+        find = partial(find, settings=LEARNED, step=partial(learned_taps, step))
+    return replace(_estimated(observation, settings, find, look=NEAR, rng=rng, log=log), box=begun.box)
 
 
 def sparsity_near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> float:
@@ -114,11 +123,9 @@ def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], ne
 def _estimated(
     observation: BlindObservation,
     settings: Estimation,
-    form: FreeFormSettings,
+    find: Callable[..., Float[Tensor, "1 k k"]],
     *,
     look: int,
-    start: Float[Tensor, "1 j j"] | None = None,
-    restore: Restore | None = None,
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
@@ -133,7 +140,7 @@ def _estimated(
     if seen.noise is None:
         seen = replace(seen, noise=settings.spectrum.noise or known_noise(low))
     history = History(log)
-    kernel = find_free_form_kernel(seen, size, form, rng=rng, start=start, restore=restore, log=history.add)
+    kernel = find(seen, size, rng=rng, log=history.add)
     return Estimate(kernel, None, box, history.rows)
 
 

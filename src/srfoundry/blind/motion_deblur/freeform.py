@@ -28,6 +28,8 @@ from srfoundry.imaging import resize
 
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images
 Restore = Callable[[Tensor, Tensor, int, float], Tensor]
+# equations of taps, the kernel that their image was restored with, scale, noise -> the next kernel
+Step = Callable[[taps.Equations, Tensor, int, float], Tensor]
 
 SMALLEST = 5  # taps a side at the coarsest level, about
 STEP = math.sqrt(0.5)  # from a level to the next coarser
@@ -91,6 +93,8 @@ RESTORED = replace(
     thin=STANDARD.faint,
     rims=(1 / 3, 1.0),
 )
+# The same where the step from taps to a kernel is learned.
+LEARNED = replace(RESTORED, noises=(10 / 255,) * 2 + (5 / 255,) * 3)
 
 
 def find_free_form_kernel(
@@ -101,6 +105,7 @@ def find_free_form_kernel(
     rng: torch.Generator,
     start: Float[Tensor, "1 j j"] | None = None,
     restore: Restore | None = None,
+    step: Step | None = None,
     log: Log = silent,
 ) -> Float[Tensor, "1 k k"]:
     """Find the kernel that an image was blurred with, before every `scale`-th of its pixels was kept.
@@ -114,6 +119,7 @@ def find_free_form_kernel(
         start: one more guess, at the high resolution, of any odd size.
         restore: a non-blind network for periodic images. Without it the last rounds are left out, and the latent
             images of the L0 solver are judged.
+        step: a learned one from taps to a kernel in the network's rounds; without it they are pruned.
         log: takes, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
             which is the least for the sharpest image, while a wrong kernel rings and a narrow one leaves blur.
 
@@ -131,7 +137,7 @@ def find_free_form_kernel(
         for index, (kernel, edges) in enumerate(guesses):
             kernel, image = search.refine(kernel, edges)
             if restore is not None and settings.noises:
-                kernel, image = search.polish(kernel, restore)
+                kernel, image = search.polish(kernel, restore, step)
                 if len(guesses) > 1:
                     image = search.restored(kernel, restore)
             figure = search.sparsity(image)
@@ -238,7 +244,7 @@ class _Search:
         return kernel, image
 
     def polish(
-        self, kernel: Float[Tensor, "1 k k"], restore: Restore
+        self, kernel: Float[Tensor, "1 k k"], restore: Restore, step: Step | None = None
     ) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 c H W"]]:
         """The same alternation with the network's images, in colour; the kernel, and the last image."""
         scale, settings, count = self.scale, self.settings, len(self.settings.noises)
@@ -246,6 +252,9 @@ class _Search:
         for index, noise in enumerate(settings.noises):
             image = self.restored(kernel, restore, noise=noise).clamp(0, 1)
             normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
+            if step is not None:
+                kernel = step(normal, kernel, scale, self.noise)
+                continue
             solved = self._solved(normal, settings.polish[index * len(settings.polish) // count])
             kernel = taps.pruned(solved, faint=settings.thin, minor=settings.thin)
         return kernel, image

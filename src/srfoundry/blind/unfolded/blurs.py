@@ -1,6 +1,7 @@
 """Blurs of many forms, which unfolded estimation learns: motion, defocus, Gaussians, their mixtures, antialiasing."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -26,13 +27,16 @@ THICK = 0.8  # largest variance of the blur across motion, px^2
 FINE = 8  # points a tap and side that discs and boxes are made of
 
 
-def draw_blurs(count: int, size: int, scale: int, *, rng: torch.Generator) -> Float[Tensor, "n k k"]:
+def draw_blurs(
+    count: int, size: int, scale: int, *, shares: Mapping[str, float] = SHARES, rng: torch.Generator
+) -> Float[Tensor, "n k k"]:
     """Random kernels, centred, in random order.
 
     Args:
         count: how many.
         size: taps a side, odd.
         scale: that widths grow with.
+        shares: of the kinds, or some of them.
         rng: on the CPU.
     """
     every = {
@@ -46,9 +50,9 @@ def draw_blurs(count: int, size: int, scale: int, *, rng: torch.Generator) -> Fl
     }
     motion = torch.rand(count, 1, 1, generator=rng) < 0.5
     every["double"] = _joined(torch.where(motion, every["line"], every["disc"]), every["gaussian"])
-    shares = torch.tensor(list(SHARES.values()))
-    chosen = torch.multinomial(shares, count, replacement=True, generator=rng)
-    drawn = torch.stack([every[name] for name in SHARES])[chosen, torch.arange(count)]
+    parts = torch.tensor(list(shares.values()))
+    chosen = torch.multinomial(parts, count, replacement=True, generator=rng)
+    drawn = torch.stack([every[name] for name in shares])[chosen, torch.arange(count)]
     return kernels.normalise(drawn.clamp_min(0))
 
 

@@ -135,4 +135,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "unfolded": Architecture(
         role="corrector", network=f"{_NONBLIND}.unfolded:Unfolded", start=f"{_NONBLIND}.unfolded:start_plain"
     ),
+    "kernel_step": Architecture(
+        role="corrector", network=f"{_NONBLIND}.kernel_step:KernelStep", start=f"{_NONBLIND}.kernel_step:start_plain"
+    ),
 }

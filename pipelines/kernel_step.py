@@ -1,0 +1,59 @@
+"""The learned step to kernels of free form, for a restorer that denoises; beside the graph."""
+
+from pipelines.support.stage import Stage, main
+
+
+def kernel_step(stage: Stage) -> None:
+    """Search for kernels of blurred photographs and learn from every round; then search on some that were kept back."""
+    from srfoundry.blind.kernel_step.training import CaseDraw, train_kernel_step, validate_kernel_step
+    from srfoundry.core.compute import channels_last
+    from srfoundry.core.errors import FoundryError
+    from srfoundry.core.seeds import redraw
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.nonblind.kernel_step import KernelStep, start_plain
+    from srfoundry.networks.nonblind.usrnet import USRNet
+    from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo.architectures import build
+
+    chosen, file = stage.params.kernel_step, stage.input("models/nonblind.safetensors")
+    restorer, card = cards.load(file)
+    assert isinstance(restorer, USRNet)
+    if restorer.plain:
+        raise FoundryError(
+            f"{file} does nothing but data steps, got nonblind.steps: 0; kernels are found through a restorer that "
+            "denoises: set nonblind.steps, and run 'dvc repro nonblind'"
+        )
+    restorer = channels_last(restorer.eval(), stage.device)
+    net = build({**chosen.arch, "scales": card.metrics.get("scales", [card.scale])})
+    assert isinstance(net, KernelStep)
+    redraw(net, stage.stream.rng("net"))
+    start_plain(net)
+    net = channels_last(net, stage.device)
+    history = train_kernel_step(
+        net,
+        CaseDraw(Patches.open(stage.input("data/synthesize/train")), chosen.draw),
+        chosen.descent,
+        restorer=restorer,
+        scales=[scale for scale in chosen.scales if scale in net.scales] or net.scales,
+        compute=stage.compute,
+        stream=stage.stream,
+        resumption=stage.resumption,
+    )
+    judges = CaseDraw(Patches.open(stage.input("data/synthesize/validation")), chosen.draw)
+    scores = validate_kernel_step(net.eval(), judges, restorer=restorer, compute=stage.compute, stream=stage.stream)
+    scores["parameters"] = sum(weight.numel() for weight in net.parameters())
+    cards.save(
+        stage.output("models/kernel_step.safetensors"),
+        net,
+        arch={**chosen.arch, "scales": list(net.scales)},
+        scale=net.scales[0],
+        metrics={**scores, "scales": list(net.scales)},
+        made_by=stage.name,
+        params_hash=stage.params.section_hash(stage.name),
+    )
+    stage.curve(history)
+    stage.metrics(scores)
+
+
+if __name__ == "__main__":
+    main(kernel_step)

@@ -1,0 +1,27 @@
+"""The stage kernel_step: on photographs that are large enough, behind a restorer that denoises."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from srfoundry.core.errors import FoundryError
+from srfoundry.networks.nonblind.kernel_step import KernelStep
+from srfoundry.networks.zoo import cards
+from tests import stages
+from tests.pretended_gpu import pretended_gpu
+from tests.stages import FOUR, folder
+
+
+def test_on_a_device_it_trains_and_compares(tmp_path: Path) -> None:
+    root = folder(tmp_path, dict.fromkeys(FOUR, 128))
+    for name in ("synthesize", "nonblind"):
+        stages.run(name, root)
+    stages.run("kernel_step", root, device=pretended_gpu())
+    net, card = cards.load(root / "models/kernel_step.safetensors")
+    assert isinstance(net, KernelStep) and net.scales == (2,) and card.metrics["scales"] == [2]
+    scores = json.loads((root / "results/kernel_step/metrics.json").read_text())
+    assert {"x2_learned", "x2_plain", "parameters"} <= set(scores)
+    stages.run("nonblind", root, {"nonblind": {"steps": 0}})
+    with pytest.raises(FoundryError, match=r"nothing but data steps, got nonblind.steps: 0; .* set nonblind.steps"):
+        stages.run("kernel_step", root)
