@@ -8,6 +8,7 @@ import torch
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.blind.kernel_step.settings import CaseSettings
 from srfoundry.blind.kernel_step.training import (
+    TRAINED,
     CaseDraw,
     Examples,
     error,
@@ -15,7 +16,6 @@ from srfoundry.blind.kernel_step.training import (
     train_kernel_step,
     validate_kernel_step,
 )
-from srfoundry.blind.motion_deblur.freeform import LEARNED
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, generator, redraw
@@ -72,7 +72,7 @@ def test_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
 def test_each_round_is_an_example(tmp_path: Path) -> None:
     seen, true = CaseDraw(photographs(tmp_path), SMALL).draw(2, rng=generator(3, "case"))
     rounds, found = search(untrained(), data_steps(), seen, rng=generator(1, "search"))
-    assert len(rounds) == len(LEARNED.noises) and found.shape == true.shape
+    assert len(rounds) == len(TRAINED.noises) and found.shape == true.shape
     assert rounds.isfinite().all() and float(found.sum()) == pytest.approx(1, abs=1e-5)
 
 

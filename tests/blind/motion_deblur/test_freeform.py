@@ -13,15 +13,15 @@ from srfoundry.blind.motion_deblur import freeform, rim, taps
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
-    LEARNED,
     QUICK,
     RESTORED,
     FreeFormSettings,
     find_free_form_kernel,
 )
 from srfoundry.blind.motion_deblur.latent_image import latent
+from srfoundry.blind.motion_deblur.learned_step import learned_taps
 from srfoundry.core.errors import Diverged, FoundryError
-from srfoundry.core.seeds import generator
+from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import silent
 from srfoundry.degradation import conventions, kernels
 from srfoundry.degradation.operator import degrade
@@ -223,7 +223,7 @@ def test_by_edges_a_network_that_denoises_takes_the_last_rounds(searches: list[A
     assert float(found.kernel.std()) < 1e-6 and found.box[2:] == (192, 192)
     rng, step = generator(1, "rng"), KernelStep(widths=(4, 4, 4))
     estimate_by_edges(observed(low, 2, "reflect", 0.0), tiny(), net=net, step=step, rng=rng, log=silent)
-    assert searches[-1] == (LEARNED, (128, 128), True, True)
+    assert searches[-1] == (RESTORED, (128, 128), True, True)
 
 
 def test_a_learned_step_returns_the_kernels_of_the_networks_rounds() -> None:
@@ -239,12 +239,27 @@ def test_a_learned_step_returns_the_kernels_of_the_networks_rounds() -> None:
 
     seen, settings = (
         observed(low, 2, "circular", 0.0),
-        FreeFormSettings(edges=(4e-3,), rounds=(1, 1), noises=(0.1,) * 3),
+        FreeFormSettings(edges=(4e-3,), rounds=(1, 1), noises=(0.1,) * 3, learned=3),
     )
     found = find_free_form_kernel(seen, SIZE, settings, rng=generator(1, "rng"), restore=restore, step=step)
     assert [scale for _, scale in met] == [2] * 3 and not torch.equal(met[0][0], met[1][0])
     torch.testing.assert_close(met[1][0], kernels.centred(shake()))
     assert alike(found, shake()) > 0.99
+
+
+def test_a_learned_step_does_not_prefer_a_direction() -> None:
+    net, rng = KernelStep(widths=(4, 4, 4)), generator(3, "square")
+    redraw(net, generator(1, "net"))
+    square, before = torch.rand(1, 1, 24, 24, generator=rng), shake()
+    with torch.no_grad():
+        ways = [lambda each: each, lambda each: each.flip(-1), lambda each: each.transpose(-2, -1)]
+        found = [way(learned_taps(net, _equations(way(square), way(before)), way(before), 1, 0.0)) for way in ways]
+    torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[2], found[0], atol=1e-4, rtol=0)
+
+
+def _equations(high: torch.Tensor, kernel: torch.Tensor) -> taps.Equations:
+    return taps.equations(high, degrade(high, kernel, 1, border="circular"), scale=1, size=SIZE)
 
 
 def test_same_seed_same_kernel() -> None:

@@ -6,6 +6,7 @@ that it has never seen.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch.nn import functional
 from srfoundry.blind.estimate import BlindObservation, busiest_window
 from srfoundry.blind.kernel_step.settings import CaseSettings
 from srfoundry.blind.motion_deblur.estimation import LOOK, NEAR
-from srfoundry.blind.motion_deblur.freeform import CLIMB, LEARNED, RESTORED, find_free_form_kernel
-from srfoundry.blind.motion_deblur.learned_step import seen_of
+from srfoundry.blind.motion_deblur.freeform import CLIMB, RESTORED, FreeFormSettings, Step, find_free_form_kernel
+from srfoundry.blind.motion_deblur.learned_step import learned_taps, seen_of
+from srfoundry.blind.motion_deblur.taps import Equations
 from srfoundry.blind.nonblind_pairs import SHAKEN, SharpPatches, soften
 from srfoundry.blind.unfolded.blurs import draw_blurs
 from srfoundry.core.compute import Compute
@@ -38,6 +40,7 @@ from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.schedules import cosine
 from srfoundry.training.settings import Descent, PatchDraw
 
+TRAINED = replace(RESTORED, noises=(10 / 255,) * 2 + (5 / 255,) * 3, learned=5)  # rounds of the training's searches
 SHARES = {"shake": 0.72, "line": 0.12, "disc": 0.04, "gaussian": 0.04, "slight": 0.02, "double": 0.06}  # of the blurs
 RIM = 8  # low-resolution pixels around a photograph that are blurred with it, and cut off
 NOISY = 0.3  # share of the photographs with noise
@@ -164,33 +167,38 @@ def train_kernel_step(
 
 
 def search(
-    net: KernelStep | None, restorer: USRNet, observation: BlindObservation, *, rng: torch.Generator
+    net: KernelStep, restorer: USRNet, observation: BlindObservation, *, rng: torch.Generator
 ) -> tuple[Float[Tensor, "r c k k"], Float[Tensor, "1 k k"]]:
-    """Look for a kernel as `estimate_by_edges` does; what the learned step saw in each round, and the kernel.
+    """Look for a kernel with the learned step in every round; what it saw in each, and the kernel.
 
     Args:
-        net: of the step; None searches without.
+        net: of the step.
         restorer: that denoises.
         observation: the image.
         rng: draws the first guess.
     """
-    low, rounds = observation.low, list[Tensor]()
-    windows = [
-        BlindObservation(busiest_window(low, side)[0], observation.sampling, observation.noise) for side in (LOOK, NEAR)
-    ]
-    kernel = find_free_form_kernel(windows[0], SHAKEN, CLIMB, rng=rng)
-    if net is None:
-        return low.new_zeros(0, 0, SHAKEN, SHAKEN), find_free_form_kernel(
-            windows[1], SHAKEN, RESTORED, rng=rng, start=kernel, restore=restorer
-        )
+    rounds = list[Tensor]()
 
-    def step(normal: Any, before: Tensor, scale: int, noise: float) -> Tensor:
+    def step(normal: Equations, before: Tensor, scale: int, noise: float) -> Tensor:
         rounds.append(seen_of(normal, kernels.centred(before), scale=scale, noise=noise))
         return net(rounds[-1])
 
-    find = partial(find_free_form_kernel, windows[1], SHAKEN, LEARNED, rng=rng, start=kernel, restore=restorer)
-    kernel = find(step=step)
+    kernel = _found(observation, TRAINED, restorer, step, rng=rng)
     return torch.cat(rounds).clone(), kernel
+
+
+def _found(
+    observation: BlindObservation,
+    settings: FreeFormSettings,
+    restorer: USRNet,
+    step: Step | None,
+    *,
+    rng: torch.Generator,
+) -> Float[Tensor, "1 k k"]:
+    """The search of `estimate_by_edges`."""
+    wide, near = (replace(observation, low=busiest_window(observation.low, side)[0]) for side in (LOOK, NEAR))
+    kernel = find_free_form_kernel(wide, SHAKEN, CLIMB, rng=rng)
+    return find_free_form_kernel(near, SHAKEN, settings, rng=rng, start=kernel, restore=restorer, step=step)
 
 
 def error(found: Float[Tensor, "b k k"], true: Float[Tensor, "b k k"]) -> Float[Tensor, " b"]:
@@ -220,7 +228,7 @@ def _spectrum(kernel: Float[Tensor, "b k k"]) -> Tensor:
 
 
 def _sent(observation: BlindObservation, device: torch.device) -> BlindObservation:
-    return BlindObservation(observation.low.to(device), observation.sampling, observation.noise)
+    return replace(observation, low=observation.low.to(device))
 
 
 @torch.inference_mode()
@@ -236,9 +244,9 @@ def validate_kernel_step(
     for scale in net.scales:
         for index in range(count):
             seen, true = draw.draw(scale, rng=stream.rng("validation", scale, index))
-            for name, step in (("learned", net), ("plain", None)):
-                rng = stream.rng("search", scale, index)
-                kernel = search(step, restorer, _sent(seen, compute.device), rng=rng)[1]
+            seen = _sent(seen, compute.device)
+            for name, step in (("learned", partial(learned_taps, net)), ("plain", None)):
+                kernel = _found(seen, RESTORED, restorer, step, rng=stream.rng("search", scale, index))
                 key = f"x{scale}_{name}"
                 found[key] = found.get(key, 0.0) + float(error(kernel.cpu(), true)) / count
     return found

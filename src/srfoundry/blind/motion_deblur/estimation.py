@@ -12,7 +12,6 @@ from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, Hist
 from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
-    LEARNED,
     QUICK,
     RESTORED,
     STANDARD,
@@ -92,9 +91,8 @@ def estimate_by_edges(
     begun = _estimated(observation, settings, find, look=look, rng=rng, log=silent)
     if not promising(begun):
         return begun
-    find = partial(find_free_form_kernel, settings=RESTORED, start=begun.kernel, restore=net)
-    if step is not None:
-        find = partial(find, settings=LEARNED, step=partial(learned_taps, step))
+    learned = None if step is None else partial(learned_taps, step)
+    find = partial(find_free_form_kernel, settings=RESTORED, start=begun.kernel, restore=net, step=learned)
     return replace(_estimated(observation, settings, find, look=NEAR, rng=rng, log=log), box=begun.box)
 
 

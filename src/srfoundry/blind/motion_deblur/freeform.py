@@ -52,6 +52,7 @@ class FreeFormSettings:
         faint: taps below this part of the largest are dropped.
         minor: islands of taps that hold less than this part of the mass are dropped.
         thin: both in the network's rounds.
+        learned: of the network's rounds so many, the first ones, take the learned step, if there is one.
         steps: of each descent for a kernel.
         rims: of a photograph, in widths of the kernel: within the first no pixel counts, from the second on each does.
     """
@@ -69,6 +70,7 @@ class FreeFormSettings:
     faint: float = 0.05
     minor: float = 0.05
     thin: float = 0.02
+    learned: int = 2
     steps: int = 200
     rims: tuple[float, float] = (1.0, 2.0)
 
@@ -93,8 +95,6 @@ RESTORED = replace(
     thin=STANDARD.faint,
     rims=(1 / 3, 1.0),
 )
-# The same where the step from taps to a kernel is learned.
-LEARNED = replace(RESTORED, noises=(10 / 255,) * 2 + (5 / 255,) * 3)
 
 
 def find_free_form_kernel(
@@ -119,7 +119,7 @@ def find_free_form_kernel(
         start: one more guess, at the high resolution, of any odd size.
         restore: a non-blind network for periodic images. Without it the last rounds are left out, and the latent
             images of the L0 solver are judged.
-        step: a learned one from taps to a kernel in the network's rounds; without it they are pruned.
+        step: a learned one from taps to a kernel in the first of the network's rounds; in the others they are pruned.
         log: takes, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
             which is the least for the sharpest image, while a wrong kernel rings and a narrow one leaves blur.
 
@@ -252,7 +252,7 @@ class _Search:
         for index, noise in enumerate(settings.noises):
             image = self.restored(kernel, restore, noise=noise).clamp(0, 1)
             normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
-            if step is not None:
+            if step is not None and index < settings.learned:
                 kernel = step(normal, kernel, scale, self.noise)
                 continue
             solved = self._solved(normal, settings.polish[index * len(settings.polish) // count])

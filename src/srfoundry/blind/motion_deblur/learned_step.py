@@ -41,11 +41,14 @@ def seen_of(
 def learned_taps(
     net: KernelStep, normal: taps.Equations, before: Float[Tensor, "1 k k"], scale: int, noise: float
 ) -> Float[Tensor, "1 k k"]:
-    """The next kernel.
+    """The next kernel: the mean over what the network makes of the equations turned and mirrored.
 
     Args:
         net: that was trained for it.
         normal, scale, noise: as of `seen_of`.
         before: the kernel that the image was restored with, wherever its centre of mass lies.
     """
-    return net(seen_of(normal, kernels.centred(before), scale=scale, noise=noise))
+    seen = seen_of(normal, kernels.centred(before), scale=scale, noise=noise)
+    views = [view.rot90(turns, (-2, -1)) for view in (seen, seen.flip(-1)) for turns in range(4)]
+    found = [kernel.rot90(-turns % 4, (-2, -1)) for turns, kernel in enumerate(net(torch.cat(views))[:, None])]
+    return torch.stack([*found[:4], *(kernel.flip(-1) for kernel in found[4:])]).mean(dim=0)
