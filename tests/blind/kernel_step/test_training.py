@@ -77,11 +77,14 @@ def test_each_round_is_an_example(tmp_path: Path) -> None:
 
 
 def test_a_kernel_that_only_lies_elsewhere_is_right_and_a_wider_one_is_not() -> None:
-    true, wide = (kernels.gaussian(25, *torch.full((2, 1), v), torch.zeros(1)).float() for v in (3.0, 4.0))
+    true, wide, wider = (round_gaussian(variance) for variance in (3.0, 4.0, 9.0))
     assert float(error(true.roll(2, -1), true)) < -25 < float(error(wide, true)) < 0
-    assert float(error(kernels.gaussian(25, *torch.full((2, 1), 9.0), torch.zeros(1)).float(), true)) > float(
-        error(wide, true)
-    )
+    assert float(error(wider, true)) > float(error(wide, true))
+
+
+def round_gaussian(variance: float) -> torch.Tensor:
+    both = torch.tensor([variance])
+    return kernels.gaussian(25, both, both, torch.zeros(1)).float()
 
 
 def test_examples_are_turned_with_their_kernels() -> None:
