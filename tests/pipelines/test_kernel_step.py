@@ -1,10 +1,13 @@
 """The stage kernel_step: on photographs that are large enough, behind a restorer that denoises."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from srfoundry.blind.kernel_step import training
+from srfoundry.blind.motion_deblur import learned_step
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.zoo import cards
@@ -13,6 +16,18 @@ from tests.pretended_gpu import pretended_gpu
 from tests.stages import FOUR, folder
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of few rounds and steps: on the pretended GPU each operation takes long."""
+    for name in ("CLIMB", "RESTORED", "TRAINED"):
+        settings = replace(getattr(training, name), rounds=(1, 0), steps=2)
+        settings = replace(settings, noises=settings.noises[:2])
+        monkeypatch.setattr(training, name, settings)
+    monkeypatch.setattr(learned_step, "DESCENT", 2)
+    monkeypatch.setattr(training, "JUDGED", 1)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_on_a_device_it_trains_and_compares(tmp_path: Path) -> None:
     root = folder(tmp_path, dict.fromkeys(FOUR, 128))
     for name in ("synthesize", "nonblind"):

@@ -96,10 +96,11 @@ def test_examples_are_turned_with_their_kernels() -> None:
     assert len({tuple(wanted.flatten().tolist()) for _, wanted in drawn}) > 3
 
 
-def test_validation_compares_with_and_without(tmp_path: Path) -> None:
+def test_validation_compares_with_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.blind.kernel_step.training.JUDGED", 1)
     draw, net = CaseDraw(photographs(tmp_path), SMALL), untrained().eval()
     asked = {"restorer": data_steps(), "compute": Compute(CPU), "stream": Stream(1, "kernel_step")}
-    scores = validate_kernel_step(net, draw, count=1, **asked)
+    scores = validate_kernel_step(net, draw, **asked)
     assert set(scores) == {"x2_learned", "x2_plain"} and all(abs(score) < 60 for score in scores.values())
 
 

@@ -48,6 +48,7 @@ PERIOD = 64  # taps a side of the spectra that kernels are compared by
 WIDEST = 48.0  # px: longer waves of photographs are as strong as these
 WEAKEST = 0.03  # amplitude that a wave keeps, below which its error counts no more
 EXACT = 1e-3  # error below which hardly any gain is left
+JUDGED = 6  # photographs of a validation, at each scale
 DECIBEL = 10 / math.log(10)
 
 
@@ -233,7 +234,7 @@ def _sent(observation: BlindObservation, device: torch.device) -> BlindObservati
 
 @torch.inference_mode()
 def validate_kernel_step(
-    net: KernelStep, draw: CaseDraw, *, restorer: USRNet, compute: Compute, stream: Stream, count: int = 6
+    net: KernelStep, draw: CaseDraw, *, restorer: USRNet, compute: Compute, stream: Stream
 ) -> dict[str, float]:
     """Errors of kernels that were found with the step and without it, in dB, on other photographs.
 
@@ -242,11 +243,11 @@ def validate_kernel_step(
     """
     found: dict[str, float] = {}
     for scale in net.scales:
-        for index in range(count):
+        for index in range(JUDGED):
             seen, true = draw.draw(scale, rng=stream.rng("validation", scale, index))
             seen = _sent(seen, compute.device)
             for name, step in (("learned", partial(learned_taps, net)), ("plain", None)):
                 kernel = _found(seen, RESTORED, restorer, step, rng=stream.rng("search", scale, index))
                 key = f"x{scale}_{name}"
-                found[key] = found.get(key, 0.0) + float(error(kernel.cpu(), true)) / count
+                found[key] = found.get(key, 0.0) + float(error(kernel.cpu(), true)) / JUDGED
     return found
