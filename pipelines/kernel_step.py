@@ -24,7 +24,8 @@ def kernel_step(stage: Stage) -> None:
             "denoises: set nonblind.steps, and run 'dvc repro nonblind'"
         )
     restorer = channels_last(restorer.eval(), stage.device)
-    net = build({**chosen.arch, "scales": card.metrics.get("scales", [card.scale])})
+    arch = {**chosen.arch, "scales": card.metrics.get("scales", [card.scale])}  # the restorer's
+    net = build(arch)
     assert isinstance(net, KernelStep)
     redraw(net, stage.stream.rng("net"))
     start_plain(net)
@@ -45,7 +46,7 @@ def kernel_step(stage: Stage) -> None:
     cards.save(
         stage.output("models/kernel_step.safetensors"),
         net,
-        arch={**chosen.arch, "scales": list(net.scales)},
+        arch=arch,
         scale=net.scales[0],
         metrics={**scores, "scales": list(net.scales)},
         made_by=stage.name,

@@ -57,8 +57,8 @@ class BlindObservation:
 class Networks:
     """The trained networks of the methods fast, free (which takes the restorer alone) and unfolded, if it was trained.
 
-    The classifier of degradations is `auto`'s; networks that were trained before there was one have none. `compute` is
-    how they compute.
+    `kernel_step` goes with a restorer that denoises, if it was trained for it. The classifier of degradations is
+    `auto`'s; networks that were trained before there was one have none. `compute` is how they compute.
     """
 
     restorer: USRNet

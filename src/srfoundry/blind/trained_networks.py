@@ -1,4 +1,4 @@
-"""The trained networks of the kernel estimators, out of the folder that the stages nonblind and unfolded write."""
+"""The trained networks of the kernel estimators, out of the folder that nonblind, unfolded and kernel_step write."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from srfoundry.networks.zoo import cards
 
 
 def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
-    """Load restorer, corrector and, if they are there, the classifier of degradations and the networks of `unfolded`.
+    """Load restorer, corrector and, if they are there, the classifier and what stages beside the graph made.
 
     Args:
         models: the folder that the stages write.
@@ -34,16 +34,22 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     if path.exists():
         classifier = _load(path, DegradationClassifier, scale, compute.device)
         assert isinstance(classifier, DegradationClassifier)
-    path = models / "unfolded.safetensors"  # of a stage beside the graph, which few have run
-    unfolded = _load(path, Unfolded, scale, compute.device) if path.exists() else None
+    unfolded = _beside(models / "unfolded.safetensors", Unfolded, scale, compute.device)
     assert unfolded is None or isinstance(unfolded, Unfolded)
-    path = models / "kernel_step.safetensors"  # likewise
-    step = _load(path, KernelStep, scale, compute.device).eval() if path.exists() else None
+    step = _beside(models / "kernel_step.safetensors", KernelStep, scale, compute.device)
     assert step is None or isinstance(step, KernelStep)
     return Networks(restorer, corrector, compute, classifier, unfolded, step)
 
 
-def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module:
+def _beside(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module | None:
+    """Of a stage beside the graph, which few have run."""
+    command = f"dvc repro graphs/{path.stem}/dvc.yaml"
+    return _load(path, kind, scale, device, command).eval() if path.exists() else None
+
+
+def _load(
+    path: Path, kind: type[nn.Module], scale: int, device: torch.device, command: str = "dvc repro nonblind"
+) -> nn.Module:
     if not path.exists():
         raise FoundryError(
             f"{path} not found, which estimate.method fast and free need; run 'dvc repro nonblind', or take dkp, "
@@ -51,10 +57,10 @@ def _load(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -
         )
     net, card = cards.load(path)
     if not isinstance(net, kind):
-        raise FoundryError(f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run 'dvc repro nonblind'")
+        raise FoundryError(f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run '{command}'")
     if scale not in card.metrics.get("scales", [card.scale]):
         raise FoundryError(
             f"{path} was trained for x{card.scale}, got an image to enlarge by {scale}; set shared.scale and run "
-            "'dvc repro nonblind', or choose another estimate.method"
+            f"'{command}', or choose another estimate.method"
         )
     return channels_last(net, device)

@@ -10,7 +10,7 @@ from srfoundry.blind.motion_deblur import taps
 from srfoundry.degradation import kernels
 from srfoundry.networks.nonblind.kernel_step import BASE, LEVEL, ROOT, KernelStep
 
-FITS = ((3e-3, 0.1), (3e-3, 0.03), (1e-3, 5e-3))  # ridge and smoothness of the least squares (`taps.solve`)
+STRENGTHS = ((3e-3, 0.1), (3e-3, 0.03), (1e-3, 5e-3))  # ridge and smoothness of the least squares (`taps.solve`)
 DESCENT = 100  # steps of each
 RESIDUAL, NOISE = 20.0, 30.0  # that these are multiplied by
 
@@ -27,7 +27,7 @@ def seen_of(
         noise: of the observed image, standard deviation, range [0, 1].
     """
     size = before.shape[-1]
-    fits = [taps.solve(normal, ridge=ridge, smooth=smooth, steps=DESCENT) for ridge, smooth in FITS]
+    fits = [taps.solve(normal, ridge=ridge, smooth=smooth, steps=DESCENT) for ridge, smooth in STRENGTHS]
     every = torch.cat([before.float(), *fits])
     gram, right = (part / normal[0].diagonal().mean() for part in normal)
     base = every[BASE].flatten().to(gram)
