@@ -64,10 +64,10 @@ def nonblind_of(folder: Path) -> USRNet:
     return channels_last(net.eval(), CPU)
 
 
-def key_of(patches: Patches, softness: float) -> str:
-    """Of what a corrector is trained on: other photographs or values begin anew."""
-    names = hashlib.md5("".join(patches.photographs()).encode(), usedforsecurity=False).hexdigest()
-    return f"{softness}-{SAMPLES}-{names}"
+def key_of(patches: Patches, *values: object) -> str:
+    """Of what a network is trained on, and how: other photographs or values begin anew."""
+    text = "".join([*patches.photographs(), *map(repr, values)])
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def corrector_of(folder: Path, restorer: USRNet, *, photographs: Path, params: Path) -> Corrector:
@@ -80,7 +80,7 @@ def corrector_of(folder: Path, restorer: USRNet, *, photographs: Path, params: P
     file = folder / "corrector.safetensors"
     if not file.exists():
         patches, softness = Patches.open(photographs), load(params).nonblind.collection.photograph_softness
-        key = key_of(patches, softness)
+        key = key_of(patches, softness, SAMPLES)
         stream, drawn = Stream(1, "blind"), SharpPatches(patches, PatchDraw(patch=96, octave=0.5, batch=8))
         samples = collect_samples(
             restorer,
@@ -120,7 +120,7 @@ def unfolded_of(folder: Path, *, photographs: Path, params: Path) -> Unfolded:
             scales=chosen.scales,
             compute=Compute(CPU),
             stream=stream,
-            resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen.windows.softness)),
+            resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen)),
         )
         _save(file, net, chosen.arch)
     net = cards.load(file)[0]
@@ -145,7 +145,7 @@ def prepare_classifier(folder: Path, *, photographs: Path, params: Path) -> None
         softness=softness,
         scales=SCALES,
         stream=Stream(1, "blind"),
-        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, softness)),
+        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, softness, CLASSIFIER)),
     )
     _save(file, classifier, arch)
 
@@ -172,7 +172,7 @@ def prepare_kernel_step(folder: Path, *, photographs: Path, params: Path) -> Non
         scales=chosen.scales,
         compute=Compute(CPU),
         stream=stream,
-        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen.draw.softness)),
+        resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen)),
     )
     _save(file, net, chosen.arch)
 
