@@ -203,10 +203,11 @@ def _found(
 
 
 def error(found: Float[Tensor, "b k k"], true: Float[Tensor, "b k k"]) -> Float[Tensor, " b"]:
-    """How wrong kernels are, in dB: the blurred image's error, as far as it matters to a restoration.
+    """How wrong kernels are, in dB: the error of a photograph behind them, relative to what the true one lets through.
 
     Each wave's error is that of its amplitude relative to the true one, weighed as photographs have it: 1 / f^2. Both
-    are compared about their centres of mass, as restored images are.
+    are compared about their centres of mass, as restored images are. A wave that only the found kernel holds back is
+    amplified in a restoration; this error does not see that, and follows little of what is gained.
     """
     waves = [_spectrum(kernel) for kernel in (found, true)]
     down = torch.fft.fftfreq(PERIOD, device=found.device)[:, None]
