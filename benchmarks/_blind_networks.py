@@ -17,6 +17,7 @@ from srfoundry.blind.kernel_step.training import CaseDraw, train_kernel_step
 from srfoundry.blind.nonblind_pairs import PairDraw, SharpPatches
 from srfoundry.blind.nonblind_restoration import VARIANCES
 from srfoundry.blind.nonblind_settings import ClassifierDescent, CorrectorDescent
+from srfoundry.blind.trained_networks import load_networks
 from srfoundry.blind.unfolded.training import WindowDraw, train_unfolded
 from srfoundry.config.params import load
 from srfoundry.core.compute import Compute, channels_last
@@ -24,12 +25,15 @@ from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
+from srfoundry.networks.nonblind.fusion import Fusion
+from srfoundry.networks.nonblind.fusion import start_plain as start_at_first
 from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.kernel_step import start_plain as start_at_least_squares
 from srfoundry.networks.nonblind.unfolded import Unfolded, start_plain
 from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration import fusion_training
 from srfoundry.training.settings import PatchDraw
 
 SAMPLES = 12000  # restorations that a corrector learns from
@@ -174,6 +178,39 @@ def prepare_kernel_step(folder: Path, *, photographs: Path, params: Path) -> Non
         stream=stream,
         resumption=Resumption(file.with_suffix(".pt"), key_of(patches, chosen)),
     )
+    _save(file, net, chosen.arch)
+
+
+def prepare_fusion(folder: Path, *, photographs: Path, params: Path) -> None:
+    """Put what fuses restorations into the folder, if it is not there (most of an hour).
+
+    Args:
+        photographs: Patches that it is trained on.
+        params: params.yaml, whose section fusion says how, and whose section estimate how kernels are found.
+    """
+    file = folder / "fusion.safetensors"
+    if file.exists():
+        return
+    patches, values = Patches.open(photographs), load(params)
+    chosen, settings, stream = values.fusion, values.estimate.settings, Stream(1, "blind")
+    net = Fusion(scales=SCALES, widths=chosen.widths)
+    redraw(net, stream.rng("fusion"))
+    start_at_first(net)
+    made_by = {
+        scale: fusion_training.restoration(
+            load_networks(folder, scale, Compute(CPU, "auto")), settings, scale, stream=stream
+        )
+        for scale in SCALES
+    }
+    kept = Resumption(file.with_suffix(".pt"), key_of(patches, chosen, settings))
+    samples = fusion_training.collect_samples(
+        made_by,
+        fusion_training.PhotographDraw(patches, chosen),
+        scales=chosen.scales,
+        stream=stream,
+        resumption=kept.beside("samples"),
+    )
+    fusion_training.train_fusion(net, samples, chosen, compute=Compute(CPU), stream=stream, resumption=kept)
     _save(file, net, chosen.arch)
 
 

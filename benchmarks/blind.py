@@ -26,7 +26,14 @@ from benchmarks import _blind_fkp, table
 from benchmarks._blind_borders import borders
 from benchmarks._blind_cases import Case, photographs
 from benchmarks._blind_classes import SORTS, Degraded, each
-from benchmarks._blind_networks import corrector_of, folder_of, nonblind_of, prepare_classifier, prepare_kernel_step
+from benchmarks._blind_networks import (
+    corrector_of,
+    folder_of,
+    nonblind_of,
+    prepare_classifier,
+    prepare_fusion,
+    prepare_kernel_step,
+)
 from benchmarks._blind_products import Products
 from benchmarks._blind_scores import Score, Scores
 from srfoundry.core.progress import track
@@ -48,6 +55,7 @@ def main() -> None:
     if {"auto", "told"} & {*options.methods} and options.restorer.suffix == ".pth":
         prepare_classifier(folder, photographs=options.patches, params=options.params)
         prepare_kernel_step(folder, photographs=options.patches, params=options.params)
+        prepare_fusion(folder, photographs=options.patches, params=options.params)
     kernels = _blind_fkp.Kernels(net, corrector, options.params, options.seed)
     model = folder / "nonblind.safetensors" if options.restorer.suffix == ".pth" else options.restorer
     products = Products(model, folder, options.params, Path("runs/blind"))

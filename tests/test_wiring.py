@@ -18,12 +18,19 @@ STAGES = [
     *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress", "photo"],
     *["photo_compress", "nonblind", "estimate", "evaluate", "export"],
 ]
-BESIDE = ["diffuse", "unfolded", "kernel_step", "beamform"]  # stages with a DVC file of their own, graphs/NAME/dvc.yaml
+BESIDE = [
+    "diffuse",
+    "unfolded",
+    "kernel_step",
+    "fusion",
+    "beamform",
+]  # stages with a DVC file of their own, graphs/NAME/dvc.yaml
 FOR_SEVERAL = {"shared", "distributed", "degrade"}  # sections that are no stage's own
 WHOLE = {  # sections that a stage reads whole beside its own: it is as they say, but for what its own says otherwise
     **dict.fromkeys(["dual", "search", "prune"], {"degrade"}),
     "compress": {"search", "prune", "degrade"},
     "photo": {"dual", "degrade"},
+    "fusion": {"estimate"},
     "photo_compress": {"photo", "compress", "search", "prune", "degrade"},
 }
 VERSIONS = "results/environment/versions.json"

@@ -59,7 +59,8 @@ class Graph:
 
     Args:
         aside: a stage that is to be known too if it has a DVC file of its own, graphs/aside/dvc.yaml, and so is none
-            that `dvc repro` runs by itself; it works in `root` like the others.
+            that `dvc repro` runs by itself; it works in `root` like the others. Those beside the graph whose outputs
+            it reads are known with it.
         values: the params file that fills in paths, `root`/params.yaml if not given.
         folder: where outputs lie that go before those of `root`, for values that are tried; `root` if not given.
     """
@@ -69,7 +70,7 @@ class Graph:
         filled = _read(values or root / "params.yaml")
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
-        for folder in dict.fromkeys((root, root / ASIDE / section_of(aside))):
+        for folder in [root, *(_folders(root, aside) if aside else [])]:
             listed |= _read(folder / "dvc.yaml", _Graph).get("stages") or {}
             self.lock |= _read(folder / "dvc.lock", _Lock).get("stages") or {}
         self.stages: dict[str, dict[str, Any]] = {
@@ -151,6 +152,21 @@ def section_of(name: str) -> str:
 def folder_of(name: str) -> str:
     """The folder under results/ of a stage: compress/50 for compress@50."""
     return name.replace("@", "/")
+
+
+def _folders(root: Path, aside: str) -> list[Path]:
+    """Of a stage beside the graph, and of the others there that write what it reads, or what these read."""
+    found, beside = [root / ASIDE / section_of(aside)], sorted((root / ASIDE).glob("*/dvc.yaml"))
+    for folder in found:  # grows on the way
+        read = _listed(folder, "deps")
+        found += [path.parent for path in beside if path.parent not in found and read & _listed(path.parent, "outs")]
+    return found
+
+
+def _listed(folder: Path, group: str) -> set[str]:
+    """Paths of a group of all of a folder's stages."""
+    stages = _read(folder / "dvc.yaml", _Graph).get("stages") or {}
+    return {path for stage in stages.values() for path in _paths(stage.get(group, []))}
 
 
 def _items(name: str, matrix: dict[str, list[Any]]) -> list[tuple[str, dict[str, Any]]]:

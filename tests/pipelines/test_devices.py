@@ -27,7 +27,7 @@ from tests.stages import folder
 from tests.tiny_graph import STAGES
 
 ASIDE = ["diffuse", "unfolded", "beamform"]
-ELSEWHERE = {"kernel_step"}  # in a test of its own, on larger photographs
+ELSEWHERE = {"kernel_step", "fusion"}  # in a test of its own, on larger photographs
 VARIANTS: dict[str, tuple[list[str], dict[str, dict[str, Any]]]] = {
     "edsr, batches skipped, another search": (
         ["dual", "search", "prune"],

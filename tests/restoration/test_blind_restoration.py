@@ -10,7 +10,8 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
-from srfoundry.restoration.blind_restoration import Restoration, _averaged, _milder, _phase, _restored
+from srfoundry.restoration.averaged import _averaged, _phase
+from srfoundry.restoration.blind_restoration import Restoration, _milder, _restored
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 
 

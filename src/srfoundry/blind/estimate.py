@@ -19,6 +19,7 @@ from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
@@ -57,7 +58,8 @@ class BlindObservation:
 class Networks:
     """The trained networks of the methods fast, free (which takes the restorer alone) and unfolded, if it was trained.
 
-    `kernel_step` goes with a restorer that denoises, if it was trained for it. The classifier of degradations is
+    `kernel_step` and `fusion` go with a restorer that denoises, if they were trained for it; the latter is nothing to
+    an estimator, but to what is restored with its kernels. The classifier of degradations is
     `auto`'s; networks that were trained before there was one have none. `compute` is how they compute.
     """
 
@@ -67,6 +69,7 @@ class Networks:
     classifier: DegradationClassifier | None = None
     unfolded: Unfolded | None = None
     kernel_step: KernelStep | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
+from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.unfolded import Unfolded
 from srfoundry.networks.nonblind.usrnet import USRNet
@@ -38,7 +39,9 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     assert unfolded is None or isinstance(unfolded, Unfolded)
     step = _beside(models / "kernel_step.safetensors", KernelStep, scale, compute.device)
     assert step is None or isinstance(step, KernelStep)
-    return Networks(restorer, corrector, compute, classifier, unfolded, step)
+    fusion = _beside(models / "fusion.safetensors", Fusion, scale, compute.device)
+    assert fusion is None or isinstance(fusion, Fusion)
+    return Networks(restorer, corrector, compute, classifier, unfolded, step, fusion)
 
 
 def _beside(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module | None:

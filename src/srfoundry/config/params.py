@@ -32,6 +32,7 @@ class Params(Section):
     diffuse: sections.Diffuse
     unfolded: sections.Unfolded
     kernel_step: sections.KernelStep
+    fusion: sections.Fusion
     beamform: sections.Beamform
     evaluate: sections.Evaluate
     export: sections.Export

@@ -475,6 +475,25 @@ class KernelStep(Section):
         return {"name": "kernel_step", "scales": sorted(set(self.scales)), "widths": self.widths}
 
 
+class Fusion(Section):
+    """What fuses a restoration under a kernel that may be wrong with milder ones."""
+
+    scales: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)]
+    widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    photographs: Count
+    patch: Annotated[int, Field(ge=96)]
+    noise: Annotated[float, Field(ge=0, le=0.2)]
+    softness: Annotated[float, Field(ge=0, le=2)]
+    square: Annotated[int, Field(ge=16)]
+    batch: Count
+    descent: Annotated[Descent, Inline()]
+
+    @property
+    def arch(self) -> dict[str, Any]:
+        """What the network is built from: its card's arch."""
+        return {"name": "fusion", "scales": sorted(set(self.scales)), "widths": self.widths}
+
+
 class Beamform(Section):
     """The solver on beamforming: sum rates of random channels."""
 

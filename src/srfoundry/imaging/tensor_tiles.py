@@ -18,9 +18,12 @@ def tiled(
     *,
     tile: int,
     overlap: int,
+    channels: int | None = None,
     progress: tiling.Progress | None = None,
-) -> Float[Tensor, "1 c H W"]:
-    """The whole enlarged image, on the device of `low`; the arguments are those of `tiling.tiled`.
+) -> Float[Tensor, "1 d H W"]:
+    """The whole enlarged image, on the device of `low`, of as many channels as that if no other number is given.
+
+    The other arguments are those of `tiling.tiled`.
 
     >>> tiled(net, low, 2, tile=64, overlap=8)
     """
@@ -29,7 +32,7 @@ def tiled(
         return upscale(low[..., rows, columns].contiguous()).to(low)
 
     grid = tiling.fit(low.shape[2], low.shape[3], tile, overlap)
-    bands = tiling.blended(run, grid, scale, low.shape[1], arrays=_Like(low), progress=progress)
+    bands = tiling.blended(run, grid, scale, channels or low.shape[1], arrays=_Like(low), progress=progress)
     return torch.cat(list(bands), dim=2)
 
 

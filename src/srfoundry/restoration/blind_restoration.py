@@ -12,17 +12,22 @@ from torch import Tensor
 
 from srfoundry.blind import guard
 from srfoundry.blind.auto.evidence import LEAST
-from srfoundry.blind.decision import Candidates, Decision
+from srfoundry.blind.decision import Decision
 from srfoundry.config import params
-from srfoundry.degradation import back_projection, conventions, kernel_files, linear_enlargement
+from srfoundry.degradation import back_projection, kernel_files
 from srfoundry.degradation.error_level import error_level
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
+from srfoundry.networks.nonblind.fusion import Fusion
+from srfoundry.restoration import averaged
+from srfoundry.restoration.averaged import guarded
+from srfoundry.restoration.fusion import fused
 from srfoundry.restoration.kernel_estimation import MODELS, KernelEstimation
 from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PlainUpscaler
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer, Ticker, no_ticker
 from srfoundry.restoration.restorers.table import load_restorer
+from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ class Restoration:
             return cls(options, restorer, sampling, kernel, None, upscaler)
         estimation = KernelEstimation.load(chosen, sampling, device=options.device, models=models)
         return cls(options, restorer, sampling, None, estimation, upscaler)
+
+    @property
+    def fusion(self) -> Fusion | None:
+        """What fuses its images, if it was trained: those of a USRNet with the kernels of `auto`, but by force."""
+        if self.estimation is None or self.estimation.resources.networks is None or self.options.force:
+            return None
+        return self.estimation.resources.networks.fusion if isinstance(self.restorer, UsrnetRestorer) else None
 
     def doubt(self, low: Float[Tensor, "1 3 h w"]) -> guard.Doubt | None:
         """Why the image is better left alone before its kernel is looked for, if the user does not insist."""
@@ -200,48 +212,17 @@ def find_kernel(
 def _restored(
     observation: Observation, decision: Decision | None, name: str, shared: Restoration, ticker: Ticker
 ) -> Restored:
-    """By the restorer, by the mean over what may have made the image, or between both.
-
-    What rings is not given out: a mean over kernels takes its place.
-    """
+    """By the restorer, by the mean over what may have made the image, by both, or fused with milder ones."""
     if decision is None:
         return shared.restorer.restore(observation, name, ticker)
-    candidates = decision.candidates
-    if candidates is not None and candidates.weight == 1:
-        return _averaged(observation, candidates, decision)
-    found = shared.restorer.restore(observation, name, ticker)
-    if decision.instead is not None:
-        plain = resize.cubic_at(observation.low, observation.scale, decision.phase)
-        if guard.ringing(found.image, plain.to(found.image)) > guard.RINGING:
-            instead = replace(decision.instead, why=", since it rings when restored with the one that was found")
-            return _averaged(observation, instead, decision)
-    if candidates is None:
-        return found
-    milder = _averaged(observation, candidates, decision)
-    image = torch.lerp(found.image, milder.image.to(found.image), candidates.weight)
-    return replace(found, image=image, how=f"{found.how}; {candidates.weight:.0%} of it {milder.how}")
-
-
-def _averaged(observation: Observation, candidates: Candidates, decision: Decision) -> Restored:
-    """The linear enlargement of least expected error over what may have made the image: milder than any of theirs."""
-    scale = observation.scale
-    image = _mean(observation.low, candidates=candidates, scale=scale, noise=decision.noise)
-    if candidates.plain:
-        image = torch.lerp(image, resize.cubic_at(observation.low, scale, _phase(candidates)), candidates.plain)
-    several = f", the mean over {len(candidates.kernels)} kernels that it may have been"
-    return Restored(image.clamp(0, 1), f"linear{several if len(candidates.kernels) > 1 else ''}{candidates.why}")
-
-
-def _phase(candidates: Candidates) -> float:
-    """High-resolution pixels from a low-resolution pixel's place to the centre of what it saw, in the mean."""
-    chances = candidates.chances.double() / candidates.chances.double().sum()
-    centres = conventions.centre_of_mass(candidates.kernels.double().cpu()).mean(dim=-1)
-    return float(chances.cpu() @ centres) - (candidates.kernels.shape[-1] - 1) / 2
-
-
-def _mean(low: Tensor, *, candidates: Candidates, scale: int, noise: float) -> Tensor:
-    chances = candidates.chances[None].double()
-    return linear_enlargement.fitted(low, candidates.kernels, scale, noise=noise, weights=chances)(low)
+    net, candidates = shared.fusion, decision.candidates
+    alone = candidates is not None and candidates.weight == 1
+    found = None if alone and net is None else shared.restorer.restore(observation, name, ticker)
+    given = guarded(observation, decision, found)
+    if net is None or found is None:
+        return given
+    image = fused(net, observation, decision, given.image, found.image)
+    return replace(given, image=image, how=f"{given.how}; fused with milder ones")
 
 
 def _milder(linear: Callable[[Tensor], Tensor], low: Tensor, *, scale: int, phase: float) -> Tensor:
@@ -266,7 +247,7 @@ def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, dec
     scale, linear = shared.sampling.scale, None
     damaged = None if decision is None else decision.damaged
     if decision is not None and not decision.restore and decision.candidates is not None:
-        linear = partial(_mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
+        linear = partial(averaged.mean, candidates=decision.candidates, scale=scale, noise=decision.noise)
         if decision.quality is not None:
             linear = partial(_milder, linear, scale=scale, phase=doubt.phase)
     pixels, how = shared.upscaler.enlarge(original, scale, doubt.phase, linear=linear, damaged=damaged)

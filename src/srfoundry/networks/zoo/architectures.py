@@ -138,4 +138,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "kernel_step": Architecture(
         role="corrector", network=f"{_NONBLIND}.kernel_step:KernelStep", start=f"{_NONBLIND}.kernel_step:start_plain"
     ),
+    "fusion": Architecture(
+        role="corrector", network=f"{_NONBLIND}.fusion:Fusion", start=f"{_NONBLIND}.fusion:start_plain"
+    ),
 }

@@ -1,0 +1,71 @@
+"""What fuses restorations under kernels that may be wrong, for a restorer that denoises; beside the graph."""
+
+from pipelines.support.stage import Stage, main
+
+
+def fusion(stage: Stage) -> None:
+    """Restore degraded photographs as the product does, learn to fuse them; then restore some that were kept back."""
+    from srfoundry.blind.trained_networks import load_networks
+    from srfoundry.core.compute import channels_last
+    from srfoundry.core.seeds import redraw
+    from srfoundry.core.state import silent
+    from srfoundry.imaging.patches import Patches
+    from srfoundry.networks.nonblind.fusion import Fusion, start_plain
+    from srfoundry.networks.zoo import cards
+    from srfoundry.networks.zoo.architectures import build
+    from srfoundry.restoration.fusion_training import (
+        PhotographDraw,
+        collect_samples,
+        restoration,
+        train_fusion,
+        validate_fusion,
+    )
+
+    chosen = stage.params.fusion
+    names = ("nonblind", "corrector", "classifier", "kernel_step")
+    file, *_ = (stage.input(f"models/{name}.safetensors") for name in names)
+    card = cards.read_card(file)
+    scales = card.metrics.get("scales", [card.scale])  # the restorer's
+    arch = {**chosen.arch, "scales": scales}
+    net = build(arch)
+    assert isinstance(net, Fusion)
+    redraw(net, stage.stream.rng("net"))
+    start_plain(net)
+    net = channels_last(net, stage.device)
+    shared = {
+        scale: restoration(
+            load_networks(file.parent, scale, stage.compute),
+            stage.params.estimate.settings,
+            scale,
+            stream=stage.stream,
+        )
+        for scale in scales
+    }
+    samples = collect_samples(
+        shared,
+        PhotographDraw(Patches.open(stage.input("data/synthesize/train")), chosen),
+        scales=[scale for scale in chosen.scales if scale in scales] or scales,
+        stream=stage.stream,
+        resumption=stage.resumption.beside("samples", silent),
+    )
+    history = train_fusion(
+        net, samples, chosen, compute=stage.compute, stream=stage.stream, resumption=stage.resumption
+    )
+    judges = PhotographDraw(Patches.open(stage.input("data/synthesize/validation")), chosen)
+    scores = validate_fusion(net.eval(), shared, judges, stream=stage.stream)
+    scores["parameters"] = sum(weight.numel() for weight in net.parameters())
+    cards.save(
+        stage.output("models/fusion.safetensors"),
+        net,
+        arch=arch,
+        scale=net.scales[0],
+        metrics={**scores, "scales": list(net.scales)},
+        made_by=stage.name,
+        params_hash=stage.params.section_hash(stage.name),
+    )
+    stage.curve(history)
+    stage.metrics(scores)
+
+
+if __name__ == "__main__":
+    main(fusion)
