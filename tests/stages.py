@@ -25,7 +25,15 @@ LESS: dict[str, dict[str, Any]] = {
     | {"sampler": {"evaluations": 2, "start": 0.4, "guidance": 1.0, "renoise": 1.0, "floor": 0.002, "learn": 0.8}},
     "unfolded": {"scales": [2], "widths": [4] * 3, "kernel_widths": [4] * 3, "look": 16, "batch": 2, "steps": 2},
     "kernel_step": {"widths": [4] * 3, "cases": 1, "patch": 120, "batch": 2, "steps": 1},
-    "fusion": {"widths": [4] * 3, "photographs": 2, "patch": 120, "square": 16, "batch": 2, "steps": 2},
+    "fusion": {
+        "widths": [4] * 3,
+        "photographs": 2,
+        "thumbnails": 1,
+        "patch": 120,
+        "square": 16,
+        "batch": 2,
+        "steps": 2,
+    },
     "beamform": {"users": 2, "antennas": 2, "instances": 1, "snr": [10.0], "steps": 2, "iterations": 2, "restarts": 2},
     "synthesize": {
         "source": "folder",

@@ -79,5 +79,10 @@ def test_a_mean_that_counts_alone_is_fused_with_the_restorers_image() -> None:
     assert torch.allclose(light(made[2].image), light(restored), atol=1e-4)
 
 
+def test_what_nothing_milder_is_beside_is_left_alone() -> None:
+    made = _restored(SEEN, DECISION, "a", restoration(fusion(1.0)), no_ticker)
+    assert "fused" not in made.how and torch.equal(made.image, restoration(None).restorer.restore(SEEN, "a").image)
+
+
 def test_by_force_nothing_is_fused() -> None:
     assert restoration(fusion()).fusion is not None and restoration(fusion(), force=True).fusion is None

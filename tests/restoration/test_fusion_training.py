@@ -1,11 +1,13 @@
 """Training of what fuses restorations: on what the product makes of photographs; it resumes to the same bytes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
-from srfoundry.blind.decision import Decision
+from srfoundry.blind.auto.histories import Drawn
+from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.blind.estimate import Networks
 from srfoundry.config.params import load
 from srfoundry.core.compute import Compute
@@ -36,19 +38,20 @@ from tests.nonblind import data_steps, stopping
 
 PARAMS = load(REPO / "params.yaml")
 DESCENT = Descent(steps=4, learning_rate=1e-3, warmup=1, average=0.5, clip=1.0)
-SMALL = {"photographs": 4, "patch": 112, "square": 32, "batch": 2, "descent": DESCENT}
+SMALL = {"photographs": 3, "thumbnails": 1, "patch": 112, "square": 32, "batch": 2, "descent": DESCENT}
 CHOSEN = PARAMS.fusion.model_copy(update=SMALL)
 STREAM = Stream(1, "fusion")
 KERNEL = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1)).float()
 
 
 class Believing(Restoration):
-    """One that takes the image 0 for sharp, and the others for blurred by the same Gaussian."""
+    """One that takes the image 0 for sharp, 1 for surely blurred by a Gaussian, others for perhaps blurred by it."""
 
     def observe(
         self, low: torch.Tensor, name: str, ticker: Ticker, tables: object = None
     ) -> tuple[Observation, Decision]:
-        blurred = Decision(restore=name != "0", seen="blur", chance=1.0, phase=0.0)
+        beside = None if name == "1" else Candidates(KERNEL, torch.ones(1), weight=0.5)
+        blurred = Decision(restore=name != "0", seen="blur", chance=1.0, phase=0.0, candidates=beside)
         return Observation(low, KERNEL, self.sampling), blurred
 
 
@@ -88,12 +91,24 @@ def test_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         collected(tmp_path / "cut", patches, stop=2)
     resumed = collected(tmp_path / "cut", patches)
-    assert len(whole.rows) == len(resumed.rows) == 3  # the first was taken for sharp
+    assert len(whole.rows) == len(resumed.rows) == 3  # one was sharp
     assert all(torch.equal(a["both"], b["both"]) for a, b in zip(whole.rows, resumed.rows, strict=True))
     net = trained(whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         trained(whole, tmp_path / "cut", stop=2)
     assert same(net, trained(resumed, tmp_path / "cut")) and not same(net, untrained())
+
+
+def test_thumbnails_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[str]] = []
+
+    def draw(count: int, scale: int, *, shares: Mapping[str, float], rng: torch.Generator) -> Drawn:
+        drawn.append(set(shares))
+        return Drawn(KERNEL, torch.zeros(count, dtype=torch.int64))
+
+    monkeypatch.setattr("srfoundry.blind.auto.histories.draw", draw)
+    collected(tmp_path, photographs(tmp_path))
+    assert ["shake" in each for each in drawn] == [True, True, True, False]
 
 
 def test_squares_are_turned_with_what_they_show(tmp_path: Path) -> None:
@@ -107,7 +122,7 @@ def test_squares_are_turned_with_what_they_show(tmp_path: Path) -> None:
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
-    patches, one = photographs(tmp_path), CHOSEN.model_copy(update={"photographs": 1})
+    patches, one = photographs(tmp_path), CHOSEN.model_copy(update={"photographs": 1, "thumbnails": 0})
     with pytest.raises(FoundryError, match="got none of 1; raise fusion.photographs"):
         collect_samples(
             PRODUCT,

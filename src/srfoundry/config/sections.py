@@ -481,6 +481,7 @@ class Fusion(Section):
     scales: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)]
     widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
     photographs: Count
+    thumbnails: Steps
     patch: Annotated[int, Field(ge=96)]
     noise: Annotated[float, Field(ge=0, le=0.2)]
     softness: Annotated[float, Field(ge=0, le=2)]
@@ -492,6 +493,11 @@ class Fusion(Section):
     def arch(self) -> dict[str, Any]:
         """What the network is built from: its card's arch."""
         return {"name": "fusion", "scales": sorted(set(self.scales)), "widths": self.widths}
+
+    @property
+    def images(self) -> int:
+        """That are made small, and restored."""
+        return self.photographs + self.thumbnails
 
 
 class Beamform(Section):

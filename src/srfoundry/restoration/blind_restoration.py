@@ -212,14 +212,14 @@ def find_kernel(
 def _restored(
     observation: Observation, decision: Decision | None, name: str, shared: Restoration, ticker: Ticker
 ) -> Restored:
-    """By the restorer, by the mean over what may have made the image, by both, or fused with milder ones."""
+    """By the restorer, by the mean over what may have made the image, or by both: these fused, if that was learned."""
     if decision is None:
         return shared.restorer.restore(observation, name, ticker)
     net, candidates = shared.fusion, decision.candidates
     alone = candidates is not None and candidates.weight == 1
     found = None if alone and net is None else shared.restorer.restore(observation, name, ticker)
     given = guarded(observation, decision, found)
-    if net is None or found is None:
+    if net is None or found is None or given is found:
         return given
     image = fused(net, observation, decision, given.image, found.image)
     return replace(given, image=image, how=f"{given.how}; fused with milder ones")

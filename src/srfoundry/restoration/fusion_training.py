@@ -39,7 +39,7 @@ from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.schedules import cosine
 from srfoundry.training.settings import PatchDraw
 
-SHARES = {  # of the histories: shakes are what is found wrong; thumbnails are hardly ever restored
+SHARES = {  # of the histories of photographs: shakes are what is found wrong
     "reduced": 0.06,
     "area": 0.05,
     "decimated": 0.05,
@@ -112,9 +112,17 @@ class PhotographDraw:
             )
         self.sharp = SharpPatches(patches.only(large), PatchDraw(patch=side, octave=0.0, batch=1))
 
-    def draw(self, scale: int, *, rng: torch.Generator) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 H W"]]:
-        """A low-resolution image, and the photograph that it shows."""
-        kernel = histories.draw(1, scale, shares=SHARES, rng=rng).kernel
+    def draw(
+        self, scale: int, *, shares: Mapping[str, float] = SHARES, rng: torch.Generator
+    ) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 H W"]]:
+        """A low-resolution image, and the photograph that it shows.
+
+        Args:
+            scale: of the reduction.
+            shares: of the histories.
+            rng: on the CPU.
+        """
+        kernel = histories.draw(1, scale, shares=shares, rng=rng).kernel
         high = self.sharp.draw(rng=rng)
         high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
         if self.chosen.softness:
@@ -155,7 +163,10 @@ def collect_samples(
     stream: Stream,
     resumption: Resumption,
 ) -> Samples:
-    """Restore degraded photographs, and keep what is fused of each; what is taken for sharp gives nothing.
+    """Restore degraded photographs, and keep the views of each; what is taken for sharp gives nothing.
+
+    Those that are surely blurred by a kernel of a family are among them, although nothing is fused there: they show how
+    right kernels look. Thumbnails come last: of these, few but the commonest images, some are taken for blurred.
 
     Args:
         restorations: for each scale.
@@ -169,21 +180,18 @@ def collect_samples(
 
     def step(index: int) -> Mapping[str, float]:
         rng, scale = stream.rng("photograph", index), scales[index % len(scales)]
-        low, high = draw.draw(scale, rng=rng)
-        shared = restorations[scale]
-        observation, decision = shared.observe(low, f"{index}", no_ticker)
-        if decision is None or not decision.restore:
+        low, high = draw.draw(scale, shares=SHARES if index < draw.chosen.photographs else histories.MADE, rng=rng)
+        made = _made(restorations[scale], low, f"{index}")
+        if made is None:
             return {}
-        restored = shared.restorer.restore(observation, f"{index}")
-        given = guarded(observation, decision, restored).image
-        found.add(views(observation, decision, given, restored.image), light(high), noise=decision.noise, scale=scale)
+        found.add(views(*made), light(high), noise=made[1].noise, scale=scale)
         return {"error": found.rows[-1]["error"]}
 
     title = f"{stream.name} photographs"
-    fit(step, steps=draw.chosen.photographs, state={"samples": found}, resumption=resumption, title=title)
+    fit(step, steps=draw.chosen.images, state={"samples": found}, resumption=resumption, title=title)
     if not found.rows:
         raise FoundryError(
-            f"the stage fusion learns from images that are restored, got none of {draw.chosen.photographs}; raise "
+            f"the stage fusion learns from images that are restored, got none of {draw.chosen.images}; raise "
             "fusion.photographs"
         )
     return found
@@ -232,14 +240,14 @@ def validate_fusion(
     """Gains over cubic interpolation of images as they would be given out, and fused, in dB, on other photographs.
 
     Returns:
-        xS_given and xS_fused for each scale S, means over what is restored; nothing where all is taken for sharp.
+        xS_given and xS_fused for each scale S, means over what is fused; nothing where nothing is.
     """
     gains: dict[str, list[float]] = {}
     for scale, shared in restorations.items():
         for index in range(JUDGED):
             low, high = draw.draw(scale, rng=stream.rng("validation", scale, index))
             made = _made(shared, low, f"{index}")
-            if made is None:
+            if made is None or made[2] is made[3]:  # nothing milder is beside the restorer's
                 continue
             plain = metrics.psnr_y(resize.cubic_at(low, scale, made[1].phase).clamp(0, 1), high, scale)
             for name, image in (("given", made[2]), ("fused", fused(net, *made))):
