@@ -182,7 +182,7 @@ def prepare_kernel_step(folder: Path, *, photographs: Path, params: Path) -> Non
 
 
 def prepare_fusion(folder: Path, *, photographs: Path, params: Path) -> None:
-    """Put what fuses restorations into the folder, if it is not there (most of an hour).
+    """Put what fuses restorations into the folder, if it is not there (more than an hour).
 
     Args:
         photographs: Patches that it is trained on.
