@@ -230,7 +230,10 @@ def _serve(scratch: Path, keep: set[str]) -> None:
     lines, unbuffered = Lines(), os.fdopen(0, "rb", 0, closefd=False)  # another child may have to read the next one
     _say(pid=os.getpid(), peak=_kib("VmHWM"))
     while line := unbuffered.readline():
-        reader, path, watched = json.loads(line)
+        try:
+            reader, path, watched = json.loads(line)
+        except ValueError:  # the rest of a line: a child that was killed had taken up its beginning
+            continue
         with lines.watched() if watched else contextlib.nullcontext():
             found = read(reader, Path(path), scratch)
         _tidy(scratch, keep)

@@ -26,6 +26,8 @@ def test_the_reader_says_what_happened(tmp_path: Path, monkeypatch: pytest.Monke
     with hostile.Reader(tmp_path) as reader:
         good = Seed("good.npy", "kernel", (reader.scratch / "kernel.npy").read_bytes(), lambda data, rng: data)
         first = reader._child
+        assert reader._process.stdin
+        reader._process.stdin.write(b'kernel", "half.npy", false]\n')  # its beginning taken up by one that was killed
         os.kill(first, 9)
         assert reader.read(good, "one.npy", good.data)["outcome"] == "tracebacks"
         assert reader.read(good, "two.npy", good.data)["outcome"] == "read" and reader._child != first
