@@ -34,6 +34,7 @@ from srfoundry.networks.nonblind.usrnet import USRNet, from_authors
 from srfoundry.networks.published_weights import read_foreign
 from srfoundry.networks.zoo import cards
 from srfoundry.restoration import fusion_training
+from srfoundry.restoration.fusion_photographs import PhotographDraw
 from srfoundry.training.settings import PatchDraw
 
 SAMPLES = 12000  # restorations that a corrector learns from
@@ -205,7 +206,7 @@ def prepare_fusion(folder: Path, *, photographs: Path, params: Path) -> None:
     kept = Resumption(file.with_suffix(".pt"), key_of(patches, chosen, settings))
     samples = fusion_training.collect_samples(
         made_by,
-        fusion_training.PhotographDraw(patches, chosen),
+        PhotographDraw(patches, chosen),
         scales=chosen.scales,
         stream=stream,
         resumption=kept.beside("samples"),

@@ -13,8 +13,8 @@ def fusion(stage: Stage) -> None:
     from srfoundry.networks.nonblind.fusion import Fusion, start_plain
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.architectures import build
+    from srfoundry.restoration.fusion_photographs import PhotographDraw
     from srfoundry.restoration.fusion_training import (
-        PhotographDraw,
         collect_samples,
         restoration,
         train_fusion,

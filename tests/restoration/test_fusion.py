@@ -15,7 +15,7 @@ from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.fusion import KNOWN, VIEWS, Fusion, start_plain
 from srfoundry.restoration.blind_restoration import Restoration, _restored
-from srfoundry.restoration.fusion import fused, known_of, light, views
+from srfoundry.restoration.fusion import TRUSTED, fused, known_of, light, views
 from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.restoration.restorers.restorer import RestoreOptions, no_ticker
 from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
@@ -51,8 +51,10 @@ def test_views_are_luminance_and_the_linear_ones_get_milder() -> None:
     assert every.shape == (1, VIEWS, 40, 48) and torch.equal(every[:, :1], light(given))
     slopes = every.diff(dim=-1).abs().mean(dim=(0, 2, 3))
     assert slopes[2] > slopes[3]
-    known = known_of(every, noise=0.01, scale=2)
+    known = known_of(every, DECISION, 2)
     assert known.shape == (1, KNOWN) and known.isfinite().all()
+    doubtful = known_of(every, replace(DECISION, chance=0.5), 2)
+    assert (doubtful > known).tolist() == [[number == 2 for number in range(KNOWN)]]
 
 
 def test_what_is_added_to_the_luminance_is_added_to_each_colour() -> None:
@@ -61,7 +63,7 @@ def test_what_is_added_to_the_luminance_is_added_to_each_colour() -> None:
     half = fused(fusion(0.5), SEEN, DECISION, given, restored)
     apart = half - given
     assert torch.allclose(apart, apart[:, :1].expand_as(apart), atol=1e-5)
-    assert torch.allclose(light(half), (light(given) + light(restored)) / 2, atol=1e-5)
+    assert torch.allclose(light(half), torch.lerp(light(given), light(restored), 0.5 * TRUSTED), atol=1e-5)
 
 
 def restoration(net: Fusion | None, *, force: bool = False) -> Restoration:
@@ -76,7 +78,7 @@ def test_a_mean_that_counts_alone_is_fused_with_the_restorers_image() -> None:
     made = [_restored(SEEN, alone, "a", restoration(net), no_ticker) for net in (None, fusion(), fusion(1.0))]
     restored = restoration(None).restorer.restore(SEEN, "a").image
     assert torch.allclose(made[1].image, made[0].image, atol=1e-6) and "fused" in made[1].how
-    assert torch.allclose(light(made[2].image), light(restored), atol=1e-4)
+    assert torch.allclose(light(made[2].image), torch.lerp(light(made[0].image), light(restored), TRUSTED), atol=1e-4)
 
 
 def test_what_nothing_milder_is_beside_is_left_alone() -> None:

@@ -1,6 +1,7 @@
 """Training of what fuses restorations: on what the product makes of photographs; it resumes to the same bytes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.degradation.operator import degrade
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.fusion import VIEWS, Fusion, start_plain
 from srfoundry.restoration.blind_restoration import Restoration
+from srfoundry.restoration.fusion_photographs import PhotographDraw
 from srfoundry.restoration.fusion_training import (
-    PhotographDraw,
+    Made,
     Samples,
     collect_samples,
     restoration,
@@ -38,7 +41,7 @@ from tests.nonblind import data_steps, stopping
 
 PARAMS = load(REPO / "params.yaml")
 DESCENT = Descent(steps=4, learning_rate=1e-3, warmup=1, average=0.5, clip=1.0)
-SMALL = {"photographs": 3, "thumbnails": 1, "patch": 112, "square": 32, "batch": 2, "descent": DESCENT}
+SMALL = {"photographs": 3, "others": 1, "thumbnails": 1, "patch": 112, "square": 32, "batch": 2, "descent": DESCENT}
 CHOSEN = PARAMS.fusion.model_copy(update=SMALL)
 STREAM = Stream(1, "fusion")
 KERNEL = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1)).float()
@@ -91,7 +94,7 @@ def test_training_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         collected(tmp_path / "cut", patches, stop=2)
     resumed = collected(tmp_path / "cut", patches)
-    assert len(whole.rows) == len(resumed.rows) == 3  # one was sharp
+    assert len(whole.rows) == len(resumed.rows) == 5  # one was sharp, two have another beside them
     assert all(torch.equal(a["both"], b["both"]) for a, b in zip(whole.rows, resumed.rows, strict=True))
     net = trained(whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -113,8 +116,9 @@ def test_thumbnails_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_squares_are_turned_with_what_they_show(tmp_path: Path) -> None:
     found = Samples()
-    high = torch.rand(1, 1, 24, 32, generator=generator(1, "high"))
-    found.add(high.expand(-1, VIEWS, -1, -1), high, noise=0.0, scale=2)
+    high = torch.rand(1, 3, 24, 32, generator=generator(1, "high"))
+    decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0)
+    found.add(Made(Observation(high[..., ::2, ::2], KERNEL, Sampling(2)), decision, high, high), high)
     drawn = [found.draw(1, 16, rng=generator(seed, "draw"))[0] for seed in range(8)]
     assert all(square.shape == (1, VIEWS + 1, 16, 16) for square in drawn)
     assert all(torch.equal(square[:, 0], square[:, -1]) for square in drawn)
@@ -122,8 +126,9 @@ def test_squares_are_turned_with_what_they_show(tmp_path: Path) -> None:
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
-    patches, one = photographs(tmp_path), CHOSEN.model_copy(update={"photographs": 1, "thumbnails": 0})
-    with pytest.raises(FoundryError, match="got none of 1; raise fusion.photographs"):
+    few = {"photographs": 1, "thumbnails": 1}  # a sharp one; nothing milder is beside the other
+    patches, one = photographs(tmp_path), CHOSEN.model_copy(update=few)
+    with pytest.raises(FoundryError, match="got none of 2; raise fusion.photographs"):
         collect_samples(
             PRODUCT,
             PhotographDraw(patches, one),
@@ -148,3 +153,13 @@ def test_the_product_that_it_learns_from_decides_and_does_not_fuse() -> None:
     networks = Networks(data_steps(), Corrector(width=8), Compute(CPU), fusion=untrained())
     made = restoration(networks, PARAMS.estimate.settings, 2, stream=STREAM)
     assert made.fusion is None and made.estimation is not None and made.estimation.decides
+
+
+def test_another_photograph_has_the_same_history(tmp_path: Path) -> None:
+    draw = PhotographDraw(photographs(tmp_path), CHOSEN)
+    damage, low, high = draw.draw(2, rng=generator(1, "one"))
+    again, shown = draw.another(replace(damage, noise=0.0, quality=None), 2, rng=generator(2, "another"))
+    assert again.shape == low.shape and shown.shape == high.shape and not torch.equal(shown, high)
+    whole = degrade(shown, damage.kernel, 2, border="reflect")
+    inside = (..., slice(12, -12), slice(12, -12))
+    assert float((whole - again)[inside].abs().max()) < 1 / 255

@@ -481,10 +481,12 @@ class Fusion(Section):
     scales: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)]
     widths: Annotated[list[Count], Field(min_length=3, max_length=3)]
     photographs: Count
+    others: Steps
     thumbnails: Steps
     patch: Annotated[int, Field(ge=96)]
     noise: Annotated[float, Field(ge=0, le=0.2)]
     softness: Annotated[float, Field(ge=0, le=2)]
+    thumbnail_softness: Annotated[float, Field(ge=0, le=2)]
     square: Annotated[int, Field(ge=16)]
     batch: Count
     descent: Annotated[Descent, Inline()]

@@ -7,16 +7,14 @@ of them is made up.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.blind.auto import histories
 from srfoundry.blind.decision import Decision
 from srfoundry.blind.estimate import Networks, Resources
-from srfoundry.blind.nonblind_pairs import SharpPatches, soften
 from srfoundry.blind.settings import Estimation
 from srfoundry.config.sections import Fusion as Section
 from srfoundry.core.compute import Compute
@@ -24,35 +22,37 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation.observation import Observation, Sampling
-from srfoundry.degradation.operator import degrade
-from srfoundry.imaging import images, metrics, resize
-from srfoundry.imaging.patches import Patches
+from srfoundry.imaging import metrics, resize
 from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.restoration.averaged import guarded
 from srfoundry.restoration.blind_restoration import Restoration
 from srfoundry.restoration.fusion import fused, known_of, light, sure, views
+from srfoundry.restoration.fusion_photographs import PhotographDraw
 from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.restoration.restorers.restorer import RestoreOptions, no_ticker
 from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.schedules import cosine
-from srfoundry.training.settings import PatchDraw
 
-SHARES = {  # of the histories of photographs: shakes are what is found wrong
-    "reduced": 0.06,
-    "area": 0.05,
-    "decimated": 0.05,
-    "gaussian": 0.13,
-    "disc": 0.13,
-    "line": 0.10,
-    "shake": 0.42,
-    "blurred, reduced": 0.06,
-}
-NOISY, PACKED, QUALITIES = 0.25, 0.1, (70, 95)  # shares of noisy photographs and of JPEG files, and of which quality
-RIM = 8  # low-resolution pixels around a photograph that are blurred with it, and cut off
 JUDGED = 6  # photographs of a validation, at each scale
 FLAT = 1e-5  # mean squared error that a sample has, at least, where a loss is relative to it
+
+
+class Made(NamedTuple):
+    """What the product made of an image: the image and its kernel, what was decided, and both images, without fusion.
+
+    Attributes:
+        observation: the image and its kernel.
+        decision: to restore it.
+        given: the image that would be given out.
+        restored: the restorer's image with the kernel alone.
+    """
+
+    observation: Observation
+    decision: Decision
+    given: Float[Tensor, "1 3 H W"]
+    restored: Float[Tensor, "1 3 H W"]
 
 
 class Samples:
@@ -61,11 +61,12 @@ class Samples:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, seen: Float[Tensor, "1 v H W"], high: Float[Tensor, "1 1 H W"], *, noise: float, scale: int) -> None:
+    def add(self, made: Made, high: Float[Tensor, "1 3 H W"]) -> None:
         """Add an image, in half precision."""
-        error = float((seen[:, :1] - high).square().mean()) + FLAT
-        known = known_of(seen, noise=noise, scale=scale)[0]
-        self.rows.append({"both": torch.cat([seen, high], dim=1)[0].half(), "known": known, "error": error})
+        seen, wanted = views(*made), light(high)
+        error = float((seen[:, :1] - wanted).square().mean()) + FLAT
+        known = known_of(seen, made.decision, made.observation.scale)[0]
+        self.rows.append({"both": torch.cat([seen, wanted], dim=1)[0].half(), "known": known, "error": error})
 
     def draw(self, count: int, side: int, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Squares out of some of them: views and photograph `b v+1 s s`; of each image what is known, and its error."""
@@ -89,53 +90,6 @@ class Samples:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up those of an earlier run."""
         self.rows = list(state_dict["rows"])
-
-
-class PhotographDraw:
-    """Photographs with a history, in 8 bits.
-
-    Args:
-        patches: the photographs; those that are smaller than a patch are left out.
-        chosen: what params.yaml says of them.
-
-    Raises:
-        FoundryError: no photograph is large enough.
-    """
-
-    def __init__(self, patches: Patches, chosen: Section) -> None:
-        self.chosen, side = chosen, chosen.patch
-        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= side]
-        if not large:
-            raise FoundryError(
-                f"the stage fusion learns from photographs of {side}x{side} pixels or more, got none; give larger "
-                "ones, or make fusion.patch smaller"
-            )
-        self.sharp = SharpPatches(patches.only(large), PatchDraw(patch=side, octave=0.0, batch=1))
-
-    def draw(
-        self, scale: int, *, shares: Mapping[str, float] = SHARES, rng: torch.Generator
-    ) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 H W"]]:
-        """A low-resolution image, and the photograph that it shows.
-
-        Args:
-            scale: of the reduction.
-            shares: of the histories.
-            rng: on the CPU.
-        """
-        kernel = histories.draw(1, scale, shares=shares, rng=rng).kernel
-        high = self.sharp.draw(rng=rng)
-        high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
-        if self.chosen.softness:
-            high = soften(high, self.chosen.softness, rng=rng)
-        low = degrade(high, kernel, scale, border="reflect")
-        noisy, level, packed, quality = torch.rand(4, generator=rng).tolist()
-        if noisy < NOISY:
-            low = low + self.chosen.noise * level * torch.randn(low.shape, generator=rng)
-        low = images.from_uint8(images.to_uint8(low))
-        if packed < PACKED:
-            low = images.jpeg(low, round(QUALITIES[0] + quality * (QUALITIES[1] - QUALITIES[0])))
-        rim = RIM * scale
-        return low[..., RIM:-RIM, RIM:-RIM], high[..., rim:-rim, rim:-rim]
 
 
 def restoration(networks: Networks, settings: Estimation, scale: int, *, stream: Stream) -> Restoration:
@@ -166,7 +120,9 @@ def collect_samples(
     """Restore degraded photographs, and keep the views of each; what is taken for sharp gives nothing.
 
     Those that are surely blurred by a kernel of a family are among them, although nothing is fused there: they show how
-    right kernels look. Thumbnails come last: of these, few but the commonest images, some are taken for blurred.
+    right kernels look. Further photographs are put behind the blur of each and restored with the kernel that was found
+    for it: what is wrong with kernels is learned on many photographs in the time of few searches. Thumbnails come last:
+    some are taken for blurred, most of them in doubt.
 
     Args:
         restorations: for each scale.
@@ -176,34 +132,48 @@ def collect_samples(
     Raises:
         FoundryError: all were taken for sharp.
     """
-    found = Samples()
+    found, chosen = Samples(), draw.chosen
 
     def step(index: int) -> Mapping[str, float]:
-        rng, scale = stream.rng("photograph", index), scales[index % len(scales)]
-        low, high = draw.draw(scale, shares=SHARES if index < draw.chosen.photographs else histories.MADE, rng=rng)
-        made = _made(restorations[scale], low, f"{index}")
-        if made is None:
+        scale, thumbnail = scales[index % len(scales)], index >= chosen.photographs
+        shared = restorations[scale]
+        damage, low, high = draw.draw(scale, thumbnail=thumbnail, rng=stream.rng("photograph", index))
+        made = _made(shared, low, f"{index}")
+        if made is None or (thumbnail and made.given is made.restored):
             return {}
-        found.add(views(*made), light(high), noise=made[1].noise, scale=scale)
+        found.add(made, high)
+        for other in range(0 if thumbnail else chosen.others):
+            low, high = draw.another(damage, scale, rng=stream.rng("other", index, other))
+            found.add(_made_with(shared, made, low, f"{index}"), high)
         return {"error": found.rows[-1]["error"]}
 
     title = f"{stream.name} photographs"
-    fit(step, steps=draw.chosen.images, state={"samples": found}, resumption=resumption, title=title)
+    fit(step, steps=chosen.images, state={"samples": found}, resumption=resumption, title=title)
     if not found.rows:
         raise FoundryError(
-            f"the stage fusion learns from images that are restored, got none of {draw.chosen.images}; raise "
+            f"the stage fusion learns from images that are restored, got none of {chosen.images}; raise "
             "fusion.photographs"
         )
     return found
 
 
-def _made(shared: Restoration, low: Tensor, name: str) -> tuple[Observation, Decision, Tensor, Tensor] | None:
-    """What is known of an image, what would be given out, and the restorer's; None of what is taken for sharp."""
+def _made(shared: Restoration, low: Tensor, name: str) -> Made | None:
+    """What the product makes of an image; None of what is taken for sharp."""
     observation, decision = shared.observe(low, name, no_ticker)
     if decision is None or not decision.restore:
         return None
+    return _restored(shared, observation, decision, name)
+
+
+def _made_with(shared: Restoration, found: Made, low: Tensor, name: str) -> Made:
+    """What it would make of an image for which it had found the same as for another one."""
+    known = replace(shared, kernel=found.observation.kernel, estimation=None)
+    return _restored(shared, known.observe(low, name, no_ticker)[0], found.decision, name)
+
+
+def _restored(shared: Restoration, observation: Observation, decision: Decision, name: str) -> Made:
     restored = shared.restorer.restore(observation, name)
-    return observation, decision, guarded(observation, decision, restored).image, restored.image
+    return Made(observation, decision, guarded(observation, decision, restored).image, restored.image)
 
 
 def train_fusion(
@@ -245,11 +215,11 @@ def validate_fusion(
     gains: dict[str, list[float]] = {}
     for scale, shared in restorations.items():
         for index in range(JUDGED):
-            low, high = draw.draw(scale, rng=stream.rng("validation", scale, index))
+            _, low, high = draw.draw(scale, rng=stream.rng("validation", scale, index))
             made = _made(shared, low, f"{index}")
-            if made is None or made[2] is made[3] or not sure(made[1]):
+            if made is None or made.given is made.restored or not sure(made.decision):
                 continue
-            plain = metrics.psnr_y(resize.cubic_at(low, scale, made[1].phase).clamp(0, 1), high, scale)
-            for name, image in (("given", made[2]), ("fused", fused(net, *made))):
+            plain = metrics.psnr_y(resize.cubic_at(low, scale, made.decision.phase).clamp(0, 1), high, scale)
+            for name, image in (("given", made.given), ("fused", fused(net, *made))):
                 gains.setdefault(f"x{scale}_{name}", []).append(metrics.psnr_y(image, high, scale) - plain)
     return {name: sum(every) / len(every) for name, every in gains.items()}

@@ -15,7 +15,7 @@ from torch.nn import functional
 from srfoundry.networks.nonblind.unfolded import UNet
 
 VIEWS = 5  # of an image: what was made of it, and what that is compared with
-KNOWN = 2 + VIEWS  # of the whole image: noise and scale; how it rings; how far the views are apart
+KNOWN = 3 + VIEWS  # of the whole image: noise, scale, doubt; how it rings; how far the views are apart
 BLOCK = 2  # pixels a side that become channels
 APART, LEVEL, NOISE = 10.0, 2.0, 30.0  # that differences between views, the level and the noise are multiplied by
 STEP = 0.1  # unit of the change
