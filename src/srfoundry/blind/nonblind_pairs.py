@@ -8,6 +8,7 @@ from torch import Tensor
 
 from srfoundry.blind.nonblind_restoration import VARIANCES, trained_size
 from srfoundry.core.compute import sent
+from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows
 from srfoundry.degradation import kernels, operator
@@ -18,6 +19,28 @@ from srfoundry.training.settings import PatchDraw
 SOFT = 0.3  # share of soft photographs where there are any
 SHAKEN = 25  # taps a side, at least, where motion blurs are among the kernels
 LINES = 0.3  # share of straight lines among the motion blurs
+
+
+def large_photographs(patches: Patches, side: int, *, stage: str, setting: str, where: str = "") -> Patches:
+    """Those of which a patch can be cut.
+
+    Args:
+        patches: the photographs.
+        side: of a patch, high-resolution pixels.
+        stage: that learns from them, for the error.
+        setting: of params.yaml that makes patches smaller, for the error.
+        where: that it is asked for, for the error.
+
+    Raises:
+        FoundryError: none is large enough.
+    """
+    large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= side]
+    if not large:
+        raise FoundryError(
+            f"the stage {stage} learns from photographs of {side}x{side} pixels or more{where}, got none; give larger "
+            f"ones, or make {setting} smaller"
+        )
+    return patches.only(large)
 
 
 class SharpPatches:

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.nonblind_pairs import SharpPatches, soften
+from srfoundry.blind.nonblind_pairs import SharpPatches, large_photographs, soften
 from srfoundry.config.sections import Fusion as Section
-from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
@@ -59,13 +58,8 @@ class PhotographDraw:
 
     def __init__(self, patches: Patches, chosen: Section) -> None:
         self.chosen, side = chosen, chosen.patch
-        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= side]
-        if not large:
-            raise FoundryError(
-                f"the stage fusion learns from photographs of {side}x{side} pixels or more, got none; give larger "
-                "ones, or make fusion.patch smaller"
-            )
-        self.sharp = SharpPatches(patches.only(large), PatchDraw(patch=side, octave=0.0, batch=1))
+        large = large_photographs(patches, side, stage="fusion", setting="fusion.patch")
+        self.sharp = SharpPatches(large, PatchDraw(patch=side, octave=0.0, batch=1))
 
     def draw(
         self, scale: int, *, thumbnail: bool = False, rng: torch.Generator

@@ -122,7 +122,8 @@ def collect_samples(
     Those that are surely blurred by a kernel of a family are among them, although nothing is fused there: they show how
     right kernels look. Further photographs are put behind the blur of each and restored with the kernel that was found
     for it: what is wrong with kernels is learned on many photographs in the time of few searches. Thumbnails come last:
-    some are taken for blurred, most of them in doubt.
+    some are taken for blurred, most of them in doubt. Nothing is fused there, but those that are surely blurred are
+    few, and the network knows the doubt of each.
 
     Args:
         restorations: for each scale.

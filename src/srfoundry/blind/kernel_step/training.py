@@ -21,10 +21,9 @@ from srfoundry.blind.motion_deblur.estimation import LOOK, NEAR
 from srfoundry.blind.motion_deblur.freeform import CLIMB, RESTORED, FreeFormSettings, Step, find_free_form_kernel
 from srfoundry.blind.motion_deblur.learned_step import learned_taps, seen_of
 from srfoundry.blind.motion_deblur.taps import Equations
-from srfoundry.blind.nonblind_pairs import SHAKEN, SharpPatches, soften
+from srfoundry.blind.nonblind_pairs import SHAKEN, SharpPatches, large_photographs, soften
 from srfoundry.blind.unfolded.blurs import draw_blurs
 from srfoundry.core.compute import Compute
-from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels
@@ -97,13 +96,8 @@ class CaseDraw:
 
     def __init__(self, patches: Patches, settings: CaseSettings) -> None:
         self.settings, side = settings, settings.patch
-        large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= side]
-        if not large:
-            raise FoundryError(
-                f"the stage kernel_step learns from photographs of {side}x{side} pixels or more, got none; give larger "
-                "ones, or make kernel_step.patch smaller"
-            )
-        self.sharp = SharpPatches(patches.only(large), PatchDraw(patch=side, octave=0.0, batch=1))
+        large = large_photographs(patches, side, stage="kernel_step", setting="kernel_step.patch")
+        self.sharp = SharpPatches(large, PatchDraw(patch=side, octave=0.0, batch=1))
 
     def draw(self, scale: int, *, rng: torch.Generator) -> tuple[BlindObservation, Float[Tensor, "1 k k"]]:
         """One image in 8 bits, and its kernel, centred."""

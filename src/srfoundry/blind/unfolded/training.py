@@ -8,13 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srfoundry.blind.nonblind_pairs import SharpPatches, soften
+from srfoundry.blind.nonblind_pairs import SharpPatches, large_photographs, soften
 from srfoundry.blind.unfolded import closed_forms
 from srfoundry.blind.unfolded.blurs import draw_blurs
 from srfoundry.blind.unfolded.rounds import FLOORS, Round, unfolded
 from srfoundry.blind.unfolded.settings import WindowSettings
 from srfoundry.core.compute import Compute, sent
-from srfoundry.core.errors import FoundryError
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.core.state import Resumption
@@ -72,14 +71,10 @@ class WindowDraw:
         self.sharp: dict[int, SharpPatches] = {}
         for scale in sorted(set(scales)):
             side = (settings.side(scale) + 2 * RIM) * scale
-            large = [entry["name"] for entry in patches.entries if min(entry["height"], entry["width"]) >= side]
-            if not large:
-                raise FoundryError(
-                    f"the stage unfolded learns from photographs of {side}x{side} pixels or more at scale {scale}, got "
-                    "none; give larger ones, or make unfolded.look smaller"
-                )
+            where = f" at scale {scale}"
+            large = large_photographs(patches, side, stage="unfolded", setting="unfolded.look", where=where)
             drawn = PatchDraw(patch=side, octave=settings.octave, batch=settings.batch)
-            self.sharp[scale] = SharpPatches(patches.only(large), drawn)
+            self.sharp[scale] = SharpPatches(large, drawn)
 
     def draw(self, scale: int, *, rng: torch.Generator, processes: Processes = ALONE) -> Windows:
         """The windows of one step: this process's rows of them."""
