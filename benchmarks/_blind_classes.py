@@ -50,7 +50,7 @@ class Degraded:
         low: of 8 bits, 1 x 3 x h x w, range [0, 1].
         high: the original, cut likewise.
         kernel: the blur before decimation, MZSR's convention; None where there was none.
-        decimation: what non-blind methods take the image for with that kernel; None where no blur was.
+        decimation: what a person would say of it; bicubic of every antialiased reduction.
         phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block.
         noise: standard deviation, range [0, 1].
     """
@@ -59,7 +59,7 @@ class Degraded:
     low: Tensor
     high: Tensor
     kernel: Tensor | None
-    decimation: Decimation | None
+    decimation: Decimation
     scale: int
     phase: float
     noise: float
@@ -154,7 +154,7 @@ def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generato
         low[..., RIM:-RIM, RIM:-RIM],
         high[..., cut:-cut, cut:-cut],
         kernel,
-        None if kernel is None else "direct" if direct else "bicubic",
+        "direct" if direct else "bicubic",
         scale,
         0.0 if direct else (scale - 1) / 2,
         noise,

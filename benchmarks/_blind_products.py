@@ -1,8 +1,7 @@
 """Images of every class, restored as a user restores them: by the product, which is given the file's pixels alone.
 
-`true` is the restorer with the true kernel (of USRNet, everything linear that happened to the image as one kernel under
-direct decimation), `auto` the product with the values of params.yaml, `told` the same by force and with the decimation
-said; any other method is one of estimate.method, by force.
+`true` is the restorer with the true kernel, `auto` the product with the values of params.yaml, `known` the same with
+the decimation said; any other method is one of estimate.method, by force.
 METHOD_FAMILY chooses the family of a prior, which is more than a user knows.
 """
 
@@ -48,12 +47,13 @@ class Products:
     work: Path
     loaded: dict[tuple[str, int, str], Restoration] = field(default_factory=dict)
 
-    def get(self, method: str, scale: int, decimation: operator.Decimation = "direct") -> Restoration:
+    def get(self, method: str, scale: int, decimation: operator.Decimation | None = None) -> Restoration:
         """The restoration of a method; one that `auto` would decline is forced upon the others."""
-        key = method, scale, decimation
+        key = method, scale, decimation or ""
         if key not in self.loaded:
-            params = self.params if method in ("auto", "told", "true") else self._variant(method)
-            options = RestoreOptions(self.model, params, scale=scale, force=method != "auto", decimation=decimation)
+            product = method in ("auto", "known")
+            params = self.params if product or method == "true" else self._variant(method)
+            options = RestoreOptions(self.model, params, scale=scale, force=not product, decimation=decimation)
             self.loaded[key] = Restoration.load(options, models=self.folder)
         return self.loaded[key]
 
@@ -63,9 +63,9 @@ class Products:
         return usrnet.fits(self.model)
 
     def fits(self, method: str, case: Degraded | Case) -> bool:
-        """Whether there is a blur to know, and a restorer that may know the decimation."""
-        if method == "told":
-            return _decimation(case) == "bicubic" and not self.conditioned
+        """Whether there is a blur to know, or a decimation."""
+        if method == "known":
+            return isinstance(case, Degraded)
         return method != "true" or case.kernel is not None
 
     def score(self, method: str, case: Degraded | Case, *, packed: bool = False) -> Score:
@@ -76,7 +76,7 @@ class Products:
             case: the image.
             packed: it was a JPEG file, whose errors `true` takes for noise.
         """
-        shared = self.get(method, case.scale, _decimation(case) if method == "told" else "direct")
+        shared = self.get(method, case.scale, _decimation(case) if method == "known" else None)
         began = time.perf_counter()
         if method == "true":
             image, said = _true(shared, case, _error(case) if packed else case.noise), ""
@@ -111,22 +111,8 @@ class Products:
         return file
 
 
-def combined(kernel: Tensor, scale: int, decimation: operator.Decimation) -> Tensor:
-    """Blur and antialiasing as one kernel under direct decimation: what a low-resolution pixel sees."""
-    if decimation == "direct":
-        return kernel
-    half = kernel.shape[-1] // 2 + 2 * scale + scale // 2
-    middle = -(-half // scale) + 2
-    spot = torch.zeros(1, 1, 2 * middle + 1, 2 * middle + 1)
-    spot[..., middle, middle] = 1
-    extent = spot.shape[-1] * scale
-    seen = operator.adjoint(spot, kernel, scale, (extent, extent), decimation=decimation)[:, 0]
-    first, last = middle * scale - half, middle * scale + half + 1
-    return seen[:, first:last, first:last]
-
-
 def _decimation(case: Degraded | Case) -> operator.Decimation:
-    return (case.decimation or "direct") if isinstance(case, Degraded) else "direct"
+    return case.decimation if isinstance(case, Degraded) else "direct"
 
 
 def _error(case: Degraded | Case) -> float:
@@ -138,12 +124,9 @@ def _error(case: Degraded | Case) -> float:
 
 
 def _true(shared: Restoration, case: Degraded | Case, noise: float) -> Tensor:
-    kernel, decimation = case.kernel, _decimation(case)
-    assert kernel is not None
-    if isinstance(shared.restorer, usrnet.UsrnetRestorer):
-        kernel, decimation = combined(kernel, case.scale, decimation), "direct"
-    sampling = Sampling(case.scale, decimation, "circular" if isinstance(case, Case) else "reflect")
-    seen = Observation(case.low, kernel, sampling, noise if shared.restorer.uses_noise else 0.0)
+    assert case.kernel is not None
+    sampling = Sampling(case.scale, _decimation(case), "circular" if isinstance(case, Case) else "reflect")
+    seen = Observation(case.low, case.kernel, sampling, noise if shared.restorer.uses_noise else 0.0)
     return shared.restorer.restore(seen, case.name).image
 
 

@@ -25,7 +25,6 @@ from srfoundry.core.progress import track
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, operator
-from srfoundry.degradation.observation import Sampling
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train
@@ -70,8 +69,8 @@ class UnpairedRuns(PhotographRuns):
         """The kernels that are estimated for the folder, kept beside the runs."""
 
         def run() -> dict[str, Any]:
-            values, sampling = params.load(Path("params.yaml")), Sampling(self.scale)
-            estimation = KernelEstimation.load(values, sampling, device=torch.device("cpu"), models=self.models)
+            values, device = params.load(Path("params.yaml")), torch.device("cpu")
+            estimation = KernelEstimation.load(values, self.scale, device=device, models=self.models)
             found = [
                 estimation.estimate_kernel(low, f"{index}").cpu()
                 for index, low in enumerate(track(self.folder, "kernels", len(self.folder)))

@@ -38,7 +38,6 @@ from srfoundry.config import params
 from srfoundry.core.compute import channels_last
 from srfoundry.core.progress import track
 from srfoundry.core.state import kept
-from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.zoo import cards
 from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.zero_shot.recipe import Recipe
@@ -86,7 +85,7 @@ def gains(options: argparse.Namespace) -> dict[str, Any]:
     """Zero, one and ten steps."""
     trial = Trial(options)
     ready = KernelEstimation.load(
-        params.load(options.params), Sampling(_adaptation_time.SCALE), device=CPU, models=options.models
+        params.load(options.params), _adaptation_time.SCALE, device=CPU, models=options.models
     )
 
     def estimate(low: Tensor, name: str) -> Tensor:

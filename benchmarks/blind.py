@@ -39,7 +39,7 @@ from benchmarks._blind_scores import Score, Scores
 from srfoundry.core.progress import track
 
 WIDE = ("line", "shake", "bicubic", "area")  # classes that are tested at x4, too
-METHODS = ("true", "fast", "free", "unfolded", "dkp", "mlmc", "told", "auto")
+METHODS = ("true", "fast", "free", "unfolded", "dkp", "mlmc", "known", "auto")
 TIMED = ("bicubic", "gaussian", "gaussian_n5", "shake")  # classes of seconds_256
 SIDE, ROUNDS = 256, 3  # low-resolution pixels of its image, and times that each is restored
 
@@ -52,7 +52,7 @@ def main() -> None:
     net = nonblind_of(folder)
     needs = {"fast", "auto", *(("fast",) if options.race else ())} & {*options.methods}
     corrector = corrector_of(folder, net, photographs=options.patches, params=options.params) if needs else None
-    if {"auto", "told"} & {*options.methods} and options.restorer.suffix == ".pth":
+    if {"auto", "known"} & {*options.methods} and options.restorer.suffix == ".pth":
         prepare_classifier(folder, photographs=options.patches, params=options.params)
         prepare_kernel_step(folder, photographs=options.patches, params=options.params)
         prepare_fusion(folder, photographs=options.patches, params=options.params)

@@ -104,10 +104,11 @@ def methods(nets: dict[str, nn.Module], recipe: Recipe, options: Any) -> dict[st
 
     def estimated(count: int, case: Case) -> Tensor:
         if last.get("estimated_for") != case.name:
-            sampling, chosen = Sampling(SCALE, case.decimation), params.load(options.params)
-            ready = KernelEstimation.load(chosen, sampling, device=case.low.device, models=options.models)
-            last["estimated_for"], last["kernel"] = case.name, ready.estimate_kernel(case.low, case.name)
-        return adapted(nets["mzsr"], count, replace(case.observation, kernel=last["kernel"].to(case.low)))
+            chosen, device = params.load(options.params), case.low.device
+            ready = KernelEstimation.load(chosen, SCALE, case.decimation, device=device, models=options.models)
+            kernel = ready.estimate_kernel(case.low, case.name).to(case.low)
+            last["estimated_for"], last["seen"] = case.name, Observation(case.low, kernel, ready.sampling)
+        return adapted(nets["mzsr"], count, last["seen"])
 
     def wrong(kind: str, count: int, case: Case) -> Tensor:
         given = replace(case.observation, kernel=case.wrong[kind], kernel_error=_adaptation.ERROR)

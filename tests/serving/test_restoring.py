@@ -32,9 +32,11 @@ class Enlarger:
     uses_noise: bool = False
     endless: bool = False
     begun: threading.Event = field(default_factory=threading.Event)
+    seen: list[str] = field(default_factory=list)
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         progress = ticker("adapt")
+        self.seen.append(observation.decimation)
         progress(1, 2)
         self.begun.set()
         while self.endless:
@@ -93,6 +95,14 @@ def test_a_photograph_is_restored_and_says_how(client: TestClient) -> None:
 def test_a_kernel_is_found(client: TestClient) -> None:
     found = client.post("/v1/kernel", content=served.photograph(20, 30)).json()
     assert found["scale"] == 2 and sum(map(sum, found["kernel"])) == pytest.approx(1)
+    wrong = client.post("/v1/kernel", params={"decimation": "nearest"}, content=served.photograph(20, 30))
+    assert wrong.status_code == 422
+
+
+def test_how_it_was_reduced_may_be_said(client: TestClient, restorer: Enlarger) -> None:
+    for said in ({}, {"decimation": "bicubic"}):
+        client.post("/v1/restore", params={"force": True} | said, content=served.photograph(20, 30))
+    assert restorer.seen == ["direct", "bicubic"]
 
 
 def test_it_is_cancelled_between_steps(client: TestClient, restorer: Enlarger) -> None:

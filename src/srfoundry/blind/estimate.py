@@ -16,6 +16,7 @@ from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.state import Log, kept, silent
 from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging.windows import Box, busiest, crop
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
@@ -37,12 +38,15 @@ class BlindObservation:
         sampling: scale, decimation and border.
         noise: standard deviation of its noise, range [0, 1]; None leaves it to the settings.
         insist: the image is blurred, whatever a method that decides sees (`auto`).
+        decimated: how it was reduced, where a person said so; such a method weighs it otherwise. Its kernels are under
+            direct decimation all the same.
     """
 
     low: Float[Tensor, "1 c h w"]
     sampling: Sampling
     noise: float | None = None
     insist: bool = False
+    decimated: Decimation | None = None
 
     @property
     def scale(self) -> int:
@@ -105,6 +109,14 @@ class Estimate:
     box: Box
     history: list[Row]
     decision: Decision | None = None
+
+
+Promising = Callable[[Estimate], bool]  # whether a rough kernel is worth refining
+
+
+def always(rough: Estimate) -> bool:
+    """Refine every kernel."""
+    return True
 
 
 def kept_estimate(path: Path, key: str, find: Callable[[], Estimate]) -> Estimate:

@@ -74,20 +74,25 @@ several images a bad one is named, the others are done, and the exit status is 1
 RESTORE = """Restores an image of unknown blur, or every image below a folder, one a core.
 
 What happened to the image is weighed first, and the blur kernel estimated from the image alone, as `estimate` in
-params.yaml says (by dkp with --decimation bicubic, which trained methods do not know). The meta-trained MZSR network
-then takes a few gradient steps on the image's own reduced copy, made with that kernel; of a large image on its busiest
-parts. --model takes another restorer instead, which is conditioned on both: USRNet
-(models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word dip, a
-network trained on the image alone (minutes). Written: the restored image, the kernel (NAME_kernel.npy) and a picture
-of both with the image before and after (NAME_kernel.png). Printed: how well the result, blurred and reduced again,
-explains the input, and whether adaptation had to fall back. Run it in the project's folder, after `make repro`.
+params.yaml says. The meta-trained MZSR network then takes a few gradient steps on the image's own reduced copy, made
+with that kernel; of a large image on its busiest parts. --model takes another restorer instead, which is conditioned on
+both: USRNet (models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word
+dip, a network trained on the image alone (minutes).
+
+Say how the image was made small if you know it: every s-th pixel was kept (--decimation direct), or its pixels are
+means around the centres of their blocks (bicubic; area and Lanczos, as in image programs, lie there, too). A soft image
+often does not show which, and half a pixel beside its place it loses decibels.
+
+Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both with the image before and after
+(NAME_kernel.png). Printed: how well the result, blurred and reduced again, explains the input, and whether adaptation
+had to fall back. Run it in the project's folder, after `make repro`.
 
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
 made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written.
---force restores it all the same. A kernel that is given is believed. --noise goes to the estimation of the kernel, to
-USRNet and to diffusion models. Without it these estimate it, but for the methods dkp and mlmc, which take
-estimate.noise of params.yaml; the method released knows none. MZSR's network and dip take none, and are kept from
-images with more than 1.5 of 255."""
+--force restores it all the same. A kernel that is given is believed, under direct decimation if nothing else is said.
+--noise goes to the estimation of the kernel, to USRNet and to diffusion models. Without it these estimate it, but for
+the methods dkp and mlmc, which take estimate.noise of params.yaml; the method released knows none. MZSR's network and
+dip take none, and are kept from images with more than 1.5 of 255."""
 
 DEGRADE = """Blurs a sharp image with a kernel, reduces it, and adds noise and compression on demand.
 
@@ -247,7 +252,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
     _handling(add)
     add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
     _convention(add)
-    add("--decimation", choices=["direct", "bicubic"], default="direct", help="how it was reduced (default: direct)")
+    add("--decimation", choices=["direct", "bicubic"], help="how it was reduced (default: auto finds out)")
     add("--steps", type=_whole(0), default=10, help="gradient steps of adaptation (default: 10; 1 is fast)")
     add("--close", type=_whole(0), default=0, metavar="N", help="back-projections at the end (default: 0; 1 is best)")
     add("--linear", action="store_true", help="the blur is a camera's: it acted on light, not on the encoded levels")

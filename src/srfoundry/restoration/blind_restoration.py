@@ -17,6 +17,7 @@ from srfoundry.config import params
 from srfoundry.degradation import back_projection, kernel_files
 from srfoundry.degradation.error_level import error_level
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.networks.nonblind.fusion import Fusion
@@ -54,13 +55,24 @@ class Restoration:
         """
         chosen = params.load(options.params)
         restorer = load_restorer(options, chosen)
-        sampling = Sampling(restorer.scale, options.decimation)
+        sampling = Sampling(restorer.scale, options.decimation or "direct")
         upscaler = PlainUpscaler(models.parent / "exports")
         if options.kernel is not None:
             kernel = kernel_files.read(options.kernel, options.convention)
             return cls(options, restorer, sampling, kernel, None, upscaler)
-        estimation = KernelEstimation.load(chosen, sampling, device=options.device, models=models)
+        estimation = KernelEstimation.load(
+            chosen, restorer.scale, options.decimation, device=options.device, models=models
+        )
         return cls(options, restorer, sampling, None, estimation, upscaler)
+
+    def asked(self, *, force: bool, decimation: Decimation | None) -> "Restoration":
+        """The same with these in place of its options."""
+        return replace(
+            self,
+            options=replace(self.options, force=force, decimation=decimation),
+            sampling=replace(self.sampling, decimation=decimation or "direct"),
+            estimation=None if self.estimation is None else self.estimation.under(decimation),
+        )
 
     @property
     def fusion(self) -> Fusion | None:
@@ -95,17 +107,17 @@ class Restoration:
             ticker: as of `restore_photograph`.
             tables: the quantisation tables of its file, if that is a JPEG.
         """
-        kernel, noise, decision = self.kernel, self.options.noise, None
+        kernel, noise, decision, sampling = self.kernel, self.options.noise, None, self.sampling
         if self.estimation is not None:
             found = self.estimation.estimate(
                 low, name, noise=noise, insist=self.options.force, progress=ticker("estimate")
             )
-            kernel, decision = found.kernel, found.decision
+            kernel, decision, sampling = found.kernel, found.decision, self.estimation.sampling
         assert kernel is not None
         level = 0.0
         if self.restorer.uses_noise:
             level = error_level(low, tables) if noise is None else noise
-        sampling = replace(self.sampling, light=self.options.linear)
+        sampling = replace(sampling, light=self.options.linear)
         wrong = 0.0 if tables else self.options.kernel_error  # JPEG makes kernels look narrower than they are
         return Observation(low, kernel.detach().float().cpu(), sampling, level, wrong), decision
 

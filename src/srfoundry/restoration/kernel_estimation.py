@@ -14,7 +14,9 @@ from srfoundry.blind.trained_networks import load_networks
 from srfoundry.config.params import Params
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
+from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging import windows
 from srfoundry.imaging.tiling import Progress
 
@@ -24,39 +26,70 @@ MODELS = Path("models")  # of the project that one is in
 
 @dataclasses.dataclass(frozen=True)
 class KernelEstimation:
-    """An estimator, ready for any number of images."""
+    """An estimator, ready for any number of images.
+
+    Attributes:
+        settings: section estimate of params.yaml.
+        sampling: under which its kernels are; trained methods know direct decimation alone, and antialiasing is a part
+            of the blur that they find.
+        resources: its networks.
+        stream: of its random numbers.
+        device: where it computes.
+        decimation: how all images were reduced, where a person said so.
+    """
 
     settings: Estimation
     sampling: Sampling
     resources: Resources
     stream: Stream
     device: torch.device
+    decimation: Decimation | None = None
 
     @classmethod
     def load(
-        cls, chosen: Params, sampling: Sampling, *, device: torch.device, models: Path = MODELS
+        cls,
+        chosen: Params,
+        scale: int,
+        decimation: Decimation | None = None,
+        *,
+        device: torch.device,
+        models: Path = MODELS,
     ) -> "KernelEstimation":
         """Take the values of params.yaml, and load what they need.
 
         Args:
-            sampling: of all images. Trained methods know direct decimation alone; dkp stands in for them.
+            chosen: these values.
+            scale: by which all images were reduced.
+            decimation: how; if not given the method auto finds out, and the others take it for direct.
+            device: where it computes.
             models: folder of the networks that trained methods take.
 
         Raises:
             FoundryError: a network is missing, damaged, or of another scale.
         """
         settings = chosen.estimate.settings
-        if estimators.find(settings.method).trained and sampling.decimation != "direct":
-            settings = dataclasses.replace(settings, method="dkp")
         compute, networks = Compute(device, chosen.shared.precision), None
         if estimators.find(settings.method).trained:
-            networks = load_networks(models, sampling.scale, compute)
-        return cls(settings, sampling, Resources(networks), Stream(chosen.shared.seed, "restore"), device)
+            networks = load_networks(models, scale, compute)
+        stream = Stream(chosen.shared.seed, "restore")
+        return cls(settings, Sampling(scale), Resources(networks), stream, device).under(decimation)
+
+    def under(self, decimation: Decimation | None) -> "KernelEstimation":
+        """The same for images of which a person says how they were reduced."""
+        trained = estimators.find(self.settings.method).trained
+        sampling = self.sampling if trained else dataclasses.replace(self.sampling, decimation=decimation or "direct")
+        return dataclasses.replace(self, sampling=sampling, decimation=decimation)
 
     @property
     def decides(self) -> bool:
         """Whether the method says by itself if an image is to be restored at all."""
         return self.settings.method == "auto"
+
+    @property
+    def _moved(self) -> float:
+        """High-resolution pixels by which kernels lie beside where they were found."""
+        antialiased = self.decimation == "bicubic" and self.sampling.decimation == "direct"
+        return (self.sampling.scale - 1) / 2 if antialiased and not self.decides else 0.0
 
     def estimate(
         self,
@@ -80,13 +113,16 @@ class KernelEstimation:
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
         estimator = estimators.find(self.settings.method)
         total = estimator.iterations(self.settings)
-        return estimator(
-            BlindObservation(seen, self.sampling, noise, insist),
+        found = estimator(
+            BlindObservation(seen, self.sampling, noise, insist, self.decimation),
             self.settings,
             self.resources,
             rng=self.stream.rng(name),
             log=lambda step, row: progress(min(step, total), total),
         )
+        if not self._moved:
+            return found
+        return dataclasses.replace(found, kernel=kernels.centred(found.kernel, self._moved))
 
     def estimate_kernel(
         self, low: Float[Tensor, "1 3 h w"], name: str, *, noise: float | None = None

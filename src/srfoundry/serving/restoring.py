@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from srfoundry.restoration.blind_restoration import Restoration
 
 What = Literal["restore", "kernel"]
+Decimation = Literal["direct", "bicubic"]
 NEEDED = ("torch", "scipy", "safetensors", "ruamel", "pydantic")
 LARGEST = 4 * MEGA  # pixels; a megapixel takes about a minute
 NETWORK = "models/metatrain.safetensors"
@@ -83,6 +84,7 @@ class Wish:
         upload: the photograph.
         what: the restored photograph, or its kernel alone.
         force: restore what would better be left alone, too.
+        decimation: how it was reduced, if the client knows.
         suffix: of the restored photograph's format; .json of a kernel.
         largest: pixels that are decoded.
     """
@@ -90,13 +92,14 @@ class Wish:
     upload: Upload
     what: What
     force: bool
+    decimation: Decimation | None
     suffix: str
     largest: int
 
     def run(self, job: Job, restorers: Restorers) -> None:
         """Do it, in a working thread; ends between two steps where the job is cancelled."""
         job.tick(0, 1, "load")
-        shared = restorers.load()
+        shared = restorers.load().asked(force=self.force, decimation=self.decimation)
         job.tick(1, 1, "load")
         job.begin(shared.options.model.stem)
         how = Handling(largest=self.largest)
@@ -109,13 +112,10 @@ class Wish:
         job.result = Result(target, NAMES.get(self.suffix, "application/json"))
 
     def _restore(self, job: Job, shared: "Restoration", original: Any, target: Path, how: Handling) -> None:
-        from dataclasses import replace
-
         from srfoundry.restoration.blind_restoration import restore_photograph
 
         user_image.check_target(original, target, shared.sampling.scale)
-        wished = replace(shared, options=replace(shared.options, force=self.force))
-        made = restore_photograph(original, "photograph", wished, ticker=lambda title: _titled(job, title))
+        made = restore_photograph(original, "photograph", shared, ticker=lambda title: _titled(job, title))
         user_image.write(made.pixels, original, target, how)
         if made.explained is not None:
             found = made.explained.found

@@ -17,12 +17,18 @@ from srfoundry.serving.jobs import Job
 from srfoundry.serving.lines import Line
 from srfoundry.serving.members import AUTO
 from srfoundry.serving.problems import Problem
-from srfoundry.serving.restoring import What, Wish
+from srfoundry.serving.restoring import Decimation, What, Wish
 from srfoundry.serving.service import Service
 from srfoundry.serving.upscaling import FEWEST, MOST, Enlargement
 
 Accept = Annotated[str | None, Header(description="image/png, image/jpeg, image/webp or */* (PNG), with q-values.")]
 Wait = Annotated[bool, Query(description="false: answer at once with a job.")]
+Reduced = Annotated[
+    Decimation | None,
+    Query(
+        description="How it was made small, if you know: every s-th pixel kept, or antialiased. Else it is found out."
+    ),
+]
 
 
 def router(service: Service) -> APIRouter:
@@ -75,7 +81,9 @@ def router(service: Service) -> APIRouter:
 def _restoration(made: APIRouter, service: Service) -> None:
     more: Any = {"openapi_extra": PHOTOGRAPH, "tags": ["photographs"], "response_class": Response}
 
-    async def begun(request: Request, what: What, suffix: str, force: bool, wait: bool) -> Response:
+    async def begun(
+        request: Request, what: What, suffix: str, decimation: Decimation | None, *, force: bool, wait: bool
+    ) -> Response:
         service.restorers.check()
         try:
             upload = await service.receive(request, service.slow_line)
@@ -86,7 +94,7 @@ def _restoration(made: APIRouter, service: Service) -> None:
         except Problem:
             service.store.remove(upload.path.parent)
             raise
-        job = service.restore(Wish(upload, what, force, suffix, service.limits.largest))
+        job = service.restore(Wish(upload, what, force, decimation, suffix, service.limits.largest))
         return await answered(service, service.slow_line, job, request, wait=wait)
 
     @made.post("/v1/restore", responses={**ANSWERS, **why(501)}, **more)
@@ -94,6 +102,7 @@ def _restoration(made: APIRouter, service: Service) -> None:
         request: Request,
         wait: Wait = True,
         force: Annotated[bool, Query(description="Restore what would better be left alone, too.")] = False,
+        decimation: Reduced = None,
         accept: Accept = None,
     ) -> Response:
         """Restore a photograph of unknown blur: its kernel is found, then a network adapts to it.
@@ -102,12 +111,12 @@ def _restoration(made: APIRouter, service: Service) -> None:
         gets on. A photograph that it would make worse is enlarged plainly, which the job's `remarks` say.
         """
         suffix = images.wanted(accept) if wait else images.wanted(_only_images(accept))
-        return await begun(request, "restore", suffix, force, wait)
+        return await begun(request, "restore", suffix, decimation, force=force, wait=wait)
 
     @made.post("/v1/kernel", responses={202: ANSWERS[202], **why(*WHY)}, **more)
-    async def kernel(request: Request, wait: Wait = True) -> Response:
+    async def kernel(request: Request, wait: Wait = True, decimation: Reduced = None) -> Response:
         """Find the blur of a photograph: JSON with the taps of its kernel, a correlation that sums to 1."""
-        return await begun(request, "kernel", ".json", False, wait)
+        return await begun(request, "kernel", ".json", decimation, force=False, wait=wait)
 
 
 async def answered(service: Service, line: Line, job: Job, request: Request, *, wait: bool) -> Response:

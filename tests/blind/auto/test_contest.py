@@ -1,5 +1,6 @@
 """Kernels of several forms for one image: the one that blurred it wins, whatever it had been taken for."""
 
+import math
 from itertools import product
 
 import pytest
@@ -12,8 +13,8 @@ from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
 from srfoundry.blind.auto.reductions import sized
-from srfoundry.blind.estimate import Estimate
-from srfoundry.blind.motion_deblur.estimation import Promising, sparsity_near
+from srfoundry.blind.estimate import Estimate, Promising
+from srfoundry.blind.motion_deblur.estimation import sparsity_near
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from tests.blind.auto.test_forms import KERNELS, observed
@@ -61,6 +62,22 @@ def test_a_rough_kernel_is_refined_where_it_leads_and_there_alone() -> None:
         contest = held(observed(blur), chance=0.5)
         contest.winner(taken, estimate(FORMS[taken]), find, never)
     assert asked == [True, False]
+
+
+def test_a_family_whose_spectrum_is_hopeless_is_not_looked_for_to_the_end() -> None:
+    asked: dict[str, bool] = {}
+
+    def find(history: str, promising: Promising) -> Estimate:
+        asked[history] = promising(estimate(FORMS.get(history, FORMS["gaussian"])))
+        return estimate(FORMS.get(history, FORMS["gaussian"]))
+
+    contest = held(observed(FORMS["line"]))
+    gaussian = contest.enter("gaussian", estimate(FORMS["gaussian"]))
+    contest.winner("gaussian", gaussian.found, find, never)
+    assert asked["line"]
+    line = contest.enter("line", estimate(FORMS["line"]))
+    assert contest.lead(gaussian, line) == -math.inf  # and no restorer is asked
+    assert "sparsity" not in vars(gaussian) and "sparsity" not in vars(line)
 
 
 def test_it_leaves_equals_as_they_are() -> None:

@@ -22,7 +22,7 @@ from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
-from srfoundry.degradation import kernels, operator
+from srfoundry.degradation import conventions, kernels, operator
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.patches import Patches
@@ -92,6 +92,23 @@ def test_round_blurs_count_together() -> None:
     found, history = decide(evidence(gaussian=0.3, blurred_reduced=0.25, disc=0.45), 2)
     assert (history, found.phase) == ("gaussian", 0)
     assert decide(evidence(gaussian=0.2, blurred_reduced=0.15, shake=0.4, line=0.25), 2)[1] == "shake"
+
+
+def test_what_a_person_says_of_the_reduction_leaves_open_whether_there_was_a_blur() -> None:
+    seen = evidence(reduced=0.2, area=0.1, decimated=0.1, gaussian=0.1, line=0.2, blurred_reduced=0.3)
+    for decimation, name, phase in (("direct", "decimated", 0.0), ("bicubic", "reduced", 1.5)):
+        known = replace(seen, decimation=decimation).settled
+        assert known.chance(name) == pytest.approx(0.4) and float(known.chances.sum()) == pytest.approx(1)
+        assert known.chance("line") == pytest.approx(2 * known.chance("gaussian"))
+        assert decide(known, 4)[0].phase == phase == decide(known, 4, insist=True)[0].phase
+    assert seen.settled is seen
+    sharp = replace(evidence(area=0.3, decimated=0.3, gaussian=0.4), decimation="bicubic").settled
+    found, _ = decide(sharp, 2)
+    assert not found.restore and found.phase == 0.5
+    assert found.candidates is not None  # where a blur is thought of its pixels lie as the others'
+    place = (found.candidates.kernels.shape[-1] - 1) / 2 + 0.5
+    centres = conventions.centre_of_mass(found.candidates.kernels)[found.candidates.chances > 0.01]
+    assert torch.allclose(centres, torch.tensor(place).to(centres), atol=0.03)
 
 
 def test_it_tells_sharp_from_blurred_on_a_photograph_it_did_not_learn(classifier: DegradationClassifier) -> None:

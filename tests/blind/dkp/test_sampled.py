@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from srfoundry.blind.dkp.motion_families import discs, lines
-from srfoundry.blind.dkp.sampled import SIZE, estimate_in_family
+from srfoundry.blind.dkp.sampled import EARLY, ROUNDS, SIZE, estimate_in_family
 from srfoundry.blind.dkp.sampling import Population, RandomKernels
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.core.seeds import generator
@@ -25,7 +25,16 @@ def test_a_line_and_a_disc_are_found(name: Literal["line", "disc"]) -> None:
     found = estimate_in_family(
         BlindObservation(low, Sampling(2)), tiny(method="dkp"), name, rng=generator(1), log=silent
     )
-    assert found.kernel.shape == true.shape and len(found.history) == 8
+    assert found.kernel.shape == true.shape and len(found.history) == ROUNDS[name]
+    hopeless = estimate_in_family(
+        BlindObservation(low, Sampling(2)),
+        tiny(method="dkp"),
+        name,
+        promising=lambda rough: False,
+        rng=generator(1),
+        log=silent,
+    )
+    assert hopeless.history == found.history[:EARLY]
     assert float((found.kernel - true).norm() / true.norm()) < 0.35
     assert float((family.mean().float() - true).norm() / true.norm()) > 0.5
 

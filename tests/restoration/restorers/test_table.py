@@ -1,12 +1,14 @@
 """One call for all that restores a known blur: scales, seeds, what depends on noise, and what is refused."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from srfoundry.blind.auto.reductions import combined
 from srfoundry.blind.diffusion.unet import make_unet, save_unet
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError
@@ -102,8 +104,15 @@ def test_a_network_is_refused_at_scales_it_was_not_trained_for(tmp_path: Path) -
         restorer(single, scale=3)
 
 
-def test_bicubic_decimation_is_for_the_deep_image_prior_alone(tmp_path: Path) -> None:
-    for model in (diffusion(tmp_path), usrnet(tmp_path / "a.safetensors")):
-        with pytest.raises(FoundryError, match="direct decimation only"):
-            restorer(model, decimation="bicubic")
-    assert restorer("dip", decimation="bicubic").scale == 2
+@pytest.mark.parametrize("make", [diffusion, lambda folder: usrnet(folder / "a.safetensors")])
+def test_bicubic_decimation_is_part_of_the_blur_where_a_model_undoes_direct_decimation_alone(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    blur = torch.eye(5)[None] / 5
+    low = torch.rand(1, 3, 20, 24, generator=generator(1, "low"))
+    one = restorer(make(tmp_path), scale=2)
+    direct, bicubic = (
+        one.restore(Observation(low, kernel, sampling), "a").image
+        for kernel, sampling in ((combined(blur, "bicubic", 2), Sampling(2)), (blur, Sampling(2, "bicubic")))
+    )
+    assert torch.equal(direct, bicubic)

@@ -64,7 +64,7 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     if restore and evidence.chance(*ROUND) >= evidence.chance(history):
         believed = evidence.chance("blurred, reduced") >= BEHIND * evidence.chance(*ROUND, *SHAPED)
         history = "blurred, reduced" if believed else "gaussian"
-    phase, candidates = histories.phase(history, scale), None
+    phase, candidates = evidence.phase(history, scale), None
     if not restore:
         phase, candidates = enlargement(evidence, scale)
     decision = Decision(
@@ -102,10 +102,9 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
     variance = torch.tensor([NARROW * scale])
     blur = None if sharp >= SURE else kernels.gaussian(SIZE, variance, variance, torch.zeros(1)).float()
     found = mixture(evidence, scale, decimated=weight, blurs=blur, blurred=min(1 - sharp, SELDOM))
-    aligned = histories.phase("reduced", scale)
     if weight or blur is not None:
-        aligned *= float(found.chances[: len(histories.REDUCTIONS)].sum())
-    return aligned, found
+        return _aligned(evidence, found, scale), found
+    return evidence.phase("reduced", scale), found
 
 
 def mixture(
@@ -134,10 +133,19 @@ def mixture(
     every = [antialiasing(how, scale) for how in histories.REDUCTIONS] + [torch.ones(1, 1, 1)]
     chances = [left * (1 - decimated) * share[how] for how in histories.REDUCTIONS] + [left * decimated]
     if blurs is not None:
+        if evidence.decimation is not None:
+            blurs = kernels.centred(blurs.cpu(), evidence.phase("gaussian", scale))
         each = [1 / len(blurs)] * len(blurs) if among is None else among.tolist()
         every, chances = [*every, *blurs.cpu().split(1)], [*chances, *(blurred * chance for chance in each)]
     size = max(kernel.shape[-1] for kernel in every)
     return Candidates(torch.cat([sized(kernel, size) for kernel in every]), torch.tensor(chances))
+
+
+def _aligned(evidence: Evidence, found: Candidates, scale: int) -> float:
+    """Where the pixels of an image lie in their blocks, which one of these made."""
+    if evidence.decimation is not None:
+        return evidence.phase("reduced", scale)
+    return histories.phase("reduced", scale) * float(found.chances[: len(histories.REDUCTIONS)].sum())
 
 
 def varying(evidence: Evidence) -> Variation | None:
@@ -159,13 +167,12 @@ def hardly_blurred(decision: Decision, evidence: Evidence, scale: int, kernel: F
     blurred = min(decision.chance, SELDOM)
     left_out = evidence.chance("decimated") / max(evidence.chance(*histories.SHARP), 1e-9)
     found = mixture(evidence, scale, decimated=left_out, blurs=kernel, blurred=blurred)
-    aligned = float(found.chances[: len(histories.REDUCTIONS)].sum())
     return replace(
         decision,
         restore=False,
         seen=WORDS["reduced"],
         chance=1 - blurred,
-        phase=aligned * (scale - 1) / 2,
+        phase=_aligned(evidence, found, scale),
         varies=None,
         candidates=found,
     )

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.contest import Contest
 from srfoundry.blind.auto.deciding import DOUBTED, ROUND, WORDS, decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
@@ -17,8 +16,8 @@ from srfoundry.blind.auto.milder import hedge
 from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.dkp.sampled import estimate_in_family
-from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources
-from srfoundry.blind.motion_deblur.estimation import Promising, always, estimate_by_edges
+from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Promising, Resources, always
+from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
@@ -50,7 +49,10 @@ def estimate_auto(
     size = AUTO.kernel_size(settings, resources, scale)
     if min(low.shape[-2:]) < LEAST:
         found = FAST(observation, settings, resources, rng=rng, log=log)
-        return dataclasses.replace(found, kernel=sized(found.kernel, size))
+        kernel = sized(found.kernel, size)
+        if observation.decimated == "bicubic":
+            kernel = kernels.centred(kernel.cpu(), (scale - 1) / 2).to(kernel)
+        return dataclasses.replace(found, kernel=kernel)
     assert resources.networks is not None
     classifier = resources.networks.classifier
     if classifier is None:
@@ -59,6 +61,7 @@ def estimate_auto(
         )
     noise = settings.spectrum.noise or None if observation.noise is None else observation.noise
     evidence = weigh(low, scale, classifier, noise=noise)
+    evidence = dataclasses.replace(evidence, decimation=observation.decimated).settled
     decision, history = decide(evidence, scale, insist=observation.insist)
     if not decision.restore:
         kernel = torch.ones(1, 1, 1) if history == "decimated" else antialiasing("bicubic", scale)
@@ -69,7 +72,7 @@ def estimate_auto(
     explanations = None  # a JPEG file's steps hide what a spectrum says
     if decision.quality is None:
         explanations = Explanations.of(seen, settings.spectrum)
-        evidence = explanations.supported(evidence)
+        evidence = explanations.supported(evidence).settled
         decision, history = decide(evidence, scale, insist=observation.insist)
     net = None if decision.damaged else resources.networks.restorer
 
@@ -90,7 +93,7 @@ def estimate_auto(
         held = Contest(seen, evidence, explanations, net, size).winner(history, found, find, thin)
         if held.history != history:
             found, history = held.found, held.history
-            decision = dataclasses.replace(decision, seen=WORDS[history], phase=histories.phase(history, scale))
+            decision = dataclasses.replace(decision, seen=WORDS[history], phase=evidence.phase(history, scale))
     kernel = sized(found.kernel, size)
     if decision.phase:
         kernel = kernels.centred(kernel.cpu(), decision.phase).to(kernel)
@@ -113,11 +116,11 @@ def _found(
     rng: torch.Generator,
     log: Log,
 ) -> Estimate:
-    """What the estimator that fits a history finds; of free form a rough kernel where that is not promising."""
+    """What the estimator that fits a history finds; a rough kernel of free form, or line, that is not promising."""
     if history in ROUND:
         return FAST(observation, settings, resources, rng=rng, log=log)
     if history in NUMBERED:
-        return estimate_in_family(observation, settings, history, rng=rng, log=log)
+        return estimate_in_family(observation, settings, history, promising=promising, rng=rng, log=log)
     prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
     settings = dataclasses.replace(settings, prior=prior)
     step = None if resources.networks is None else resources.networks.kernel_step

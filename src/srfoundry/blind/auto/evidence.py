@@ -1,7 +1,7 @@
 """What an image shows of its history: the classifier's word on each of its windows, noise, and its JPEG file."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from srfoundry.blind.auto import histories
 from srfoundry.degradation.noise_level import known_noise
+from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging import jpeg_history
 from srfoundry.imaging.jpeg_history import BLOCK
 from srfoundry.imaging.windows import Box
@@ -56,6 +57,7 @@ class Evidence:
         noise: standard deviation of white noise, range [0, 1].
         quality: of the JPEG file that the image was, 20 to 95; None where there is no trace of one.
         detail: standard deviation of the luminance's fine detail, range [0, 1], which no JPEG file took more of.
+        decimation: how the image was reduced, where a person said so.
     """
 
     chances: Float[Tensor, " h"]
@@ -64,10 +66,29 @@ class Evidence:
     noise: float
     quality: int | None
     detail: float = math.inf
+    decimation: Decimation | None = None
 
     def chance(self, *names: str) -> float:
         """That one of these histories is the image's."""
         return float(sum(self.chances[histories.NAMES.index(name)] for name in names))
+
+    @property
+    def settled(self) -> "Evidence":
+        """The evidence under the decimation that is known; whether the image is sharp stays as it was seen."""
+        if self.decimation is None:
+            return self
+        forms = [histories.NAMES.index(name) for name in histories.FORMS]
+        sharp = self.chance(*histories.SHARP)
+        found = torch.zeros_like(self.chances)
+        found[forms] = self.chances[forms] * (1 - sharp) / self.chances[forms].sum().clamp_min(1e-12)
+        found[histories.NAMES.index("decimated" if self.decimation == "direct" else "reduced")] = sharp
+        return replace(self, chances=found)
+
+    def phase(self, history: str, scale: int) -> float:
+        """High-resolution pixels from a low-resolution pixel's place to the centre of its block, under a history."""
+        if self.decimation is not None:
+            history = "decimated" if self.decimation == "direct" else "reduced"
+        return histories.phase(history, scale)
 
     @property
     def sharp_windows(self) -> Float[Tensor, " n"]:

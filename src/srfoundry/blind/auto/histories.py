@@ -28,6 +28,7 @@ SHARES = {  # of the histories among the images that the classifier learns from
 # Among the images that it learns from how sharp ones were made small:
 MADE = {"reduced": 0.4, "area": 0.3, "decimated": 0.3}
 NAMES = tuple(SHARES)
+FORMS = ("gaussian", "disc", "line", "shake")  # of blurs
 SHARP = ("reduced", "area", "decimated")  # nothing to restore
 AVERAGED = ("reduced", "area", "blurred, reduced")  # low-resolution pixels are means around the centres of their blocks
 REDUCTIONS = {"bicubic": 0.45, "area": 0.3, "lanczos": 0.25}

@@ -28,7 +28,12 @@ MARGIN = 1.5  # guesses may be so many times narrower or wider than the prior's 
 ASTRAY = (
     5.0  # deviations that the last correction may be long: photographs of any blur end within 1, gratings at 12 to 15
 )
-AVERAGED = 3  # last corrections whose mean is the estimate
+# The network's answer is the mean of what the error may be, which is smaller than the error: so much of it is added.
+# 14 photographs (BSD400, x2) behind Gaussians, gain of the restoration in dB: six passes of 1.0 4.62, twelve 4.71; of
+# 1.5 six 4.70, four 4.68; four of 1.6, 1.75 and 2.0 4.68, 4.68 and 4.69, but one of six of 2.0 goes astray (a pass runs
+# the restorer on the window, which is all that takes time).
+FURTHER = 1.6
+AVERAGED = 2  # last corrections whose mean is the estimate
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class CorrectionSearch:
 
     kernel_size: int
     variances: tuple[float, float]
-    passes: int = 6
+    passes: int = 4
     look: int = 128
     offset: float = 0.0
 
@@ -110,7 +115,7 @@ def estimate_kernel_by_corrections(
             restorer, seen, kernel, shape, levels, scale=scale, periodic=whole, precision=precision
         )
         mean, certainty = posterior(corrector, features)
-        shape = prior.clip(shape + mean.double().cpu())
+        shape = prior.clip(shape + FURTHER * mean.double().cpu())
         shapes.append(shape)
         history.add(number, {"correction": float(mean.norm()), "deviation": float((-certainty / 2).exp().norm())})
     found = torch.stack(shapes[-AVERAGED:]).mean(dim=0)

@@ -8,7 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Resources, busiest_window
+from srfoundry.blind.estimate import (
+    BlindObservation,
+    Estimate,
+    Estimator,
+    History,
+    Promising,
+    Resources,
+    always,
+    busiest_window,
+)
 from srfoundry.blind.motion_deblur.fewer_edges import towards_fewer_edges
 from srfoundry.blind.motion_deblur.freeform import (
     CLIMB,
@@ -37,12 +46,6 @@ LOOK, NEAR, COMPARED = 192, 128, 112
 # dB: before 2.4, half-way 2.6, the descent's end 2.6). That was measured through USRNet, which takes rounds of its
 # own instead now; through data steps alone, where the descent is left, it was not.
 CLOSER, DESCENDED = 64, 0.5
-Promising = Callable[[Estimate], bool]  # whether a rough kernel is worth refining
-
-
-def always(rough: Estimate) -> bool:
-    """Refine every kernel."""
-    return True
 
 
 def estimate_free_form(

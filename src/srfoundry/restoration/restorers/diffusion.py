@@ -18,7 +18,7 @@ from srfoundry.restoration.restorers.restorer import (
     Ticker,
     no_ticker,
     noise_of,
-    require_direct,
+    under_direct,
 )
 
 
@@ -36,7 +36,7 @@ class DiffusionRestorer:
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         """See `Restorer`."""
-        rng, seen = self.stream.rng("diffusion", name), observation.to(self.device)
+        rng, seen = self.stream.rng("diffusion", name), under_direct(observation).to(self.device)
         image = restore_by_diffpir(seen, self.sampler, self.denoiser, rng=rng, progress=ticker("restore"))
         return Restored(image.clamp(0, 1).cpu(), f"{self.title}, {noise_of(observation)}")
 
@@ -50,9 +50,8 @@ def load(options: RestoreOptions, chosen: Params) -> DiffusionRestorer:
     """The restorer of one call.
 
     Raises:
-        FoundryError: the folder holds no such model, or the image was not decimated directly.
+        FoundryError: the folder holds no such model.
     """
-    require_direct(options)
     return DiffusionRestorer(
         f"diffusion prior {options.model.resolve().name}",
         options.scale or chosen.shared.scale,

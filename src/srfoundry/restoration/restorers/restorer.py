@@ -1,7 +1,7 @@
 """What `restore` asks of every kind of model, what it is given, and what it gives back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.core.errors import FoundryError
+from srfoundry.blind.auto import reductions
 from srfoundry.degradation import conventions, operator
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
@@ -35,7 +35,7 @@ class RestoreOptions:
         convention: of that file.
         steps: of adaptation.
         close: back-projections at the end.
-        decimation: how the image was reduced after the blur.
+        decimation: how the image was reduced after the blur; if not given it is direct, or found out (`auto`).
         device: where networks run.
         linear: the blur acted on light and not on the encoded levels, as in a camera.
         scale: of the enlargement; that of the model's training, or shared.scale, if not given.
@@ -52,7 +52,7 @@ class RestoreOptions:
     convention: conventions.Name = "mzsr"
     steps: int = 10
     close: int = 0
-    decimation: operator.Decimation = "direct"
+    decimation: operator.Decimation | None = None
     device: torch.device = torch.device("cpu")
     linear: bool = False
     scale: int | None = None
@@ -107,14 +107,10 @@ def noise_of(observation: Observation) -> str:
     return f"noise {255 * observation.noise:.1f} of 255"
 
 
-def require_direct(options: RestoreOptions) -> None:
-    """Refuse bicubic decimation.
-
-    Raises:
-        FoundryError: the image was decimated so.
-    """
-    if options.decimation != "direct":
-        raise FoundryError(
-            f"{options.model} undoes direct decimation only, got {options.decimation}; take --model dip or MZSR's "
-            "network"
-        )
+def under_direct(observation: Observation) -> Observation:
+    """The observation under direct decimation, which is all that some models undo: antialiasing as part of its blur."""
+    kernel, sampling = observation.kernel, observation.sampling
+    if kernel is None or sampling.decimation == "direct":
+        return observation
+    kernel = reductions.combined(kernel, sampling.decimation, sampling.scale)
+    return replace(observation, kernel=kernel, sampling=replace(sampling, decimation="direct"))

@@ -16,7 +16,7 @@ from srfoundry.restoration.restorers.restorer import (
     Ticker,
     no_ticker,
     noise_of,
-    require_direct,
+    under_direct,
 )
 
 
@@ -30,7 +30,7 @@ class UsrnetRestorer:
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         """See `Restorer`."""
-        image = restore_by_usrnet(self.net, observation, progress=ticker("restore"))
+        image = restore_by_usrnet(self.net, under_direct(observation), progress=ticker("restore"))
         return Restored(image, f"USRNet, {noise_of(observation)}")
 
 
@@ -47,9 +47,8 @@ def load(options: RestoreOptions, chosen: Params) -> UsrnetRestorer:
     """The restorer of one call.
 
     Raises:
-        FoundryError: the network was trained for other scales, or the image was not decimated directly.
+        FoundryError: the network was trained for other scales.
     """
-    require_direct(options)
     net, card = cards.load(options.model)
     assert isinstance(net, USRNet)
     scales, wanted = card.metrics.get("scales", [card.scale]), options.scale or card.scale
