@@ -81,7 +81,8 @@ dip, a network trained on the image alone (minutes).
 
 Say how the image was made small if you know it: every s-th pixel was kept (--decimation direct), or its pixels are
 means around the centres of their blocks (bicubic; area and Lanczos, as in image programs, lie there, too). A soft image
-often does not show which, and half a pixel beside its place it loses decibels.
+often does not show which. Its result then may lie half a pixel beside its place, which nobody sees who has no original
+to lay it over, and costs decibels where there is one.
 
 Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both with the image before and after
 (NAME_kernel.png). Printed: how well the result, blurred and reduced again, explains the input, and whether adaptation

@@ -27,20 +27,19 @@ FREE = "shake"  # the history whose kernels are of free form
 FAMILIES = tuple(name for name in DRAWS if name != FREE)
 # A form is looked for, which takes time, the free one most, where it has a chance: its best random kernel explains a
 # tile by no more nats than BEHIND worse than kernels of the others do (of 35 photographs behind Gaussians, discs and
-# lines by 133 at most), FAMILY_BEHIND of a family, or shakes are as likely as CHANCE. A kernel that was found and
-# explains it by more than AGAINST worse has lost: edges, which take the restorer's time, are not looked at. Of 104
-# photographs (BSD400, x2; a Gaussian, a line, a disc and a shake of each) ten kernels took another's place. While rough
-# the spectrum spoke against those of free form by 48 at most, against those of families by 3, and it improved by 57 at
-# most when a family's kernel was looked for; edges were never worth more than 39 to a family's.
+# lines by 133 at most), FAMILY_BEHIND of a family, or shakes are as likely as CHANCE. A kernel of a
+# family that explains it by more than AGAINST worse has lost: edges, which take the restorer's time, are not looked at.
+# Of 104 images (26 photographs of BSD400, x2, behind a Gaussian, a line, a disc and a shake) edges were never worth
+# more than 39 to a family's kernel, and it explained 57 nats more at most than the best random one.
 BEHIND, FAMILY_BEHIND, CHANCE, AGAINST = 150.0, 110.0, 0.1, 70.0
 # Nats a tile that edges are worth which are sparser by all of themselves, and by how many a free form must lead. 60
 # photographs of BSD400 behind camera shake, x2, published USRNet: of the 19 that were taken for another blur nine lead
 # by 57 to 270 nats (their gain from -0.6 to 3.7 dB in the mean), the others by 22 at most; of 51 images behind
 # Gaussians, lines, discs and blurs before a reduction the first has 24.
 SPARSE, LEAD = 500.0, 40.0
-# Lead of a rough kernel of free form up to which it is not refined. Of 133 photographs, x2, the rough one led by 42 to
-# 322 nats where the refined one won (14 shakes), elsewhere by -260 to 149, by 9 to 33 four times.
-ROUGH = 30.0
+# Lead of a rough kernel of free form up to which it is not refined. Of 29 photographs, x2, the rough one led by 95 to
+# 322 nats where the refined one won (seven shakes), elsewhere by -260 to 110; of eight further shakes by 42 and more.
+ROUGH = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,9 @@ class Contest:
         Random kernels may explain more than the one that was found, since estimators look at more than the spectrum.
         """
         ahead = self._ahead(second, first)
-        return -math.inf if ahead < -AGAINST else ahead + SPARSE * (1 - second.sparsity / first.sparsity)
+        if second.history != FREE and ahead < -AGAINST:
+            return -math.inf
+        return ahead + SPARSE * (1 - second.sparsity / first.sparsity)
 
     def _ahead(self, second: Contender, first: Contender) -> float:
         """The lead by the spectrum."""
