@@ -77,11 +77,13 @@ class Evidence:
         """The evidence under the decimation that is known; whether the image is sharp stays as it was seen."""
         if self.decimation is None:
             return self
-        forms = [histories.NAMES.index(name) for name in histories.FORMS]
         sharp = self.chance(*histories.SHARP)
         found = torch.zeros_like(self.chances)
-        found[forms] = self.chances[forms] * (1 - sharp) / self.chances[forms].sum().clamp_min(1e-12)
-        found[histories.NAMES.index("decimated" if self.decimation == "direct" else "reduced")] = sharp
+        small = ("decimated",) if self.decimation == "direct" else ("reduced", "area")
+        for names, mass in ((small, sharp), (histories.FORMS, 1 - sharp)):
+            places = [histories.NAMES.index(name) for name in names]
+            among = self.chances[places].clamp_min(1e-12)
+            found[places] = mass * among / among.sum()
         return replace(self, chances=found)
 
     def phase(self, history: str, scale: int) -> float:
