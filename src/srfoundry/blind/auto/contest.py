@@ -27,10 +27,10 @@ FREE = "shake"  # the history whose kernels are of free form
 FAMILIES = tuple(name for name in DRAWS if name != FREE)
 # A form is looked for, which takes time, the free one most, where it has a chance: its best random kernel explains a
 # tile by no more nats than BEHIND worse than kernels of the others do (of 35 photographs behind Gaussians, discs and
-# lines by 133 at most), FAMILY_BEHIND of a family, or shakes are as likely as CHANCE. A family's kernel that explains it
-# by more than AGAINST worse has lost, and edges, which take the restorer's time, are not looked at: of 104 images (26
-# photographs of BSD400, x2, behind a Gaussian, a line, a disc and a shake) they were never worth more than 39 to one,
-# and it explained 57 nats more at most than the best random one. For free forms eight shakes that won are too few to say.
+# lines by 133 at most), FAMILY_BEHIND of a family, or shakes are as likely as CHANCE. A family's kernel that explains
+# it by more than AGAINST worse has lost, and edges, which take the restorer's time, are not looked at: of 104 images
+# (26 photographs of BSD400, x2, behind a Gaussian, a line, a disc and a shake) they were never worth more than 39 to
+# one, and it explained 57 nats more at most than the best random one. Of free forms too few have won to say.
 BEHIND, FAMILY_BEHIND, CHANCE, AGAINST = 150.0, 110.0, 0.1, 70.0
 # Nats a tile that edges are worth which are sparser by all of themselves, and by how many a free form must lead. 60
 # photographs of BSD400 behind camera shake, x2, published USRNet: of the 19 that were taken for another blur nine lead
