@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.state import Log, kept, silent
+from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging.windows import Box, busiest, crop
@@ -38,8 +39,8 @@ class BlindObservation:
         sampling: scale, decimation and border.
         noise: standard deviation of its noise, range [0, 1]; None leaves it to the settings.
         insist: the image is blurred, whatever a method that decides sees (`auto`).
-        decimated: how it was reduced, where a person said so; such a method weighs it otherwise. Its kernels are under
-            direct decimation all the same.
+        decimated: how it was reduced, where a person said so; such a method weighs it otherwise. Kernels of trained
+            methods are under direct decimation all the same: antialiasing is a part of them.
     """
 
     low: Float[Tensor, "1 c h w"]
@@ -183,7 +184,11 @@ class Estimator:
                 f"estimate.method {settings.method} needs trained networks and direct decimation, got {decimation} "
                 f"decimation{'' if resources.networks else ' and no networks'}; take dkp, or run 'dvc repro nonblind'"
             )
-        return self.function(observation, settings, resources, rng=rng, log=log)
+        found = self.function(observation, settings, resources, rng=rng, log=log)
+        if not self.trained or observation.decimated != "bicubic" or found.decision is not None:
+            return found
+        phase = (observation.scale - 1) / 2  # from the pixel that was taken for the kept one to the block's centre
+        return replace(found, kernel=kernels.centred(found.kernel.cpu(), phase).to(found.kernel))
 
 
 @dataclass

@@ -14,7 +14,6 @@ from srfoundry.blind.trained_networks import load_networks
 from srfoundry.config.params import Params
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream
-from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging import windows
@@ -85,12 +84,6 @@ class KernelEstimation:
         """Whether the method says by itself if an image is to be restored at all."""
         return self.settings.method == "auto"
 
-    @property
-    def _moved(self) -> float:
-        """High-resolution pixels by which kernels lie beside where they were found."""
-        antialiased = self.decimation == "bicubic" and self.sampling.decimation == "direct"
-        return (self.sampling.scale - 1) / 2 if antialiased and not self.decides else 0.0
-
     def estimate(
         self,
         low: Float[Tensor, "1 3 h w"],
@@ -113,16 +106,13 @@ class KernelEstimation:
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
         estimator = estimators.find(self.settings.method)
         total = estimator.iterations(self.settings)
-        found = estimator(
+        return estimator(
             BlindObservation(seen, self.sampling, noise, insist, self.decimation),
             self.settings,
             self.resources,
             rng=self.stream.rng(name),
             log=lambda step, row: progress(min(step, total), total),
         )
-        if not self._moved:
-            return found
-        return dataclasses.replace(found, kernel=kernels.centred(found.kernel, self._moved))
 
     def estimate_kernel(
         self, low: Float[Tensor, "1 3 h w"], name: str, *, noise: float | None = None

@@ -49,10 +49,7 @@ def estimate_auto(
     size = AUTO.kernel_size(settings, resources, scale)
     if min(low.shape[-2:]) < LEAST:
         found = FAST(observation, settings, resources, rng=rng, log=log)
-        kernel = sized(found.kernel, size)
-        if observation.decimated == "bicubic":
-            kernel = kernels.centred(kernel.cpu(), (scale - 1) / 2).to(kernel)
-        return dataclasses.replace(found, kernel=kernel)
+        return dataclasses.replace(found, kernel=sized(found.kernel, size))
     assert resources.networks is not None
     classifier = resources.networks.classifier
     if classifier is None:
@@ -68,7 +65,7 @@ def estimate_auto(
         return Estimate(
             sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
         )
-    seen = dataclasses.replace(observation, noise=decision.noise)
+    seen = dataclasses.replace(observation, noise=decision.noise, decimated=None)  # kernels are moved at the end
     explanations = None  # a JPEG file's steps hide what a spectrum says
     if decision.quality is None:
         explanations = Explanations.of(seen, settings.spectrum)
