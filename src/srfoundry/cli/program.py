@@ -1,5 +1,8 @@
 """The program `srfoundry`: enlarge and restore photographs, list and describe the models that do it."""
 
+# The docstring is what --help begins with. The file grows with the options: it is the one list of all that a person can
+# say, and of the help that teaches it.
+
 import argparse
 import io
 import os
