@@ -19,7 +19,7 @@ from pipelines.support import server
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive, importable
 from srfoundry.core.errors import FoundryError
-from srfoundry.tracking.spool import Away, Box
+from srfoundry.tracking.spool import Away, Box, Waits
 
 if TYPE_CHECKING:
     from pipelines.support.prefect_reports import PrefectRecipient
@@ -127,6 +127,8 @@ class _Worker(threading.Thread):
         size, reason, blamed = box.size(), "", address
         try:
             self._recipient.deliver(box)
+        except Waits as error:
+            reason, blamed = str(error), name
         except Away as error:
             reason = str(error)
         except (Exception, SystemExit) as error:  # whatever it is, it must not end the process that others wait for

@@ -12,8 +12,9 @@ from mlflow.tracking import MlflowClient
 from pipelines.support import sender
 from pipelines.support.locks import locked
 from pipelines.support.processes import alive
+from srfoundry.tracking.delivery import MlflowRecipient
 from srfoundry.tracking.runs import PARENT
-from srfoundry.tracking.spool import StageRun
+from srfoundry.tracking.spool import StageRun, Waits
 from tests.conftest import Toy, wait_until
 from tests.outages import Line, Mode
 
@@ -108,6 +109,24 @@ def test_prefect_that_goes_away_in_training_and_comes_back(toy: Toy) -> None:
         code, said = toy.run("metatrain")
         assert code == 0, said
         wait_until(lambda: toy.prefect_states(process.pid) == ["COMPLETED"])
+
+
+def test_a_run_in_mlflow_names_its_flow_run_however_late(tmp_path: Path, mlflow_store: str) -> None:
+    """A moment without Prefect, just as MLflow had everything, does not cost the link between them."""
+    opening = {"key": "1", "pipeline": "one", "common": {}, "params": {}, "tags": {"dvc.stage": "dual"}, "above": []}
+    run = StageRun(tmp_path / "box", {"stage": "dual", "mlflow": mlflow_store, **opening})
+    run.close()
+    recipient = MlflowRecipient(tmp_path)
+    run.box.mark("prefect", "Prefect does not answer")
+    with pytest.raises(Waits, match="Prefect does not answer"):
+        recipient.deliver(run.box)
+    client = MlflowClient(tracking_uri=mlflow_store)
+    assert run.id and client.get_run(run.id).info.status == "FINISHED"
+    assert not run.box.state("mlflow")["done"], "the box is kept until both have met"
+    run.box.save("prefect", {"offset": run.box.size(), "done": True, "run": "flow-7"})
+    run.box.mark("prefect", "")
+    recipient.deliver(run.box)
+    assert client.get_run(run.id).data.tags["prefect.flow_run_id"] == "flow-7" and run.box.state("mlflow")["done"]
 
 
 SHOWS = """

@@ -11,7 +11,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
 from srfoundry.tracking.names import safe
 from srfoundry.tracking.runs import Point, Tracker, refusable
-from srfoundry.tracking.spool import PICTURES, Away, Box
+from srfoundry.tracking.spool import PICTURES, Away, Box, Waits
 from srfoundry.tracking.stores import ARTIFACTS, own, reached, settle
 
 GONE = "RESOURCE_DOES_NOT_EXIST"  # a run that somebody deleted: what is left of it has nowhere to go
@@ -39,6 +39,7 @@ class MlflowRecipient:
 
         Raises:
             Away: MLflow does not take it now.
+            Waits: it has everything but Prefect's half, the flow run's id, and Prefect is away.
         """
         state = box.state(self.name)
         opening = box.opening()
@@ -66,14 +67,17 @@ class MlflowRecipient:
             if event["event"] != "points":
                 box.save(self.name, state)
         self._send(tracker, state, waiting)
-        flow_run = box.state("prefect").get("run")
-        if flow_run and state.get("run") and not state.get("linked"):
+        prefect = box.state("prefect")
+        if prefect.get("run") and state.get("run") and not state.get("linked"):
             with refusable():
-                tracker.client.set_tag(state["run"], "prefect.flow_run_id", flow_run)
+                tracker.client.set_tag(state["run"], "prefect.flow_run_id", prefect["run"])
             state["linked"] = True
         ended = bool(state.get("ended"))
-        state["done"] = ended and bool(state.get("linked") or box.away("prefect") or box.state("prefect")["done"])
+        state["done"] = ended and bool(state.get("linked") or prefect["done"])
         box.save(self.name, state)
+        reason = box.away("prefect")
+        if ended and reason and not state["done"]:
+            raise Waits(reason)
 
     def _send(self, tracker: Tracker, state: dict[str, Any], points: list[Point]) -> None:
         if points and state.get("run"):

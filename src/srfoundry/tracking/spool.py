@@ -24,6 +24,10 @@ class Away(Exception):
     """A recipient does not answer, or not as it should; what is meant for it waits."""
 
 
+class Waits(Away):
+    """A recipient answers, but one box needs what another recipient has yet to give."""
+
+
 def digest(path: Path) -> str:
     """md5 of a file, empty where there is none."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.exists() else ""
