@@ -6,7 +6,8 @@ import torch
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import operator
 from srfoundry.degradation.damage import add_noise, compress, sharpen
-from srfoundry.degradation.random_degradation import bicubic_kernel, degraded, draw_blurs
+from srfoundry.degradation.random_degradation import degraded, draw_blurs
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.degradation.settings import BlurRanges, DamageRanges, Model
 from srfoundry.imaging import resize
 from tests.closed import ranges
@@ -65,19 +66,12 @@ def test_a_share_is_clean_at_any_place_of_the_batch() -> None:
     high, places = smooth(8, 32), set()
     for seed in range(8):
         found = degraded(high, 2, ranges("blind", motion=0.0), rng=generator(seed, "draw"))
-        clean = (found.kernels - bicubic_kernel(2, found.kernels.shape[-1])).abs().amax((1, 2)) < 1e-6
+        clean = (found.kernels - sized(antialiasing("bicubic", 2), found.kernels.shape[-1])).abs().amax((1, 2)) < 1e-6
         assert int(clean.sum()) == 2, "a quarter of eight"
         places |= set(clean.nonzero().flatten().tolist())
         reduced = resize.cubic(high[clean], 1 / 2)
         torch.testing.assert_close(found.low[clean], reduced, atol=0.5 / 255 + 1e-5, rtol=0)
     assert len(places) > 4
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bicubic_is_a_kernel_for_direct_decimation(scale: int) -> None:
-    image = torch.rand(1, 1, 24 * scale, 24 * scale, generator=generator(1, "image"))
-    made = operator.degrade(image, bicubic_kernel(scale, 4 * scale + 3), scale)
-    torch.testing.assert_close(made[..., 4:-4, 4:-4], resize.cubic(image, 1 / scale)[..., 4:-4, 4:-4])
 
 
 def test_blurs_have_the_range_of_their_variances() -> None:

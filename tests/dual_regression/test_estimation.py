@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.degradation.random_degradation import bicubic_kernel
+from srfoundry.degradation.reductions import antialiasing
 from srfoundry.degradation.settings import Model
 from srfoundry.dual_regression.batch import Batch, DegradedBatch
 from srfoundry.dual_regression.batches import pairs
@@ -92,7 +92,7 @@ def test_kernels_of_other_sizes_are_framed_or_cut() -> None:
     torch.testing.assert_close(wide[:, 2:-2, 2:-2], kernels)
     cut = kernels[:, 1:-1, 1:-1]
     torch.testing.assert_close(fitted(kernels, 3), cut / cut.sum(dim=(1, 2), keepdim=True))
-    lobed = fitted(bicubic_kernel(2, 11), 17)
+    lobed = fitted(antialiasing("bicubic", 2), 17)
     assert float(lobed.min()) == 0 and float(lobed.sum()) == pytest.approx(1)
 
 

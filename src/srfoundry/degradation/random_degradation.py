@@ -10,7 +10,6 @@ All results lie on the grid of MATLAB's bicubic, so that one network serves ever
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +18,7 @@ from torch import Tensor
 from srfoundry.core.seeds import Rows
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.damage import add_noise, bits, compress, sharpen
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.degradation.settings import BlurRanges, RandomDegradation
 from srfoundry.imaging import resize
 
@@ -99,7 +99,7 @@ def reduced(
     def apply(image: Tensor) -> Tensor:
         return resize.cubic(image, 1 / scale)
 
-    kernel = bicubic_kernel(scale, chosen.blur.size(scale)).to(high)
+    kernel = sized(antialiasing("bicubic", scale), chosen.blur.size(scale)).to(high)
     return Degraded(bits(apply(high)), apply, kernel.expand(len(high), -1, -1), _known(high), rows.count)
 
 
@@ -142,7 +142,7 @@ def twice(
 
     once = compress(add_noise(begin(high), damage, rng=rng, rows=rows), damage, rng=rng, rows=rows)
     low = sharpen(add_noise(end(once), damage, rng=rng, rows=rows), ranges.sharpened, rng=rng, rows=rows)
-    void = bicubic_kernel(scale, chosen.blur.size(scale)).to(high).expand(len(high), -1, -1)
+    void = sized(antialiasing("bicubic", scale), chosen.blur.size(scale)).to(high).expand(len(high), -1, -1)
     low = compress(low, damage, rng=rng, rows=rows)
     return Degraded(low, lambda image: end(begin(image)), void, ~_known(high), 0)
 
@@ -169,18 +169,6 @@ def draw_blurs(count: int, scale: int, ranges: BlurRanges, *, rng: torch.Generat
             family = kernels.draw_line if chance < ranges.motion / 2 else kernels.draw_trajectory
             found[index] = family(1, size=size, scale=scale, rng=rng, offset=offset)[0][0]
     return found
-
-
-@cache
-def bicubic_kernel(scale: int, size: int) -> Float[Tensor, "1 k k"]:
-    """MATLAB's bicubic reduction as a kernel for direct decimation: what one pixel of its result reads."""
-    side = scale * (2 * size // scale + 1)
-    middle = side // scale // 2
-    with torch.inference_mode(False), torch.enable_grad():
-        image = torch.zeros(1, 1, side, side, dtype=torch.float64, requires_grad=True)
-        read = torch.autograd.grad(resize.cubic(image, 1 / scale)[0, 0, middle, middle], image)[0][0]
-    first = scale * middle - size // 2
-    return kernels.normalise(read[:, first : first + size, first : first + size]).float()
 
 
 def _in_order(parts: list[Degraded], inverse: Tensor, *, known_in_all: int) -> Degraded:

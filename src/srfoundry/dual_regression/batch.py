@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.degradation.random_degradation import Degraded, Operator, bicubic_kernel
+from srfoundry.degradation.random_degradation import Degraded, Operator
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.imaging import resize
 
 
@@ -87,6 +88,6 @@ def joined(first: Batch, second: Batch) -> Batch:
 def reduced_alone(images: Batch, scale: int) -> DegradedBatch:
     """A batch of a prepared set, whose smallest images are MATLAB's bicubic: it knows that as its operator."""
     high = images[1]
-    kernel = bicubic_kernel(scale, 4 * scale + 3).to(high)
+    kernel = sized(antialiasing("bicubic", scale), 4 * scale + 3).to(high)
     known = torch.ones(len(high), dtype=torch.bool, device=high.device)
     return DegradedBatch(images, lambda image: resize.cubic(image, 1 / scale), kernel.expand(len(high), -1, -1), known)

@@ -12,11 +12,11 @@ from srfoundry.blind.auto.contest import LEAD, Contest
 from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
-from srfoundry.blind.auto.reductions import sized
 from srfoundry.blind.estimate import Estimate, Promising
 from srfoundry.blind.motion_deblur.estimation import sparsity_near
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
+from srfoundry.degradation.reductions import sized
 from tests.blind.auto.test_forms import KERNELS, observed
 from tests.blind_cases import tiny
 from tests.nonblind import data_steps

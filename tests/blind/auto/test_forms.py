@@ -10,12 +10,12 @@ from torch import Tensor
 from srfoundry.blind.auto import forms, histories
 from srfoundry.blind.auto.deciding import decide
 from srfoundry.blind.auto.evidence import Evidence
-from srfoundry.blind.auto.reductions import antialiasing
 from srfoundry.blind.estimate import BlindObservation
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
+from srfoundry.degradation.reductions import antialiasing
 from srfoundry.imaging import images
 from tests.blind_cases import tiny
 

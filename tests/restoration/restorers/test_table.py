@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from srfoundry.blind.auto.reductions import combined
 from srfoundry.blind.diffusion.unet import make_unet, save_unet
 from srfoundry.config.params import Params, load
 from srfoundry.core.errors import FoundryError
@@ -16,6 +15,7 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
+from srfoundry.degradation.reductions import combined
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards

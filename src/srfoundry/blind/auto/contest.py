@@ -18,9 +18,9 @@ from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import DRAWS, Explanations
 from srfoundry.blind.auto.histories import FORMS
-from srfoundry.blind.auto.reductions import sized
 from srfoundry.blind.estimate import BlindObservation, Estimate, Promising
 from srfoundry.blind.motion_deblur.estimation import sparsity_near
+from srfoundry.degradation.reductions import sized
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 FREE = "shake"  # the history whose kernels are of free form

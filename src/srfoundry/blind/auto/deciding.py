@@ -13,9 +13,9 @@ from torch import Tensor
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.histories import SIZE
-from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.decision import SURELY_SHARP, Candidates, Decision, Variation
 from srfoundry.degradation import kernels
+from srfoundry.degradation.reductions import antialiasing, sized
 
 # Chosen on training photographs (BSD400, x2).
 SHARP = 0.5  # chance of a sharp image from which on it is enlarged

@@ -13,7 +13,6 @@ from srfoundry.blind.auto.evidence import LEAST, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.histories import SIZE
 from srfoundry.blind.auto.milder import hedge
-from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Promising, Resources, always
@@ -22,6 +21,7 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.networks.nonblind.usrnet import USRNet
 
 # In multiples of the scale, px. The Gaussian that explains a thumbnail is narrower nine times out of ten; chosen on

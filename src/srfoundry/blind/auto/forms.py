@@ -16,10 +16,10 @@ from torch import Tensor
 
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.evidence import Evidence
-from srfoundry.blind.auto.reductions import antialiasing, sized
 from srfoundry.blind.dkp.sampled import LOOK, TILE
 from srfoundry.blind.estimate import BlindObservation, busiest_window
 from srfoundry.core.seeds import generator
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.degradation.settings import SpectrumModel
 from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from srfoundry.blind.auto.reductions import antialiasing, combined, sized
 from srfoundry.degradation import kernels
+from srfoundry.degradation.reductions import antialiasing, combined, sized
 
 SHARES = {  # of the histories among the images that the classifier learns from
     "reduced": 0.17,  # a thumbnail by a kernel with negative lobes (bicubic, Lanczos), else sharp

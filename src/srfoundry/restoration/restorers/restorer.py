@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.auto import reductions
-from srfoundry.degradation import conventions, operator
+from srfoundry.degradation import conventions, operator, reductions
 from srfoundry.degradation.observation import Observation
 from srfoundry.imaging.tiling import Progress
 from srfoundry.imaging.user_image import Handling

@@ -5,10 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.reductions import antialiasing, combined, sized
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import conventions, kernels, operator
+from srfoundry.degradation.reductions import antialiasing, combined, sized
 from srfoundry.imaging import images, resize
 
 
@@ -34,20 +33,5 @@ def test_the_shift_is_inside_of_the_taps() -> None:
         kernel = sized(antialiasing("area", scale), 31)
         middle = (kernel.shape[-1] - 1) / 2
         moved = conventions.centre_of_mass(kernel) - middle
-        assert torch.allclose(moved, torch.full_like(moved, histories.phase("reduced", scale)), atol=1e-5)
+        assert torch.allclose(moved, torch.full_like(moved, (scale - 1) / 2), atol=1e-5)
         assert kernel.sum() == pytest.approx(1, abs=1e-5)
-
-
-def test_histories_are_drawn_in_their_shares_and_fit_their_kernels() -> None:
-    drawn = histories.draw(200, 2, rng=generator(2, "histories"))
-    assert torch.equal(drawn.kernel, histories.draw(200, 2, rng=generator(2, "histories")).kernel)
-    assert (drawn.kernel.sum(dim=(-2, -1)) - 1).abs().max() < 1e-4
-    counts = torch.bincount(drawn.history, minlength=len(histories.NAMES))
-    assert (counts / 200 - torch.tensor(list(histories.SHARES.values()))).abs().max() < 0.08
-    decimated = drawn.kernel[drawn.history == histories.NAMES.index("decimated")]
-    assert bool((decimated.flatten(1).max(dim=1).values == 1).all())
-
-
-def test_forms_are_drawn_alone_where_they_are_asked_for() -> None:
-    drawn = histories.draw(6, 2, shares={"line": 1.0}, rng=generator(2, "histories"))
-    assert set(drawn.history.tolist()) == {histories.NAMES.index("line")}
