@@ -110,6 +110,7 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
 def test_the_rim_of_a_periodic_photograph_does_not_count() -> None:
     unused, room = rim.rims(25, 2, (1 / 3, 1.0))
     assert (unused, room) == (4, 13)
+    assert rim.rims(3, 4, (1 / 3, 1.0)) == (1, 2), "a kernel within one pixel leaves a rise, too"
     image, weight = rim.made_periodic(torch.rand(1, 1, 192, 128, generator=generator(5, "image")), unused, room)
     assert image.shape[-2:] == weight.shape[-2:] == (216, 144)  # 13 pixels more, or some more
     assert float(weight[..., :4, :].max()) == 0 and float(weight[..., 188:, :].max()) == 0

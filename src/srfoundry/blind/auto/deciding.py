@@ -30,7 +30,7 @@ ALONE = 0.1  # chance that pixels of a sharp image were left out, below which it
 UNLIKELY, LEFT_OUT = 0.15, 0.45
 SURE = 0.9  # chance of a sharp image from which on no blur is thought of
 SELDOM = 0.25  # weight of a blur that is no wider than an antialiasing, at most: so narrow is one in forty
-NARROW = 0.4  # variance of the Gaussian that stands for a blur below that, in multiples of the scale, px^2
+STAND_IN = 0.4  # variance of the Gaussian that stands for a blur below that, in multiples of the scale, px^2
 VARIES = 0.04  # share of sharp windows from which on a blur varies; no image of 300 under one blur had any
 
 ROUND = ("gaussian", "blurred, reduced")  # blurs whose kernel is taken for a Gaussian
@@ -99,7 +99,7 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
     if left_out >= LEFT_OUT and sharp >= SURE:
         return 0.0, None
     weight = left_out if left_out >= LEFT_OUT else UNLIKELY if left_out >= ALONE else 0.0
-    variance = torch.tensor([NARROW * scale])
+    variance = torch.tensor([STAND_IN * scale])
     blur = None if sharp >= SURE else kernels.gaussian(SIZE, variance, variance, torch.zeros(1)).float()
     found = mixture(evidence, scale, decimated=weight, blurs=blur, blurred=min(1 - sharp, SELDOM))
     if weight or blur is not None:

@@ -26,7 +26,7 @@ def rims(size: int, scale: int, parts: tuple[float, float]) -> tuple[int, int]:
         parts: both, in widths of the kernel (`FreeFormSettings.rims`).
     """
     rim, room = (max(1, round(part * _width(size, scale))) for part in parts)
-    return rim, room
+    return rim, max(room, rim + 1)
 
 
 def made_periodic(
