@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,13 +10,14 @@ from torch import Tensor
 
 from srfoundry.blind.auto import forms, histories
 from srfoundry.blind.auto.deciding import decide
+from srfoundry.blind.auto.estimation import shaken_after_all
 from srfoundry.blind.auto.evidence import Evidence
-from srfoundry.blind.estimate import BlindObservation
+from srfoundry.blind.estimate import BlindObservation, Estimate, Promising
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, operator
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.observation import Sampling
-from srfoundry.degradation.reductions import antialiasing
+from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.imaging import images
 from tests.blind_cases import tiny
 
@@ -50,6 +52,29 @@ def test_a_shake_stays_one_though_random_ones_are_unlike_it() -> None:
     evidence = Evidence(chances, chances[None], [(0, 0, 64, 64)], 0.0, None)
     found = forms.Explanations.of(observed(shaken), tiny().spectrum).supported(evidence).chances
     assert histories.NAMES[int(found.argmax())] == "shake"
+
+
+def test_a_shake_that_rests_is_none_to_random_ones_and_one_with_its_own_kernel() -> None:
+    """Half of its mass is in one place, the rest in a tail: no Gaussian is found that is wider than an antialiasing."""
+    resting = 0.45 * sized(torch.ones(1, 1, 1), 25) + 0.55 * KERNELS["line"]
+    explained = forms.Explanations.of(observed(resting), tiny().spectrum)
+    assert explained.best(*forms.WITH_ZEROS) < explained.sharp + forms.LEAD
+    asked: list[bool] = []
+
+    def finding(kernel: Tensor) -> Callable[[str, Promising], Estimate]:
+        def find(form: str, promising: Promising) -> Estimate:
+            estimate = Estimate(kernel.float(), None, (0, 0, 160, 160), [])
+            asked.append(form == "shake" and promising(estimate))
+            return estimate
+
+        return find
+
+    found = shaken_after_all(explained, finding(resting), 2)
+    assert found is not None and asked == [True]
+    sharp = forms.Explanations.of(observed(antialiasing("bicubic", 2)), tiny().spectrum)
+    for kernel in (resting, antialiasing("bicubic", 2)):
+        assert shaken_after_all(sharp, finding(kernel), 2) is None and not asked[-1]
+    assert shaken_after_all(explained, finding(sized(torch.ones(1, 1, 1), 25)), 2) is None
 
 
 def test_many_tiles_make_nobody_surer() -> None:

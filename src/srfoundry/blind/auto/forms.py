@@ -81,11 +81,10 @@ class Explanations:
 
     def supported(self, evidence: Evidence) -> Evidence:
         """The evidence with the chances of blurs weighed anew by each form's best random kernel; their sum stays."""
-        *best, sharp = [float(self.scores[self.form == index].max()) / self.tiles for index in range(len(DRAWS) + 1)]
-        found = dict(zip(DRAWS, best, strict=True))
-        hidden = 1 + self.likelihood.noise / HIDES
-        odds = {name: NAT * hidden * (value - max(best)) + PRIOR[name] / hidden for name, value in found.items()}
-        if max(found[name] for name in WITH_ZEROS) < sharp + LEAD:
+        found = {name: self.best(name) for name in DRAWS}
+        hidden, most = 1 + self.likelihood.noise / HIDES, max(found.values())
+        odds = {name: NAT * hidden * (value - most) + PRIOR[name] / hidden for name, value in found.items()}
+        if max(found[name] for name in WITH_ZEROS) < self.sharp + LEAD:
             odds |= dict.fromkeys(WITH_ZEROS, -math.inf)
         chances = evidence.chances.clone()
         places = [histories.NAMES.index(name) for name in odds]
@@ -108,6 +107,15 @@ class Explanations:
         """Nats a tile of the best random kernel of these forms."""
         places = torch.tensor([list(DRAWS).index(name) for name in forms])
         return float(self.scores[torch.isin(self.form, places)].max()) / self.tiles
+
+    @property
+    def sharp(self) -> float:
+        """Nats a tile of the best kernel that leaves an image sharp."""
+        return float(self.scores[self.form == len(DRAWS)].max()) / self.tiles
+
+    def shaken(self, kernel: Float[Tensor, "1 k k"]) -> bool:
+        """Whether a kernel of free form leads what leaves an image sharp, where random ones did not."""
+        return self.score(kernel) > self.sharp + LEAD
 
     def score(self, kernel: Float[Tensor, "1 k k"]) -> float:
         """Nats a tile of a kernel."""
