@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.contest import LEAD, Contest
+from srfoundry.blind.auto.contest import FAR, LEAD, Contest
 from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
@@ -62,6 +62,24 @@ def test_a_rough_kernel_is_refined_where_it_leads_and_there_alone() -> None:
         contest = held(observed(blur), chance=0.5)
         contest.winner(taken, estimate(FORMS[taken]), find, never)
     assert asked == [True, False]
+
+
+@pytest.mark.parametrize("left, won", [(0.4, "shake"), (0.6, "line")])
+def test_a_kernel_that_does_not_explain_the_image_gives_way(
+    left: float, won: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To one of free form that explains it by far better, whatever the spectrum says."""
+    contest = held(observed(KERNELS["line"]))
+
+    def find(history: str, promising: Promising) -> Estimate:
+        assert history != "shake" or promising(estimate(FREE))
+        return estimate(FORMS.get(history, FORMS["gaussian"]))
+
+    def residual(contest: Contest, kernel: Tensor) -> float:
+        return 2 * FAR * (left if torch.equal(kernel, FREE) else 1.0)
+
+    monkeypatch.setattr(Contest, "_residual", residual)
+    assert contest.winner("line", estimate(FORMS["line"]), find, never).history == won
 
 
 def test_a_family_whose_spectrum_is_hopeless_is_not_looked_for_to_the_end() -> None:

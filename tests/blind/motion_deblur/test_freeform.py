@@ -24,6 +24,7 @@ from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import silent
 from srfoundry.degradation import conventions, kernels
+from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.operator import degrade
 from srfoundry.networks.nonblind.kernel_step import KernelStep
 from srfoundry.networks.nonblind.usrnet import PeriodicObservation
@@ -105,6 +106,17 @@ def test_latent_image_agrees_with_what_was_seen(scale: int) -> None:
     assert float((again - low).square().mean()) < 1e-3 * float(low.var())
     start = functional.interpolate(low, scale_factor=scale, mode="bicubic")
     assert float((image - high).square().mean()) < 0.5 * float((start - high).square().mean())
+
+
+def test_only_the_right_kernel_explains_the_image_by_its_sharp_one() -> None:
+    high, true = blocks(64, 48), kernels.centred(shake())
+    low = degrade(high, true, 2, border="circular")
+    seen = BlindObservation(low, Sampling(2, border="circular"), 0.0)
+    wrong = kernels.gaussian(SIZE, torch.tensor([3.0]), torch.tensor([3.0]), torch.zeros(1)).float()
+    right, other = (
+        freeform.residual_with(seen, kernel, lambda low, kernel, scale, noise: high) for kernel in (true, wrong)
+    )
+    assert right < 1e-3 < 0.01 < other
 
 
 def test_the_rim_of_a_periodic_photograph_does_not_count() -> None:

@@ -26,6 +26,7 @@ from srfoundry.blind.motion_deblur.freeform import (
     STANDARD,
     check,
     find_free_form_kernel,
+    residual_with,
     sparsity_with,
 )
 from srfoundry.blind.motion_deblur.learned_step import learned_taps
@@ -107,9 +108,21 @@ def sparsity_near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"],
         kernel: that it was blurred with, perhaps.
         net: that denoises; it assumes as much noise as in the first round of `estimate_by_edges`.
     """
+    return sparsity_with(_near(observation, kernel), kernel, net, noise=RESTORED.noises[0])
+
+
+def residual_near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> float:
+    """What a network leaves unexplained of an image's busiest part, range [0, 1] (`residual_with`).
+
+    Args:
+        observation, kernel, net: as of `sparsity_near`; no more noise than the image's is assumed.
+    """
+    return residual_with(_near(observation, kernel), kernel, net)
+
+
+def _near(observation: BlindObservation, kernel: Float[Tensor, "1 k k"]) -> BlindObservation:
     window, _ = busiest_window(observation.low.float(), max(COMPARED, least_side(kernel.shape[-1], observation.scale)))
-    seen = BlindObservation(window, Sampling(observation.scale, border="reflect"), observation.noise)
-    return sparsity_with(seen, kernel, net, noise=RESTORED.noises[0])
+    return BlindObservation(window, Sampling(observation.scale, border="reflect"), observation.noise)
 
 
 def _descended(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], net: USRNet) -> Float[Tensor, "1 k k"]:

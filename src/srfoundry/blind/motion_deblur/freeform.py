@@ -25,6 +25,7 @@ from srfoundry.core.state import Log, silent
 from srfoundry.degradation import kernels
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.imaging import resize
+from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images
 Restore = Callable[[Tensor, Tensor, int, float], Tensor]
@@ -165,6 +166,23 @@ def sparsity_with(
     with torch.inference_mode():
         search = _Search(observation, kernel.shape[-1], STANDARD)
         return search.sparsity(search.restored(kernel.float(), restore, noise=noise).clamp(0, 1))
+
+
+def residual_with(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], restore: Restore) -> float:
+    """Root mean square, range [0, 1], of what an image differs by from its restoration blurred and decimated again.
+
+    A network that denoises makes no waves of a wrong kernel, and then cannot explain the image.
+
+    Args:
+        observation, kernel, restore: as of `sparsity_with`.
+    """
+    with torch.inference_mode():
+        search = _Search(observation, kernel.shape[-1], STANDARD)
+        image = search.restored(kernel.float(), restore).clamp(0, 1)
+        again = PeriodicObservation(search.low, kernels.centred(kernel.float()), search.scale).reduce(image)
+        error = (again - search.low).square().mean(dim=1, keepdim=True)
+        weight = torch.ones_like(error) if search.weight is None else search.weight
+        return math.sqrt(float((error * weight).sum() / weight.sum()))
 
 
 def check(observation: BlindObservation, size: int) -> None:
