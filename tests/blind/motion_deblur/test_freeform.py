@@ -20,6 +20,7 @@ from srfoundry.blind.motion_deblur.freeform import (
 )
 from srfoundry.blind.motion_deblur.latent_image import latent
 from srfoundry.blind.motion_deblur.learned_step import learned_taps
+from srfoundry.blind.motion_deblur.witnesses import residual_with
 from srfoundry.core.errors import Diverged, FoundryError
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.core.state import silent
@@ -113,9 +114,7 @@ def test_only_the_right_kernel_explains_the_image_by_its_sharp_one() -> None:
     low = degrade(high, true, 2, border="circular")
     seen = BlindObservation(low, Sampling(2, border="circular"), 0.0)
     wrong = kernels.gaussian(SIZE, torch.tensor([3.0]), torch.tensor([3.0]), torch.zeros(1)).float()
-    right, other = (
-        freeform.residual_with(seen, kernel, lambda low, kernel, scale, noise: high) for kernel in (true, wrong)
-    )
+    right, other = (residual_with(seen, kernel, lambda low, kernel, scale, noise: high) for kernel in (true, wrong))
     assert right < 1e-3 < 0.01 < other
 
 
@@ -350,7 +349,7 @@ def test_pruning_keeps_the_heaviest_of_small_islands() -> None:
 def test_a_figure_that_is_no_number_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     low = degrade(blocks(48, 40), shake(), 2, border="circular")
     figures = iter([math.nan, 0.5])
-    monkeypatch.setattr(freeform._Search, "sparsity", lambda self, image: next(figures))
+    monkeypatch.setattr(freeform.Search, "sparsity", lambda self, image: next(figures))
     found = find(low, scale=2, start=shake())
     monkeypatch.undo()
     alone = find_free_form_kernel(
@@ -361,6 +360,6 @@ def test_a_figure_that_is_no_number_is_never_the_best(monkeypatch: pytest.Monkey
         start=shake(),
     )
     assert torch.equal(found, alone)
-    monkeypatch.setattr(freeform._Search, "sparsity", lambda self, image: math.nan)
+    monkeypatch.setattr(freeform.Search, "sparsity", lambda self, image: math.nan)
     with pytest.raises(Diverged, match="no beginning"):
         find(low, scale=2)

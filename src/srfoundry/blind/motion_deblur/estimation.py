@@ -26,11 +26,10 @@ from srfoundry.blind.motion_deblur.freeform import (
     STANDARD,
     check,
     find_free_form_kernel,
-    residual_with,
-    sparsity_with,
 )
 from srfoundry.blind.motion_deblur.learned_step import learned_taps
 from srfoundry.blind.motion_deblur.rim import least_side, made_periodic, rims
+from srfoundry.blind.motion_deblur.witnesses import residual_with, sparsity_with
 from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.state import Log, silent

@@ -25,7 +25,6 @@ from srfoundry.core.state import Log, silent
 from srfoundry.degradation import kernels
 from srfoundry.degradation.noise_level import known_noise
 from srfoundry.imaging import resize
-from srfoundry.networks.nonblind.usrnet import PeriodicObservation
 
 # low, kernel, scale, noise -> image: USRNet or what else restores periodic images
 Restore = Callable[[Tensor, Tensor, int, float], Tensor]
@@ -130,7 +129,7 @@ def find_free_form_kernel(
     """
     check(observation, size)
     with torch.inference_mode():
-        search = _Search(observation, size, settings)
+        search = Search(observation, size, settings)
         guesses = [search.climb(edges, rng=rng) for edges in settings.edges]
         if start is not None:
             guesses.append((taps.resampled(start.float(), size, 1.0), settings.least))
@@ -150,39 +149,6 @@ def find_free_form_kernel(
         for _ in range(3):  # what ringing and rim are cut off moves a sharp kernel again
             best = kernels.centred(best)
     return best.clone()
-
-
-def sparsity_with(
-    observation: BlindObservation, kernel: Float[Tensor, "1 k k"], restore: Restore, *, noise: float
-) -> float:
-    """|grad x|_1 / |grad x|_2 (Krishnan 2011) of what a non-blind network makes of an image, over the root of its size.
-
-    Args:
-        observation: the image, as of `find_free_form_kernel`.
-        kernel: that it restores with.
-        restore: the network, for periodic images.
-        noise: standard deviation, range [0, 1], that it is to assume at least.
-    """
-    with torch.inference_mode():
-        search = _Search(observation, kernel.shape[-1], STANDARD)
-        return search.sparsity(search.restored(kernel.float(), restore, noise=noise).clamp(0, 1))
-
-
-def residual_with(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], restore: Restore) -> float:
-    """Root mean square, range [0, 1], of what an image differs by from its restoration blurred and decimated again.
-
-    A network that denoises makes no waves of a wrong kernel, and then cannot explain the image.
-
-    Args:
-        observation, kernel, restore: as of `sparsity_with`.
-    """
-    with torch.inference_mode():
-        search = _Search(observation, kernel.shape[-1], STANDARD)
-        image = search.restored(kernel.float(), restore).clamp(0, 1)
-        again = PeriodicObservation(search.low, kernels.centred(kernel.float()), search.scale).reduce(image)
-        error = (again - search.low).square().mean(dim=1, keepdim=True)
-        weight = torch.ones_like(error) if search.weight is None else search.weight
-        return math.sqrt(float((error * weight).sum() / weight.sum()))
 
 
 def check(observation: BlindObservation, size: int) -> None:
@@ -206,7 +172,7 @@ def check(observation: BlindObservation, size: int) -> None:
         raise FoundryError("image of a single colour has no edges to find a kernel from; give another image")
 
 
-class _Search:
+class Search:
     """The alternation of kernel and latent image over one image.
 
     Attributes:
