@@ -5,6 +5,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from srfoundry.core.errors import FoundryError
 
@@ -13,22 +14,49 @@ PATCH = 5  # pixels a side of the patches whose covariance is looked at
 SILENT = 0.9 / 255  # less than this is texture and rounding
 ROUNDING = 1 / 255 / math.sqrt(12)
 PIXELS = 2**18  # of an image that are looked at: its middle, if it has more
+# Pixels a side of the patches of which a few are flat, the share of these, and the part of white noise that they show
+# at least: they are the ones with least of it. Of noise alone, from 120 to 512 pixels a side, that is 0.68 to 0.73.
+FLAT, FLATTEST, SHOWN = 8, 0.02, 0.68
+FEW = 16  # patches that say nothing
+CLIPPED = 0.5 / 255  # pixels as near black or white may have been cut off
+# How much more the flattest tenth of many patches may show than the flattest fiftieth if what it shows is noise, and
+# how many are many. Of 80 photographs (BSD400, x2) under luminance noise of 1, 2, 5 and 15 of 255 behind a Gaussian 69,
+# 74, 78 and 77 are as steady; of 320 reduced, blurred or decimated ones without noise that show 0.9 of 255 none is.
+TENTH, STEADY, MANY = 0.1, 1.2, 400
+MIXED = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]], dtype=torch.float64) / 6
 
 
 def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> float:
-    """Standard deviation of white Gaussian noise, in the image's range (Chen, Zhu and Heng, ICCV 2015).
+    """Standard deviation of white Gaussian noise, in the image's range.
 
-    Patches of a photograph lie near a subspace; the eigenvalues of their covariance outside of it are the noise's
-    variance. The largest eigenvalues are left out one by one until mean and median of the rest agree. Colours that
-    are equal count once, and small images are looked at in smaller patches: there must be more of these than values
-    in each.
+    Two estimates, of which the lesser is right: what patches show outside of their subspace, and what the flattest show
+    at all. In grey images with fine textures patches fill the whole space: the first says 4 to 20 of 255 of sharp grey
+    photographs without noise (BSD400, x2, means of blocks and pixels left out), the second 0.5 to 6. Where there is
+    noise behind a blur (2, 5 and 15 of 255), or in colour, the second leaves the first as it is.
+
+    Of grain, noise of a colour photograph's luminance alone, its patches show nothing: colours have none. It is looked
+    for by itself.
 
     Raises:
         FoundryError: the image has less than two patches of 2x2 pixels.
     """
-    height, width = image.shape[-2:]
     if bool((image == image[:, :1]).all()):
         image = image[:, :1]
+    side = int(PIXELS**0.5)
+    top, left = (max(0, (extent - side) // 2) for extent in image.shape[-2:])
+    seen = image[..., top : top + side, left : left + side].double()
+    found = min(_outside_of_subspace(seen, patch), _in_flattest_patches(seen))
+    return found if seen.shape[1] == 1 else max(found, _grain(seen.mean(dim=1, keepdim=True), patch))
+
+
+def _outside_of_subspace(image: Float[Tensor, "1 c h w"], patch: int) -> float:
+    """Chen, Zhu and Heng, ICCV 2015.
+
+    Patches of a photograph lie near a subspace; the eigenvalues of their covariance outside of it are the noise's
+    variance. The largest eigenvalues are left out one by one until mean and median of the rest agree. Small images are
+    looked at in smaller patches: there must be more of these than values in each.
+    """
+    height, width = image.shape[-2:]
     while patch > 2 and (height - patch + 1) * (width - patch + 1) < ENOUGH * image.shape[1] * patch**2:
         patch -= 1
     if min(height, width) < patch or height * width <= patch**2:
@@ -36,10 +64,7 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
             f"noise is estimated from several patches of {patch}x{patch} pixels, got an image of {height}x{width}; "
             "give a larger one, or its noise"
         )
-    side = int(PIXELS**0.5)
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    seen = image[..., top : top + side, left : left + side].double()
-    patches = seen.unfold(2, patch, 1).unfold(3, patch, 1).permute(2, 3, 0, 1, 4, 5).flatten(0, 2).flatten(1)
+    patches = image.unfold(2, patch, 1).unfold(3, patch, 1).permute(2, 3, 0, 1, 4, 5).flatten(0, 2).flatten(1)
     values = torch.linalg.eigvalsh(torch.cov(patches.T)).clamp_min(0)  # smallest first
     for kept in range(len(values), 1, -1):
         rest = values[:kept]
@@ -48,6 +73,37 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
     else:
         rest = values[:1]
     return float(rest.mean().sqrt())
+
+
+def _in_flattest_patches(image: Float[Tensor, "1 c h w"]) -> float:
+    """The most that white noise can be, in the noisiest colour; inf where too few patches show it."""
+    every = (_patches(image[:, index : index + 1]) for index in range(image.shape[1]))
+    return max((_least(each, FLATTEST) for each in every if len(each) >= FEW), default=math.inf)
+
+
+def _grain(luminance: Float[Tensor, "1 1 h w"], patch: int) -> float:
+    """Noise of the luminance, where its flattest patches show it alike; 0 where they do not, or are few."""
+    patches = _patches(luminance)
+    if len(patches) < MANY or _least(patches, TENTH) > STEADY * _least(patches, FLATTEST):
+        return 0.0
+    return min(_outside_of_subspace(luminance, patch), _least(patches, FLATTEST))
+
+
+def _patches(image: Float[Tensor, "1 1 h w"]) -> Float[Tensor, " n"]:
+    """Power of each patch's mixed second differences, which are of a flat one its noise (Immerkaer 1996).
+
+    Clipped pixels have less noise; patches with any are left out.
+    """
+    if min(image.shape[-2:]) < FLAT + 2:
+        return image.new_zeros(0)
+    power = functional.avg_pool2d(functional.conv2d(image, MIXED.to(image)[None, None]).square(), FLAT, FLAT // 2)
+    clipped = ((image < CLIPPED) | (image > 1 - CLIPPED)).to(image)
+    return power[functional.max_pool2d(clipped, FLAT + 2, FLAT // 2) == 0]
+
+
+def _least(patches: Float[Tensor, " n"], share: float) -> float:
+    """Standard deviation of the noise that so many of the patches show no more of."""
+    return float(patches.quantile(share).sqrt()) / SHOWN
 
 
 def known_noise(low: Float[Tensor, "1 c h w"]) -> float:
