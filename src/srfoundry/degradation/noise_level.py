@@ -22,7 +22,7 @@ CLIPPED = 0.5 / 255  # pixels as near black or white may have been cut off
 # How much more the flattest tenth of many patches may show than the flattest fiftieth if what it shows is noise, and
 # how many are many. Of 80 photographs (BSD400, x2) under luminance noise of 1, 2, 5 and 15 of 255 behind a Gaussian 69,
 # 74, 78 and 77 are as steady; of 320 without noise (blurred, reduced, decimated) none is that shows 0.9 of 255, of
-# 250 others, which did not choose this, six are (0.9 to 2.4).
+# 250 looked at afterwards, half of other photographs, six are (0.9 to 2.4).
 TENTH, STEADY, MANY = 0.1, 1.2, 400
 MIXED = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]], dtype=torch.float64) / 6
 
