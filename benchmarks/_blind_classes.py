@@ -34,12 +34,16 @@ class Sort:
         decimation: how the image is reduced: every s-th pixel, MATLAB's bicubic, or Pillow's area or Lanczos.
         noise: standard deviation, of 255.
         quality: of the JPEG file; None is no JPEG.
+        grey: the photograph has no colours.
+        grain: the noise is the same in all colours.
     """
 
     blur: Draw | None
     decimation: str = "direct"
     noise: float = 0.0
     quality: int | None = None
+    grey: bool = False
+    grain: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,9 @@ SORTS = {
     "line": Sort(line),
     "shake": Sort(shake),
     "disc": Sort(disc),
+    "bicubic_grey": Sort(None, "bicubic", grey=True),
+    "area_grey": Sort(None, "area", grey=True),
+    "gaussian_grain": Sort(gaussian, noise=5, grain=True),
 }
 UNBLURRED = tuple(name for name, sort in SORTS.items() if sort.blur is None)
 
@@ -135,6 +142,8 @@ def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generato
         rng: of kernel and noise, on the CPU.
     """
     high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
+    if sort.grey:
+        high = high.mean(dim=1, keepdim=True).expand_as(high)
     kernel = None if sort.blur is None else sort.blur(scale, rng)
     direct = sort.decimation == "direct"
     if kernel is not None:
@@ -144,7 +153,7 @@ def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generato
     else:
         low = _thumbnail(high, scale, sort.decimation)
     noise = sort.noise / 255
-    low = low + noise * torch.randn(low.shape, generator=rng)
+    low = low + noise * torch.randn(low[:, :1].shape if sort.grain else low.shape, generator=rng)
     low = images.from_uint8(images.to_uint8(low))
     if sort.quality is not None:
         low = images.jpeg(low, sort.quality)
