@@ -48,3 +48,13 @@ def test_what_was_clipped_says_nothing_of_noise() -> None:
     low = 0.5 + 5 / 255 * torch.randn(1, 1, 128, 128, generator=rng)
     low[..., :40] = 1.0  # blown out
     assert 255 * estimate_noise(from_uint8(to_uint8(low))) > 3
+
+
+def test_noise_of_a_camera_grows_with_the_light() -> None:
+    low = degrade(power_law(256, 3), BLUR, 2)
+    grey = low.mean(dim=1, keepdim=True).clamp(0.1, 0.9)
+    deviation = 6 / 255 * (2 * grey).sqrt()
+    seen = estimate_noise(
+        from_uint8(to_uint8(grey + deviation * torch.randn(grey.shape, generator=generator(5, "noise"))))
+    )
+    assert seen == pytest.approx(float(deviation.square().mean().sqrt()), rel=0.2)
