@@ -212,6 +212,8 @@ def test_a_sharp_image_is_enlarged_by_the_mean_over_what_made_it_small() -> None
     assert left_out.phase == 0 and left_out.candidates is None
     _, perhaps = chances(reduced=0.6, gaussian=0.4)
     assert len(perhaps) == 5 and perhaps[4] == pytest.approx(0.25)  # a mild blur is thought of, too
+    far = decide(evidence(reduced=0.6, gaussian=0.4), 4)[0].candidates
+    assert far is not None and len(far.chances) == 4  # whose pixels lie too far away by 4
 
 
 def test_a_kernel_as_narrow_as_an_antialiasing_is_taken_for_one() -> None:
