@@ -30,10 +30,10 @@ MIXED = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]], dt
 def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> float:
     """Standard deviation of white Gaussian noise, in the image's range.
 
-    It is what patches show outside of their subspace. In grey images with fine textures they fill the whole space: of
-    sharp grey photographs without noise that is 4 to 21 of 255 (40 of BSD400, x2, means of blocks and pixels left out;
-    median 8 and 13). What their flattest patches show at all is more than the noise, too, but there 0.6 to 12 (median 1
-    and 2), and where there is noise behind a blur as much as the first. Of a grey image the lesser is right.
+    Two estimates, of which the lesser is right: what patches show outside of their subspace, and what the flattest show
+    at all, in the noisiest colour. In grey images with fine textures patches fill the whole space: of sharp grey
+    photographs without noise the first says 4 to 21 of 255 (40 of BSD400, x2, means of blocks and pixels left out;
+    median 8 and 13), the second 0.6 to 12 (median 1 and 2). Where there is noise behind a blur it is no less.
 
     Of grain, noise of a colour photograph's luminance alone, its patches show nothing: colours have none. It is looked
     for by itself.
@@ -50,11 +50,10 @@ def estimate_noise(image: Float[Tensor, "1 c h w"], *, patch: int = PATCH) -> fl
     side = int(PIXELS**0.5)
     top, left = (max(0, (extent - side) // 2) for extent in image.shape[-2:])
     seen = image[..., top : top + side, left : left + side].double()
-    found = _outside_of_subspace(seen, patch)
-    if seen.shape[1] > 1:
-        return max(found, _grain(seen.mean(dim=1, keepdim=True), patch))
-    patches = _patches(seen)
-    return min(found, _in_flattest(patches)) if len(patches) >= FEW else found
+    each = [_patches(colour) for colour in seen.split(1, dim=1)]
+    most = max((_in_flattest(patches) for patches in each if len(patches) >= FEW), default=math.inf)
+    found = min(_outside_of_subspace(seen, patch), most)
+    return found if len(each) == 1 else max(found, _grain(seen.mean(dim=1, keepdim=True), patch))
 
 
 def _outside_of_subspace(image: Float[Tensor, "1 c h w"], patch: int) -> float:
