@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from srfoundry.core.seeds import generator
@@ -21,6 +21,7 @@ from srfoundry.imaging import images, metrics, resize
 SIZE = 25  # taps a side of lines, shakes and Gaussians, as USRNet's; larger Gaussians at larger scales
 DISC = (1.5, 4.0)  # radii, high-resolution px
 VARIANCES = (0.175, 2.5)  # of Gaussians, in multiples of the scale, px^2 (FKP)
+MASK_RADII, MASK_PERCENT = (0.5, 1.2), (40, 150)  # of unsharp masks: low-resolution pixels, share of what is taken away
 RIM = 8  # low-resolution pixels cut off at each side
 Draw = Callable[[int, torch.Generator], Tensor]
 
@@ -36,6 +37,7 @@ class Sort:
         quality: of the JPEG file; None is no JPEG.
         grey: the photograph has no colours.
         grain: the noise is the same in all colours.
+        sharpened: by an unsharp mask after the reduction, as programs do that make thumbnails.
     """
 
     blur: Draw | None
@@ -44,6 +46,7 @@ class Sort:
     quality: int | None = None
     grey: bool = False
     grain: bool = False
+    sharpened: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ SORTS = {
     "bicubic_grey": Sort(None, "bicubic", grey=True),
     "area_grey": Sort(None, "area", grey=True),
     "gaussian_grain": Sort(gaussian, noise=5, grain=True),
+    "lanczos_sharpened": Sort(None, "lanczos", sharpened=True),
+    "bicubic_sharpened_q85": Sort(None, "bicubic", quality=85, sharpened=True),
 }
 UNBLURRED = tuple(name for name, sort in SORTS.items() if sort.blur is None)
 
@@ -155,6 +160,8 @@ def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generato
     noise = sort.noise / 255
     low = low + noise * torch.randn(low[:, :1].shape if sort.grain else low.shape, generator=rng)
     low = images.from_uint8(images.to_uint8(low))
+    if sort.sharpened:
+        low = _sharpened(low, rng)
     if sort.quality is not None:
         low = images.jpeg(low, sort.quality)
     cut = RIM * scale
@@ -190,3 +197,13 @@ def _thumbnail(high: Tensor, scale: int, how: str) -> Tensor:
     size = (high.shape[-1] // scale, high.shape[-2] // scale)
     filters = {"area": Image.Resampling.BOX, "lanczos": Image.Resampling.LANCZOS}
     return images.rgb(picture.resize(size, filters[how]))
+
+
+def _sharpened(low: Tensor, rng: torch.Generator) -> Tensor:
+    """Through Pillow's unsharp mask, whose Gaussian is made of three means."""
+    radius, percent = (
+        limits[0] + float(torch.rand((), generator=rng)) * (limits[1] - limits[0])
+        for limits in (MASK_RADII, MASK_PERCENT)
+    )
+    picture = Image.fromarray(np.asarray(images.to_uint8(low)[0]))
+    return images.rgb(picture.filter(ImageFilter.UnsharpMask(radius, round(percent), 0)))

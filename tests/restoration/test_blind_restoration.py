@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from srfoundry.blind import guard
 from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.core.seeds import generator
-from srfoundry.degradation import kernels, linear_enlargement
+from srfoundry.degradation import kernels, linear_enlargement, sharpening
 from srfoundry.degradation.observation import Observation, Sampling
-from srfoundry.imaging import resize
+from srfoundry.imaging import images, resize
+from srfoundry.imaging.user_image import Photograph
 from srfoundry.restoration.averaged import _averaged, _phase
-from srfoundry.restoration.blind_restoration import Restoration, _milder, _restored
+from srfoundry.restoration.blind_restoration import Restoration, _enlarged, _milder, _restored, restore_photograph
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
 
 
@@ -68,6 +71,56 @@ def test_the_mean_is_mixed_with_the_restorer_by_its_weight() -> None:
         return float(_restored(Observation(low, kernel, Sampling(2)), decision, "a", shared, no_ticker).image.mean())
 
     assert [level(each) for each in (None, 0.25, 1.0)] == pytest.approx([1.0, 0.75, 0.0], abs=1e-3)
+
+
+def photograph() -> np.ndarray:
+    path = next(path for path in images.bundled() if path.stem == "coffee")
+    return images.to_uint8(images.read(path))[0].numpy()[40:140, 60:190]
+
+
+class Once:
+    """A restorer that enlarges, and keeps what it was given."""
+
+    scale, uses_noise = 2, False
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
+        self.seen.append(observation.low)
+        return Restored(resize.cubic_at(observation.low, 2, 0.0).clamp(0, 1), "cubic")
+
+
+def test_bars_are_no_part_of_what_is_restored() -> None:
+    bars = np.pad(photograph(), ((12, 9), (0, 0), (0, 0)))
+    restorer, kernel = Once(), kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
+    shared = Restoration(RestoreOptions(Path("m"), Path("p"), force=True), restorer, Sampling(2), kernel, None)
+    made = restore_photograph(Photograph(bars, None, False, {}), "a", shared)
+    assert made.pixels.shape == (242, 260, 3)
+    assert 98 <= restorer.seen[0].shape[-2] <= 100
+    for dark in (made.pixels[:20], made.pixels[-14:]):
+        assert dark.max() <= 8
+    inside = restore_photograph(Photograph(photograph(), None, False, {}), "a", shared).pixels
+    apart = np.abs(made.pixels[40:-40].astype(int) - inside[16:-22].astype(int))
+    assert apart.max() <= 1
+
+
+def test_a_mask_is_taken_back_before_the_image_is_enlarged() -> None:
+    high = photograph()
+    thumbnail = images.from_uint8(torch.from_numpy(high)[None])
+    masked = sharpening.unsharp(thumbnail[0], torch.full((3,), 0.85), torch.full((3,), 0.8))[None]
+    masked = images.to_uint8(masked)[0].numpy()
+    shared = Restoration(RestoreOptions(Path("m"), Path("p")), Bright(), Sampling(2), None, None)
+    place = torch.nn.functional.one_hot(torch.tensor(5), sharpening.PLACES).double()
+
+    def enlarged(pixels: np.ndarray, masks: torch.Tensor | None) -> np.ndarray:
+        decision = Decision(restore=False, seen="a reduced image", chance=1.0, phase=0.5, masks=masks)
+        original = Photograph(pixels, None, False, {})
+        return _enlarged(original, shared, guard.Doubt("sharp", 0.5), decision).pixels.astype(float)
+
+    wanted = enlarged(high, None)
+    errors = [np.square(enlarged(masked, masks) - wanted).mean() for masks in (None, place)]
+    assert errors[1] < 0.1 * errors[0]
 
 
 class Waves:

@@ -77,6 +77,8 @@ class Decision:
         varies: how its blur varies, where that is seen.
         candidates: what may have made it, where one kernel is too little to rely on.
         instead: the same for the case that the restoration rings.
+        masks: chances of each mask (`sharpening.drawn`) that sharpened it, where one is taken back before it is
+            enlarged.
     """
 
     restore: bool
@@ -88,6 +90,7 @@ class Decision:
     varies: Variation | None = None
     candidates: Candidates | None = None
     instead: Candidates | None = None
+    masks: Float[Tensor, " p"] | None = None
 
     @property
     def damaged(self) -> bool:
@@ -99,6 +102,7 @@ class Decision:
         sure = "surely" if self.chance >= SURE else "likely" if self.chance >= LIKELY else "perhaps"
         further = "" if self.quality is None else f"; JPEG quality {self.quality}"
         further += f"; noise {255 * self.noise:.1f} of 255" if self.noise else ""
+        further += "" if self.masks is None else f"; sharpened: {1 - float(self.masks[0]):.2f}"
         return (
             f"it looks like {self.seen} ({sure} {'blurred' if self.restore else 'sharp'}: {self.chance:.2f}{further})"
         )

@@ -14,11 +14,11 @@ from srfoundry.blind import guard
 from srfoundry.blind.auto.evidence import LEAST
 from srfoundry.blind.decision import Decision
 from srfoundry.config import params
-from srfoundry.degradation import back_projection, kernel_files
+from srfoundry.degradation import back_projection, kernel_files, sharpening
 from srfoundry.degradation.error_level import error_level
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import Decimation
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import frames, images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.networks.nonblind.fusion import Fusion
 from srfoundry.restoration import averaged
@@ -188,6 +188,8 @@ class Outcome:
 def restore_photograph(original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker) -> Outcome:
     """Restore one photograph; one that restoration would make worse is enlarged.
 
+    Of bars around it nothing is seen or restored, since their edges are as sharp as its blur is wide.
+
     Args:
         original: as it was read.
         name: seeds what is random.
@@ -197,7 +199,23 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     Raises:
         FoundryError: it is too small.
     """
-    image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+    inside, box = frames.without_bars(original, least=LEAST)
+    made = _restored_or_enlarged(inside, name, shared, ticker)
+    if box is None:
+        return made
+    phase = made.doubt.phase if made.doubt is not None else 0.0 if made.decision is None else made.decision.phase
+    whole = _pixels(resize.cubic_at(_image(original), shared.sampling.scale, phase).clamp(0, 1))
+    top, left, tall, wide = (shared.sampling.scale * each for each in box)
+    whole[top : top + tall, left : left + wide] = made.pixels
+    return replace(made, pixels=whole)
+
+
+def _image(original: Photograph) -> Float[Tensor, "1 3 h w"]:
+    return images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
+
+
+def _restored_or_enlarged(original: Photograph, name: str, shared: Restoration, ticker: Ticker) -> Outcome:
+    image = _image(original)
     doubt = shared.doubt(image)
     if doubt is not None:
         return _enlarged(original, shared, doubt, None)
@@ -215,8 +233,7 @@ def find_kernel(
     original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker
 ) -> Float[np.ndarray, "k k"]:
     """The blur of a photograph alone; arguments as in `restore_photograph`."""
-    image = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
-    kernel = shared.observe(image, name, ticker)[0].kernel
+    kernel = shared.observe(_image(frames.without_bars(original, least=LEAST)[0]), name, ticker)[0].kernel
     assert kernel is not None
     return kernel[0].numpy()
 
@@ -257,6 +274,8 @@ def _second_doubt(decision: Decision | None, shared: Restoration) -> guard.Doubt
 
 def _enlarged(original: Photograph, shared: Restoration, doubt: guard.Doubt, decision: Decision | None) -> Outcome:
     scale, linear = shared.sampling.scale, None
+    if decision is not None and decision.masks is not None:
+        original = replace(original, pixels=_pixels(sharpening.undone(_image(original), decision.masks)))
     damaged = None if decision is None else decision.damaged
     if decision is not None and not decision.restore and decision.candidates is not None:
         linear = partial(averaged.mean, candidates=decision.candidates, scale=scale, noise=decision.noise)

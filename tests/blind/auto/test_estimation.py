@@ -22,7 +22,7 @@ from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
-from srfoundry.degradation import conventions, kernels, operator
+from srfoundry.degradation import conventions, kernels, operator, sharpening
 from srfoundry.degradation.observation import Sampling
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.patches import Patches
@@ -143,6 +143,36 @@ def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
     assert smooth.grain == pytest.approx(DETAIL * coarse.grain / 4)
     flat = weigh(0.5 + 0.02 * low, 2, classifier)
     assert flat.detail == pytest.approx(0.02 * clean.detail, rel=0.05)
+
+
+def test_a_thumbnail_that_was_sharpened_looks_so(classifier: DegradationClassifier) -> None:
+    thumbnail = eight_bit(resize.cubic(photograph("flower"), 0.5))
+    masked = [
+        eight_bit(sharpening.unsharp(thumbnail[0], torch.full((3,), 1.0), torch.full((3,), amount))[None])
+        for amount in (0.0, 1.0, 2.4)
+    ]
+    none = [1.0 if found is None else float(found[0]) for found in (weigh(low, 2, classifier).masks for low in masked)]
+    assert none[0] > 2 * none[2] and none[2] < 0.5
+    assert weigh(blurred(photograph("flower"), 3.0), 2, classifier).masks is None  # it is no thumbnail
+    assert weigh(masked[2], 2, classifier).calm <= weigh(masked[2], 2, classifier).noise
+
+
+def test_a_mask_is_taken_back_from_what_was_reduced_alone() -> None:
+    masks = torch.nn.functional.one_hot(torch.tensor(4), sharpening.PLACES).double()
+    reduced, left_out, shaken = (
+        replace(evidence(**chances), masks=masks, noise=0.02, calm=0.01)
+        for chances in ({"reduced": 0.95}, {"decimated": 0.95}, {"shake": 0.95})
+    )
+    found = decide(reduced, 2)[0]
+    assert found.masks is masks and found.noise == 0.01 and "sharpened" in found.line()
+    for other in (left_out, shaken):
+        found = decide(other, 2)[0]
+        assert found.masks is None and found.noise == 0.02 and "sharpened" not in found.line()
+
+
+def test_a_classifier_of_before_knows_no_masks() -> None:
+    before = DegradationClassifier(histories=len(histories.NAMES), sharp=len(histories.SHARP))
+    assert weigh(eight_bit(resize.cubic(photograph("flower"), 0.5)), 2, before).masks is None
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(patches: Patches, tmp_path: Path) -> None:

@@ -68,18 +68,21 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     if restore and evidence.chance(*ROUND) >= evidence.chance(history):
         believed = evidence.chance("blurred, reduced") >= BEHIND * evidence.chance(*ROUND, *SHAPED)
         history = "blurred, reduced" if believed else "gaussian"
-    phase, candidates = evidence.phase(history, scale), None
+    phase, candidates, masks, noise = evidence.phase(history, scale), None, None, evidence.grain
     if not restore:
         phase, candidates = enlargement(evidence, scale)
+        if evidence.masks is not None and history != "decimated":
+            masks, noise = evidence.masks, replace(evidence, noise=evidence.calm).grain
     decision = Decision(
         restore=restore,
         seen=WORDS[history],
         chance=1 - sharp if restore else sharp,
         phase=phase,
-        noise=evidence.grain,
+        noise=noise,
         quality=evidence.quality,
         varies=varying(evidence) if restore else None,
         candidates=candidates,
+        masks=masks,
     )
     return decision, history
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind.auto.contest import FREE, Contest
+from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import DOUBTED, ROUND, WORDS, decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
 from srfoundry.blind.auto.forms import Explanations
@@ -22,6 +23,7 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
+from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -66,7 +68,7 @@ def estimate_auto(
         return Estimate(
             sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
         )
-    seen = dataclasses.replace(observation, noise=decision.noise, decimated=None)  # kernels are moved at the end
+    seen = _stretched(observation, decision.noise)
     explanations = None  # a JPEG file's steps hide what a spectrum says
     if decision.quality is None:
         explanations = Explanations.of(seen, settings.spectrum)
@@ -108,6 +110,22 @@ def estimate_auto(
         decision, found, history, placed=kernel, observation=seen, evidence=evidence, explanations=explanations
     )
     return dataclasses.replace(found, kernel=kernel, decision=decision)
+
+
+def _stretched(observation: BlindObservation, noise: float) -> BlindObservation:
+    """What the kernel is found from: the image with the contrast that photographs have, directly decimated.
+
+    Kernels are moved to where pixels lie at the end.
+
+    Args:
+        observation: the image.
+        noise: of it, range [0, 1].
+    """
+    contrast = Contrast.of(observation.low)
+    low, level = contrast.stretched(observation.low), contrast.gain * noise
+    if contrast.gain > 1 and observation.noise is None:
+        level = max(level, known_noise(low))  # rounding, too
+    return dataclasses.replace(observation, low=low, noise=level, decimated=None)
 
 
 def _found(

@@ -27,6 +27,7 @@ SHARES = {  # of the histories among the images that the classifier learns from
 }
 # Among the images that it learns from how sharp ones were made small:
 MADE = {"reduced": 0.4, "area": 0.3, "decimated": 0.3}
+SHARPENED = 0.5  # share of the thumbnails that a mask sharpened, where masks are learned
 NAMES = tuple(SHARES)
 FORMS = ("gaussian", "disc", "line", "shake")  # of blurs
 SHARP = ("reduced", "area", "decimated")  # nothing to restore

@@ -1,6 +1,8 @@
 """Training of the classifier of degradations on the features of windows."""
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.samples import Windows, collect_windows, window_patches
+from srfoundry.blind.auto.samples import THUMBNAILS, Windows, collect_windows, window_patches
 from srfoundry.blind.nonblind_settings import ClassifierDescent
 from srfoundry.core.seeds import Stream, redraw
 from srfoundry.core.state import Resumption, Stateful, silent
+from srfoundry.degradation import sharpening
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
 from srfoundry.training.loop import fit
@@ -22,11 +25,13 @@ from srfoundry.training.schedules import cosine
 JITTER, ROUGHER = 0.1, 0.5  # noise on the features in training, in their deviations; where edges are learned
 WEIGHT_DECAY = 1e-2
 RARE = 1e-2  # added to the features' deviations, for bins that few windows have anything in
-DROPPED = 0.5  # share of the hidden values that edges are learned without, as few photographs make all windows
+DROPPED = 0.5  # share of the hidden values that edges and masks are learned without: few photographs make all windows
 SLOWER, HEAVIER = 0.5, 30.0  # rate and decay of that network's weights, of the others'
 BATCH = 256  # windows a step
 AT_ONCE = 32  # photographs that are degraded together
 HALVED = 0.3  # share of photographs at half size
+MASKED = 1 / 3  # as many further windows, of all others, are thumbnails that may be sharpened
+FIRMER, RUGGED = 10.0, 0.3  # decay of the weights of what tells masks apart, of the others', and noise on its features
 
 
 def taught_classifier(
@@ -53,28 +58,35 @@ def taught_classifier(
     """
     sharp = {scale: window_patches(patches, scale, octave=HALVED, batch=AT_ONCE) for scale in scales}
     kept = resumption.beside("windows", silent)
-    seen = collect_windows(
-        sharp, windows=descent.windows, softness=softness, scales=scales, stream=stream, resumption=kept
+    collect = partial(collect_windows, sharp, softness=softness, scales=scales, stream=stream)
+    seen = collect(windows=descent.windows, resumption=kept)
+    kept = resumption.beside("thumbnails", silent)
+    thumbnails = collect(
+        windows=math.ceil(MASKED * descent.windows), resumption=kept, turn=[THUMBNAILS], name="thumbnail"
     )
-    shape = {"histories": len(histories.NAMES), "sharp": len(histories.SHARP)}
+    shape = {"histories": len(histories.NAMES), "sharp": len(histories.SHARP), "masks": sharpening.PLACES}
     arch, classifier = {"name": "classifier", **shape}, DegradationClassifier(**shape)
-    return classifier, arch, train_classifier(classifier, seen, descent, stream=stream, resumption=resumption)
+    curve = train_classifier(classifier, seen, thumbnails, descent, stream=stream, resumption=resumption)
+    return classifier, arch, curve
 
 
 def train_classifier(
     classifier: DegradationClassifier,
     windows: Windows,
+    thumbnails: Windows,
     descent: ClassifierDescent,
     *,
     stream: Stream,
     resumption: Resumption,
 ) -> list[dict[str, float]]:
-    """Draw the weights anew and fit them (AdamW): the cross entropy of all histories, and of the sharp ones by edges.
+    """Draw the weights anew and fit them (AdamW): the cross entropy of all histories, of the sharp ones by edges, and
+    of the masks of thumbnails.
 
     Returns:
         the curve: `loss`, and `held_out`, the share of the last twentieth of the windows that is taken for another.
     """
     features, histories, sharp = windows.all()
+    halos, masks, _ = thumbnails.all()
     kept = max(1, len(features) * 19 // 20)
     every, edges = (_places(chosen[:kept]) for chosen in (~sharp, sharp))
     held = kept + _places(~sharp[kept:])
@@ -87,7 +99,12 @@ def train_classifier(
     own, share = processes.rows(BATCH), processes.share(BATCH)
     late = [*classifier.edges.parameters(), *classifier.made.parameters()]
     early = [*classifier.body.parameters(), *classifier.head.parameters()]
-    groups = [{"params": early}, {"params": late, "weight_decay": HEAVIER * WEIGHT_DECAY}]
+    last = [*classifier.halos.parameters(), *classifier.mask.parameters()]
+    groups = [
+        {"params": early},
+        {"params": late, "weight_decay": HEAVIER * WEIGHT_DECAY},
+        {"params": last, "weight_decay": FIRMER * WEIGHT_DECAY},
+    ]
     optimiser = torch.optim.AdamW(groups, lr=descent.rate, weight_decay=WEIGHT_DECAY)
 
     def step(index: int) -> Mapping[str, Tensor | float]:
@@ -95,12 +112,17 @@ def train_classifier(
         rows = [places[torch.randint(len(places), (BATCH,), generator=rng)][own] for places in (every, edges)]
         noise = [torch.randn(BATCH, features.shape[1], generator=rng)[own] * classifier.spread for _ in rows]
         hidden = (torch.rand(BATCH, classifier.made.in_features, generator=rng) >= DROPPED) / (1 - DROPPED)
-        for group, pace in zip(optimiser.param_groups, (1.0, SLOWER), strict=True):
+        third = torch.randint(len(halos), (BATCH,), generator=rng)[own]
+        rugged = RUGGED * classifier.spread * torch.randn(BATCH, features.shape[1], generator=rng)[own]
+        beside = (torch.rand(BATCH, classifier.mask.in_features, generator=rng) >= DROPPED) / (1 - DROPPED)
+        for group, pace in zip(optimiser.param_groups, (1.0, SLOWER, 1.0), strict=True):
             group["lr"] = pace * cosine(index, descent.steps, descent.rate, warmup=min(100, descent.steps // 10))
         spectral = classifier.by_spectrum(features[rows[0]] + JITTER * noise[0])
         made = classifier.by_edges(features[rows[1]] + ROUGHER * noise[1], kept=hidden[own])
         loss = functional.cross_entropy(spectral, histories[rows[0]])
         loss = loss + functional.cross_entropy(made, histories[rows[1]].clamp_max(classifier.sharp - 1))
+        sharpened = classifier.by_halos(halos[third] + rugged, kept=beside[own])
+        loss = loss + functional.cross_entropy(sharpened, masks[third])
         whole = gradients_in_parts(processes, weights, [({"total": loss}, share)])
         optimiser.step()
         with torch.no_grad():

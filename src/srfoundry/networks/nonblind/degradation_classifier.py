@@ -7,6 +7,7 @@ are energies in bands of frequency and direction, as the corrector's are.
 
 How a sharp image was made small hardly shows in a spectrum. A second network, of that alone, sees how edges cross, too
 (`edge_profiles`). For blurs these numbers say nothing new, and are soon known by heart: there the first is better off.
+A third one, of thumbnails alone, says which mask sharpened one (`degradation.sharpening`), from the same.
 """
 
 import math
@@ -38,20 +39,27 @@ class DegradationClassifier(nn.Module):
         sharp: how many of them, the first, are of sharp images.
         width: of the first hidden layer; the second has half of it.
         edges: hidden values of the network of how sharp images were made small.
+        masks: places of `sharpening.drawn` that a third network tells apart, of as many hidden values as `halos`; none
+            of older files, which have no such network.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, *, histories: int, sharp: int, width: int = 192, edges: int = 64) -> None:
+    def __init__(
+        self, *, histories: int, sharp: int, width: int = 192, edges: int = 64, masks: int = 0, halos: int = 96
+    ) -> None:
         super().__init__()
-        self.spectral, self.sharp = count_features() - count_profiles(), sharp
+        self.spectral, self.sharp, self.masks = count_features() - count_profiles(), sharp, masks
         self.register_buffer("centre", torch.zeros(count_features()))
         self.register_buffer("spread", torch.ones(count_features()))
         self.body = nn.Sequential(nn.Linear(self.spectral, width), nn.GELU(), nn.Linear(width, width // 2), nn.GELU())
         self.head = nn.Linear(width // 2, histories)
         self.edges = nn.Sequential(nn.Linear(count_features(), edges), nn.GELU())
         self.made = nn.Linear(edges, sharp)
+        if masks:
+            self.halos = nn.Sequential(nn.Linear(count_features(), halos), nn.GELU())
+            self.mask = nn.Linear(halos, masks)
 
     def forward(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b h"]:
         """Logarithms of the chances."""
@@ -75,6 +83,13 @@ class DegradationClassifier(nn.Module):
         """
         hidden = self.edges((features - self.centre) / self.spread)
         return self.made(hidden if kept is None else hidden * kept)
+
+    def by_halos(
+        self, features: Float[Tensor, "b n"], *, kept: Float[Tensor, "b e"] | None = None
+    ) -> Float[Tensor, "b m"]:
+        """Logits of the masks that may have sharpened a thumbnail; arguments as of `by_edges`."""
+        hidden = self.halos((features - self.centre) / self.spread)
+        return self.mask(hidden if kept is None else hidden * kept)
 
 
 def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:

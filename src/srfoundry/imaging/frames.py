@@ -1,0 +1,59 @@
+"""Even bars around a picture: letterboxes, margins of a scan, frames. Their edges are no part of what was photographed.
+
+A bar is of one colour and ends abruptly, along most of a side. What is white around an object does not.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import UInt8
+
+from srfoundry.imaging.user_image import Photograph
+from srfoundry.imaging.windows import Box
+
+EVEN = 8  # levels by which pixels of a bar may differ from its colour
+STEP = 20  # levels from a line to the second one after it
+MOST = 0.6  # share of a line's pixels that are so far apart where the picture begins
+FEWEST = 3  # lines of a bar
+BLEND = 8  # lines between a bar and the picture at most, where a JPEG file or a reduction mixed both
+
+
+def without_bars(original: Photograph, *, least: int) -> tuple[Photograph, Box | None]:
+    """The picture inside of its bars, and where it lies; all of the photograph where there are none.
+
+    Args:
+        original: with them.
+        least: pixels a side below which the picture is not taken out.
+    """
+    box = picture(original.pixels)
+    if box is None or min(box[2:]) < least:
+        return original, None
+    top, left, tall, wide = box
+    pixels = np.ascontiguousarray(original.pixels[top : top + tall, left : left + wide])
+    return replace(original, pixels=pixels, alpha=None), box
+
+
+def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> Box | None:
+    """Where the picture lies inside of its bars; None where there are none."""
+    height, width = pixels.shape[:2]
+    levels = pixels.astype(np.int16)
+    top, bottom = _bar(levels), _bar(levels[::-1])
+    if top + bottom >= height:
+        return None
+    across = levels[top : height - bottom].swapaxes(0, 1)
+    left, right = _bar(across), _bar(across[::-1])
+    if left + right >= width or not any((top, bottom, left, right)):
+        return None
+    return top, left, height - top - bottom, width - left - right
+
+
+def _bar(lines: np.ndarray) -> int:
+    """Lines from the first on that are a bar, and what of the picture is mixed with it."""
+    colour = np.median(lines[0], axis=0)
+    apart = np.abs(lines - colour).max(axis=2)
+    even = int(np.argmin(np.append((apart <= EVEN).all(axis=1), False)))
+    if even < FEWEST:
+        return 0
+    near = lines[even - 2 : even + BLEND]
+    differs = np.append((np.abs(near[2:] - near[:-2]).max(axis=2) > STEP).mean(axis=1) >= MOST, False)
+    return even + int(np.argmax(differs)) + 1 if differs.any() else 0
