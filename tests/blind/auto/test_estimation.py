@@ -164,7 +164,11 @@ def test_a_mask_is_taken_back_from_what_was_reduced_alone() -> None:
         for chances in ({"reduced": 0.95}, {"decimated": 0.95}, {"shake": 0.95})
     )
     found = decide(reduced, 2)[0]
-    assert found.masks is masks and found.noise == 0.01 and "sharpened" in found.line()
+    assert found.masks is not None and torch.equal(found.masks, masks)
+    assert found.noise == 0.01 and "sharpened" in found.line()
+    doubtful = replace(evidence(reduced=0.6, decimated=0.2), masks=masks)
+    found = decide(doubtful, 2)[0].masks
+    assert found is not None and found[[0, 4]].tolist() == pytest.approx([0.25, 0.75])
     for other in (left_out, shaken):
         found = decide(other, 2)[0]
         assert found.masks is None and found.noise == 0.02 and "sharpened" not in found.line()

@@ -72,7 +72,7 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
     if not restore:
         phase, candidates = enlargement(evidence, scale)
         if evidence.masks is not None and history != "decimated":
-            masks, noise = evidence.masks, replace(evidence, noise=evidence.calm).grain
+            masks, noise = _unless_left_out(evidence.masks, evidence), replace(evidence, noise=evidence.calm).grain
     decision = Decision(
         restore=restore,
         seen=WORDS[history],
@@ -85,6 +85,13 @@ def decide(evidence: Evidence, scale: int, *, insist: bool = False) -> tuple[Dec
         masks=masks,
     )
     return decision, history
+
+
+def _unless_left_out(masks: Float[Tensor, " p"], evidence: Evidence) -> Float[Tensor, " p"]:
+    """The masks' chances, less the likelier it is that pixels were left out: steps between single pixels look sharp."""
+    none = torch.zeros_like(masks)
+    none[0] = 1
+    return torch.lerp(masks, none, evidence.left_out)
 
 
 def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | None]:
@@ -102,7 +109,7 @@ def enlargement(evidence: Evidence, scale: int) -> tuple[float, Candidates | Non
         kernels and their chances, None where pixels were surely left out, and nothing is known better than the image.
     """
     sharp = evidence.chance(*histories.SHARP)
-    left_out = evidence.chance("decimated") / max(sharp, 1e-9)
+    left_out = evidence.left_out
     sure = sharp >= SURE or scale >= APART
     if left_out >= LEFT_OUT and sure:
         return 0.0, None
@@ -173,8 +180,7 @@ def hardly_blurred(decision: Decision, evidence: Evidence, scale: int, kernel: F
         kernel: that was found.
     """
     blurred = min(decision.chance, SELDOM)
-    left_out = evidence.chance("decimated") / max(evidence.chance(*histories.SHARP), 1e-9)
-    found = mixture(evidence, scale, decimated=left_out, blurs=kernel, blurred=blurred)
+    found = mixture(evidence, scale, decimated=evidence.left_out, blurs=kernel, blurred=blurred)
     return replace(
         decision,
         restore=False,

@@ -87,6 +87,11 @@ class Evidence:
         return float(sum(self.chances[histories.NAMES.index(name)] for name in names))
 
     @property
+    def left_out(self) -> float:
+        """The chance that every s-th pixel was kept of an image that is sharp."""
+        return self.chance("decimated") / max(self.chance(*histories.SHARP), 1e-9)
+
+    @property
     def settled(self) -> "Evidence":
         """The evidence under the decimation that is known; whether the image is sharp stays as it was seen."""
         if self.decimation is None:
