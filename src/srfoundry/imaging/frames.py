@@ -36,24 +36,23 @@ def without_bars(original: Photograph, *, least: int) -> tuple[Photograph, Box |
 def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> Box | None:
     """Where the picture lies inside of its bars; None where there are none."""
     height, width = pixels.shape[:2]
-    levels = pixels.astype(np.int16)
-    top, bottom = _bar(levels), _bar(levels[::-1])
+    top, bottom = _bar(pixels), _bar(pixels[::-1])
     if top + bottom >= height:
         return None
-    across = levels[top : height - bottom].swapaxes(0, 1)
+    across = pixels[top : height - bottom].swapaxes(0, 1)
     left, right = _bar(across), _bar(across[::-1])
     if left + right >= width or not any((top, bottom, left, right)):
         return None
     return top, left, height - top - bottom, width - left - right
 
 
-def _bar(lines: np.ndarray) -> int:
+def _bar(lines: UInt8[np.ndarray, "n m 3"]) -> int:
     """Lines from the first on that are a bar, and what of the picture is mixed with it."""
-    colour = np.median(lines[0], axis=0)
-    apart = np.abs(lines - colour).max(axis=2)
-    even = int(np.argmin(np.append((apart <= EVEN).all(axis=1), False)))
+    colour, even = np.median(lines[0], axis=0).astype(np.int16), 0
+    while even < len(lines) and np.abs(lines[even] - colour).max() <= EVEN:
+        even += 1
     if even < FEWEST:
         return 0
-    near = lines[even - 2 : even + BLEND]
-    differs = np.append((np.abs(near[2:] - near[:-2]).max(axis=2) > STEP).mean(axis=1) >= MOST, False)
-    return even + int(np.argmax(differs)) + 1 if differs.any() else 0
+    near = lines[even - 2 : even + BLEND].astype(np.int16)
+    begins = (np.abs(near[2:] - near[:-2]).max(axis=2) > STEP).mean(axis=1) >= MOST
+    return even + int(np.argmax(begins)) + 1 if begins.any() else 0
