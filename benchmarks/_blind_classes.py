@@ -38,6 +38,7 @@ class Sort:
         grey: the photograph has no colours.
         grain: the noise is the same in all colours.
         sharpened: by an unsharp mask after the reduction, as programs do that make thumbnails.
+        light: of the photograph, of what it has.
     """
 
     blur: Draw | None
@@ -47,6 +48,7 @@ class Sort:
     grey: bool = False
     grain: bool = False
     sharpened: bool = False
+    light: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ SORTS = {
     "gaussian_grain": Sort(gaussian, noise=5, grain=True),
     "lanczos_sharpened": Sort(None, "lanczos", sharpened=True),
     "bicubic_sharpened_q85": Sort(None, "bicubic", quality=85, sharpened=True),
+    "bicubic_dark": Sort(None, "bicubic", light=0.25),
+    "gaussian_dark": Sort(gaussian, light=0.25),
 }
 UNBLURRED = tuple(name for name, sort in SORTS.items() if sort.blur is None)
 
@@ -149,6 +153,8 @@ def make(high: Tensor, name: str, sort: Sort, scale: int, *, rng: torch.Generato
     high = high[..., : high.shape[-2] // scale * scale, : high.shape[-1] // scale * scale]
     if sort.grey:
         high = high.mean(dim=1, keepdim=True).expand_as(high)
+    if sort.light != 1:
+        high = images.from_uint8(images.to_uint8(sort.light * high))
     kernel = None if sort.blur is None else sort.blur(scale, rng)
     direct = sort.decimation == "direct"
     if kernel is not None:
