@@ -12,9 +12,9 @@ from torch import Tensor
 
 from srfoundry.networks.nonblind.degradation_classifier import luma
 
-# Range of the luminance from which on an image stays as it is (of 163 photographs of BSD400 one in fifty has less), what
-# others are stretched to (half of the photographs have more), and the shares of the pixels that lie below and above it.
-# Of 24 thumbnails with a quarter of their light two classifiers take none and five for blurred if they are stretched to
+# Range of the luminance from which on an image stays as it is (one in fifty of 163 photographs of BSD400 has less),
+# what others are stretched to (half of the photographs have more), and the shares of the pixels below and above it. Of
+# 24 thumbnails with a quarter of their light two classifiers take none and five for blurred if they are stretched to
 # 0.5, none and one if to 0.8; of as many images behind Gaussians 24 and 23, and 22 and 22.
 SPAN, USUAL, REST = 0.5, 0.8, 0.005
 LEAST = 2 / 255  # range of an even image
