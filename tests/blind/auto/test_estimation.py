@@ -154,6 +154,7 @@ def test_a_thumbnail_that_was_sharpened_looks_so(classifier: DegradationClassifi
     none = [1.0 if found is None else float(found[0]) for found in (weigh(low, 2, classifier).masks for low in masked)]
     assert none[0] > 2 * none[2] and none[2] < 0.5
     assert weigh(blurred(photograph("flower"), 3.0), 2, classifier).masks is None  # it is no thumbnail
+    assert weigh(eight_bit(0.2 * masked[2]), 2, classifier).masks is None  # stretched, its rounding would look so, too
     assert weigh(masked[2], 2, classifier).calm <= weigh(masked[2], 2, classifier).noise
 
 

@@ -136,7 +136,7 @@ def weigh(
 ) -> Evidence:
     """Look at an image; takes tenths of a second at any size.
 
-    A mask is thought of where the image is rather a thumbnail.
+    A mask is thought of where the image is rather a thumbnail, and not stretched: rounding that is looks sharpened.
 
     Args:
         low: range [0, 1], on the classifier's device, `LEAST` pixels a side or more.
@@ -146,12 +146,13 @@ def weigh(
     grey = luma(low.float())[0]
     boxes = _boxes(*grey.shape)
     seen = torch.stack([grey[top : top + tall, left : left + wide] for top, left, tall, wide in boxes])
-    views = _views(Contrast.of(low).stretched(seen), scale)
+    contrast = Contrast.of(low)
+    views = _views(contrast.stretched(seen), scale)
     said = _mean(classifier, views)
     level = known_noise(low) if noise is None else noise
     quality = _quality(255 * grey.cpu().double().numpy())
     found = Evidence(_chances(said), said, boxes, level, quality, _detail(grey))
-    if not classifier.masks or found.chance("reduced", "area") < SHARP:
+    if not classifier.masks or contrast.gain > 1 or found.chance("reduced", "area") < SHARP:
         return found
     masks = _masks(_mean(classifier.by_halos, views))
     if masks[0] >= (UNTOUCHED if quality is None else PACKED):
