@@ -9,8 +9,9 @@ from torch import Tensor
 
 from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
+from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import deviation, narrow
+from srfoundry.blind.auto.estimation import _stretched, deviation, narrow
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.milder import beside, doubted, hedged, possible, unless_unexplained
@@ -143,6 +144,16 @@ def test_a_jpeg_file_counts_as_noise(classifier: DegradationClassifier) -> None:
     assert smooth.grain == pytest.approx(DETAIL * coarse.grain / 4)
     flat = weigh(0.5 + 0.02 * low, 2, classifier)
     assert flat.detail == pytest.approx(0.02 * clean.detail, rel=0.05)
+
+
+def test_kernels_are_looked_for_at_the_contrast_of_other_photographs() -> None:
+    low = blurred(photograph("flower"), 3.0)
+    usual = _stretched(BlindObservation(low, Sampling(2), decimated="bicubic"), 0.01)
+    assert usual.low is low and usual.noise == 0.01 and usual.decimated is None
+    dark = _stretched(BlindObservation(0.2 * low, Sampling(2)), 0.01)
+    contrast = Contrast.of(0.2 * low)
+    assert contrast.gain > 1 and dark.noise == pytest.approx(0.01 * contrast.gain)
+    assert torch.allclose(dark.low.diff(dim=-1), 0.2 * contrast.gain * low.diff(dim=-1), atol=1e-6)
 
 
 def test_a_thumbnail_that_was_sharpened_looks_so(classifier: DegradationClassifier) -> None:
