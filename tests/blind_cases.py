@@ -65,6 +65,7 @@ VALUES: dict[str, Any] = {
     "bfloat16": False,
     "capture": "none",
     "recentre": False,
+    "precision": "float32",
 }
 
 

@@ -57,9 +57,16 @@ def test_methods_by_name() -> None:
 def test_the_section_holds_every_value_once() -> None:
     """The objects' names are those of params.yaml, and none stands in two objects."""
     names = [name for keys in Estimate.inlined().values() for name in keys]
-    assert sorted([*names, "method", "recentre"]) == sorted(VALUES)
+    assert sorted([*names, "method", "recentre", "precision"]) == sorted(VALUES)
     whole = Estimate.model_validate_json(json.dumps(Estimate.gathered(VALUES)))
     assert whole.spread() == json.loads(json.dumps(VALUES))
+
+
+def test_the_restorer_that_is_loaded_computes_as_the_section_says_and_does_not_learn(tmp_path: Path) -> None:
+    networks(tmp_path)
+    restorers = [load_networks(tmp_path, 2, Compute(CPU), **hidden).restorer for hidden in ({}, {"hidden": "bfloat16"})]
+    assert [each.precision for each in restorers] == ["float32", "bfloat16"]
+    assert not any(each.requires_grad for each in restorers[0].parameters())
 
 
 @pytest.mark.parametrize("method", ["fast", "free"])

@@ -20,9 +20,9 @@ from tests.closed import CPU
 def test_a_run_loads_its_networks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def counted(models: Path, scale: int, compute: Compute) -> object:
+    def counted(models: Path, scale: int, compute: Compute, *, hidden: str) -> object:
         loaded.append(models)
-        return load_networks(models, scale, compute)
+        return load_networks(models, scale, compute, hidden=hidden)
 
     monkeypatch.setattr(jobs, "load_networks", counted)
     networks(tmp_path)

@@ -48,3 +48,10 @@ def test_leakage_finds_the_length_of_a_motion() -> None:
     plain, leaky = (SpectralLikelihood(low, 2, model, noise=0.0, leaks=leaks)(family) for leaks in (False, True))
     assert int(leaky.argmax()) == 2
     assert float(leaky[2] - leaky[1]) > float(plain[2] - plain[1])
+
+
+def test_a_batch_of_kernels_is_scored_as_each_of_them() -> None:
+    low = degrade(power_law(128, 2), PRIOR.kernels(shape_of(2.0, 2.0, 0.0)).float(), 2)
+    family = PRIOR.kernels(PRIOR.sample(11, rng=generator(4, "prior"))).float()
+    likelihood = SpectralLikelihood(low, 2, MODEL, noise=0.01, leaks=True)
+    torch.testing.assert_close(likelihood(family), torch.cat([likelihood(one[None]) for one in family]))

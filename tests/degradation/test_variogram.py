@@ -41,3 +41,16 @@ def test_noise_is_a_share_of_the_differences() -> None:
     made = moments.filters(0.7)[0].flatten(1)
     assert float((made - right / right.sum(1, keepdim=True)).abs().max()) < 1e-5
     assert moments.filters(torch.tensor([0.0, 0.7])).shape == (2, 4, side, side)
+
+
+def test_one_kernel_again_and_again_is_the_same_and_may_be_learned_through() -> None:
+    """What was first asked for without gradients serves those who need them; another kernel is another one."""
+    one, other = (kernels.gaussian(5, *(torch.tensor([v]).double() for v in (width, 0.5, 0.4))) for width in (2.0, 2.1))
+    with torch.inference_mode():
+        first = variogram.Moments.of(one, 2)
+    both = variogram.Moments.of(torch.cat([one, other]), 2)
+    for index, kernel in enumerate((one, other, one)):
+        found = variogram.Moments.of(kernel, 2)
+        torch.testing.assert_close(found.both[0], both.both[index % 2])
+        torch.testing.assert_close(found.cross[0], both.cross[index % 2])
+    assert not first.both.is_inference()

@@ -72,7 +72,7 @@ def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k
         networks = None
         if estimator.trained:
             with LOADING:
-                networks = _networks(work.models, scale, work.compute, work.key)
+                networks = _networks(work.models, scale, work.compute, settings.precision, work.key)
         estimate = estimator(
             BlindObservation(low, Sampling(scale)),
             settings,
@@ -86,6 +86,6 @@ def estimate_kernel_of_file(job: Job, *, work: Work) -> tuple[Float[Tensor, "1 k
 
 
 @lru_cache(maxsize=1)
-def _networks(models: Path, scale: int, compute: Compute, key: str) -> Networks:
+def _networks(models: Path, scale: int, compute: Compute, hidden: str, key: str) -> Networks:
     """The networks of a run, which all of its images share; `key` stands for the bytes of their files."""
-    return load_networks(models, scale, compute)
+    return load_networks(models, scale, compute, hidden=hidden)

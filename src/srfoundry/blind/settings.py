@@ -11,6 +11,7 @@ from srfoundry.degradation.settings import SpectrumModel
 FamilyName = Literal["gaussian", "line", "trajectory", "disc", "bank"]
 Form = Literal["network", "taps", "family"]
 Rule = Literal["none", "variance", "held_out"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Capture = Literal["none", "graph", "compile"]
 
 Variance = Annotated[float, Field(gt=0, le=100)]
@@ -143,6 +144,7 @@ class Estimation:
     Args:
         method: a name of `estimators.ESTIMATORS`.
         recentre: move the kernel's centre of mass to the middle tap at last.
+        precision: of a denoising restorer's hidden layers, when a kernel is found and when an image is restored.
     """
 
     method: str
@@ -155,3 +157,4 @@ class Estimation:
     stopping: Stopping
     windows: Windows
     recentre: bool
+    precision: Precision

@@ -17,13 +17,14 @@ from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.networks.zoo import cards
 
 
-def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
+def load_networks(models: Path, scale: int, compute: Compute, *, hidden: str = "float32") -> Networks:
     """Load restorer, corrector and, if they are there, the classifier and what stages beside the graph made.
 
     Args:
         models: the folder that the stages write.
         scale: that they must have been trained for.
         compute: where and how exactly they compute.
+        hidden: precision of the restorer's hidden layers.
 
     Raises:
         FoundryError: a file is missing, damaged, or of another scale.
@@ -31,6 +32,7 @@ def load_networks(models: Path, scale: int, compute: Compute) -> Networks:
     restorer = _load(models / "nonblind.safetensors", USRNet, scale, compute.device)
     corrector = _load(models / "corrector.safetensors", Corrector, scale, compute.device)
     assert isinstance(restorer, USRNet) and isinstance(corrector, Corrector)
+    restorer.precision = hidden
     classifier, path = None, models / "classifier.safetensors"
     if path.exists():
         classifier = _load(path, DegradationClassifier, scale, compute.device)
@@ -66,4 +68,4 @@ def _load(
             f"{path} was trained for x{card.scale}, got an image to enlarge by {scale}; set shared.scale and run "
             f"'{command}', or choose another estimate.method"
         )
-    return channels_last(net, device)
+    return channels_last(net, device).requires_grad_(requires_grad=False)

@@ -24,6 +24,7 @@ from srfoundry.blind.settings import (
     KernelFit,
     KernelPrior,
     KernelSampling,
+    Precision,
     SpectrumModel,
     Stopping,
     Turns,
@@ -80,7 +81,7 @@ class Shared(Section):
     scale: Literal[2, 3, 4, 8]
     threads: Count
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Precision
 
 
 class Distributed(Section):
@@ -393,6 +394,7 @@ class Estimate(Section):
     stopping: Annotated[Stopping, Inline()]
     windows: Annotated[Windows, Inline()]
     recentre: bool
+    precision: Precision
 
     @property
     def settings(self) -> Estimation:
@@ -408,6 +410,7 @@ class Estimate(Section):
             stopping=self.stopping,
             windows=self.windows,
             recentre=self.recentre,
+            precision=self.precision,
         )
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from srfoundry.core.compute import is_gpu
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation.settings import SpectrumModel
 
@@ -24,6 +25,8 @@ NOISE_SPREAD = 0.7  # deviation of the logarithm of the noise variance: how well
 EXPONENTS = 9  # grid points of alpha, out to 2.5 deviations
 RATIOS = (1e-5, 1.0, 9)  # grid of noise over level
 LOWEST = 0.15  # radians a pixel: below it the window's main lobe hides the spectrum
+# Kernels at once on a GPU, and on a CPU, whose cache holds the few megabytes of so few: twice to three times as quick.
+AT_ONCE, CACHED = 64, 4
 LEAK = (1 / 6, 2 / 3, 1 / 6)  # of a Hann window's power, from a frequency into itself and its neighbours, along an axis
 
 
@@ -74,6 +77,10 @@ class SpectralLikelihood:
 
     def __call__(self, kernels: Float[Tensor, "n k k"]) -> Float[Tensor, " n"]:
         """Sum over tiles of log p(tile | kernel), up to a constant."""
+        at_once = AT_ONCE if is_gpu(self.power.device) else CACHED
+        return torch.cat([self._of(part) for part in kernels.split(at_once)])
+
+    def _of(self, kernels: Float[Tensor, "n k k"]) -> Float[Tensor, " n"]:
         folded = torch.einsum("nif,aif->naf", self._gain(kernels), self.falls)
         if self.half is not None:
             folded = self._leaked(folded)[..., self.half]

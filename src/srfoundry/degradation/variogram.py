@@ -7,6 +7,7 @@ low-resolution pixels and s x s small filters do, one filter for each place in t
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -50,7 +51,10 @@ class Moments:
             FoundryError: not a kernel.
         """
         kernels.check(kernel)
-        parts = [_moments(part, scale, decimation) for part in kernel.detach().double().cpu().split(AT_ONCE)]
+        taps = kernel.detach().double().cpu()
+        if len(taps) == 1:
+            return cls(*_moments_of_one(taps.numpy().tobytes(), taps.shape[-1], scale, decimation))
+        parts = [_moments(part, scale, decimation) for part in taps.split(AT_ONCE)]
         return cls(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     def averaged(self, weights: Float[Tensor, "g n"]) -> "Moments":
@@ -94,6 +98,14 @@ class Moments:
         made = made / made.sum(dim=-1, keepdim=True)
         side = round(window**0.5)
         return made.reshape(len(made), places, side, side).float()
+
+
+@lru_cache(maxsize=4)
+def _moments_of_one(taps: bytes, side: int, scale: int, decimation: operator.Decimation) -> tuple[Tensor, ...]:
+    """As `_moments`: each step of an adaptation asks for those of its photograph's kernel again."""
+    with torch.inference_mode(False):  # whoever asks next may need gradients
+        kernel = torch.frombuffer(bytearray(taps), dtype=torch.float64).view(1, side, side)
+        return _moments(kernel, scale, decimation)
 
 
 def _moments(

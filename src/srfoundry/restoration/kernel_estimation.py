@@ -69,7 +69,7 @@ class KernelEstimation:
         settings = chosen.estimate.settings
         compute, networks = Compute(device, chosen.shared.precision), None
         if estimators.find(settings.method).trained:
-            networks = load_networks(models, scale, compute)
+            networks = load_networks(models, scale, compute, hidden=settings.precision)
         stream = Stream(chosen.shared.seed, "restore")
         return cls(settings, Sampling(scale), Resources(networks), stream, device).under(decimation)
 

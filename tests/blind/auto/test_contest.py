@@ -64,6 +64,24 @@ def test_a_rough_kernel_is_refined_where_it_leads_and_there_alone() -> None:
     assert asked == [True, False]
 
 
+@pytest.mark.parametrize("half, end, won", [(FREE, "line", "shake"), (FORMS["line"], "shake", "line")])
+def test_a_free_form_is_judged_in_the_midst_of_its_refinement(
+    half: Tensor, end: str, won: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after that lowers the lead of right kernels, too."""
+    monkeypatch.setattr(Contest, "_residual", lambda contest, kernel: 0.0)
+    contest = held(observed(FREE), chance=0.5)
+
+    def find(history: str, promising: Promising) -> Estimate:
+        if history != "shake":
+            return estimate(FORMS.get(history, FORMS["gaussian"]))
+        assert promising(estimate(FREE))
+        assert promising(estimate(half)) == (won == "shake")
+        return estimate(FREE if end == "shake" else FORMS["line"])
+
+    assert contest.winner("line", estimate(FORMS["line"]), find, never).history == won
+
+
 @pytest.mark.parametrize("left, won", [(0.4, "shake"), (0.6, "line")])
 def test_a_kernel_that_does_not_explain_the_image_gives_way(
     left: float, won: str, monkeypatch: pytest.MonkeyPatch

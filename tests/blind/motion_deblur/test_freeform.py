@@ -306,6 +306,27 @@ def test_network_assumes_the_noise_of_its_round_at_least() -> None:
     assert assumed == [0.04, 0.02]  # one beginning alone is not judged
 
 
+@pytest.mark.parametrize("worth", [True, False])
+def test_a_kernel_that_is_not_promising_midway_is_the_result(worth: bool) -> None:
+    low, restored = degrade(blocks(64, 48), shake(), 2, border="circular"), list[torch.Tensor]()
+    asked: list[torch.Tensor] = []
+
+    def restore(low: torch.Tensor, kernel: torch.Tensor, scale: int, noise: float) -> torch.Tensor:
+        restored.append(kernel)
+        return functional.interpolate(low, scale_factor=scale)
+
+    def promising(kernel: torch.Tensor) -> bool:
+        asked.append(kernel)
+        return worth
+
+    settings = FreeFormSettings(edges=(), rounds=(1, 0), noises=(0.04, 0.04, 0.01), proved=2)
+    seen = observed(low, 2, "circular", 0.02)
+    rng = generator(1, "rng")
+    found = find_free_form_kernel(seen, SIZE, settings, rng=rng, start=shake(), restore=restore, promising=promising)
+    assert len(asked) == 1 and len(restored) == (3 if worth else 2)
+    assert worth or torch.equal(found, asked[0])
+
+
 def test_refuses_what_cannot_be() -> None:
     with pytest.raises(FoundryError, match="odd"):
         find_free_form_kernel(observed(torch.rand(1, 3, 32, 32), 2, "circular", 0.0), 8, rng=generator(1, "a"))

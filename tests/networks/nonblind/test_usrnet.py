@@ -124,6 +124,32 @@ def test_a_net_that_starts_plain_trusts_a_noisy_image_less() -> None:
         )
 
 
+def test_where_a_plain_net_learns_nothing_its_denoiser_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, low, blur = tiny(), image(1, 3, 8, 8).float(), kernels.normalise(torch.ones(1, 3, 3))
+    usrnet.start_plain(net)
+    net(low, blur, 2).square().mean().backward()
+    tail = net.denoiser.tail.weight
+    assert tail.grad is not None and tail.grad.any()
+    learning = net(low, blur, 2).detach()
+    monkeypatch.setattr(usrnet.ResUNet, "forward", None)
+    with torch.inference_mode():
+        assert torch.equal(net(low, blur, 2), learning)
+    net.requires_grad_(requires_grad=False)
+    assert torch.equal(net(low, blur.requires_grad_(), 2), learning)
+
+
+def test_hidden_layers_in_bfloat16_move_the_image_less_than_all_layers() -> None:
+    net, low, blur = tiny(), image(1, 3, 24, 24).float(), kernels.normalise(torch.ones(1, 3, 3))
+    with torch.inference_mode():
+        exact = net(low, blur, 2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = net(low, blur, 2)
+        net.precision = "bfloat16"
+        found = net(low, blur, 2)
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).square().mean() < 0.5 * (rough - exact).square().mean()
+
+
 def test_card_rebuilds_it(tmp_path: Path) -> None:
     net = tiny()
     arch = {"name": "usrnet", "widths": [4] * 4, "blocks": 1, "iterations": 2, "residual": True}

@@ -22,6 +22,7 @@ from srfoundry.networks.zoo import cards
 from srfoundry.restoration.restorers import dip
 from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Restorer
 from srfoundry.restoration.restorers.table import load_restorer
+from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 from tests.blind_cases import power_law
 from tests.conftest import REPO
 
@@ -75,6 +76,15 @@ def test_each_kind_restores_and_tells_how_far_it_is(tmp_path: Path, monkeypatch:
         assert restored.image.shape == (1, 3, 32, 32) and found.scale == 2 and found.uses_noise == uses_noise
         assert 0 <= float(restored.image.min()) and float(restored.image.max()) <= 1
         assert ticks and ticks[-1][0] == ticks[-1][1] and ("of 255" in restored.how) == uses_noise
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_usrnet_computes_as_the_section_estimate_says(tmp_path: Path, precision: str) -> None:
+    chosen = params()
+    chosen = chosen.model_copy(update={"estimate": chosen.estimate.model_copy(update={"precision": precision})})
+    options = RestoreOptions(usrnet(tmp_path / "a.safetensors"), REPO / "params.yaml", scale=2)
+    found = load_restorer(options, chosen)
+    assert isinstance(found, UsrnetRestorer) and found.net.precision == precision
 
 
 def test_seeds_depend_on_the_image_and_not_on_the_spelling_of_the_model(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ BEHIND, FAMILY_BEHIND, CHANCE, AGAINST = 150.0, 110.0, 0.1, 70.0
 # Nats a tile that edges are worth which are sparser by all of themselves, and by how many a free form must lead. 60
 # photographs of BSD400 behind camera shake, x2, published USRNet: of the 19 that were taken for another blur nine lead
 # by 57 to 270 nats (their gain from -0.6 to 3.7 dB in the mean), the others by 22 at most; of 51 images behind
-# Gaussians, lines, discs and blurs before a reduction the first has 24.
+# Gaussians, lines, discs and blurs before a reduction the first has 24. That is at the end. It is decided in the midst
+# of a denoising network's rounds, since what comes after lowers the lead of right kernels, too: of 23 further shakes
+# that were taken for another blur 18 lead by so much after three rounds, 10 after six; of 31 kernels that were refined
+# for Gaussians, discs and lines one does, besides those for a photograph of a grating.
 SPARSE, LEAD = 500.0, 40.0
 # Lead of a rough kernel of free form up to which it is not refined. Of 29 photographs, x2, the rough one led by 95 to
 # 322 nats where the refined one won (seven shakes), elsewhere by -260 to 110; of eight further shakes by 42 and more.
@@ -111,14 +114,32 @@ class Contest:
         """
         first = self.enter(history, found)
         for form in FORMS:
-            if not _alike(form, history) and self.worth_finding(form, first):
-                second = self.enter(form, find(form, partial(self._promising, form, first)))
-                if form == FREE:
-                    won = self.lead(second, first) > LEAD or _explains(second, first)
-                else:
-                    won = not narrow(form, second.found) and self.lead(second, first) > 0
-                first = second if won else first
+            if _alike(form, history) or not self.worth_finding(form, first):
+                continue
+            if form == FREE:
+                first = self._or_free(first, find)
+                continue
+            second = self.enter(form, find(form, partial(self._promising, form, first)))
+            if not narrow(form, second.found) and self.lead(second, first) > 0:
+                first = second
         return first
+
+    def _or_free(self, first: Contender, find: Callable[[str, Promising], Estimate]) -> Contender:
+        """The first, or one of free form, which is judged in the midst of its refinement if there is one."""
+        leads: list[float] = []
+        asked: list[bool] = []
+
+        def promising(estimate: Estimate) -> bool:
+            leads.append(self.lead(self.enter(FREE, estimate), first))
+            asked.append(leads[-1] > (LEAD if asked else ROUGH) or first.residual > FAR)
+            return asked[-1]
+
+        second = self.enter(FREE, find(FREE, promising))
+        if asked and not asked[-1]:
+            return first
+        lead = leads[1] if len(leads) > 1 else self.lead(second, first)
+        won = lead > LEAD and not _explains(first, second)
+        return second if won or _explains(second, first) else first
 
     def enter(self, history: str, found: Estimate) -> Contender:
         """Let a kernel take part."""
@@ -131,11 +152,12 @@ class Contest:
             form: a history.
             first: the kernel that is thought the right one so far.
         """
-        if form == FREE and (self.evidence.chance(FREE) >= CHANCE or first.residual > FAR):
+        free = form == FREE
+        if free and self.evidence.chance(FREE) >= CHANCE:
             return True
         others = self.explanations.best(*(name for name in DRAWS if name != form))
         behind = max(self.explanations.score(first.found.kernel), others) - self.explanations.best(form)
-        return behind < (BEHIND if form == FREE else FAMILY_BEHIND)
+        return behind < (BEHIND if free else FAMILY_BEHIND) or (free and first.residual > FAR)
 
     def lead(self, second: Contender, first: Contender) -> float:
         """By how many nats a tile the second leads the first, which is of a family; -inf: edges need not be looked at.
@@ -156,10 +178,8 @@ class Contest:
         return (new if free else max(new, self.explanations.best(second.history))) - known
 
     def _promising(self, form: str, first: Contender, rough: Estimate) -> bool:
-        second = self.enter(form, rough)
-        if form != FREE:
-            return self._ahead(second, first) >= -AGAINST
-        return first.residual > FAR or self.lead(second, first) > ROUGH
+        """Of a family."""
+        return self._ahead(self.enter(form, rough), first) >= -AGAINST
 
     def _sparsity(self, kernel: Float[Tensor, "1 k k"]) -> float:
         return sparsity_near(self.observation, sized(kernel, self.size), self.net)
@@ -168,9 +188,9 @@ class Contest:
         return residual_near(self.observation, sized(kernel, self.size), self.net)
 
 
-def _explains(second: Contender, first: Contender) -> bool:
-    """Whether only the second's restoration explains the image."""
-    return first.residual > FAR and second.residual < PART * first.residual
+def _explains(one: Contender, other: Contender) -> bool:
+    """Whether only the one's restoration explains the image."""
+    return other.residual > FAR and one.residual < PART * other.residual
 
 
 def _alike(history: str, other: str) -> bool:

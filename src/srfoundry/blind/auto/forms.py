@@ -24,7 +24,6 @@ from srfoundry.degradation.settings import SpectrumModel
 from srfoundry.degradation.spectral_likelihood import SpectralLikelihood
 
 DRAWS = {"gaussian": 120, "disc": 40, "line": 300, "shake": 120, "blurred, reduced": 60}  # kernels of each form
-AT_ONCE = 64
 # Log odds of a form: LEARNED times the classifier's, NAT for each nat that its best random kernel explains a tile
 # better, and PRIOR; noise hides how photographs differ from the model, so that NAT grows with it, and how far random
 # kernels are from the right one, so that PRIOR falls. Tiles and windows of an image err alike, and both are far too
@@ -71,7 +70,7 @@ class Explanations:
         likelihood = SpectralLikelihood(low, observation.scale, model, noise=observation.noise or 0.0, leaks=True)
         kernels, form = _bank(observation.scale)
         with torch.no_grad():
-            scores = torch.cat([likelihood(part.to(low)) for part in kernels.split(AT_ONCE)]).cpu()
+            scores = likelihood(kernels.to(low)).cpu()
         return cls(likelihood, kernels, form, scores)
 
     @property

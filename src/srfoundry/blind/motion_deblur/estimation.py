@@ -83,7 +83,8 @@ def estimate_by_edges(
         net: a non-blind network. If it denoises, its images take the place of those of few edges at the high
             resolution; if it is plain, the kernel that these led to descends through it (`fewer_edges`).
         step: in a denoising network's rounds, a learned step from taps to a kernel.
-        promising: is asked of what a network that denoises is to refine; where it says no, that is the result.
+        promising: is asked of what a network that denoises is to refine, and once more in the midst of that; where it
+            says no, that is the result.
     """
     look = max(LOOK, settings.windows.look)
     if net is None or net.plain:
@@ -95,7 +96,14 @@ def estimate_by_edges(
     if not promising(begun):
         return begun
     learned = None if step is None else partial(learned_taps, step)
-    find = partial(find_free_form_kernel, settings=RESTORED, start=begun.kernel, restore=net, step=learned)
+    find = partial(
+        find_free_form_kernel,
+        settings=RESTORED,
+        start=begun.kernel,
+        restore=net,
+        step=learned,
+        promising=lambda kernel: promising(replace(begun, kernel=kernel)),
+    )
     return replace(_estimated(observation, settings, find, look=NEAR, rng=rng, log=log), box=begun.box)
 
 

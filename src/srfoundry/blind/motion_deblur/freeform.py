@@ -53,6 +53,7 @@ class FreeFormSettings:
         minor: islands of taps that hold less than this part of the mass are dropped.
         thin: both in the network's rounds.
         learned: of the network's rounds so many, the first ones, take the learned step, if there is one.
+        proved: after so many of them the kernel must be promising, or that is the result; 0: nobody is asked.
         steps: of each descent for a kernel.
         rims: of a photograph, in widths of the kernel: within the first no pixel counts, from the second on each does.
     """
@@ -71,6 +72,7 @@ class FreeFormSettings:
     minor: float = 0.05
     thin: float = 0.02
     learned: int = 2
+    proved: int = 0
     steps: int = 200
     rims: tuple[float, float] = (1.0, 2.0)
 
@@ -91,6 +93,7 @@ RESTORED = replace(
     CLIMB,
     edges=(),
     noises=(10 / 255,) * 3 + (5 / 255,) * 3,
+    proved=3,
     polish=STANDARD.smooths,
     thin=STANDARD.faint,
     rims=(1 / 3, 1.0),
@@ -106,6 +109,7 @@ def find_free_form_kernel(
     start: Float[Tensor, "1 j j"] | None = None,
     restore: Restore | None = None,
     step: Step | None = None,
+    promising: Callable[[Tensor], bool] = lambda kernel: True,
     log: Log = silent,
 ) -> Float[Tensor, "1 k k"]:
     """Find the kernel that an image was blurred with, before every `scale`-th of its pixels was kept.
@@ -120,6 +124,7 @@ def find_free_form_kernel(
         restore: a non-blind network for periodic images. Without it the last rounds are left out, and the latent
             images of the L0 solver are judged.
         step: a learned one from taps to a kernel in the first of the network's rounds; in the others they are pruned.
+        promising: is asked of a kernel in the midst of the network's rounds (`FreeFormSettings.proved`).
         log: takes, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
             which is the least for the sharpest image, while a wrong kernel rings and a narrow one leaves blur.
 
@@ -137,7 +142,7 @@ def find_free_form_kernel(
         for index, (kernel, edges) in enumerate(guesses):
             kernel, image = search.refine(kernel, edges)
             if restore is not None and settings.noises:
-                kernel, image = search.polish(kernel, restore, step)
+                kernel, image = search.polish(kernel, restore, step, promising)
                 if len(guesses) > 1:
                     image = search.restored(kernel, restore)
             figure = search.sparsity(image)
@@ -146,8 +151,7 @@ def find_free_form_kernel(
                 best, least = kernel, figure
         if best is None:
             raise Diverged("kernel estimation: no beginning led to a finite image; choose another estimate.method")
-        for _ in range(3):  # what ringing and rim are cut off moves a sharp kernel again
-            best = kernels.centred(best)
+        best = _in_the_middle(best)
     return best.clone()
 
 
@@ -228,12 +232,18 @@ class Search:
         return kernel, image
 
     def polish(
-        self, kernel: Float[Tensor, "1 k k"], restore: Restore, step: Step | None = None
+        self,
+        kernel: Float[Tensor, "1 k k"],
+        restore: Restore,
+        step: Step | None = None,
+        promising: Callable[[Tensor], bool] = lambda kernel: True,
     ) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 c H W"]]:
         """The same alternation with the network's images, in colour; the kernel, and the last image."""
         scale, settings, count = self.scale, self.settings, len(self.settings.noises)
         image = self.low
         for index, noise in enumerate(settings.noises):
+            if index and index == settings.proved and not promising(_in_the_middle(kernel)):
+                break
             image = self.restored(kernel, restore, noise=noise).clamp(0, 1)
             normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
             if step is not None and index < settings.learned:
@@ -275,6 +285,13 @@ class Search:
     def _faded(self, edges: float) -> float:
         """Lambda after a round."""
         return max(edges / self.settings.fade, self.settings.faintest, self.noise**2)
+
+
+def _in_the_middle(kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 k k"]:
+    """What ringing and rim are cut off moves a sharp kernel again, so it is centred some times."""
+    for _ in range(3):
+        kernel = kernels.centred(kernel)
+    return kernel
 
 
 def _odd(value: float) -> int:

@@ -57,4 +57,5 @@ def load(options: RestoreOptions, chosen: Params) -> UsrnetRestorer:
         raise FoundryError(
             f"{options.model} was trained for {trained}, got scale {wanted}; choose one of these, or --model dip"
         )
+    net.precision = chosen.estimate.precision
     return UsrnetRestorer(wanted, channels_last(net, options.device))
