@@ -1,6 +1,7 @@
 """Kernels of several forms for one image: the one that blurred it wins, whatever it had been taken for."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.contest import FAR, LEAD, Contest
+from srfoundry.blind.auto.contest import FAR, LEAD, SUSPECTED, Contest
 from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
@@ -62,6 +63,25 @@ def test_a_rough_kernel_is_refined_where_it_leads_and_there_alone() -> None:
         contest = held(observed(blur), chance=0.5)
         contest.winner(taken, estimate(FORMS[taken]), find, never)
     assert asked == [True, False]
+
+
+def test_a_free_form_that_the_classifier_suspects_is_looked_for_whatever_the_spectrum_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And its rough kernel is refined, which need not lead."""
+    monkeypatch.setattr(Contest, "_residual", lambda contest, kernel: 0.0)
+    straight, asked = held(observed(KERNELS["line"])), list[bool]()
+    line = straight.enter("line", estimate(FORMS["line"]))
+    suspicious = replace(straight, suspected=SUSPECTED)
+    assert not straight.worth_finding("shake", line) and suspicious.worth_finding("shake", line)
+
+    def find(history: str, promising: Promising) -> Estimate:
+        if history == "shake":
+            asked.append(promising(estimate(FREE)))
+        return estimate(FORMS.get(history, FORMS["gaussian"]))
+
+    suspicious.winner("line", estimate(FORMS["line"]), find, never)
+    assert asked == [True]
 
 
 @pytest.mark.parametrize("half, end, won", [(FREE, "line", "shake"), (FORMS["line"], "shake", "line")])

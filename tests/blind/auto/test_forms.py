@@ -58,7 +58,7 @@ def test_a_shake_that_rests_is_none_to_random_ones_and_one_with_its_own_kernel()
     """Half of its mass is in one place, the rest in a tail: no Gaussian is found that is wider than an antialiasing."""
     resting = 0.45 * sized(torch.ones(1, 1, 1), 25) + 0.55 * KERNELS["line"]
     explained = forms.Explanations.of(observed(resting), tiny().spectrum)
-    assert explained.best(*forms.WITH_ZEROS) < explained.sharp + forms.LEAD
+    assert explained.best(*histories.SHAPED) < explained.sharp + forms.LEAD
     asked: list[bool] = []
 
     def finding(kernel: Tensor) -> Callable[[str, Promising], Estimate]:
@@ -113,4 +113,4 @@ def test_forms_that_explain_no_more_than_a_reduction_make_way() -> None:
     evidence = Evidence(chances, chances[None], [(0, 0, 64, 64)], 0.0, None)
     observation = observed(antialiasing("area", 2))
     found = forms.Explanations.of(observation, tiny().spectrum).supported(evidence).chances
-    assert float(found[[histories.NAMES.index(name) for name in forms.WITH_ZEROS]].sum()) == 0
+    assert float(found[[histories.NAMES.index(name) for name in histories.SHAPED]].sum()) == 0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.evidence import Evidence
-from srfoundry.blind.auto.histories import SIZE
+from srfoundry.blind.auto.histories import SHAPED, SIZE
 from srfoundry.blind.decision import SURELY_SHARP, Candidates, Decision, Variation
 from srfoundry.degradation import kernels
 from srfoundry.degradation.reductions import antialiasing, sized
@@ -38,7 +38,6 @@ STAND_IN = 0.4  # variance of the Gaussian that stands for a blur below that, in
 VARIES = 0.04  # share of sharp windows from which on a blur varies; no image of 300 under one blur had any
 
 ROUND = ("gaussian", "blurred, reduced")  # blurs whose kernel is taken for a Gaussian
-SHAPED = ("disc", "line", "shake")  # and the others
 WORDS = {
     "reduced": "a reduced image",
     "area": "a reduced image",

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.auto.contest import FREE, Contest
+from srfoundry.blind.auto.contest import Contest
 from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import DOUBTED, ROUND, WORDS, decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
 from srfoundry.blind.auto.forms import Explanations
-from srfoundry.blind.auto.histories import SIZE
+from srfoundry.blind.auto.histories import FREE, SIZE
 from srfoundry.blind.auto.milder import hedge
 from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.dkp.sampled import estimate_in_family
@@ -68,6 +68,7 @@ def estimate_auto(
             sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
         )
     seen = _stretched(observation, decision.noise)
+    suspected = evidence.chance(FREE)
     explanations = None  # a JPEG file's steps hide what a spectrum says
     if decision.quality is None:
         explanations = Explanations.of(seen, settings.spectrum)
@@ -87,7 +88,7 @@ def estimate_auto(
     found, other = find(history), history
     contest = None  # of that kernel with others
     if explanations is not None and net is not None and history != FREE and decision.chance >= DOUBTED:
-        contest = Contest(seen, evidence, explanations, net, size)
+        contest = Contest(seen, evidence, explanations, net, size, suspected)
     if not observation.insist and thin(history, found):
         shaken = None if contest is None else shaken_after_all(contest.explanations, find, scale)
         if shaken is None:

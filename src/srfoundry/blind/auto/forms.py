@@ -36,7 +36,7 @@ FLOOR = 1e-3  # chance of a form by the classifier, at least
 # A form whose spectrum has zeros must explain each tile so many nats better than what leaves an image sharp does. Lines
 # lead by 220 and more, discs by 80, camera shake by 60 (all but one of 24; 27 photographs at x2 and x4); of the sharp
 # images that the classifier takes for one of these, half lead by less than 25.
-LEAD, WITH_ZEROS = 50.0, ("disc", "line", "shake")
+LEAD = 50.0
 # Of what the spectrum does not rule out, the mean is taken: at so high a temperature, of so many kernels.
 WIDE, COUNTED = 1000.0, 40
 
@@ -83,8 +83,8 @@ class Explanations:
         found = {name: self.best(name) for name in DRAWS}
         hidden, most = 1 + self.likelihood.noise / HIDES, max(found.values())
         odds = {name: NAT * hidden * (value - most) + PRIOR[name] / hidden for name, value in found.items()}
-        if max(found[name] for name in WITH_ZEROS) < self.sharp + LEAD:
-            odds |= dict.fromkeys(WITH_ZEROS, -math.inf)
+        if max(found[name] for name in histories.SHAPED) < self.sharp + LEAD:
+            odds |= dict.fromkeys(histories.SHAPED, -math.inf)
         chances = evidence.chances.clone()
         places = [histories.NAMES.index(name) for name in odds]
         mass = chances[places].sum()

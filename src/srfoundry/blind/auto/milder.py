@@ -68,7 +68,7 @@ def hedge(
         evidence: of it.
         explanations: of its spectrum; None of a JPEG file.
     """
-    free, scale = history == "shake", observation.scale
+    free, scale = history == histories.FREE, observation.scale
     candidates = None
     if decision.chance < DOUBTED:
         candidates = doubted(evidence, placed, scale, decision.chance)
