@@ -319,10 +319,10 @@ def test_a_kernel_that_is_not_promising_midway_is_the_result(worth: bool) -> Non
         asked.append(kernel)
         return worth
 
-    settings = FreeFormSettings(edges=(), rounds=(1, 0), noises=(0.04, 0.04, 0.01), proved=2)
+    settings = FreeFormSettings(edges=(), rounds=(1, 0), noises=(0.04, 0.04, 0.01), proved=2, promising=promising)
     seen = observed(low, 2, "circular", 0.02)
     rng = generator(1, "rng")
-    found = find_free_form_kernel(seen, SIZE, settings, rng=rng, start=shake(), restore=restore, promising=promising)
+    found = find_free_form_kernel(seen, SIZE, settings, rng=rng, start=shake(), restore=restore)
     assert len(asked) == 1 and len(restored) == (3 if worth else 2)
     assert worth or torch.equal(found, asked[0])
 

@@ -96,14 +96,8 @@ def estimate_by_edges(
     if not promising(begun):
         return begun
     learned = None if step is None else partial(learned_taps, step)
-    find = partial(
-        find_free_form_kernel,
-        settings=RESTORED,
-        start=begun.kernel,
-        restore=net,
-        step=learned,
-        promising=lambda kernel: promising(replace(begun, kernel=kernel)),
-    )
+    asked = replace(RESTORED, promising=lambda kernel: promising(replace(begun, kernel=kernel)))
+    find = partial(find_free_form_kernel, settings=asked, start=begun.kernel, restore=net, step=learned)
     return replace(_estimated(observation, settings, find, look=NEAR, rng=rng, log=log), box=begun.box)
 
 

@@ -9,7 +9,7 @@ of its images judges between several beginnings.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -54,6 +54,7 @@ class FreeFormSettings:
         thin: both in the network's rounds.
         learned: of the network's rounds so many, the first ones, take the learned step, if there is one.
         proved: after so many of them the kernel must be promising, or that is the result; 0: nobody is asked.
+        promising: who is asked.
         steps: of each descent for a kernel.
         rims: of a photograph, in widths of the kernel: within the first no pixel counts, from the second on each does.
     """
@@ -73,6 +74,7 @@ class FreeFormSettings:
     thin: float = 0.02
     learned: int = 2
     proved: int = 0
+    promising: Callable[[Tensor], bool] = field(default=lambda kernel: True, compare=False)
     steps: int = 200
     rims: tuple[float, float] = (1.0, 2.0)
 
@@ -109,7 +111,6 @@ def find_free_form_kernel(
     start: Float[Tensor, "1 j j"] | None = None,
     restore: Restore | None = None,
     step: Step | None = None,
-    promising: Callable[[Tensor], bool] = lambda kernel: True,
     log: Log = silent,
 ) -> Float[Tensor, "1 k k"]:
     """Find the kernel that an image was blurred with, before every `scale`-th of its pixels was kept.
@@ -124,7 +125,6 @@ def find_free_form_kernel(
         restore: a non-blind network for periodic images. Without it the last rounds are left out, and the latent
             images of the L0 solver are judged.
         step: a learned one from taps to a kernel in the first of the network's rounds; in the others they are pruned.
-        promising: is asked of a kernel in the midst of the network's rounds (`FreeFormSettings.proved`).
         log: takes, for each beginning, its figure: the normalised sparsity |grad x|_1 / |grad x|_2 (Krishnan 2011),
             which is the least for the sharpest image, while a wrong kernel rings and a narrow one leaves blur.
 
@@ -142,7 +142,7 @@ def find_free_form_kernel(
         for index, (kernel, edges) in enumerate(guesses):
             kernel, image = search.refine(kernel, edges)
             if restore is not None and settings.noises:
-                kernel, image = search.polish(kernel, restore, step, promising)
+                kernel, image = search.polish(kernel, restore, step)
                 if len(guesses) > 1:
                     image = search.restored(kernel, restore)
             figure = search.sparsity(image)
@@ -232,17 +232,13 @@ class Search:
         return kernel, image
 
     def polish(
-        self,
-        kernel: Float[Tensor, "1 k k"],
-        restore: Restore,
-        step: Step | None = None,
-        promising: Callable[[Tensor], bool] = lambda kernel: True,
+        self, kernel: Float[Tensor, "1 k k"], restore: Restore, step: Step | None = None
     ) -> tuple[Float[Tensor, "1 k k"], Float[Tensor, "1 c H W"]]:
         """The same alternation with the network's images, in colour; the kernel, and the last image."""
         scale, settings, count = self.scale, self.settings, len(self.settings.noises)
         image = self.low
         for index, noise in enumerate(settings.noises):
-            if index and index == settings.proved and not promising(_in_the_middle(kernel)):
+            if index and index == settings.proved and not settings.promising(_in_the_middle(kernel)):
                 break
             image = self.restored(kernel, restore, noise=noise).clamp(0, 1)
             normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
