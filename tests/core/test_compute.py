@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srfoundry.cli import commands
-from srfoundry.core.compute import autocast, running_sum, sent, settle_gpu
+from srfoundry.core.compute import autocast, fast_bfloat16, running_sum, sent, settle_gpu
 from srfoundry.core.seeds import generator
 from tests.pretended_gpu import pretended_gpu
 
@@ -68,3 +68,8 @@ def test_batches_are_sent_to_a_gpu_from_pinned_memory(monkeypatch: pytest.Monkey
     sent(image, torch.device("cuda"))
     sent(image, torch.device("cpu"))
     assert said[0] == (pinned, torch.device("cuda"), {"non_blocking": True}) and said[1][0] is image
+
+
+def test_a_processors_units_say_nothing_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert fast_bfloat16(torch.device("cpu")) and not fast_bfloat16(torch.device("meta"))
