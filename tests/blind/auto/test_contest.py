@@ -15,6 +15,7 @@ from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
 from srfoundry.blind.estimate import Estimate, Promising
 from srfoundry.blind.motion_deblur.estimation import sparsity_near
+from srfoundry.blind.motion_deblur.freeform import RESTORED
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.reductions import sized
@@ -95,7 +96,7 @@ def test_a_free_form_is_judged_in_the_midst_of_its_refinement(
     def find(history: str, promising: Promising) -> Estimate:
         if history != "shake":
             return estimate(FORMS.get(history, FORMS["gaussian"]))
-        assert promising(estimate(FREE))
+        assert all(promising(estimate(FREE)) for _ in ("begun", *RESTORED.proved[:-1]))
         assert promising(estimate(half)) == (won == "shake")
         return estimate(FREE if end == "shake" else FORMS["line"])
 

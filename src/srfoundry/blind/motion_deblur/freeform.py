@@ -53,7 +53,7 @@ class FreeFormSettings:
         minor: islands of taps that hold less than this part of the mass are dropped.
         thin: both in the network's rounds.
         learned: of the network's rounds so many, the first ones, take the learned step, if there is one.
-        proved: after so many of them the kernel must be promising, or that is the result; 0: nobody is asked.
+        proved: after so many of them, each time, the kernel must be promising, or that is the result.
         promising: who is asked.
         steps: of each descent for a kernel.
         rims: of a photograph, in widths of the kernel: within the first no pixel counts, from the second on each does.
@@ -73,7 +73,7 @@ class FreeFormSettings:
     minor: float = 0.05
     thin: float = 0.02
     learned: int = 2
-    proved: int = 0
+    proved: tuple[int, ...] = ()
     promising: Callable[[Tensor], bool] = field(default=lambda kernel: True, compare=False)
     steps: int = 200
     rims: tuple[float, float] = (1.0, 2.0)
@@ -95,7 +95,7 @@ RESTORED = replace(
     CLIMB,
     edges=(),
     noises=(10 / 255,) * 3 + (5 / 255,) * 3,
-    proved=3,
+    proved=(1, 3),
     polish=STANDARD.smooths,
     thin=STANDARD.faint,
     rims=(1 / 3, 1.0),
@@ -238,7 +238,7 @@ class Search:
         scale, settings, count = self.scale, self.settings, len(self.settings.noises)
         image = self.low
         for index, noise in enumerate(settings.noises):
-            if index and index == settings.proved and not settings.promising(_in_the_middle(kernel)):
+            if index in settings.proved and not settings.promising(_in_the_middle(kernel)):
                 break
             image = self.restored(kernel, restore, noise=noise).clamp(0, 1)
             normal = taps.equations(image, self.low, scale=scale, size=kernel.shape[-1], weight=self.weight)
