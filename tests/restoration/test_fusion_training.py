@@ -51,7 +51,7 @@ class Believing(Restoration):
     """One that takes the image 0 for sharp, 1 for surely blurred by a Gaussian, others for perhaps blurred by it."""
 
     def observe(
-        self, low: torch.Tensor, name: str, ticker: Ticker, tables: object = None
+        self, low: torch.Tensor, name: str, ticker: Ticker, quality: int | None = None
     ) -> tuple[Observation, Decision]:
         beside = None if name == "1" else Candidates(KERNEL, torch.ones(1), weight=0.5)
         blurred = Decision(restore=name != "0", seen="blur", chance=1.0, phase=0.0, candidates=beside)

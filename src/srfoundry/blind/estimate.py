@@ -41,6 +41,8 @@ class BlindObservation:
         insist: the image is blurred, whatever a method that decides sees (`auto`).
         decimated: how it was reduced, where a person said so; such a method weighs it otherwise. Kernels of trained
             methods are under direct decimation all the same: antialiasing is a part of them.
+        quality: of the JPEG that its file is, or that errs as much on blurred photographs, 1 to 100; such a method
+            looks for traces of one, too.
     """
 
     low: Float[Tensor, "1 c h w"]
@@ -48,6 +50,7 @@ class BlindObservation:
     noise: float | None = None
     insist: bool = False
     decimated: Decimation | None = None
+    quality: int | None = None
 
     @property
     def scale(self) -> int:

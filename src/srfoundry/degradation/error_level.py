@@ -5,7 +5,6 @@ that is seen in the pixels or said by the file.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,12 +19,12 @@ LUMA = (0.299, 0.587, 0.114)
 SIDE = 512  # pixels a side that the compression is looked for in, the busiest
 
 
-def error_level(low: Float[Tensor, "1 3 h w"], tables: Mapping[int, Sequence[int]] | None = None) -> float:
+def error_level(low: Float[Tensor, "1 3 h w"], quality: int | None = None) -> float:
     """Standard deviation of noise and compression together, range [0, 1]; rounding to 8 bits does not count.
 
     Args:
         low: range [0, 1].
-        tables: the quantisation tables of its file, if that is a JPEG (`jpeg_history.quality_of`).
+        quality: of the JPEG that its file is, or that errs as much, 1 to 100; pixels may show a worse one of before.
 
     Raises:
         FoundryError: the image is too small to have its noise estimated.
@@ -35,10 +34,8 @@ def error_level(low: Float[Tensor, "1 3 h w"], tables: Mapping[int, Sequence[int
         dim=0
     )
     seen_luma = [np.asarray(luma.cpu())]
-    found = [jpeg_history.quality_seen(seen_luma) or jpeg_history.faint_quality_seen(seen_luma)]
-    if tables:
-        found.append(jpeg_history.quality_of(tables))
-    errors = [jpeg_error(quality) for quality in found if quality is not None]
+    found = [quality, jpeg_history.quality_seen(seen_luma) or jpeg_history.faint_quality_seen(seen_luma)]
+    errors = [jpeg_error(each) for each in found if each is not None]
     return math.hypot(known_noise(low), max(errors, default=0.0))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import metadata, untrusted
+from srfoundry.imaging import metadata, untrusted, webp_history
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp"}
 UNREAD = set(  # pictures of kinds that are not read: named where they lie in a folder
@@ -25,7 +25,8 @@ PLAIN = {"1": "L", "L": "L", "LA": "LA", "PA": "RGBA", "RGB": "RGB", "RGBA": "RG
 def decode(path: Path, largest: int | None = None) -> Image.Image:
     """Decode a photograph, upright, into L, LA, RGB or RGBA of 8 bits; `info` holds what `metadata.kept` says.
 
-    Of a JPEG `info` holds its `quantization`, too: its tables by number, 64 steps each, row by row.
+    Of a JPEG `info` holds its `quantization`, too: its tables by number, 64 steps each, row by row. Of a lossy WebP it
+    holds `quality_alike` (`webp_history`).
 
     Wider samples are rounded half up (65535 / 255 = 257); only of a 16-bit TIFF that is compressed and stored plane by
     plane, or has premultiplied alpha, the high byte is taken, at most one level off. CMYK is converted by the plain
@@ -50,6 +51,9 @@ def decode(path: Path, largest: int | None = None) -> Image.Image:
         picture.info = {**metadata.kept(opened, block, turned=turn in (5, 6, 7, 8))}
         if isinstance(opened, untrusted.Jpeg) and opened.quantization:
             picture.info["quantization"] = opened.quantization
+        alike = webp_history.quality_alike(file) if opened.format == "WEBP" else None
+        if alike is not None:
+            picture.info["quality_alike"] = alike
         return picture.transpose(UPRIGHT[turn]) if turn in UPRIGHT else picture
 
 

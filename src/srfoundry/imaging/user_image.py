@@ -15,7 +15,7 @@ from PIL import Image
 
 from srfoundry.core.atomic import replacing
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import decoding, enlargement, formats, untrusted
+from srfoundry.imaging import decoding, enlargement, formats, jpeg_history, untrusted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Photograph:
     alpha: UInt8[np.ndarray, "h w"] | None
     grey: bool
     metadata: Mapping[str, Any]
+
+    @property
+    def quality(self) -> int | None:
+        """Of the JPEG that its file is, 1 to 100, or that errs as much on blurred photographs; None of other files."""
+        tables = self.metadata.get("quantization")
+        return jpeg_history.quality_of(tables) if tables else self.metadata.get("quality_alike")
 
 
 def read(path: Path, how: Handling = USUAL) -> Photograph:

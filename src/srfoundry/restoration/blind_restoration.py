@@ -1,6 +1,6 @@
 """A photograph of unknown blur, restored: its kernel estimated, the network adapted, the result checked against it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,7 @@ class Restoration:
         low: Float[Tensor, "1 3 h w"],
         name: str,
         ticker: Ticker,
-        tables: Mapping[int, Sequence[int]] | None = None,
+        quality: int | None = None,
     ) -> tuple[Observation, Decision | None]:
         """The image with its kernel and its noise, given or estimated, and what was decided of it, if anything was.
 
@@ -105,20 +105,20 @@ class Restoration:
             low: range [0, 1].
             name: of the image; seeds what is random.
             ticker: as of `restore_photograph`.
-            tables: the quantisation tables of its file, if that is a JPEG.
+            quality: of its file, if that took some of it (`Photograph.quality`).
         """
         kernel, noise, decision, sampling = self.kernel, self.options.noise, None, self.sampling
         if self.estimation is not None:
             found = self.estimation.estimate(
-                low, name, noise=noise, insist=self.options.force, progress=ticker("estimate")
+                low, name, noise=noise, insist=self.options.force, quality=quality, progress=ticker("estimate")
             )
             kernel, decision, sampling = found.kernel, found.decision, self.estimation.sampling
         assert kernel is not None
         level = 0.0
         if self.restorer.uses_noise:
-            level = error_level(low, tables) if noise is None else noise
+            level = error_level(low, quality) if noise is None else noise
         sampling = replace(sampling, light=self.options.linear)
-        wrong = 0.0 if tables else self.options.kernel_error  # JPEG makes kernels look narrower than they are
+        wrong = 0.0 if quality else self.options.kernel_error  # JPEG makes kernels look narrower than they are
         return Observation(low, kernel.detach().float().cpu(), sampling, level, wrong), decision
 
 
@@ -219,7 +219,7 @@ def _restored_or_enlarged(original: Photograph, name: str, shared: Restoration, 
     doubt = shared.doubt(image)
     if doubt is not None:
         return _enlarged(original, shared, doubt, None)
-    observation, decision = shared.observe(image, name, ticker, original.metadata.get("quantization"))
+    observation, decision = shared.observe(image, name, ticker, original.quality)
     doubt = _second_doubt(decision, shared)
     if doubt is not None:
         return _enlarged(original, shared, doubt, decision)
@@ -233,7 +233,8 @@ def find_kernel(
     original: Photograph, name: str, shared: Restoration, ticker: Ticker = no_ticker
 ) -> Float[np.ndarray, "k k"]:
     """The blur of a photograph alone; arguments as in `restore_photograph`."""
-    kernel = shared.observe(_image(frames.without_bars(original, least=LEAST)[0]), name, ticker)[0].kernel
+    inside, _ = frames.without_bars(original, least=LEAST)
+    kernel = shared.observe(_image(inside), name, ticker, inside.quality)[0].kernel
     assert kernel is not None
     return kernel[0].numpy()
 

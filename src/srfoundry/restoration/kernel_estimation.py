@@ -91,6 +91,7 @@ class KernelEstimation:
         *,
         noise: float | None = None,
         insist: bool = False,
+        quality: int | None = None,
         progress: Progress = lambda done, total: None,
     ) -> Estimate:
         """Estimate the kernel of an image, of a large one by its busiest window.
@@ -101,13 +102,14 @@ class KernelEstimation:
             noise: its standard deviation; if not given that of the section, which for auto, fast and free is an
                 estimate where it is 0. The method released takes none.
             insist: the image is blurred, whatever is seen.
+            quality: as of `BlindObservation`.
             progress: is called with (iterations done, iterations in all).
         """
         seen = windows.crop(low, windows.busiest(low, LOOK, energy="edges")).to(self.device)
         estimator = estimators.find(self.settings.method)
         total = estimator.iterations(self.settings)
         return estimator(
-            BlindObservation(seen, self.sampling, noise, insist, self.decimation),
+            BlindObservation(seen, self.sampling, noise, insist, self.decimation, quality),
             self.settings,
             self.resources,
             rng=self.stream.rng(name),

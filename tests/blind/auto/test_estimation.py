@@ -224,6 +224,24 @@ def test_it_asks_an_estimator_only_for_what_is_blurred(classifier: DegradationCl
         estimator(BlindObservation(thumbnail, Sampling(2)), settings, missing, rng=generator(1, "auto"))
 
 
+def test_a_files_word_on_its_compression_counts_for_what_is_restored(classifier: DegradationClassifier) -> None:
+    resources = Resources(Networks(data_steps(), Corrector(), Compute(CPU), classifier))
+    high = photograph("flower", 128)
+
+    def found(low: Tensor, quality: int | None) -> int | None:
+        seen = BlindObservation(low, Sampling(2), quality=quality)
+        made = estimators.find("auto")(seen, tiny(method="auto"), resources, rng=generator(1, "auto"))
+        assert made.decision is not None
+        return made.decision.quality
+
+    thumbnail, soft = eight_bit(resize.cubic(high, 0.5)), blurred(high, 4.0)
+    assert found(thumbnail, 70) is None  # pixels show nothing of it
+    assert found(soft, None) is None and found(soft, 70) == 70
+    assert found(soft, 98) is None  # as good as no JPEG
+    seen = evidence(gaussian=1.0)
+    assert replace(seen, quality=60).packed(80).quality == replace(seen, quality=80).packed(60).quality == 60
+
+
 def test_a_blur_that_varies_is_seen_and_mapped() -> None:
     said = torch.full((12, len(histories.NAMES)), 0.01).double()
     said[:, histories.NAMES.index("gaussian")] = 0.94

@@ -67,6 +67,10 @@ def estimate_auto(
         return Estimate(
             sized(kernel, size).to(low), None, (0, 0, low.shape[-2], low.shape[-1]), History(log).rows, decision
         )
+    # What is enlarged goes by what its pixels show: of WebP 80, which shows nothing, 12 thumbnails (BSD400, x2) gain
+    # 0.57 dB so, and 0.2 to 0.3 as JPEGs; 12 images behind lines gain 0.37 as if nothing were lost, and 1.38 as JPEGs.
+    evidence = evidence.packed(observation.quality)
+    decision, history = decide(evidence, scale, insist=observation.insist)
     seen = _stretched(observation, decision.noise)
     suspected = evidence.chance(FREE)
     explanations = None  # a JPEG file's steps hide what a spectrum says

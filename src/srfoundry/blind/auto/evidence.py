@@ -105,6 +105,11 @@ class Evidence:
             found[places] = mass * among / among.sum()
         return replace(self, chances=found)
 
+    def packed(self, quality: int | None) -> "Evidence":
+        """The evidence of an image whose file says that it is of this quality; above HIGH_QUALITY that says nothing."""
+        found = [each for each in (quality, self.quality) if each is not None and each <= HIGH_QUALITY]
+        return replace(self, quality=min(found, default=None))
+
     def phase(self, history: str, scale: int) -> float:
         """High-resolution pixels from a low-resolution pixel's place to the centre of its block, under a history."""
         if self.decimation is not None:
