@@ -338,11 +338,11 @@ def test_the_fewer_pixels_the_less_a_kernel_of_free_form_counts() -> None:
     seen = BlindObservation(blurred(photograph("flower", 128), 6.0), Sampling(2), 0.0)
     free, said = kernels.line(31, torch.tensor([9.0]), torch.zeros(1)).float(), evidence(reduced=0.01, shake=0.99)
 
-    def found(pixels: float, damaged: bool = False) -> Candidates:
-        return beside(said, seen, free, 0.0, pixels=pixels, damaged=damaged)
+    def found(pixels: float, said: Evidence = said) -> Candidates:
+        return beside(said, seen, free, 0.0, pixels=pixels)
 
     assert [found(pixels).weight for pixels in (100.0, 16.0, 8.0)] == [0.2, 0.5, 1.0]
-    assert found(100.0, damaged=True).weight == 1.0
+    assert found(100.0, replace(said, quality=90)).weight == 0.4
     few = found(5.0)
     assert few.weight == 1.0 and few.chances[:-2].sum() == pytest.approx(0.25)
     assert few.chances[-2:].tolist() == pytest.approx([0.375, 0.375])

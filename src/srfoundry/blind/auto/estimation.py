@@ -78,7 +78,7 @@ def estimate_auto(
         explanations = Explanations.of(seen, settings.spectrum)
         evidence = explanations.supported(evidence).settled
         decision, history = decide(evidence, scale, insist=observation.insist)
-    net = None if decision.damaged else resources.networks.restorer
+    net = resources.networks.restorer
 
     def find(form: str, promising: Promising = always) -> Estimate:
         estimate = _found(seen, settings, resources, form, net=net, promising=promising, rng=rng, log=log)
@@ -91,7 +91,7 @@ def estimate_auto(
 
     found, other = find(history), history
     contest = None  # of that kernel with others
-    if explanations is not None and net is not None and history != FREE and decision.chance >= DOUBTED:
+    if explanations is not None and history != FREE and decision.chance >= DOUBTED:
         contest = Contest(seen, evidence, explanations, net, size, suspected)
     if not observation.insist and thin(history, found):
         shaken = None if contest is None else shaken_after_all(contest.explanations, find, scale)
@@ -138,7 +138,7 @@ def _found(
     resources: Resources,
     history: str,
     *,
-    net: USRNet | None,
+    net: USRNet,
     promising: Promising,
     rng: torch.Generator,
     log: Log,
