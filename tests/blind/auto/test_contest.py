@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.contest import FAR, LEAD, SUSPECTED, Contest
+from srfoundry.blind.auto.contest import FAR, LEAD, SPOILS, SUSPECTED, Contest
 from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
@@ -119,6 +119,17 @@ def test_a_kernel_that_does_not_explain_the_image_gives_way(
 
     monkeypatch.setattr(Contest, "_residual", residual)
     assert contest.winner("line", estimate(FORMS["line"]), find, never).history == won
+
+
+@pytest.mark.parametrize("form, share", [("gaussian", 1.0), ("shake", 0.0)])
+def test_noise_makes_edges_worse_witnesses_for_a_family(
+    form: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Contest, "_sparsity", lambda contest, kernel: 1.0)
+    clean = held(observed(KERNELS["gaussian"]))
+    noisy = replace(clean, observation=replace(clean.observation, noise=5 / 255))
+    found = [lead(each, FORMS["gaussian"], FORMS["line"], form=form, over="line") for each in (clean, noisy)]
+    assert found[0] - found[1] == pytest.approx(share * SPOILS * 5 / 255)
 
 
 def test_a_family_whose_spectrum_is_hopeless_is_not_looked_for_to_the_end() -> None:

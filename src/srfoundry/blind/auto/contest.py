@@ -53,7 +53,7 @@ SPARSE, LEAD = 500.0, 40.0
 # 110; of eight further shakes by 42 and more. After one round all of 18 shakes that won led by 24 and more, and of 26
 # kernels that were refined for other blurs 15 did not lead any more.
 ROUGH = 0.0
-# Nats a tile by which noise above NOISY lowers a lead, for each level of 255: edges in noise are no good witnesses.
+# Nats a tile by which noise above NOISY lowers a family's lead, for each level of 255: edges in it are bad witnesses.
 # Of twelve photographs behind Gaussians under noise of 5 and seven under 8 of 255 discs lead by 18 and 8 at most; of
 # twelve behind discs, under 5, these lead Gaussians that had been found by 45, 117, 37 and 21, and one by 14.
 SPOILS = 4.0 * 255
@@ -180,11 +180,11 @@ class Contest:
 
         Random kernels may explain more than the one that was found, since estimators look at more than the spectrum.
         """
-        ahead = self._ahead(second, first)
-        if ahead < -(BEHIND if second.history == FREE else AGAINST):
+        ahead, free = self._ahead(second, first), second.history == FREE
+        if ahead < -(BEHIND if free else AGAINST):
             return -math.inf
         noise = self.observation.noise or 0.0
-        spoilt = SPOILS * noise if noise > NOISY else 0.0
+        spoilt = SPOILS * noise if noise > NOISY and not free else 0.0
         return ahead - spoilt + SPARSE * (1 - second.sparsity / first.sparsity)
 
     def _ahead(self, second: Contender, first: Contender) -> float:
