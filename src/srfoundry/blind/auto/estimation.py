@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.auto.contest import Contest
+from srfoundry.blind.auto.contest import CALM, Contest
 from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import DOUBTED, ROUND, WORDS, decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
@@ -91,7 +91,7 @@ def estimate_auto(
 
     found, other = find(history), history
     contest = None  # of that kernel with others
-    if explanations is not None and history != FREE and decision.chance >= DOUBTED:
+    if explanations is not None and history != FREE and decision.chance >= DOUBTED and decision.noise <= CALM:
         contest = Contest(seen, evidence, explanations, net, size, suspected)
     if not observation.insist and thin(history, found):
         shaken = None if contest is None else shaken_after_all(contest.explanations, find, scale)
