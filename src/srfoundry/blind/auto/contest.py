@@ -58,7 +58,7 @@ ROUGH = 0.0
 # twelve behind discs, under 5, these lead Gaussians that had been found by 45, 117, 37 and 21, and one by 14.
 SPOILS = 4.0 * 255
 # Noise, range [0, 1], up to which forms contend. Of six photographs behind Gaussians under grain of 5 of 255 discs take
-# the place in five (-1.7 to 0.1 dB); of thirteen under 2 another form in six, and nothing is lost (0.03 dB in the mean).
+# the place in five (-1.7 to 0.1 dB); of thirteen under 2 another form does in six, which loses nothing (0.03 dB).
 CALM = 3 / 255
 # Residual, range [0, 1], of a restoration with a family's kernel from which on a kernel of free form is looked for
 # whatever else is seen, and the part of it below which that wins by this alone. 123 photographs of BSD400, x2,
