@@ -7,9 +7,10 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from srfoundry.blind.auto import histories
-from srfoundry.blind.auto.contest import FAR, LEAD, SPOILS, SUSPECTED, Contest
+from srfoundry.blind.auto.contest import FAR, LEAD, SPOILS, SUSPECTED, Contest, calm
 from srfoundry.blind.auto.deciding import ROUND
 from srfoundry.blind.auto.evidence import Evidence
 from srfoundry.blind.auto.forms import BlindObservation, Explanations
@@ -20,7 +21,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels
 from srfoundry.degradation.reductions import sized
 from tests.blind.auto.test_forms import KERNELS, observed
-from tests.blind_cases import tiny
+from tests.blind_cases import power_law, tiny
 from tests.nonblind import data_steps
 
 FREE = kernels.centred(kernels.draw_trajectory(1, size=25, scale=2, rng=generator(0, "shaken"))[0]).float()
@@ -130,6 +131,32 @@ def test_noise_makes_edges_worse_witnesses_for_a_family(
     noisy = replace(clean, observation=replace(clean.observation, noise=5 / 255))
     found = [lead(each, FORMS["gaussian"], FORMS["line"], form=form, over="line") for each in (clean, noisy)]
     assert found[0] - found[1] == pytest.approx(share * SPOILS * 5 / 255)
+
+
+def test_under_noise_a_rough_free_form_must_lead_by_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Contest, "_residual", lambda contest, kernel: 0.0)
+    monkeypatch.setattr(Contest, "lead", lambda contest, second, first: 0.5 * SPOILS * 5 / 255)
+    asked: list[bool] = []
+
+    def find(history: str, promising: Promising) -> Estimate:
+        if history == "shake":
+            asked.append(promising(estimate(FREE)))
+        return estimate(FORMS.get(history, FORMS["gaussian"]))
+
+    clean = held(observed(FREE), chance=0.4)
+    for noise in (0.0, 5 / 255):
+        contest = replace(clean, observation=replace(clean.observation, noise=noise))
+        contest.winner("gaussian", estimate(FORMS["gaussian"]), find, lambda form, found: True)
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize(
+    "level, grain, expected", [(1.5, True, True), (5, False, True), (5, True, False), (15, False, False)]
+)
+def test_forms_contend_while_edges_stand_out_of_the_noise(level: float, grain: bool, expected: bool) -> None:
+    image = functional.interpolate(power_law(64, 3), scale_factor=2, mode="bicubic")
+    noise = torch.randn(1, 1 if grain else 3, 128, 128, generator=generator(5, "noise"))
+    assert calm((image + level / 255 * noise).clamp(0, 1), level / 255) == expected
 
 
 def test_a_family_whose_spectrum_is_hopeless_is_not_looked_for_to_the_end() -> None:

@@ -118,6 +118,20 @@ def test_only_the_right_kernel_explains_the_image_by_its_sharp_one() -> None:
     assert right < 1e-3 < 0.01 < other
 
 
+def test_noise_need_not_be_explained() -> None:
+    noise, true = 5 / 255, kernels.centred(shake())
+    high = blocks(64, 48)
+    low = degrade(high, true, 2, border="circular")
+    low = low + noise * torch.randn(low.shape, generator=generator(3, "noise"))
+    explained, clean = (
+        residual_with(
+            BlindObservation(low, Sampling(2, border="circular"), level), true, lambda low, kernel, scale, noise: high
+        )
+        for level in (noise, 0.0)
+    )
+    assert explained < 1.2 / 255 < noise < 1.1 * clean
+
+
 def test_the_rim_of_a_periodic_photograph_does_not_count() -> None:
     unused, room = rim.rims(25, 2, (1 / 3, 1.0))
     assert (unused, room) == (4, 13)

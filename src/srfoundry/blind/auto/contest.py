@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import count
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +23,7 @@ from srfoundry.blind.estimate import BlindObservation, Estimate, Promising
 from srfoundry.blind.guard import NOISY
 from srfoundry.blind.motion_deblur.estimation import residual_near, sparsity_near
 from srfoundry.blind.motion_deblur.freeform import RESTORED
+from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.reductions import sized
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -53,15 +53,19 @@ SPARSE, LEAD = 500.0, 40.0
 # 110; of eight further shakes by 42 and more. After one round all of 18 shakes that won led by 24 and more, and of 26
 # kernels that were refined for other blurs 15 did not lead any more.
 ROUGH = 0.0
-# Nats a tile by which noise above NOISY lowers a family's lead, for each level of 255: edges in it are bad witnesses.
-# Of twelve photographs behind Gaussians under noise of 5 and seven under 8 of 255 discs lead by 18 and 8 at most; of
-# twelve behind discs, under 5, these lead Gaussians that had been found by 45, 117, 37 and 21, and one by 14.
+# Nats a tile by which noise above NOISY lowers a family's lead, for each level of 255, since edges in it are bad
+# witnesses, and which a rough free form must lead by more: of twelve photographs behind Gaussians under noise of 5 and
+# seven under 8 of 255 discs lead by 18 and 8 at most; of twelve behind discs, under 5, these lead Gaussians that had
+# been found by 45, 117, 37 and 21, and one by 14. Under 4 and 5 rough free forms of 42 Gaussians and discs lead by 51
+# at most, by more than 20 in eight; those of five shakes that won by 69 and more.
 SPOILS = 4.0 * 255
-# Noise of the luminance, whose edges are looked at, range [0, 1], up to which forms contend. Of six photographs behind
-# Gaussians under grain of 5 of 255 discs take the place in five (-1.7 to 0.1 dB); of thirteen under 2 another form does
-# in six, which loses nothing (0.03 dB). Under 5 in each colour the luminance has 2.9: there it would gain 0.9 dB for
-# discs, but an image takes three times as long, since a residual with noise in it always asks for a free form.
-CALM = 2.5 / 255
+# Noise of the luminance, whose edges are looked at, range [0, 1], up to which forms contend where colours have more, so
+# that edges stand out of it; and noise up to which they do where it is grain, the luminance's own. Of 12 photographs
+# each (x2, published USRNet) under 5 of 255 in each colour, of which the luminance has 2.9, no Gaussian takes another
+# form, discs gain 2.0 in place of 1.2 dB, and camera shakes 0.9 in place of 0.3. Under grain of 2.5 discs lead two
+# Gaussians by 57 and 62 nats (-0.15 dB in the mean), under 5 five of six; of thirteen under 2 nothing is lost.
+CALM, GRAINY = 3.5 / 255, 2.0 / 255
+COLOURED = 0.8  # part of the noise that a luminance has at most if it is no grain; of white noise in each colour 0.58
 # Residual, range [0, 1], of a restoration with a family's kernel from which on a kernel of free form is looked for
 # whatever else is seen, and the part of it below which that wins by this alone. 123 photographs of BSD400, x2,
 # published USRNet, 78 of them behind camera shake or taken for a wrong form: right families leave 0.4 to 1.2 of 255
@@ -146,19 +150,18 @@ class Contest:
 
     def _or_free(self, first: Contender, find: Callable[[str, Promising], Estimate]) -> Contender:
         """The first, or one of free form, which is judged in the midst of its refinement if there is one."""
-        turns, midway = count(), list[float]()
+        leads: list[float] = []
 
         def promising(estimate: Estimate) -> bool:
-            decisive = next(turns) == len(RESTORED.proved)
+            decisive = len(leads) == len(RESTORED.proved)
             if self.suspected >= SUSPECTED and not decisive:
+                leads.append(math.inf)
                 return True
-            lead = self.lead(self.enter(FREE, estimate), first)
-            if decisive:
-                midway.append(lead)
-            return lead > (LEAD if decisive else ROUGH) or first.residual > FAR
+            leads.append(self.lead(self.enter(FREE, estimate), first))
+            return leads[-1] > (LEAD if decisive else ROUGH + self._spoilt) or first.residual > FAR
 
         second = self.enter(FREE, find(FREE, promising))
-        lead = midway[0] if midway else self.lead(second, first)
+        lead = leads[-1] if leads else self.lead(second, first)
         won = lead > LEAD and not _explains(first, second)
         return second if won or _explains(second, first) else first
 
@@ -188,9 +191,14 @@ class Contest:
         ahead, free = self._ahead(second, first), second.history == FREE
         if ahead < -(BEHIND if free else AGAINST):
             return -math.inf
-        noise = self.observation.noise or 0.0
-        spoilt = SPOILS * noise if noise > NOISY and not free else 0.0
+        spoilt = 0.0 if free else self._spoilt
         return ahead - spoilt + SPARSE * (1 - second.sparsity / first.sparsity)
+
+    @property
+    def _spoilt(self) -> float:
+        """By how much noise lowers leads."""
+        noise = self.observation.noise or 0.0
+        return SPOILS * noise if noise > NOISY else 0.0
 
     def _ahead(self, second: Contender, first: Contender) -> float:
         """The lead by the spectrum."""
@@ -209,6 +217,16 @@ class Contest:
 
     def _residual(self, kernel: Float[Tensor, "1 k k"]) -> float:
         return residual_near(self.observation, sized(kernel, self.size), self.net)
+
+
+def calm(low: Float[Tensor, "1 c h w"], noise: float) -> bool:
+    """Whether edges are witnesses: noise leaves them to be seen.
+
+    Args:
+        low: the image, range [0, 1].
+        noise: of it, standard deviation.
+    """
+    return noise <= GRAINY or known_noise(low.mean(dim=1, keepdim=True)) <= min(CALM, COLOURED * noise)
 
 
 def _explains(one: Contender, other: Contender) -> bool:

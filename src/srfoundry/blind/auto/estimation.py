@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.auto.contest import CALM, Contest
+from srfoundry.blind.auto.contest import Contest, calm
 from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import DOUBTED, ROUND, WORDS, decide, hardly_blurred
 from srfoundry.blind.auto.evidence import LEAST, weigh
@@ -23,7 +23,6 @@ from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
 from srfoundry.degradation import kernels
-from srfoundry.degradation.noise_level import known_noise
 from srfoundry.degradation.reductions import antialiasing, sized
 from srfoundry.networks.nonblind.usrnet import USRNet
 
@@ -92,7 +91,7 @@ def estimate_auto(
 
     found, other = find(history), history
     contest = None  # of that kernel with others
-    if explanations is not None and history != FREE and decision.chance >= DOUBTED and _calm(low, decision.noise):
+    if explanations is not None and history != FREE and decision.chance >= DOUBTED and calm(low, decision.noise):
         contest = Contest(seen, evidence, explanations, net, size, suspected)
     if not observation.insist and thin(history, found):
         shaken = None if contest is None else shaken_after_all(contest.explanations, find, scale)
@@ -115,11 +114,6 @@ def estimate_auto(
         decision, found, history, placed=kernel, observation=seen, evidence=evidence, explanations=explanations
     )
     return dataclasses.replace(found, kernel=kernel, decision=decision)
-
-
-def _calm(low: Float[Tensor, "1 c h w"], noise: float) -> bool:
-    """Whether an image of that noise is calm enough for edges to be witnesses."""
-    return noise <= CALM or known_noise(low.mean(dim=1, keepdim=True)) <= CALM
 
 
 def _stretched(observation: BlindObservation, noise: float) -> BlindObservation:

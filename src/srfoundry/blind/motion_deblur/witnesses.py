@@ -34,7 +34,8 @@ def sparsity_with(
 def residual_with(observation: BlindObservation, kernel: Float[Tensor, "1 k k"], restore: Restore) -> float:
     """Root mean square, range [0, 1], of what an image differs by from its restoration blurred and decimated again.
 
-    A network that denoises makes no waves of a wrong kernel, and then cannot explain the image.
+    A network that denoises makes no waves of a wrong kernel, and then cannot explain the image. Noise need not be
+    explained: its variance is taken off.
 
     Args:
         observation, kernel, restore: as of `sparsity_with`.
@@ -45,4 +46,5 @@ def residual_with(observation: BlindObservation, kernel: Float[Tensor, "1 k k"],
         again = PeriodicObservation(search.low, kernels.centred(kernel.float()), search.scale).reduce(image)
         error = (again - search.low).square().mean(dim=1, keepdim=True)
         weight = torch.ones_like(error) if search.weight is None else search.weight
-        return math.sqrt(float((error * weight).sum() / weight.sum()))
+        variance = float((error * weight).sum() / weight.sum()) - (observation.noise or 0.0) ** 2
+        return math.sqrt(max(0.0, variance))
