@@ -106,3 +106,10 @@ def test_sharp_edges_do_not_ring_and_waves_do() -> None:
     assert guard.ringing(plain, plain) == pytest.approx(0)
     assert guard.ringing(sharp, plain) < 0 < 2 < guard.ringing(waves, plain)
     assert guard.ringing(torch.zeros(1, 3, 64, 96), plain) == -torch.inf
+
+
+def test_a_colour_of_unequal_parts_is_one_colour() -> None:
+    even = torch.tensor([0.35, 0.47, 0.16]).view(1, 3, 1, 1).expand(1, 3, 48, 48)
+    found = guard.blank(even, DIRECT, blind=True)
+    assert found is not None and "one colour" in found.why
+    assert guard.blank(torch.cat([even, 1 - even], dim=-1), DIRECT, blind=True) is None

@@ -89,7 +89,7 @@ def blank(low: Float[Tensor, "1 c h w"], sampling: Sampling, *, blind: bool, lea
         least: pixels a side that this needs.
     """
     aligned = (sampling.scale - 1) / 2
-    if float(low.amax() - low.amin()) < 1 / 255:
+    if float((low.amax((-2, -1)) - low.amin((-2, -1))).max()) < 1 / 255:
         return Doubt("it is of one colour", aligned)
     if blind and min(low.shape[-2:]) < least:
         return Doubt(f"from less than {least} pixels a side no blur can be estimated", aligned)

@@ -87,7 +87,7 @@ class Restoration:
             return None
         blind, uses_noise = self.kernel is None, self.restorer.uses_noise
         if self.estimation is not None and self.estimation.decides:
-            return guard.blank(low, self.sampling, blind=True, least=LEAST)
+            return guard.blank(low, self.sampling, blind=True, least=self.estimation.least)
         return guard.doubt(low, self.sampling, noise=self.options.noise, blind=blind, uses_noise=uses_noise)
 
     def observe(

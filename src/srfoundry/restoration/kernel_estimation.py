@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from srfoundry.blind import estimators
+from srfoundry.blind.auto.estimation import least_pixels
 from srfoundry.blind.estimate import BlindObservation, Estimate, Resources
 from srfoundry.blind.settings import Estimation
 from srfoundry.blind.trained_networks import load_networks
@@ -83,6 +84,11 @@ class KernelEstimation:
     def decides(self) -> bool:
         """Whether the method says by itself if an image is to be restored at all."""
         return self.settings.method == "auto"
+
+    @property
+    def least(self) -> int:
+        """Pixels a side below which that method can say nothing."""
+        return least_pixels(self.settings, self.sampling.scale)
 
     def estimate(
         self,

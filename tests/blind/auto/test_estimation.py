@@ -11,13 +11,14 @@ from srfoundry.blind import estimators
 from srfoundry.blind.auto import histories
 from srfoundry.blind.auto.contrast import Contrast
 from srfoundry.blind.auto.deciding import decide, hardly_blurred
-from srfoundry.blind.auto.estimation import _stretched, deviation, narrow
+from srfoundry.blind.auto.estimation import _stretched, deviation, least_pixels, narrow
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.milder import beside, doubted, hedged, possible, unless_unexplained
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
+from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
 from srfoundry.blind.nonblind_settings import ClassifierDescent
 from srfoundry.core.compute import Compute
 from srfoundry.core.errors import FoundryError
@@ -372,3 +373,17 @@ def test_a_kernel_that_the_spectrum_does_not_support_makes_way() -> None:
     assert wrong.candidates is not None and wrong.candidates.weight == 1 and "explains" in wrong.candidates.why
     assert unless_unexplained(decision, said, explanations, None, "shake", 2).candidates is None  # of free form
     assert float(wrong.candidates.chances[:4].sum()) == pytest.approx(0.25)  # it may be sharp
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_an_image_that_is_looked_at_is_large_enough_for_every_form(scale: int) -> None:
+    settings = tiny(kernel_size=25)
+    side = least_pixels(settings, scale)
+    image = torch.rand(1, 3, side, side, generator=generator(1, "small"))
+    seen = BlindObservation(image, Sampling(scale), 0.0)
+    found = estimate_by_edges(
+        seen, settings, net=None, step=None, rng=generator(1, "small"), log=lambda step, row: None
+    )
+    assert float(found.kernel.sum()) == pytest.approx(1, abs=1e-3)
+    larger = replace(settings, prior=replace(settings.prior, kernel_size=45))
+    assert least_pixels(larger, 2) > least_pixels(settings, 2) >= least_pixels(settings, 4)

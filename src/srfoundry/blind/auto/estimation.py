@@ -19,6 +19,8 @@ from srfoundry.blind.corrector.correction import FAST
 from srfoundry.blind.dkp.sampled import estimate_in_family
 from srfoundry.blind.estimate import BlindObservation, Estimate, Estimator, History, Promising, Resources, always
 from srfoundry.blind.motion_deblur.estimation import estimate_by_edges
+from srfoundry.blind.motion_deblur.rim import least_side
+from srfoundry.blind.nonblind_restoration import trained_size
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log
@@ -49,7 +51,7 @@ def estimate_auto(
     """
     low, scale = observation.low, observation.scale
     size = AUTO.kernel_size(settings, resources, scale)
-    if min(low.shape[-2:]) < LEAST:
+    if min(low.shape[-2:]) < least_pixels(settings, scale):
         found = FAST(observation, settings, resources, rng=rng, log=log)
         return dataclasses.replace(found, kernel=sized(found.kernel, size))
     assert resources.networks is not None
@@ -116,6 +118,11 @@ def estimate_auto(
     return dataclasses.replace(found, kernel=kernel, decision=decision)
 
 
+def least_pixels(settings: Estimation, scale: int) -> int:
+    """Pixels a side below which an image shows nothing of its history, or no kernel of free form can be found in it."""
+    return max(LEAST, least_side(max(_free_size(settings), trained_size(scale)), scale))
+
+
 def _stretched(observation: BlindObservation, noise: float) -> BlindObservation:
     """What the kernel is found from: the image with the contrast that photographs have, directly decimated.
 
@@ -148,10 +155,15 @@ def _found(
         return FAST(observation, settings, resources, rng=rng, log=log)
     if history in NUMBERED:
         return estimate_in_family(observation, settings, history, promising=promising, rng=rng, log=log)
-    prior = dataclasses.replace(settings.prior, kernel_size=max(SIZE, settings.prior.kernel_size))
+    prior = dataclasses.replace(settings.prior, kernel_size=_free_size(settings))
     settings = dataclasses.replace(settings, prior=prior)
     step = None if resources.networks is None else resources.networks.kernel_step
     return estimate_by_edges(observation, settings, net=net, step=step, promising=promising, rng=rng, log=log)
+
+
+def _free_size(settings: Estimation) -> int:
+    """Taps a side of kernels of free form."""
+    return max(SIZE, settings.prior.kernel_size)
 
 
 def shaken_after_all(explanations: Explanations, find: Callable[..., Estimate], scale: int) -> Estimate | None:
