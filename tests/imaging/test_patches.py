@@ -3,6 +3,7 @@
 import math
 import pickle
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,23 @@ def test_draws_depend_on_the_seed_alone(patches: Patches) -> None:
     assert list(some) == [2] and some[2].equal(patches.batch(4, 16, rng=generator(1, "b"))[2])
     copied = pickle.loads(pickle.dumps(patches))
     assert copied.batch(4, 16, rng=generator(1, "b"))[1].equal(first)
+
+
+def test_a_share_of_the_patches_has_its_colours_in_another_order(patches: Patches) -> None:
+    """The same at every reduction, whichever process cuts them."""
+    plain = patches.batch(60, 16, rng=generator(1, "b"))
+    drawn = patches.batch(60, 16, rng=generator(1, "b"), permuted=0.6)
+    others = [index for index in range(60) if not drawn[1][index].equal(plain[1][index])]
+    assert len(others) == pytest.approx(60 * 0.6 * 5 / 6, abs=10)
+    for index in range(60):
+        orders = [
+            order
+            for order in permutations(range(3))
+            if all(drawn[factor][index].equal(plain[factor][index][list(order)]) for factor in drawn)
+        ]
+        assert len(orders) == 1
+    halves = [patches.batch(60, 16, rng=generator(1, "b"), permuted=0.6, rows=slice(rank, 60, 2))[2] for rank in (0, 1)]
+    assert torch.stack(halves, dim=1).flatten(0, 1).equal(drawn[2])
 
 
 def test_photographs_are_drawn_evenly_and_only_those_kept(tmp_path: Path) -> None:

@@ -65,10 +65,13 @@ class SharpPatches:
         parts = []
         full = draws.batch - halved
         if full:
-            parts.append(self.patches.batch(full, draws.patch, rng=rng, factors=[1], rows=processes.rows(full))[1])
+            rows = processes.rows(full)
+            drawn = self.patches.batch(full, draws.patch, rng=rng, factors=[1], rows=rows, permuted=draws.permuted)
+            parts.append(drawn[1])
         if large is not None and halved:
             step, rows = large.factors[1], processes.rows(halved, full)
-            parts.append(large.batch(halved, step * draws.patch, rng=rng, factors=[step], rows=rows)[step])
+            drawn = large.batch(halved, step * draws.patch, rng=rng, factors=[step], rows=rows, permuted=draws.permuted)
+            parts.append(drawn[step])
         return torch.cat(parts)
 
 

@@ -150,7 +150,8 @@ def draw(
     halved = draws.halved
     parts = []
     if halved < count:
-        full = patches.batch(count - halved, patch, rng=rng, rows=processes.rows(count - halved))
+        rows = processes.rows(count - halved)
+        full = patches.batch(count - halved, patch, rng=rng, rows=rows, permuted=draws.permuted)
         parts.append({factor: full[factor] for factor in factors})
     if halved:
         wide = patches.batch(
@@ -159,6 +160,7 @@ def draw(
             rng=rng,
             factors=sorted({scale, *(step * factor for factor in factors[:-1])}),
             rows=processes.rows(halved, count - halved),
+            permuted=draws.permuted,
         )
         if len(wide[scale]):
             smaller = resize.cubic_uint8(to_uint8(wide[scale]).permute(0, 3, 1, 2), 1 / step).permute(0, 2, 3, 1)

@@ -99,6 +99,7 @@ class Patches:
         rng: torch.Generator,
         factors: Sequence[int] | None = None,
         rows: slice | Sequence[int] = ALL,
+        permuted: float = 0.0,
     ) -> dict[int, Float[Tensor, "b 3 p p"]]:
         """Draw aligned patches, flipped and rotated (8 ways), keyed by reduction.
 
@@ -108,6 +109,7 @@ class Patches:
             patch: high-resolution pixels a side; a multiple of the largest reduction.
             factors: the reductions to return, all if not given; which patches are drawn does not depend on them.
             rows: of the batch that are cut and returned: those of one process of several.
+            permuted: share of the patches whose colour channels come in a random order, 0 to 1.
 
         Raises:
             FoundryError: `patch` does not divide, the set has not these reductions, or a photograph is smaller than a
@@ -117,6 +119,7 @@ class Patches:
         align = max(self.factors)
         self._check(patch, align, wanted)
         drawn = torch.randint(2**31, (count, TRIES, 4), generator=rng).numpy()[rows]
+        orders = _orders(count, permuted, rng)[rows]
         count = len(drawn)
         which = drawn[..., 0] % len(self.entries)
         top = drawn[..., 1] % ((self._heights[which] - patch) // align + 1) * align
@@ -137,7 +140,7 @@ class Patches:
             if factor != 1:
                 cut = np.empty((count, patch // factor, patch // factor, 3), dtype=np.uint8)
                 self._cut(cut, chosen, factor, list(range(count)))
-            batch[factor] = _turned(cut, turns)
+            batch[factor] = _turned(cut, turns, orders)
         return batch
 
     def _check(self, patch: int, align: int, wanted: Sequence[int]) -> None:
@@ -240,11 +243,25 @@ def _flat(patches: UInt8[np.ndarray, "b p p 3"]) -> Bool[np.ndarray, " b"]:
     return squares < (math.exp(FLAT) - 1e-10) * 255**2 * corner.shape[1] * corner.shape[2]
 
 
-def _turned(patches: UInt8[np.ndarray, "b p p 3"], turns: Sequence[int]) -> Float[Tensor, "b 3 p p"]:
-    """Apply one of the square's eight symmetries to each: a flip left to right from 4 on, then quarter turns."""
+def _orders(count: int, permuted: float, rng: torch.Generator) -> Int[np.ndarray, "b 3"]:
+    """Places of the colour channels of each patch: a random order in a share of them (RGB permutation, Yoo 2020)."""
+    orders = torch.arange(3).repeat(count, 1)
+    if permuted:
+        chosen = torch.rand(count, generator=rng) < permuted
+        orders[chosen] = torch.rand(count, 3, generator=rng).argsort(dim=1)[chosen]
+    return orders.numpy()
+
+
+def _turned(
+    patches: UInt8[np.ndarray, "b p p 3"], turns: Sequence[int], orders: Int[np.ndarray, "b 3"]
+) -> Float[Tensor, "b 3 p p"]:
+    """Apply one of the square's eight symmetries to each: a flip left to right from 4 on, then quarter turns.
+
+    Its colour channels take their order.
+    """
     count, side = patches.shape[:2]
     planes = np.empty((count, 3, side, side), dtype=np.uint8)
-    for plane, patch, turn in zip(planes, patches, turns, strict=True):
+    for plane, patch, turn, order in zip(planes, patches, turns, orders, strict=True):
         view = patch[:, ::-1] if turn >= 4 else patch
         if turn % 4 == 1:
             view = view.swapaxes(0, 1)[::-1]
@@ -252,5 +269,5 @@ def _turned(patches: UInt8[np.ndarray, "b p p 3"], turns: Sequence[int]) -> Floa
             view = view[::-1, ::-1]
         elif turn % 4 == 3:
             view = view.swapaxes(0, 1)[:, ::-1]
-        plane[:] = view.transpose(2, 0, 1)
+        plane[:] = view.transpose(2, 0, 1)[order]
     return from_uint8(torch.from_numpy(planes).permute(0, 2, 3, 1))

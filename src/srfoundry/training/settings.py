@@ -16,11 +16,14 @@ class PatchDraw:
         patch: high-resolution pixels a side, a multiple of the scale.
         octave: share of the patches that show a photograph at half size, 0 to 1.
         batch: patches a step.
+        permuted: share of the patches whose colour channels come in a random order, 0 to 1: few photographs hold few
+            colours, and a network shifts those that it never met.
     """
 
     patch: Annotated[int, Field(ge=16)]
     octave: Annotated[float, Field(ge=0, le=1)]
     batch: Count
+    permuted: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
     def halved(self) -> int:
