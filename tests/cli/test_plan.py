@@ -87,6 +87,22 @@ def test_several_images_and_folders_go_into_one() -> None:
         plan([Path("a.png"), Path("one")], Place.of("a.png"), LARGE)
 
 
+@pytest.mark.parametrize("here", [".", "./", "../album", "../album/."])
+def test_the_working_folder_is_a_folder_as_any_other(monkeypatch: pytest.MonkeyPatch, here: str) -> None:
+    touch("album/a.png", "album/deep/b.png")
+    monkeypatch.chdir("album")
+    made = targets(plan([Path(here)], None, LARGE)).values()
+    assert list(made) == ["../album_x2/a.png", "../album_x2/deep/b.png"]
+
+
+def test_an_empty_argument_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png")
+    for arguments in (["upscale", ""], ["restore", "a.png", "--out", ""]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2 and "an argument is empty" in capsys.readouterr().err
+
+
 def test_results_may_go_into_a_parent_but_not_among_the_images() -> None:
     touch("album/a.png", "album/deep/b.png")
     assert targets(plan([Path("album")], Place.of("."), LARGE)) == {

@@ -220,7 +220,7 @@ def _inside(source: Path, folder: Path, /) -> tuple[list[_Wish], list[Path]]:
             f"{source} holds no photograph outside of the results' own folder{seen}; put files there that end in "
             f"{' '.join(sorted(decoding.SUFFIXES))}"
         )
-    below = cache(lambda place: folder / os.path.relpath(place, source))
+    below = cache(lambda place: folder / os.path.relpath(place or ".", source))  # "" where the folder is "."
     return [_Wish(path, below(os.path.dirname(path)), path.stem, "", ".png") for path in found], others
 
 

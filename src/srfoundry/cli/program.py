@@ -136,7 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding has not
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    parser, given = _parser(), sys.argv[1:] if arguments is None else arguments
+    if "" in given:  # Path("") would be this folder
+        parser.error("an argument is empty, got ''; name a file, or . for this folder (is a variable not set?)")
+    options = parser.parse_args(given)
     # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
     command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:
