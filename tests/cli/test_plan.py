@@ -143,8 +143,9 @@ def test_what_is_there_stays_unless_it_may_go() -> None:
     planned = plan([Path("album")], None, LARGE, existing="skip")
     assert [job.source.name for job in planned.jobs] == ["b.png"]
     assert planned.remarks() == ["1 results are there already and stay as they are"]
-    for existing in ("refuse", "skip"):
-        with pytest.raises(FoundryError, match="c_restored_kernel.npy would be replaced"):
+    advice: dict[Existing, str] = {"refuse": "keep what is there with --skip-existing", "skip": "remove what is left"}
+    for existing, words in advice.items():
+        with pytest.raises(FoundryError, match=f"c_restored_kernel.npy would be replaced.*{words}"):
             plan([Path("c.png")], None, RESTORED, existing=existing)
 
 

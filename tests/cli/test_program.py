@@ -358,6 +358,8 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     assert images.read(Path("plain.png")).shape == (1, 3, 100, 140)
     assert run("restore", "photo.png", "--model", model, "--steps", "1", "--force") == 0
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
+    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--overwrite") == 0
+    assert not list(folder.glob("photo_restored_kernel.*")), "the kernel of another result"
 
 
 def trained_networks(folder: Path) -> str:

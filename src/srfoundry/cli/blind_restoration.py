@@ -41,7 +41,8 @@ def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None 
 def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> list[str]:
     """Restore one image and write it, its kernel NAME_kernel.npy and a picture NAME_kernel.png.
 
-    An image that restoration would make worse is enlarged, by the upscaler where there is one, and has no kernel.
+    An image that restoration would make worse is enlarged, by the upscaler where there is one, and has no kernel: what
+    lies under its name is removed.
 
     Returns:
         what to say of it, in lines.
@@ -56,6 +57,8 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     if made.explained is None:
         assert made.doubt is not None
         user_image.write(made.pixels, original, job.target, how)
+        for former in job.outputs[1:]:  # which --overwrite has allowed to replace: they are of another result
+            former.unlink(missing_ok=True)
         return [
             f"{job.target}  (x{shared.sampling.scale}, {made.enlarged_by})",
             f"{job.source.name} is not restored: {made.doubt.why}; --force restores it all the same",

@@ -155,9 +155,11 @@ def claim(outputs: Sequence[Path], inputs: Iterable[Path], *, existing: Existing
             raise FoundryError(f"cannot write {path}: a folder has that name; name another place with --out")
     if there and existing != "overwrite":
         more = f" and {len(there) - 1} more results" if len(there) > 1 else ""
-        keep = "" if existing == "skip" else ", keep what is there with --skip-existing"
+        keep = "keep what is there with --skip-existing"
+        if existing == "skip":  # whoever deletes a result may leave its kernel behind
+            keep = "remove what is left of results that are gone"
         raise FoundryError(
-            f"{there[0]}{more} would be replaced; allow it with --overwrite{keep}, or name another place with --out"
+            f"{there[0]}{more} would be replaced; allow it with --overwrite, {keep}, or name another place with --out"
         )
     for folder in dict.fromkeys(os.path.dirname(path) for path in outputs):
         _check_folder(Path(folder))

@@ -92,7 +92,8 @@ Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both 
 had to fall back. Run it in the project's folder, after `make repro`.
 
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
-made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written.
+made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written
+(with --overwrite a former one is removed).
 --force restores it all the same. A kernel that is given is believed, under direct decimation if nothing else is said.
 --noise goes to the estimation of the kernel, to USRNet and to diffusion models. Without it these estimate it, but for
 the methods dkp and mlmc, which take estimate.noise of params.yaml; the method released knows none. MZSR's network and
