@@ -61,7 +61,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
             former.unlink(missing_ok=True)
         return [
             f"{job.target}  (x{shared.sampling.scale}, {made.enlarged_by})",
-            f"{job.source.name} is not restored: {made.doubt.why}; --force restores it all the same",
+            f"{job.source.name} is not restored: {made.doubt.line('--force')}",
         ]
     observation, found, checked = made.explained.observation, made.explained.found, made.explained.checked
     assert observation.kernel is not None
