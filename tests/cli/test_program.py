@@ -76,6 +76,13 @@ def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> No
     assert "photo_x2.png" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_nobody_needs_to_read_what_is_said(folder: Path, closed: str) -> None:
+    command = f"{sys.executable} -m srfoundry.cli.program upscale photo.png {closed}>&-"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr and (folder / "photo_x2.png").exists()
+
+
 def test_tiles_do_not_show_in_a_file(folder: Path) -> None:
     run("upscale", "photo.png", "--tile", "32", "--overlap", "12", "--out", "tiled.png")
     run("upscale", "photo.png", "--tile", "256", "--out", "whole.png")
