@@ -347,6 +347,7 @@ def test_restore_of_a_folder_gives_what_it_gives_one_by_one(folder: Path, capsys
     assert (
         "image of 5x9 is too small" in said.err and "1 of 3 images" in said.err and said.out.count("consistency") == 2
     )
+    assert len(re.findall("[\\r\\n]+", said.err)) < 9, "a line now and then, and the errors"
     assert run("restore", album / "deep" / "b.png", *common, "--out", "alone.png") == 0
     together, alone = images.read(folder / "album_restored" / "deep" / "b.png"), images.read(folder / "alone.png")
     assert float((together - alone).abs().max()) < 1.5 / 255

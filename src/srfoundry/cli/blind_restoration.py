@@ -12,6 +12,7 @@ from srfoundry.cli.plan import Job, Plan
 from srfoundry.core import parallel
 from srfoundry.core.atomic import replacing
 from srfoundry.core.compute import is_gpu
+from srfoundry.core.progress import Bars
 from srfoundry.degradation import kernel_files
 from srfoundry.imaging import user_image
 from srfoundry.reporting import pictures
@@ -21,16 +22,15 @@ from srfoundry.restoration.restorers.restorer import RestoreOptions, Ticker, no_
 BESIDE = ("_kernel.npy", "_kernel.png")  # endings of what is written beside a restored image
 
 
-def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None = None) -> Iterator[Outcome[list[str]]]:
+def restore_files(planned: Plan, options: RestoreOptions) -> Iterator[Outcome[list[str]]]:
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, or its error.
 
     Args:
         planned: what to read and to write.
         options: of the call.
-        ticker: shows how an image gets on where there is one alone.
     """
     shared = Restoration.load(options)  # what is wrong for all images is said once
-    one = partial(_attempt, shared=shared, batch=planned.batch, ticker=ticker or no_ticker)
+    one = partial(_attempt, shared=shared, batch=planned.batch)
     if not planned.batch:
         yield from map(one, planned.jobs)
         return
@@ -85,5 +85,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     ]
 
 
-def _attempt(job: Job, *, shared: Restoration, batch: bool, ticker: Ticker) -> Outcome[list[str]]:
-    return attempt(job, lambda one: restore_file(one, shared, ticker), batch=batch)
+def _attempt(job: Job, *, shared: Restoration, batch: bool) -> Outcome[list[str]]:
+    with Bars() as bars:  # of an image alone: of several at a time nobody would know whose they are
+        ticker = no_ticker if batch else bars
+        return attempt(job, lambda one: restore_file(one, shared, ticker), batch=batch)

@@ -55,4 +55,4 @@ def upscale_files(
             yield attempt(job, partial(one, tick), batch=True, advice=advice)
             done += tiles[job]
             progress.update(done - progress.n)  # an image that failed counts as done
-            progress.set_postfix_str(job.source.name)
+            progress.set_postfix_str(job.source.name, refresh=False)
