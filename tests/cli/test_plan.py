@@ -149,6 +149,21 @@ def test_what_is_there_stays_unless_it_may_go() -> None:
             plan([Path("c.png")], None, RESTORED, existing=existing)
 
 
+def test_a_glob_that_is_used_again_does_not_take_results_for_images() -> None:
+    touch("a.png", "b.png", "a_restored.png", "a_restored_kernel.png", "a_restored_restored.png", "c_restored.png")
+    images = sorted(Path().glob("*.png"))
+    planned = plan(images, None, RESTORED, existing="skip")
+    assert targets(planned) == {"b.png": "b_restored.png", "c_restored.png": "c_restored_restored.png"}
+    assert planned.remarks() == [
+        "1 results are there already and stay as they are",
+        "left out: 3 images that are results of others of this call",
+    ]
+    assert targets(plan([Path("a_restored.png"), Path("b.png")], Place.of("to/"), RESTORED, existing="skip")) == {
+        "a_restored.png": "to/a_restored_restored.png",
+        "b.png": "to/b_restored.png",
+    }
+
+
 def test_places_that_cannot_be_written_are_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     touch("a.png")
     Path("a_x2.png").mkdir()

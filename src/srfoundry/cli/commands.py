@@ -92,7 +92,7 @@ def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this project from published weights."""
     import hashlib
 
-    from srfoundry.cli.plan import claim
+    from srfoundry.cli.claiming import claim
     from srfoundry.networks import published_weights
     from srfoundry.networks.zoo import architectures, cards
 
