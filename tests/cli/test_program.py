@@ -76,6 +76,15 @@ def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> No
     assert "photo_x2.png" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.tif", "a.mpo"])
+def test_that_only_the_first_of_several_pictures_is_used_is_said(folder: Path, name: str, capsys: Capture) -> None:
+    first, second = pixels(), pixels().transpose(Image.Transpose.ROTATE_180)
+    first.save(name, save_all=True, append_images=[second])
+    first.save(f"one_{name}", **({"format": "JPEG"} if name == "a.mpo" else {}))
+    assert run("upscale", name) == 0 and f"{name} holds several pictures: the first" in capsys.readouterr().out
+    assert run("upscale", f"one_{name}") == 0 and "several" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("closed", ["1", "2"])
 def test_nobody_needs_to_read_what_is_said(folder: Path, closed: str) -> None:
     command = f"{sys.executable} -m srfoundry.cli.program upscale photo.png {closed}>&-"

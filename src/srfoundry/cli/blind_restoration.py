@@ -62,6 +62,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         return [
             f"{job.target}  (x{shared.sampling.scale}, {made.enlarged_by})",
             f"{job.source.name} is not restored: {made.doubt.line('--force')}",
+            *original.remarks(job.source.name),
         ]
     observation, found, checked = made.explained.observation, made.explained.found, made.explained.checked
     assert observation.kernel is not None
@@ -82,6 +83,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         *([] if varies is None else [varies.line()]),
         *found.remarks,
         *checked.lines(),
+        *original.remarks(job.source.name),
     ]
 
 
