@@ -87,6 +87,22 @@ def test_several_images_and_folders_go_into_one() -> None:
         plan([Path("a.png"), Path("one")], Place.of("a.png"), LARGE)
 
 
+@pytest.mark.parametrize("here", [".", "./", "../album", "../album/."])
+def test_the_working_folder_is_a_folder_as_any_other(monkeypatch: pytest.MonkeyPatch, here: str) -> None:
+    touch("album/a.png", "album/deep/b.png")
+    monkeypatch.chdir("album")
+    made = targets(plan([Path(here)], None, LARGE)).values()
+    assert list(made) == ["../album_x2/a.png", "../album_x2/deep/b.png"]
+
+
+def test_an_empty_argument_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    touch("a.png")
+    for arguments in (["upscale", ""], ["restore", "a.png", "--out", ""]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2 and "an argument is empty" in capsys.readouterr().err
+
+
 def test_results_may_go_into_a_parent_but_not_among_the_images() -> None:
     touch("album/a.png", "album/deep/b.png")
     assert targets(plan([Path("album")], Place.of("."), LARGE)) == {
@@ -127,9 +143,25 @@ def test_what_is_there_stays_unless_it_may_go() -> None:
     planned = plan([Path("album")], None, LARGE, existing="skip")
     assert [job.source.name for job in planned.jobs] == ["b.png"]
     assert planned.remarks() == ["1 results are there already and stay as they are"]
-    for existing in ("refuse", "skip"):
-        with pytest.raises(FoundryError, match="c_restored_kernel.npy would be replaced"):
+    advice: dict[Existing, str] = {"refuse": "keep what is there with --skip-existing", "skip": "remove what is left"}
+    for existing, words in advice.items():
+        with pytest.raises(FoundryError, match=f"c_restored_kernel.npy would be replaced.*{words}"):
             plan([Path("c.png")], None, RESTORED, existing=existing)
+
+
+def test_a_glob_that_is_used_again_does_not_take_results_for_images() -> None:
+    touch("a.png", "b.png", "a_restored.png", "a_restored_kernel.png", "a_restored_restored.png", "c_restored.png")
+    images = sorted(Path().glob("*.png"))
+    planned = plan(images, None, RESTORED, existing="skip")
+    assert targets(planned) == {"b.png": "b_restored.png", "c_restored.png": "c_restored_restored.png"}
+    assert planned.remarks() == [
+        "1 results are there already and stay as they are",
+        "left out: 3 images that are results of others of this call",
+    ]
+    assert targets(plan([Path("a_restored.png"), Path("b.png")], Place.of("to/"), RESTORED, existing="skip")) == {
+        "a_restored.png": "to/a_restored_restored.png",
+        "b.png": "to/b_restored.png",
+    }
 
 
 def test_places_that_cannot_be_written_are_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

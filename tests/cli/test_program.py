@@ -76,6 +76,22 @@ def test_upscale_writes_what_the_model_says(folder: Path, capsys: Capture) -> No
     assert "photo_x2.png" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.tif", "a.mpo"])
+def test_that_only_the_first_of_several_pictures_is_used_is_said(folder: Path, name: str, capsys: Capture) -> None:
+    first, second = pixels(), pixels().transpose(Image.Transpose.ROTATE_180)
+    first.save(name, save_all=True, append_images=[second])
+    first.save(f"one_{name}", **({"format": "JPEG"} if name == "a.mpo" else {}))
+    assert run("upscale", name) == 0 and f"{name} holds several pictures: the first" in capsys.readouterr().out
+    assert run("upscale", f"one_{name}") == 0 and "several" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_nobody_needs_to_read_what_is_said(folder: Path, closed: str) -> None:
+    command = f"{sys.executable} -m srfoundry.cli.program upscale photo.png {closed}>&-"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr and (folder / "photo_x2.png").exists()
+
+
 def test_tiles_do_not_show_in_a_file(folder: Path) -> None:
     run("upscale", "photo.png", "--tile", "32", "--overlap", "12", "--out", "tiled.png")
     run("upscale", "photo.png", "--tile", "256", "--out", "whole.png")
@@ -340,6 +356,7 @@ def test_restore_of_a_folder_gives_what_it_gives_one_by_one(folder: Path, capsys
     assert (
         "image of 5x9 is too small" in said.err and "1 of 3 images" in said.err and said.out.count("consistency") == 2
     )
+    assert len(re.findall("[\\r\\n]+", said.err)) < 9, "a line now and then, and the errors"
     assert run("restore", album / "deep" / "b.png", *common, "--out", "alone.png") == 0
     together, alone = images.read(folder / "album_restored" / "deep" / "b.png"), images.read(folder / "alone.png")
     assert float((together - alone).abs().max()) < 1.5 / 255
@@ -358,6 +375,8 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     assert images.read(Path("plain.png")).shape == (1, 3, 100, 140)
     assert run("restore", "photo.png", "--model", model, "--steps", "1", "--force") == 0
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
+    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--overwrite") == 0
+    assert not list(folder.glob("photo_restored_kernel.*")), "the kernel of another result"
 
 
 def trained_networks(folder: Path) -> str:

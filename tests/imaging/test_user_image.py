@@ -49,6 +49,17 @@ def test_date_camera_and_resolution_come_back_and_the_orientation_is_applied_onc
         assert [round(each) for each in written.info["dpi"]] == [200, 300]  # across and down have changed places
 
 
+@pytest.mark.parametrize("ending", ["tif", "png", "jpg", "webp"])
+def test_a_file_without_a_resolution_is_given_none(tmp_path: Path, ending: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / f"a.{ending}")
+    assert "dpi" not in user_image.read(tmp_path / f"a.{ending}").metadata
+    assert "dpi" not in twice(tmp_path / f"a.{ending}", tmp_path / "b.png").info
+    if ending != "webp":
+        Image.fromarray(RGB).save(tmp_path / f"a.{ending}", dpi=(300, 200))
+        found = user_image.read(tmp_path / f"a.{ending}").metadata["dpi"]
+        assert [round(each) for each in found] == [300, 200]
+
+
 @pytest.mark.parametrize("block", [b"rubbish", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + b"\x01\x0f" * 9])
 def test_a_corrupt_exif_block_is_left_behind(tmp_path: Path, block: bytes) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + block)

@@ -44,10 +44,20 @@ class Doubt:
         why: in one line, for the user.
         phase: high-resolution pixels from a low-resolution pixel's place to the centre of its block: 0 where every
             s-th pixel was kept, (s - 1) / 2 where blocks were averaged.
+        can_be_forced: whether it could be restored all the same. Where nothing is seen, no kernel is found, either.
     """
 
     why: str
     phase: float
+    can_be_forced: bool = True
+
+    def line(self, insist: str) -> str:
+        """Why, and how to have it restored if that is possible.
+
+        Args:
+            insist: how one insists, such as --force.
+        """
+        return self.why + f"; {insist} restores it all the same" * self.can_be_forced
 
 
 def doubt(
@@ -89,10 +99,10 @@ def blank(low: Float[Tensor, "1 c h w"], sampling: Sampling, *, blind: bool, lea
         least: pixels a side that this needs.
     """
     aligned = (sampling.scale - 1) / 2
-    if float((low.amax((-2, -1)) - low.amin((-2, -1))).max()) < 1 / 255:
-        return Doubt("it is of one colour", aligned)
+    if float((low.amax(dim=(-2, -1)) - low.amin(dim=(-2, -1))).max()) < 1 / 255:
+        return Doubt("it is of one colour", aligned, can_be_forced=False)
     if blind and min(low.shape[-2:]) < least:
-        return Doubt(f"from less than {least} pixels a side no blur can be estimated", aligned)
+        return Doubt(f"from less than {least} pixels a side no blur can be estimated", aligned, can_be_forced=False)
     return None
 
 

@@ -12,6 +12,7 @@ from srfoundry.cli.plan import Job, Plan
 from srfoundry.core import parallel
 from srfoundry.core.atomic import replacing
 from srfoundry.core.compute import is_gpu
+from srfoundry.core.progress import Bars
 from srfoundry.degradation import kernel_files
 from srfoundry.imaging import user_image
 from srfoundry.reporting import pictures
@@ -21,16 +22,15 @@ from srfoundry.restoration.restorers.restorer import RestoreOptions, Ticker, no_
 BESIDE = ("_kernel.npy", "_kernel.png")  # endings of what is written beside a restored image
 
 
-def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None = None) -> Iterator[Outcome[list[str]]]:
+def restore_files(planned: Plan, options: RestoreOptions) -> Iterator[Outcome[list[str]]]:
     """Restore images, one a core (one at a time on a GPU); yields each job with what to say of it, or its error.
 
     Args:
         planned: what to read and to write.
         options: of the call.
-        ticker: shows how an image gets on where there is one alone.
     """
     shared = Restoration.load(options)  # what is wrong for all images is said once
-    one = partial(_attempt, shared=shared, batch=planned.batch, ticker=ticker or no_ticker)
+    one = partial(_attempt, shared=shared, batch=planned.batch)
     if not planned.batch:
         yield from map(one, planned.jobs)
         return
@@ -41,7 +41,8 @@ def restore_files(planned: Plan, options: RestoreOptions, ticker: Ticker | None 
 def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> list[str]:
     """Restore one image and write it, its kernel NAME_kernel.npy and a picture NAME_kernel.png.
 
-    An image that restoration would make worse is enlarged, by the upscaler where there is one, and has no kernel.
+    An image that restoration would make worse is enlarged, by the upscaler where there is one, and has no kernel: what
+    lies under its name is removed.
 
     Returns:
         what to say of it, in lines.
@@ -56,9 +57,12 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
     if made.explained is None:
         assert made.doubt is not None
         user_image.write(made.pixels, original, job.target, how)
+        for former in job.outputs[1:]:  # which --overwrite has allowed to replace: they are of another result
+            former.unlink(missing_ok=True)
         return [
             f"{job.target}  (x{shared.sampling.scale}, {made.enlarged_by})",
-            f"{job.source.name} is not restored: {made.doubt.why}; --force restores it all the same",
+            f"{job.source.name} is not restored: {made.doubt.line('--force')}",
+            *original.remarks(job.source.name),
         ]
     observation, found, checked = made.explained.observation, made.explained.found, made.explained.checked
     assert observation.kernel is not None
@@ -79,8 +83,11 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         *([] if varies is None else [varies.line()]),
         *found.remarks,
         *checked.lines(),
+        *original.remarks(job.source.name),
     ]
 
 
-def _attempt(job: Job, *, shared: Restoration, batch: bool, ticker: Ticker) -> Outcome[list[str]]:
-    return attempt(job, lambda one: restore_file(one, shared, ticker), batch=batch)
+def _attempt(job: Job, *, shared: Restoration, batch: bool) -> Outcome[list[str]]:
+    with Bars() as bars:  # of an image alone: of several at a time nobody would know whose they are
+        ticker = no_ticker if batch else bars
+        return attempt(job, lambda one: restore_file(one, shared, ticker), batch=batch)

@@ -42,7 +42,6 @@ def restore_blindly(options: argparse.Namespace) -> int:
     """Estimate the kernel, adapt, restore: images and folders."""
     from srfoundry.cli import batch, blind_restoration
     from srfoundry.cli.plan import Naming, plan
-    from srfoundry.core.progress import Bars
     from srfoundry.restoration.restorers.restorer import RestoreOptions
 
     naming = Naming("restored", beside=blind_restoration.BESIDE)
@@ -57,8 +56,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
         device=_device(options.device),
         files=_handling(options),
     )
-    with Bars() as bars:
-        return batch.report(blind_restoration.restore_files(planned, chosen, bars), planned)
+    return batch.report(blind_restoration.restore_files(planned, chosen), planned)
 
 
 def models(options: argparse.Namespace) -> int:
@@ -94,7 +92,7 @@ def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this project from published weights."""
     import hashlib
 
-    from srfoundry.cli.plan import claim
+    from srfoundry.cli.claiming import claim
     from srfoundry.networks import published_weights
     from srfoundry.networks.zoo import architectures, cards
 

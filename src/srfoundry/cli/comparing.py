@@ -41,7 +41,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def compare(options: argparse.Namespace) -> int:
     """Enlarge photographs with each model, print figures, and draw them beside what they were made from."""
     from srfoundry.cli import batch
-    from srfoundry.cli.plan import Job, Plan, claim
+    from srfoundry.cli.claiming import claim
+    from srfoundry.cli.plan import Job, Plan
     from srfoundry.imaging import formats
 
     place = options.out

@@ -18,7 +18,7 @@ triton     a folder of Triton's model repository with its config.pbtxt"""
 
 def convert(options: argparse.Namespace) -> int:
     """Convert, compare, write."""
-    from srfoundry.cli.plan import claim
+    from srfoundry.cli.claiming import claim
     from srfoundry.core.atomic import write_bytes
 
     program = PROGRAMS[options.program]

@@ -15,7 +15,7 @@ from srfoundry.runtime.upscaler import Upscaler
 def upscale_file(
     job: Job, upscaler: Upscaler | Chooser, *, how: Handling = USUAL, progress: tiling.Progress | None = None
 ) -> list[str]:
-    """Enlarge one image; returns what there is to say of it: which model was taken, where there was a choice.
+    """Enlarge one image; returns what there is to say of it: which model was taken, where there was a choice, say.
 
     Args:
         job: what to read and to write.
@@ -26,8 +26,11 @@ def upscale_file(
     Raises:
         FoundryError: the image cannot be read, or the result not written.
     """
-    taken = upscaler.file(job.source, job.target, how=how, progress=progress)
-    return [] if taken is None else [f"{job.source}: model {taken.member}, for {taken.why}"]
+    original = user_image.read(job.source, how)
+    chosen, taken = upscaler.chosen(original) if isinstance(upscaler, Chooser) else (upscaler, None)
+    chosen.write(original, job.target, how=how, progress=progress)
+    choice = [] if taken is None else [f"{job.source}: model {taken.member}, for {taken.why}"]
+    return [*choice, *original.remarks(job.source)]
 
 
 def upscale_files(
@@ -55,4 +58,4 @@ def upscale_files(
             yield attempt(job, partial(one, tick), batch=True, advice=advice)
             done += tiles[job]
             progress.update(done - progress.n)  # an image that failed counts as done
-            progress.set_postfix_str(job.source.name)
+            progress.set_postfix_str(job.source.name, refresh=False)

@@ -6,14 +6,14 @@ pickiest file systems do, without regard to case. All of this is linear in the n
 """
 
 import os
-import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from srfoundry.cli.claiming import claim, identity_of
 from srfoundry.cli.place import Existing, Place
 from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import decoding
@@ -69,18 +69,22 @@ class Plan:
         batch: whether it was asked for several images, so that a bad one does not end it.
         done: results that were there already and are kept.
         left_out: files of folders that are pictures of kinds that are not read.
+        results: images of the call that are results of others of them, and no jobs.
     """
 
     jobs: list[Job]
     batch: bool = False
     done: int = 0
     left_out: list[Path] = field(default_factory=list)
+    results: int = 0
 
     def remarks(self) -> list[str]:
         """What the user should know before the work."""
         said = []
         if self.done:
             said.append(f"{self.done} results are there already and stay as they are")
+        if self.results:
+            said.append(f"left out: {self.results} images that are results of others of this call")
         if self.left_out:
             kinds = Counter(path.suffix.lower() for path in self.left_out)
             counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -127,40 +131,12 @@ def plan(
         else:
             wishes.append(_beside(source, out, naming, batch=batch))
     jobs = _named(wishes, naming)
+    if existing == "skip":  # a glob that is used again finds the results, too
+        jobs = _without_results(jobs)
     kept = [job for job in jobs if not (existing == "skip" and os.path.lexists(job.target))]
     outputs = [path for job in kept for path in job.outputs]
     claim(outputs, [*(job.source for job in jobs), *read], existing=existing)
-    return Plan(kept, batch, len(jobs) - len(kept), left_out)
-
-
-def claim(outputs: Sequence[Path], inputs: Iterable[Path], *, existing: Existing = "refuse") -> None:
-    """Make sure, before the work, that these files can be written.
-
-    Args:
-        outputs: all files that a call writes.
-        inputs: all files that it reads.
-        existing: refuse, or overwrite, files that are there.
-
-    Raises:
-        FoundryError: one would replace an input, or a file that is there, or has no place in its folder.
-    """
-    read = {identity: path for path in inputs if (identity := _identity(path))}
-    there = [path for path in outputs if os.path.lexists(path)]
-    for path in there:
-        identity = _identity(path)
-        own = None if identity is None else read.get(identity)
-        if own is not None:
-            raise FoundryError(f"the result would replace its own source {own}; name another place with --out")
-        if os.path.isdir(path):
-            raise FoundryError(f"cannot write {path}: a folder has that name; name another place with --out")
-    if there and existing != "overwrite":
-        more = f" and {len(there) - 1} more results" if len(there) > 1 else ""
-        keep = "" if existing == "skip" else ", keep what is there with --skip-existing"
-        raise FoundryError(
-            f"{there[0]}{more} would be replaced; allow it with --overwrite{keep}, or name another place with --out"
-        )
-    for folder in dict.fromkeys(os.path.dirname(path) for path in outputs):
-        _check_folder(Path(folder))
+    return Plan(kept, batch, len(jobs) - len(kept), left_out, len(wishes) - len(jobs))
 
 
 def check_names(job: Job) -> None:
@@ -220,7 +196,7 @@ def _inside(source: Path, folder: Path, /) -> tuple[list[_Wish], list[Path]]:
             f"{source} holds no photograph outside of the results' own folder{seen}; put files there that end in "
             f"{' '.join(sorted(decoding.SUFFIXES))}"
         )
-    below = cache(lambda place: folder / os.path.relpath(place, source))
+    below = cache(lambda place: folder / os.path.relpath(place or ".", source))  # "" where the folder is "."
     return [_Wish(path, below(os.path.dirname(path)), path.stem, "", ".png") for path in found], others
 
 
@@ -269,27 +245,8 @@ def _named(wishes: Sequence[_Wish], naming: Naming) -> list[Job]:
     return [jobs[index] for index in range(len(wishes))]
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What identifies a file, whatever its name; None where there is none."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to, without leaving a trace there."""
-    place = folder
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    try:
-        if not stat.S_ISDIR(os.stat(place).st_mode):
-            raise NotADirectoryError(0, "not a folder")
-        probe = place / f".partial-{os.getpid()}"
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        probe.unlink()
-    except OSError as error:
-        raise FoundryError(
-            f"cannot write to {folder}: {place}: {error.strerror}; name another place with --out"
-        ) from None
+def _without_results(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs but for those whose image another one has written, or writes."""
+    makers: dict[tuple[int, int] | None, Job] = {identity_of(path): job for job in jobs for path in job.outputs}
+    makers.pop(None, None)  # what is not there yet
+    return [job for job in jobs if makers.get(identity_of(job.source), job) == job]

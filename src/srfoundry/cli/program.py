@@ -92,7 +92,8 @@ Written: the restored image, the kernel (NAME_kernel.npy) and a picture of both 
 had to fall back. Run it in the project's folder, after `make repro`.
 
 An ordinary reduced image, one that is hardly blurred, and strong noise under a model that does not know it would be
-made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written.
+made worse: such an image is enlarged by the networks in exports/ or plainly, which is said, and no kernel is written
+(with --overwrite a former one is removed).
 --force restores it all the same. A kernel that is given is believed, under direct decimation if nothing else is said.
 --noise goes to the estimation of the kernel, to USRNet and to diffusion models. Without it these estimate it, but for
 the methods dkp and mlmc, which take estimate.noise of params.yaml; the method released knows none. MZSR's network and
@@ -133,10 +134,15 @@ names: """ + ", ".join(PUBLISHED)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status: 0 done, 1 an error was named, 2 wrong usage, 130 interrupted."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (None where the caller closed it: >&-)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal's encoding has not
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    parser, given = _parser(), sys.argv[1:] if arguments is None else arguments
+    if "" in given:  # Path("") would be this folder
+        parser.error("an argument is empty, got ''; name a file, or . for this folder (is a variable not set?)")
+    options = parser.parse_args(given)
     # In a thread: Python answers Ctrl-C between two steps of the main one, and a step of a network may take minutes.
     command = ThreadPoolExecutor(1, thread_name_prefix=parallel.NAME)
     try:

@@ -46,8 +46,8 @@ def end() -> None:
 
 
 def above(line: str, stream: Any) -> None:
-    """Write a line above the bars, if there are any."""
-    if "tqdm" in sys.modules:
+    """Write a line above the bars, if there are any; they are not drawn again where the line is not in their way."""
+    if "tqdm" in sys.modules and (stream is sys.stderr or sys.stderr.isatty()):
         from tqdm import tqdm
 
         tqdm.write(line, file=stream)

@@ -26,11 +26,11 @@ def decode(path: Path, largest: int | None = None) -> Image.Image:
     """Decode a photograph, upright, into L, LA, RGB or RGBA of 8 bits; `info` holds what `metadata.kept` says.
 
     Of a JPEG `info` holds its `quantization`, too: its tables by number, 64 steps each, row by row. Of a lossy WebP it
-    holds `quality_alike` (`webp_history`).
+    holds `quality_alike` (`webp_history`), and of a file of several pictures `several`: True.
 
     Wider samples are rounded half up (65535 / 255 = 257); only of a 16-bit TIFF that is compressed and stored plane by
     plane, or has premultiplied alpha, the high byte is taken, at most one level off. CMYK is converted by the plain
-    formula. Animations give their first frame. A corrupt EXIF block leaves the picture unrotated. JPEG and fax
+    formula. Files of several give the first. A corrupt EXIF block leaves the picture unrotated. JPEG and fax
     codes have no checksum: pixels garbled in them, or lost before the mark that ends a JPEG, are not noticed.
 
     Args:
@@ -48,7 +48,8 @@ def decode(path: Path, largest: int | None = None) -> Image.Image:
         picture = _load(path, file, opened, tags)
         turn = metadata.orientation(opened, tags)
         block = metadata.exif(opened) if early is None else early
-        picture.info = {**metadata.kept(opened, block, turned=turn in (5, 6, 7, 8))}
+        several = {"several": True} if _several(path, opened) else {}
+        picture.info = {**metadata.kept(opened, block, turned=turn in (5, 6, 7, 8)), **several}
         if isinstance(opened, untrusted.Jpeg) and opened.quantization:
             picture.info["quantization"] = opened.quantization
         alike = webp_history.quality_alike(file) if opened.format == "WEBP" else None
@@ -128,6 +129,11 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
+
+
+def _several(path: Path, picture: ImageFile.ImageFile) -> bool:
+    """Whether a file holds more pictures that a person would miss; a JPEG but a stereo camera's has aids to show it."""
+    return getattr(picture, "is_animated", False) or ("mp" in picture.info and path.suffix.lower() == ".mpo")
 
 
 def _load(path: Path, file: BinaryIO, picture: ImageFile.ImageFile, tags: Mapping[int, Any]) -> Image.Image:

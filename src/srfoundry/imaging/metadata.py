@@ -54,7 +54,8 @@ def kept(picture: ImageFile.ImageFile, block: bytes, *, turned: bool) -> dict[st
         found["icc_profile"] = profile
     if block:
         found["exif"] = block
-    dpi: Any = info.get("dpi")
+    untagged = isinstance(picture, untrusted.Tiff) and not {282, 283} <= set(picture.tag_v2)
+    dpi: Any = None if untagged else info.get("dpi")  # Pillow says 1 of a TIFF that says nothing
     if _numbers(dpi, 2) and all(1 <= each <= 30_000 for each in dpi):
         across, down = map(float, dpi)
         found["dpi"] = (down, across) if turned else (across, down)

@@ -42,7 +42,7 @@ class Photograph:
         pixels: where alpha is 0, the colours of what is visible nearby: the hidden ones would shine through at the rim.
         alpha: of each pixel.
         grey: whether it is.
-        metadata: as `metadata.kept` gives it.
+        metadata: as `decoding.decode` gives it.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
@@ -55,6 +55,14 @@ class Photograph:
         """Of the JPEG that its file is, 1 to 100, or that errs as much on blurred photographs; None of other files."""
         tables = self.metadata.get("quantization")
         return jpeg_history.quality_of(tables) if tables else self.metadata.get("quality_alike")
+
+    def remarks(self, name: object) -> list[str]:
+        """What a person should know of how its file was read.
+
+        Args:
+            name: of the file.
+        """
+        return [f"{name} holds several pictures: the first is used"] if self.metadata.get("several") else []
 
 
 def read(path: Path, how: Handling = USUAL) -> Photograph:

@@ -121,8 +121,7 @@ class Wish:
             found = made.explained.found
             job.more = {"remarks": [found.how, *found.remarks, *made.explained.checked.lines()]}
         elif made.doubt is not None:
-            why = f"not restored but enlarged: {made.doubt.why}; force=true restores it all the same"
-            job.more = {"remarks": [why]}
+            job.more = {"remarks": [f"not restored but enlarged: {made.doubt.line('force=true')}"]}
 
     def _find_kernel(self, job: Job, shared: "Restoration", original: Any, target: Path) -> None:
         from srfoundry.restoration.blind_restoration import find_kernel
