@@ -39,6 +39,22 @@ def test_what_was_none_or_was_resized_shows_none(name: str) -> None:
     assert quality_seen(made.resize((made.width * 3 // 4, made.height * 3 // 4), Image.Resampling.BICUBIC)) is None
 
 
+def test_gradients_and_fine_patterns_were_none() -> None:
+    """They match some quality's steps wherever a grid is put."""
+    down, across = np.mgrid[:192, :192]
+    sky = (40 + across * 0.9, 90 + down * 0.5, 210 - down * 0.3)
+    pattern = [255 * ((down + across) % 2)] * 3
+    paper = [np.where((down % 8 == 0) | (across % 8 == 0), 180, 250)] * 3
+    for channels in (sky, [across * 255 / 191] * 3, pattern, paper):
+        image = Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
+        assert quality_seen(image) is None
+
+
+def test_a_file_that_was_two_is_seen() -> None:
+    twice = packed(packed(clean("coffee"), 80).crop((3, 5, 259, 261)), 80)
+    assert quality_seen(twice) is not None
+
+
 def test_what_holds_no_block_shows_none() -> None:
     assert jpeg_history.quality_seen([np.zeros((14, 300))]) is None and jpeg_history.quality_seen([]) is None
 
