@@ -71,10 +71,11 @@ class _Still(Patches):
         rng: torch.Generator,
         factors: Sequence[int] | None = None,
         rows: slice | Sequence[int] = ALL,
+        permuted: float = 0.0,
     ) -> dict[int, Tensor]:
         assert rows == ALL
         if (count, patch) not in self._drawn:
-            self._drawn[count, patch] = super().batch(count, patch, rng=rng)
+            self._drawn[count, patch] = super().batch(count, patch, rng=rng, permuted=permuted)
         return {factor: self._drawn[count, patch][factor] for factor in factors or self.factors}
 
 
