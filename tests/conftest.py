@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,11 +145,20 @@ class Toy:
         return process.returncode, said
 
     def prefect(self, path: str, body: dict[str, Any]) -> Any:
-        """What Prefect's server answers; over HTTP, for Prefect would freeze its settings here."""
+        """What Prefect's server answers; over HTTP, for Prefect would freeze its settings here.
+
+        Where its database is busy it answers 503, upon which Prefect's own client asks again, too.
+        """
         address = f"{self.environment['PREFECT_API_URL']}/{path}"
         request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.loads(reply.read())
+        for wait in (0.5, 1, 2, 4, None):
+            try:
+                with urllib.request.urlopen(request, timeout=10) as reply:
+                    return json.loads(reply.read())
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or wait is None:
+                    raise
+                time.sleep(wait)
 
     def prefect_states(self, pid: int) -> list[str]:
         """States of the Prefect runs of one process."""
