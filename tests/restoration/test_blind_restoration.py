@@ -11,6 +11,7 @@ from srfoundry.blind.decision import Candidates, Decision
 from srfoundry.core.seeds import generator
 from srfoundry.degradation import kernels, linear_enlargement, sharpening
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.degradation.operator import Decimation
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.restoration.averaged import _averaged, _phase
@@ -103,6 +104,17 @@ def test_bars_are_no_part_of_what_is_restored() -> None:
     inside = restore_photograph(Photograph(photograph(), None, False, {}), "a", shared).pixels
     apart = np.abs(made.pixels[40:-40].astype(int) - inside[16:-22].astype(int))
     assert apart.max() <= 1
+
+
+@pytest.mark.parametrize(("decimation", "phase"), [("direct", 0.0), ("bicubic", 0.5)])
+def test_bars_lie_on_the_grid_of_what_is_restored(decimation: Decimation, phase: float) -> None:
+    bars = np.pad(photograph(), ((12, 9), (0, 0), (0, 0)))
+    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
+    options = RestoreOptions(Path("m"), Path("p"), force=True, decimation=decimation)
+    shared = Restoration(options, Once(), Sampling(2, decimation), kernel, None)
+    made = restore_photograph(Photograph(bars, None, False, {}), "a", shared).pixels
+    low = images.from_uint8(torch.from_numpy(bars)[None])
+    assert np.array_equal(made[:20], images.to_uint8(resize.cubic_at(low, 2, phase).clamp(0, 1))[0].numpy()[:20])
 
 
 def test_a_mask_is_taken_back_before_the_image_is_enlarged() -> None:

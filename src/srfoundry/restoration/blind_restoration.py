@@ -203,7 +203,8 @@ def restore_photograph(original: Photograph, name: str, shared: Restoration, tic
     made = _restored_or_enlarged(inside, name, shared, ticker)
     if box is None:
         return made
-    phase = made.doubt.phase if made.doubt is not None else 0.0 if made.decision is None else made.decision.phase
+    said = (shared.sampling.scale - 1) / 2 if shared.options.decimation == "bicubic" else 0.0
+    phase = made.doubt.phase if made.doubt is not None else said if made.decision is None else made.decision.phase
     whole = _pixels(resize.cubic_at(_image(original), shared.sampling.scale, phase).clamp(0, 1))
     top, left, tall, wide = (shared.sampling.scale * each for each in box)
     whole[top : top + tall, left : left + wide] = made.pixels
