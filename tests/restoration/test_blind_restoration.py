@@ -1,5 +1,6 @@
 """What is in doubt is restored by the mean over what may have made it."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,24 @@ def test_what_rings_makes_way_for_the_mean_over_what_the_spectrum_does_not_rule_
     milder = found(Candidates(kernel, torch.ones(1)))
     assert "since it rings" in milder.how and (milder.image.diff(dim=-1)[..., 8:-8] > 0).all()
     assert found(None).how == "waves"  # nothing milder is known
+
+
+@pytest.mark.parametrize(("force", "kept"), [(False, False), (True, True)])
+def test_what_does_not_explain_its_input_is_not_given_out(
+    force: bool, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = photograph()
+    kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
+    seen = Observation(images.from_uint8(torch.from_numpy(pixels)[None]), kernel, Sampling(2))
+    decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0)
+    monkeypatch.setattr(Restoration, "observe", lambda *_: (seen, decision))
+    shared = Restoration(RestoreOptions(Path("m"), Path("p"), force=force), Bright(), Sampling(2), kernel, None)
+    made = restore_photograph(Photograph(pixels, None, False, {}), "a", shared)
+    assert (made.explained is not None) == kept
+    assert made.doubt is None or "no blurred photograph" in made.doubt.why
+
+
+def test_noise_needs_no_explanation() -> None:
+    error = -20 * math.log10(math.hypot(5, 20) / 255)
+    assert guard.unexplained(error, noise=5 / 255) is not None
+    assert guard.unexplained(error, noise=20 / 255) is None

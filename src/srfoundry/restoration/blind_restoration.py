@@ -227,6 +227,10 @@ def _restored_or_enlarged(original: Photograph, name: str, shared: Restoration, 
     found = _restored(observation, decision, name, shared, ticker)
     steps = max(shared.options.close, back_projection.LIGHT if shared.options.linear else 0)
     checked = check_consistency(found.image, observation, close=steps)
+    if decision is not None and not shared.options.force:
+        why = guard.unexplained(checked.consistency, noise=decision.noise)
+        if why is not None:
+            return _enlarged(original, shared, guard.Doubt(why, decision.phase), decision)
     return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
 
 

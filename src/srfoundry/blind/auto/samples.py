@@ -16,7 +16,7 @@ from srfoundry.core.seeds import Rows, Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import sharpening
 from srfoundry.degradation.aliasing import fold, transfer
-from srfoundry.imaging import images
+from srfoundry.imaging import drawings, images
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.degradation_classifier import WINDOW, features_of, luma
 from srfoundry.training.loop import fit
@@ -24,6 +24,7 @@ from srfoundry.training.settings import PatchDraw
 
 RIM = 10  # low-resolution pixels around a window that are cut off, since far ends meet there
 NOISY, NOISIEST = 0.45, 15 / 255  # share of the windows with noise, and its largest standard deviation, range [0, 1]
+DRAWN = 6  # one in so many windows is of a drawing
 PACKED, QUALITIES = 0.4, (50, 95)  # share of the windows that were JPEG files, and of which quality
 
 
@@ -149,6 +150,9 @@ def _drawn(
     own = processes.rows(count)
     rows, drawn = Rows(count, own), histories.draw(count, scale, shares=look.shares, rng=rng)
     high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
+    places = torch.arange(count)[own]
+    pages = drawings.drawn(-(-count // DRAWN), high.shape[-1], rng=rng).to(high)
+    high[places % DRAWN == 0] = pages[places[places % DRAWN == 0] // DRAWN]
     variance = torch.where(soft[:, 0] < look.soft, softness * soft[:, 1], 0.0)
     least, most = look.gammas
     high = high.clamp(0, 1) ** (least + (most - least) * rows.rand(1, rng=rng).view(-1, 1, 1))
