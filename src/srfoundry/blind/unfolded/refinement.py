@@ -89,26 +89,13 @@ def simplex_taps(
     smooth: float,
     steps: int,
 ) -> Float[Tensor, "1 k k"]:
-    """As `taps.solve`, in float32 and from a kernel on: accelerated projected gradients over the simplex."""
+    """As `taps.solve`, in float32 and from a kernel on."""
     size = start.shape[-1]
     unit = closed_forms.spread_of(normal[0])[:, None]
     gram = normal[0][0] / unit + smooth * taps.roughness(size).to(start)
     gram.diagonal().add_(ridge)
     right = normal[1][0] / unit[0]
-    steepest = torch.ones_like(right)
-    for _ in range(12):
-        steepest = gram @ steepest
-        steepest = steepest / steepest.norm()
-    pace = 1 / (1.1 * float(steepest @ (gram @ steepest)))
-    kernel = ahead = start.flatten()
-    momentum = 1.0
-    for _ in range(steps):
-        following = taps.on_simplex(ahead - pace * (gram @ ahead - right))
-        if float((ahead - following) @ (following - kernel)) > 0:
-            momentum = 1.0
-        faster = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = following + (momentum - 1) / faster * (following - kernel)
-        kernel, momentum = following, faster
+    kernel = taps.descended((gram, right), start.flatten(), steps=steps, powers=12, margin=1.1)
     return kernel.view(1, size, size)
 
 
