@@ -105,8 +105,8 @@ class KernelEstimation:
         Args:
             low: range [0, 1].
             name: of the image; seeds what is random.
-            noise: its standard deviation; if not given that of the section, which for auto, fast and free is an
-                estimate where it is 0. The method released takes none.
+            noise: its standard deviation; if not given that of the section, which for auto, fast, free and
+                unfolded is an estimate where it is 0. The method released takes none.
             insist: the image is blurred, whatever is seen.
             quality: as of `BlindObservation`.
             progress: is called with (iterations done, iterations in all).
