@@ -122,8 +122,6 @@ class KernelEstimation:
             log=lambda step, row: progress(min(step, total), total),
         )
 
-    def estimate_kernel(
-        self, low: Float[Tensor, "1 3 h w"], name: str, *, noise: float | None = None
-    ) -> Float[Tensor, "1 k k"]:
-        """The kernel alone; arguments as in `estimate`."""
-        return self.estimate(low, name, noise=noise, insist=True).kernel
+    def estimate_kernel(self, low: Float[Tensor, "1 3 h w"], name: str) -> Float[Tensor, "1 k k"]:
+        """The kernel alone of an image that is blurred; arguments as in `estimate`."""
+        return self.estimate(low, name, insist=True).kernel
