@@ -156,7 +156,7 @@ def _examined(path: Path) -> Former:
     image = images.read(path)
     high, wide = image.shape[-2:]
     rows, columns = near_duplicates._cosines(high), near_duplicates._cosines(wide)
-    signs = rows @ images.luma(image)[0, 0].double().numpy() @ columns.T > near_duplicates.FLAT
+    signs = rows @ images.matlab_luma(image)[0, 0].double().numpy() @ columns.T > near_duplicates.FLAT
     np.packbits(signs).tobytes().hex()
     return Former(path, high, wide)
 

@@ -85,6 +85,8 @@ def test_methods_that_take_the_trained_networks(tmp_path: Path, method: str) -> 
         estimator(observed(image), settings, rng=generator(1, "t"))
     with pytest.raises(FoundryError, match="trained for x2"):
         load_networks(tmp_path, 3, Compute(CPU))
+    with pytest.raises(FoundryError, match=r"nonblind.safetensors not found, .* but dkp, mlmc, released needs"):
+        load_networks(tmp_path / "none", 2, Compute(CPU))
 
 
 @pytest.mark.parametrize("method", ["dkp", "mlmc"])

@@ -68,6 +68,9 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
         FoundryError, match=r"multiples of shared.scale 3, got pretrain.patch 64, metatrain.warmup_patch 64, .*square"
     ):
         params.load(changed(tmp_path, shared__scale=3))
+    with pytest.raises(FoundryError, match=r"got kernel_step.patch 310 \(of 2, 3, 4\)"):
+        params.load(changed(tmp_path, kernel_step__patch=310))
+    assert params.load(changed(tmp_path, kernel_step__patch=310, kernel_step__scales=[2])).kernel_step.draw.patch == 310
     with pytest.raises(FoundryError, match=r"metatrain: .*scales between whole numbers, got \[2.2\]"):
         params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="linear"))
     with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):

@@ -14,7 +14,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import loss_of
-from srfoundry.dual_regression.training import pretrain_duals, train
+from srfoundry.dual_regression.training import train
 from srfoundry.dual_regression.unpaired import Unpaired
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.conditioned import Conditioned
@@ -124,14 +124,3 @@ def test_any_network_with_any_dual_map(tmp_path: Path, kind: str, mapping: str) 
     assert moved, "the primal was trained"
     learned = [name for name, value in before[1].state_dict().items() if not torch.equal(value, after[f"dual {name}"])]
     assert bool(learned) == (mapping != "kernel"), "a kernel that is given stays"
-
-
-def test_dual_nets_can_start_from_a_kernel(tmp_path: Path) -> None:
-    patches = photographs(tmp_path / "set")
-    known = KernelDual.of(BLUR, scale=2)
-
-    draws = PatchDraw(patch=32, octave=0.0, batch=4)
-    batches = Batches(patches=patches, draws=draws, scale=2, stream=Stream(2, "start"), blur=known)
-    _, duals = nets()
-    first, last = (pretrain_duals(duals, batches, scale=2, steps=steps, learning_rate=1e-2) for steps in (1, 120))
-    assert last < 0.25 * first

@@ -54,7 +54,7 @@ def test_psnr_equals_drns() -> None:
 def test_luma_equals_the_reference() -> None:
     stored = reference("mzsr_metrics")
     pixels = torch.from_numpy(stored["a"])[None]
-    rounded = images.luma(images.from_uint8(pixels).double()).round()
+    rounded = images.matlab_luma(images.from_uint8(pixels).double()).round()
     assert np.array_equal(rounded[0, 0].numpy(), stored["ya"].astype(np.float64))
     b = images.from_uint8(torch.from_numpy(stored["b"])[None])
     expected = float(stored["psnr_crop2_unroundedY"])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from srfoundry.blind.estimate import Networks
+from srfoundry.blind.estimators import ESTIMATORS, find
 from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.nonblind.corrector import Corrector
@@ -56,9 +57,10 @@ def _load(
     path: Path, kind: type[nn.Module], scale: int, device: torch.device, command: str = "dvc repro nonblind"
 ) -> nn.Module:
     if not path.exists():
+        untrained = ", ".join(name for name in ESTIMATORS if not find(name).trained)
         raise FoundryError(
-            f"{path} not found, which estimate.method fast and free need; run 'dvc repro nonblind', or take dkp, "
-            "which needs none"
+            f"{path} not found, which every estimate.method but {untrained} needs; run 'dvc repro nonblind', or take "
+            "one of these"
         )
     net, card = cards.load(path)
     if not isinstance(net, kind):

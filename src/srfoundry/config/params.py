@@ -11,6 +11,9 @@ from srfoundry.config import sections, yaml_files
 from srfoundry.config.section import Section
 from srfoundry.core.errors import FoundryError
 
+# Sections whose patches are reduced.
+REDUCED = ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse", "kernel_step")
+
 
 class Params(Section):
     """The whole of params.yaml."""
@@ -62,13 +65,16 @@ class Params(Section):
         """Patches are cut so that a reduction's pixels lie on the photograph's."""
         scale, whole = self.shared.scale, self.values()
         meta = whole["metatrain"]
-        scales = {"metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")}}
+        own = {  # sections whose patches are reduced at other scales than the shared one, or at more
+            "metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")},
+            "kernel_step": set(self.kernel_step.scales),
+        }
         odd = [
-            f"{section}.{key} {value}"
-            for section in ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse")
+            f"{section}.{key} {value}" + ("" if scales == {scale} else f" (of {', '.join(map(str, sorted(scales)))})")
+            for section in REDUCED
+            for scales in [own.get(section, {scale})]
             for key, value in whole[section].items()
-            if key in ("patch", "warmup_patch", "sample_patch")
-            and any(value % one for one in scales.get(section, {scale}))
+            if key in ("patch", "warmup_patch", "sample_patch") and any(value % one for one in scales)
         ]
         if meta["support"] == "self_pair" and meta["patch"] % scale**2:
             odd.append(f"metatrain.patch {meta['patch']} (of the scale's square, for support self_pair)")

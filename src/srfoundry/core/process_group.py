@@ -55,9 +55,9 @@ class Processes:
         """
         return slice((self.rank - start) % self.count, count, self.count)
 
-    def own(self, count: int, start: int = 0) -> int:
+    def own(self, count: int) -> int:
         """How many of `count` rows are this process's."""
-        return len(range(count)[self.rows(count, start)])
+        return len(range(count)[self.rows(count)])
 
     def share(self, count: int) -> float:
         """This process's share of a batch of `count` rows: the weight of its means in the batch's.

@@ -17,13 +17,13 @@ def derive(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
-def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator for `(seed, *names)`; the global generators take no part.
+def generator(seed: int, *names: str | int) -> torch.Generator:
+    """Return a generator on the CPU for `(seed, *names)`; the global generators take no part.
 
     >>> torch.rand(1, generator=generator(1, "a")).equal(torch.rand(1, generator=generator(1, "a")))
     True
     """
-    rng = torch.Generator(device=device)
+    rng = torch.Generator()
     rng.manual_seed(derive(seed, *names))
     return rng
 
@@ -43,9 +43,9 @@ class Stream:
     seed: int
     name: str
 
-    def rng(self, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    def rng(self, *names: str | int) -> torch.Generator:
         """A generator for one draw, named within the work."""
-        return generator(self.seed, self.name, *names, device=device)
+        return generator(self.seed, self.name, *names)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def hash_of(levels: UInt8[ndarray, "h w 3"]) -> str:
     across, rows = _cosines(wide).T, np.empty((high, SIDE))
     for start in range(0, high, CHUNK):
         band = images.from_uint8(torch.from_numpy(levels[None, start : start + CHUNK]))
-        rows[start : start + CHUNK] = images.luma(band)[0, 0].double().numpy() @ across
+        rows[start : start + CHUNK] = images.matlab_luma(band)[0, 0].double().numpy() @ across
     coefficients = _cosines(high) @ rows
     signs = coefficients > FLAT
     signs[0, 0] = False  # the mean, always positive

@@ -15,7 +15,6 @@ from srfoundry.degradation.noise_level import known_noise
 from srfoundry.imaging import jpeg_history, windows
 
 GROWTH = 1.3 / 255  # of the error with the root of the mean step of coefficients; fitted on BSD400
-LUMA = (0.299, 0.587, 0.114)
 SIDE = 512  # pixels a side that the compression is looked for in, the busiest
 
 
@@ -30,9 +29,8 @@ def error_level(low: Float[Tensor, "1 3 h w"], quality: int | None = None) -> fl
         FoundryError: the image is too small to have its noise estimated.
     """
     seen = windows.crop(low, windows.busiest(low, SIDE, energy="edges"))
-    luma = (255 * seen[0].double() * torch.tensor(LUMA, dtype=torch.float64, device=low.device).view(3, 1, 1)).sum(
-        dim=0
-    )
+    weights = torch.tensor(jpeg_history.LUMA, dtype=torch.float64, device=low.device).view(3, 1, 1)
+    luma = (255 * seen[0].double() * weights).sum(dim=0)
     seen_luma = [np.asarray(luma.cpu())]
     found = [quality, jpeg_history.quality_seen(seen_luma) or jpeg_history.faint_quality_seen(seen_luma)]
     errors = [jpeg_error(each) for each in found if each is not None]

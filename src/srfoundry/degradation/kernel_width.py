@@ -59,7 +59,8 @@ def move_width(observation: Observation) -> Moved:
     kernel, low = observation.kernel, observation.low
     if not observation.kernel_error or kernel is None or observation.decimation != "direct":
         return Moved(certain, 1.0)
-    covariance = _covariance(kernel)
+    middle = float(kernel.shape[-1] // 2)
+    covariance = kernels.covariance(kernel[0].detach().double().cpu(), (middle, middle))
     if min(low.shape[-2:]) < LEAST or float((_gaussian(covariance, kernel.shape[-1]) - kernel.cpu()).abs().sum()) > (
         GAUSSIAN
     ):
@@ -91,15 +92,6 @@ def _scores(observation: Observation, tried: Float[Tensor, "n k k"]) -> Float[Te
             score = SpectralLikelihood(window, observation.scale, PHOTOGRAPHS, noise=observation.noise)
             total, tiles = total + score(tried.to(window)).cpu(), tiles + len(score.power)
     return total / tiles
-
-
-def _covariance(kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "2 2"]:
-    """Second moments of a kernel around its middle tap, px^2, rows first."""
-    taps = kernel[0].detach().double().cpu()
-    axis = torch.arange(len(taps), dtype=torch.float64) - len(taps) // 2
-    mixed = (taps * axis[:, None] * axis).sum()
-    down, across = (taps.sum(dim=1) * axis**2).sum(), (taps.sum(dim=0) * axis**2).sum()
-    return torch.stack([down, mixed, mixed, across]).view(2, 2)
 
 
 def _gaussian(covariance: Float[Tensor, "2 2"], size: int) -> Float[Tensor, "1 k k"]:

@@ -9,7 +9,7 @@ program has its centre (conventions.py). All families are drawn in one batch, on
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -167,6 +167,20 @@ def centred(kernel: Float[Tensor, "*n k k"], offset: float = 0.0) -> Float[Tenso
     moved = conventions.move(kernel, (size - 1) / 2 + offset - conventions.centre_of_mass(kernel))
     rim = (moved.shape[-1] - size) // 2
     return normalise(moved[..., rim : rim + size, rim : rim + size].clamp(min=0))
+
+
+def covariance(kernel: Float[Tensor, "k k"], centre: Sequence[Tensor | float]) -> Float[Tensor, "2 2"]:
+    """Second moments of a kernel, px^2, rows first.
+
+    Args:
+        kernel: float64.
+        centre: row and column that they are taken around.
+    """
+    axis = torch.arange(len(kernel), dtype=torch.float64)
+    down, across = axis - centre[0], axis - centre[1]
+    mixed = (kernel * down[:, None] * across).sum()
+    rows, columns = (kernel.sum(dim=1) * down**2).sum(), (kernel.sum(dim=0) * across**2).sum()
+    return torch.stack([rows, mixed, mixed, columns]).view(2, 2)
 
 
 def normalise(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k k"]:

@@ -114,31 +114,6 @@ def fitted(
     return Fitted(moments.filters(ratio.flatten()).to(low.device), colours.to(low.device))
 
 
-def filters(
-    kernel: Float[Tensor, "n k k"],
-    scale: int,
-    *,
-    decimation: operator.Decimation = "direct",
-    weights: Float[Tensor, "g n"] | None = None,
-) -> Float[Tensor, "m p t t"]:
-    """For each kernel p = scale^2 filters of t = 2 RADIUS + 1 taps a side, for the places of a block row by row.
-
-    Args:
-        kernel: the blur, MZSR's convention.
-        scale: of the enlargement.
-        decimation: how images were reduced after the blur.
-        weights: how likely each kernel is: each row gives one set of filters, the best on average. If not given, each
-            kernel has a set of its own.
-
-    Raises:
-        FoundryError: not a kernel, or weights that are none.
-    """
-    moments = Moments.of(kernel, scale, decimation=decimation)
-    if weights is not None:
-        moments = moments.averaged(weights)
-    return moments.filters().to(kernel.device)
-
-
 def relative_noise(
     low: Float[Tensor, "b c h w"], noise: float | Float[Tensor, " b"], *, together: bool = False
 ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c c"]]:

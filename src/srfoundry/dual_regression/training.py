@@ -4,7 +4,7 @@ P is any SRNetwork, D any module from the list of its images to the list of smal
 networks.sr.kernel_dual).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,9 +16,8 @@ from srfoundry.core.seeds import generator
 from srfoundry.core.state import Resumption
 from srfoundry.degradation.random_degradation import degraded
 from srfoundry.degradation.settings import RandomDegradation
-from srfoundry.dual_regression.batch import Batch
-from srfoundry.dual_regression.batches import Batches, targets
-from srfoundry.dual_regression.loss import Loss, closed_loop
+from srfoundry.dual_regression.batches import Batches
+from srfoundry.dual_regression.loss import Loss
 from srfoundry.imaging import metrics, resize
 from srfoundry.imaging.patches import Patches, crop_to_multiple
 from srfoundry.networks.sr.network import SRNetwork, sr_network
@@ -78,38 +77,6 @@ def train(
     history = fit(step, steps=descent.steps, state=optimisation.state, resumption=resumption, title=title)
     optimisation.finish()
     return history
-
-
-def pretrain_duals(
-    duals: nn.Module, batches: Callable[[int], Batch], *, scale: int, steps: int, learning_rate: float
-) -> float:
-    """Train dual nets alone to reduce photographs, before there is anything restored (Adam, cosine to zero).
-
-    With batches whose `blur` is an estimated kernel they start at that kernel, and stay free to leave it.
-
-    Args:
-        duals: trained in place.
-        batches: the batch of a step.
-        scale: of the network that they shall go with.
-        steps: of the training.
-        learning_rate: of the first.
-
-    Returns:
-        The last step's loss.
-    """
-    loss = torch.zeros(())
-    optimiser = torch.optim.Adam(duals.parameters(), lr=learning_rate)
-    for index in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = restarted(index, steps, learning_rate)
-        device = next(duals.parameters()).device
-        sharp = [image.to(device) for image in targets(batches(index), scale)]
-        total = closed_loop(sharp, duals(sharp), sharp, 1.0)["total"]
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        optimiser.step()
-        loss = total.detach()
-    return float(loss)
 
 
 def reopen(primal: Path, duals: Path, device: torch.device) -> tuple[SRNetwork, nn.Module, Card]:

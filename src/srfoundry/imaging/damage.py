@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from srfoundry.imaging import jpeg_history
 
-LUMA = np.array([0.299, 0.587, 0.114])  # JPEG's Y: ITU-R BT.601
+LUMA = np.array(jpeg_history.LUMA)
 WINDOW = 160  # pixels of a window's side
 ACROSS = 3  # windows along a side of the image
 AREA = 16  # pixels of a side of the areas whose noise is looked at

@@ -84,7 +84,7 @@ def from_uint8(pixels: UInt8[Tensor, "b h w c"], dtype: torch.dtype = torch.floa
     return pixels.permute(0, 3, 1, 2).to(dtype, memory_format=torch.contiguous_format).div_(255)
 
 
-def luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def matlab_luma(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Return Y of ITU-R BT.601 in 16..235 (MATLAB's rgb2ycbcr), not rounded, for an image in [0, 1]."""
     weights = torch.tensor([65.481, 128.553, 24.966], dtype=image.dtype, device=image.device)
     return (image * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True) + 16.0

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.lib.stride_tricks import sliding_window_view
 
+LUMA = (0.299, 0.587, 0.114)  # JPEG's Y: ITU-R BT.601
 BLOCK = 8  # pixels of a block's side
 # ITU-T T.81, table K.1, row by row: what libjpeg quantises luminance with at quality 50
 TABLE = np.array(

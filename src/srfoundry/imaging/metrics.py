@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry.imaging.images import from_uint8, luma, to_uint8
+from srfoundry.imaging.images import from_uint8, matlab_luma, to_uint8
 
 
 def psnr_y(
@@ -73,7 +73,7 @@ def padded_kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, 
 def _cropped_luma(image: Tensor, other: Tensor, border: int, whole: bool) -> Tensor:
     if image.shape != other.shape:
         raise ValueError(f"images must have one size, got {tuple(image.shape)} and {tuple(other.shape)}")
-    y = luma(from_uint8(to_uint8(image)).double().cpu())
+    y = matlab_luma(from_uint8(to_uint8(image)).double().cpu())
     y = torch.floor(y + 0.5) if whole else y
     height, width = y.shape[-2:]
     return y[..., border : height - border, border : width - border]

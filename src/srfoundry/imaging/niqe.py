@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srfoundry.imaging import resize
-from srfoundry.imaging.images import from_uint8, luma, to_uint8
+from srfoundry.imaging.images import from_uint8, matlab_luma, to_uint8
 
 BLOCK = 96  # pixels a side, as the photographs' statistics were taken
 LEAST = 2  # blocks: fewer have no covariance; some twenty make a steady figure
@@ -40,7 +40,7 @@ def niqe(image: Float[Tensor, "1 3 h w"], border: int = 0) -> float | None:
         0 or more, smaller is better. None where fewer than two blocks of 96 x 96 pixels have any structure: too small
         an image, or an empty one.
     """
-    y = luma(from_uint8(to_uint8(image), torch.float64)).cpu().round()
+    y = matlab_luma(from_uint8(to_uint8(image), torch.float64)).cpu().round()
     height, width = y.shape[-2:]
     y = y[..., border : height - border, border : width - border]
     rows, columns = (extent // BLOCK for extent in y.shape[-2:])

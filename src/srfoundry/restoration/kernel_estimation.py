@@ -105,8 +105,8 @@ class KernelEstimation:
         Args:
             low: range [0, 1].
             name: of the image; seeds what is random.
-            noise: its standard deviation; if not given that of the section, which for auto, fast and free is an
-                estimate where it is 0. The method released takes none.
+            noise: its standard deviation; if not given that of the section, which for auto, fast, free and
+                unfolded is an estimate where it is 0. The method released takes none.
             insist: the image is blurred, whatever is seen.
             quality: as of `BlindObservation`.
             progress: is called with (iterations done, iterations in all).
@@ -122,8 +122,6 @@ class KernelEstimation:
             log=lambda step, row: progress(min(step, total), total),
         )
 
-    def estimate_kernel(
-        self, low: Float[Tensor, "1 3 h w"], name: str, *, noise: float | None = None
-    ) -> Float[Tensor, "1 k k"]:
-        """The kernel alone; arguments as in `estimate`."""
-        return self.estimate(low, name, noise=noise, insist=True).kernel
+    def estimate_kernel(self, low: Float[Tensor, "1 3 h w"], name: str) -> Float[Tensor, "1 k k"]:
+        """The kernel alone of an image that is blurred; arguments as in `estimate`."""
+        return self.estimate(low, name, insist=True).kernel

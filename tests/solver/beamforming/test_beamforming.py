@@ -42,6 +42,17 @@ def test_rate_of_orthogonal_users() -> None:
         rate(given, 1.001 * found)
 
 
+def test_zero_forcing_leaves_no_interference() -> None:
+    """At the power P; as many users as antennas, and fewer."""
+    for users in (4, 2):
+        given = drawn(users=users)
+        found = precoders.zf(given)
+        table = precoders.gains(given.channels, found)
+        own = table.diagonal(dim1=1, dim2=2)
+        assert float((table.sum(dim=2) - own).max()) < 1e-18 * float(own.max())
+        assert torch.allclose(found.abs().square().sum(dim=(1, 2)), given.power)
+
+
 def test_slope_of_the_rate() -> None:
     """Its gradient against finite differences, and the value against the independent evaluator."""
     given = drawn(2)

@@ -203,11 +203,8 @@ def deviation(kernel: Float[Tensor, "1 k k"]) -> float:
     taps = kernel[0].double().cpu().clamp_min(0)
     taps = taps / taps.sum()
     axis = torch.arange(len(taps), dtype=torch.float64)
-    rows, columns = taps.sum(dim=1), taps.sum(dim=0)
-    down, across = axis - (rows * axis).sum(), axis - (columns * axis).sum()
-    mixed = (taps * down[:, None] * across).sum()
-    covariance = torch.stack([(rows * down**2).sum(), mixed, mixed, (columns * across**2).sum()]).view(2, 2)
-    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(covariance)[-1])))
+    centre = [(taps.sum(dim=along) * axis).sum() for along in (1, 0)]
+    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(kernels.covariance(taps, centre))[-1])))
 
 
 def _size(settings: Estimation, resources: Resources, scale: int) -> int:

@@ -60,11 +60,6 @@ class CorrectionSearch:
         return GaussianPrior(self.kernel_size, low, high, self.offset)
 
 
-def widened(prior: GaussianPrior) -> GaussianPrior:
-    """The kernels that may be tried: somewhat narrower and wider ones than may be found."""
-    return GaussianPrior(prior.size, prior.low / MARGIN, prior.high * MARGIN, prior.offset)
-
-
 def estimate_kernel_by_corrections(
     low: Float[Tensor, "1 3 h w"],
     sampling: Sampling,
@@ -143,7 +138,7 @@ def posterior(
 
 def trial_kernels(shape: Float[Tensor, "b 3"], prior: GaussianPrior) -> Float[Tensor, "b k k"]:
     """Kernels of these shapes, brought into the range that may be tried."""
-    wider = widened(prior)
+    wider = prior.widened(MARGIN)
     return wider.kernels(wider.clip(shape)).float()
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.blind.corrector.correction import trial_features, trial_kernels, widened
+from srfoundry.blind.corrector.correction import MARGIN, trial_features, trial_kernels
 from srfoundry.blind.dkp.families import GaussianPrior
 from srfoundry.blind.nonblind_pairs import PairDraw, Pairs
 from srfoundry.blind.nonblind_restoration import trained_size
@@ -77,7 +77,7 @@ def collect_samples(
         prior = GaussianPrior(trained_size(scale), variances[0] * scale, variances[1] * scale)
         true = prior.sample(pairs.count, rng=rng)
         shown = pairs.draw(prior.kernels(true).float(), scale, rng=rng, processes=processes)
-        guess = widened(prior).clip(true + _errors(pairs.count, rng=rng))
+        guess = prior.widened(MARGIN).clip(true + _errors(pairs.count, rng=rng))
         return shown.sent(compute.device), prior, true, guess
 
     batch = fed(draw, compute.device)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 Target = Literal["epsilon", "v_prediction", "sample"]
@@ -23,7 +23,7 @@ class Denoiser:
 
     Attributes:
         net: `n 3 p p` and a step in, diffusers' output object back (its `sample`; variances behind are left out).
-        signal: a_t, one a step.
+        signal: a_t, one a step, on the CPU.
         target: what the network predicts.
         tile: pixels a side of the network's input; as in training.
     """
@@ -33,11 +33,12 @@ class Denoiser:
     target: Target
     tile: int
 
-    def clean(self, noisy: Float[Tensor, "b 3 h w"], step: Int[Tensor, " b"] | int) -> Float[Tensor, "b 3 h w"]:
+    def clean(self, noisy: Float[Tensor, "b 3 h w"], step: int) -> Float[Tensor, "b 3 h w"]:
         """E[x_0 | x_t], unclipped, in [-1, 1] as `noisy`; the whole at once."""
-        steps = torch.as_tensor(step, device=noisy.device).expand(len(noisy))
+        steps = torch.full((len(noisy),), step, device=noisy.device)
         found = self.net(noisy, steps).sample[:, :3].float()
-        kept = self.signal.to(noisy.device)[steps].view(-1, 1, 1, 1)
+        # a_t is read here and filled in there: a copy of the tensor would have the GPU waited for
+        kept = torch.full((1, 1, 1, 1), float(self.signal[step]), dtype=self.signal.dtype, device=noisy.device)
         if self.target == "sample":
             return found
         if self.target == "v_prediction":

@@ -27,7 +27,7 @@ from srfoundry.blind.estimate import BlindObservation, Estimate, History, Row, a
 from srfoundry.blind.settings import Estimation
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log, silent
-from srfoundry.degradation.conventions import centre_of_mass, move
+from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Sampling
 from srfoundry.degradation.spectral_likelihood import ROUNDING
 
@@ -111,7 +111,7 @@ class _Learner:
     def hold(self) -> Float[Tensor, "1 k k"]:
         """Centre the kernel, once, and keep it."""
         if self.held is None:
-            self.held = centred(self.kernel())
+            self.held = kernels.centred(self.kernel())
         return self.held
 
     def _learn(self, index: int, image: Tensor) -> None:
@@ -129,12 +129,3 @@ class _Learner:
     def _data(self, kernel: Tensor, image: Tensor) -> Tensor:
         """-log p(y | x_0, k) a value, at the likeliest variance of the error: a plain MSE would be lost on Adam."""
         return 0.5 * (self.canvas.misfit(image, kernel).square().mean() + ROUNDING**2).log()
-
-
-def centred(kernel: Float[Tensor, "1 k k"]) -> Float[Tensor, "1 k k"]:
-    """The kernel with its centre of mass on the middle tap, positive and summing to 1."""
-    size = kernel.shape[-1]
-    moved = move(kernel, size // 2 - centre_of_mass(kernel))
-    rim = (moved.shape[-1] - size) // 2
-    moved = moved[..., rim : rim + size, rim : rim + size].clamp_min(0)
-    return moved / moved.sum(dim=(-2, -1), keepdim=True)

@@ -16,6 +16,7 @@ from srfoundry.blind.settings import KernelPrior
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import kernels
 
+POINTS = 24  # of a mean kernel's integral, along each variance and the angle
 ROUND = 0.05  # least difference of log variances in a density: a circle's axes have no direction
 
 
@@ -108,19 +109,19 @@ class GaussianPrior:
         axes, angle = _axes(shape)
         return kernels.gaussian(self.size, axes[:, 1].exp(), axes[:, 0].exp(), angle, offset=self.offset)
 
-    def mean(self, points: int = 24, device: torch.device | str = "cpu") -> Float[Tensor, "1 k k"]:
+    def mean(self) -> Float[Tensor, "1 k k"]:
         """The prior's mean kernel, by the midpoint rule: what one would guess without looking at the image."""
-        axis = (torch.arange(points, dtype=torch.float64, device=device) + 0.5) / points
+        axis = (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
         variance = self.low + axis * (self.high - self.low)
         first, second, angle = torch.meshgrid(variance, variance, axis * math.pi, indexing="ij")
         family = kernels.gaussian(self.size, first.flatten(), second.flatten(), angle.flatten(), offset=self.offset)
         return family.mean(dim=0, keepdim=True)
 
 
-def gaussians(prior: KernelPrior, scale: int, *, size: int | None = None) -> GaussianPrior:
-    """The Gaussian family of the settings at a scale; `size` takes the place of theirs."""
+def gaussians(prior: KernelPrior, scale: int) -> GaussianPrior:
+    """The Gaussian family of the settings at a scale."""
     least, largest = prior.variances
-    return GaussianPrior(prior.kernel_size if size is None else size, least * scale, largest * scale)
+    return GaussianPrior(prior.kernel_size, least * scale, largest * scale)
 
 
 def family_of(prior: KernelPrior, scale: int, bank: Float[Tensor, "n k k"] | None = None) -> Family:

@@ -25,7 +25,7 @@ DRAWS = 2048  # for a family's mean kernel
 
 @dataclass(frozen=True)
 class Mapped:
-    """The kernels `make(shape)` of independent standard normal shapes: a `prior.Family`.
+    """The kernels `make(shape)` of independent standard normal shapes: a `families.Family`.
 
     size: taps a side. dim: numbers in a shape. make: shapes `n d` to kernels `n k k` that sum to 1, differentiable.
     """

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from srfoundry.core.compute import running_sum
+from srfoundry.core.compute import running_sum, sent
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels
 
@@ -66,8 +66,6 @@ def equations(
 def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -> Float[Tensor, "1 k k"]:
     """Minimise k'Gk / 2 - b'k + d (ridge |k|^2 + smooth |grad k|^2) / 2 over the simplex; d: mean diagonal of G.
 
-    Accelerated projected gradients (Beck and Teboulle 2009) with restarts (O'Donoghue and Candes 2015).
-
     Without `smooth` the kernel of an image that is itself a guess gathers on one of the s x s phases: a sum of
     low-resolution blurs, to which low-resolution images cannot object.
 
@@ -87,29 +85,60 @@ def solve(normal: Equations, *, ridge: float, smooth: float, steps: int = 200) -
         raise FoundryError("image has no edges to find a kernel from; give another one, or choose another method")
     gram = gram + unit * smooth * roughness(size).to(gram)
     gram.diagonal().add_(unit * ridge)
+    start = torch.full_like(right_side, 1 / len(right_side))
+    kernel = descended((gram, right_side), start, steps=steps, powers=15, margin=1.05)
+    return kernel.view(1, size, size).float()
+
+
+def descended(
+    normal: Equations, start: Float[Tensor, " n"], *, steps: int, powers: int, margin: float
+) -> Float[Tensor, " n"]:
+    """Minimise k'Gk / 2 - b'k over the simplex, from `start` on.
+
+    Accelerated projected gradients (Beck and Teboulle 2009) with restarts (O'Donoghue and Candes 2015). No step waits
+    for a GPU: whether the momentum starts anew is decided there.
+
+    Args:
+        normal: the equations G, b.
+        start: the taps to begin with, in the precision of the equations.
+        steps: of the descent.
+        powers: products with G that its largest eigenvalue, and so the pace, is found by.
+        margin: by how much that may be too small.
+    """
+    gram, right_side = normal
     steepest = torch.ones_like(right_side)
-    for _ in range(15):
+    for _ in range(powers):
         steepest = gram @ steepest
         steepest = steepest / steepest.norm()
-    pace = 1 / (1.05 * float(steepest @ (gram @ steepest)))
-    kernel = ahead = torch.full_like(right_side, 1 / len(right_side))
-    momentum = 1.0
+    pace = 1 / (margin * float(steepest @ (gram @ steepest)))
+    shares = sent(torch.tensor(_momentum(steps), dtype=start.dtype), start.device)
+    since = torch.zeros(1, dtype=torch.long, device=start.device)  # steps since the momentum started anew
+    kernel = ahead = start
     for _ in range(steps):
         following = on_simplex(ahead - pace * (gram @ ahead - right_side))
-        if float((ahead - following) @ (following - kernel)) > 0:
-            momentum = 1.0
-        faster = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = following + (momentum - 1) / faster * (following - kernel)
-        kernel, momentum = following, faster
-    return kernel.view(1, size, size).float()
+        since = since.masked_fill((ahead - following) @ (following - kernel) > 0, 0)
+        ahead = following + shares.gather(0, since) * (following - kernel)
+        kernel, since = following, since + 1
+    return kernel
 
 
 def on_simplex(point: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The nearest point with no negative value and sum 1."""
     falling = point.sort(descending=True).values
     excess = (running_sum(falling) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
-    last = int((falling > excess).sum()) - 1
-    return (point - excess[last]).clamp_min(0)
+    # None lies above where there are no numbers, but an index it has to be: a GPU would stop for good.
+    last = ((falling > excess).sum() - 1).remainder(len(point))
+    return (point - excess.gather(0, last[None])).clamp_min(0)
+
+
+def _momentum(steps: int) -> list[float]:
+    """The share of its way that a step is followed further, by the number of steps since the momentum started anew."""
+    shares, momentum = [], 1.0
+    for _ in range(steps):
+        faster = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        shares.append((momentum - 1) / faster)
+        momentum = faster
+    return shares
 
 
 def pruned(kernel: Float[Tensor, "1 k k"], *, faint: float, minor: float = 0.1) -> Float[Tensor, "1 k k"]:

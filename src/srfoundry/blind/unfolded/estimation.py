@@ -9,7 +9,6 @@ from srfoundry.blind.motion_deblur.freeform import Restore
 from srfoundry.blind.settings import Estimation
 from srfoundry.blind.unfolded.refinement import best_of
 from srfoundry.blind.unfolded.rounds import first_guess, unfolded
-from srfoundry.core.compute import autocast
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.state import Log, silent
 from srfoundry.degradation import kernels
@@ -32,7 +31,6 @@ def estimate_kernel_by_rounds(
     look: int = LOOK,
     restore: Restore | None = None,
     noise: float | None = None,
-    precision: str = "float32",
     log: Log = silent,
 ) -> Estimate:
     """Estimate the blur kernel of `low` from `low` alone; nothing in it is random.
@@ -44,7 +42,6 @@ def estimate_kernel_by_rounds(
         look: low-resolution pixels a side that are looked at, the busiest.
         restore: a non-blind network for periodic images, which makes the kernel exact (`refinement.best_of`).
         noise: standard deviation of the noise of `low`; estimated if not given.
-        precision: of the convolutions.
         log: takes, after each round, how far the kernel moved (half the sum of the taps' changes), and of each
             candidate the sparsity of its image.
 
@@ -61,8 +58,7 @@ def estimate_kernel_by_rounds(
     level = known_noise(window) if noise is None else noise
     history = History(log)
     with torch.inference_mode():
-        with autocast(device, precision):
-            kernel = learned_kernel(seen, scale, net, noise=level, history=history)
+        kernel = learned_kernel(seen, scale, net, noise=level, history=history)
         if restore is not None:
             kernel, rows = best_of(seen, kernel, scale, noise=level, restore=restore)
             for number, row in enumerate(rows, ROUNDS):

@@ -56,7 +56,6 @@ def refined(
     scale: int,
     *,
     noise: float,
-    settings: Refinement = STANDARD,
 ) -> Float[Tensor, "1 k k"]:
     """The alternation of few-edges images and taps from a kernel on.
 
@@ -65,19 +64,18 @@ def refined(
         kernel: to begin with.
         scale: of the reduction.
         noise: standard deviation; lambda is at least its square.
-        settings: how.
     """
     joined = make_periodic(low, kernel.shape[-1], scale)
     height, width = (scale * extent for extent in low.shape[-2:])
-    edges = settings.edges
-    for number in range(settings.rounds):
-        image = latent(joined, kernel, scale=scale, edges=max(edges, noise**2), growth=settings.growth)
+    edges = STANDARD.edges
+    for number in range(STANDARD.rounds):
+        image = latent(joined, kernel, scale=scale, edges=max(edges, noise**2), growth=STANDARD.growth)
         normal = closed_forms.equations(image[..., :height, :width], low, scale, kernel.shape[-1])
-        share = number / max(1, settings.rounds - 1)
-        smooth = settings.smooths[0] * (settings.smooths[1] / settings.smooths[0]) ** share
-        found = simplex_taps(normal, kernel, ridge=settings.ridge, smooth=smooth, steps=settings.descent)
-        kernel = taps.settled(taps.pruned(found, faint=settings.faint, minor=settings.minor))
-        edges /= settings.fade
+        share = number / max(1, STANDARD.rounds - 1)
+        smooth = STANDARD.smooths[0] * (STANDARD.smooths[1] / STANDARD.smooths[0]) ** share
+        found = simplex_taps(normal, kernel, ridge=STANDARD.ridge, smooth=smooth, steps=STANDARD.descent)
+        kernel = taps.settled(taps.pruned(found, faint=STANDARD.faint, minor=STANDARD.minor))
+        edges /= STANDARD.fade
     return kernels.centred(kernel)
 
 
@@ -89,26 +87,13 @@ def simplex_taps(
     smooth: float,
     steps: int,
 ) -> Float[Tensor, "1 k k"]:
-    """As `taps.solve`, in float32 and from a kernel on: accelerated projected gradients over the simplex."""
+    """As `taps.solve`, in float32 and from a kernel on."""
     size = start.shape[-1]
     unit = closed_forms.spread_of(normal[0])[:, None]
     gram = normal[0][0] / unit + smooth * taps.roughness(size).to(start)
     gram.diagonal().add_(ridge)
     right = normal[1][0] / unit[0]
-    steepest = torch.ones_like(right)
-    for _ in range(12):
-        steepest = gram @ steepest
-        steepest = steepest / steepest.norm()
-    pace = 1 / (1.1 * float(steepest @ (gram @ steepest)))
-    kernel = ahead = start.flatten()
-    momentum = 1.0
-    for _ in range(steps):
-        following = taps.on_simplex(ahead - pace * (gram @ ahead - right))
-        if float((ahead - following) @ (following - kernel)) > 0:
-            momentum = 1.0
-        faster = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = following + (momentum - 1) / faster * (following - kernel)
-        kernel, momentum = following, faster
+    kernel = taps.descended((gram, right), start.flatten(), steps=steps, powers=12, margin=1.1)
     return kernel.view(1, size, size)
 
 
@@ -120,7 +105,6 @@ def best_of(
     *,
     noise: float,
     restore: Restore,
-    settings: Refinement = STANDARD,
 ) -> tuple[Float[Tensor, "1 k k"], list[dict[str, float]]]:
     """Of the learned kernel, the refined one and one more round with a restorer's image, the one of the sharpest image.
 
@@ -133,7 +117,6 @@ def best_of(
         scale: of the reduction.
         noise: standard deviation, which the restorer is conditioned on.
         restore: restores periodic images.
-        settings: of the refinement.
 
     Returns:
         the kernel, and the figure `sparsity` of each of the three.
@@ -145,12 +128,12 @@ def best_of(
         image = restore(seamless, kernel, scale, noise)[..., :height, :width]
         return image.float().clamp(0, 1).mean(dim=1, keepdim=True)
 
-    kernels_found = [learned, refined(grey, learned, scale, noise=noise, settings=settings)]
+    kernels_found = [learned, refined(grey, learned, scale, noise=noise)]
     images = [restored(kernel) for kernel in kernels_found]
     normal = closed_forms.equations(images[1], grey, scale, learned.shape[-1])
-    smooth = settings.smooths[1] / 2
-    found = simplex_taps(normal, kernels_found[1], ridge=settings.ridge, smooth=smooth, steps=settings.descent)
-    kernels_found.append(kernels.centred(taps.pruned(found, faint=settings.faint / 2, minor=settings.minor / 2)))
+    smooth = STANDARD.smooths[1] / 2
+    found = simplex_taps(normal, kernels_found[1], ridge=STANDARD.ridge, smooth=smooth, steps=STANDARD.descent)
+    kernels_found.append(kernels.centred(taps.pruned(found, faint=STANDARD.faint / 2, minor=STANDARD.minor / 2)))
     images.append(restored(kernels_found[2]))
     figures = [sparsity(image) for image in images]
     rows = [{"sparsity": figure} for figure in figures]

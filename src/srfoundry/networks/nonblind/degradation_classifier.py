@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srfoundry.imaging.jpeg_history import LUMA
 from srfoundry.networks.nonblind.corrector import polar
 from srfoundry.networks.nonblind.edge_profiles import count_profiles, profiles
 
@@ -28,7 +29,6 @@ DIRECTIONS = 8
 BUSIEST = 3  # tiles of a window that count as busy
 FLOOR = 0.05  # energy that every band has at least, levels^2
 CURVATURES = 3  # numbers of each axis
-LUMA = (0.299, 0.587, 0.114)  # JPEG's Y: ITU-R BT.601
 
 
 class DegradationClassifier(nn.Module):
