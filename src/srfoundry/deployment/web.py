@@ -154,7 +154,7 @@ def _pack(archive: Path) -> None:
                 raise FoundryError(
                     f"npm could not fetch {PACKAGE} {VERSION}: {said}; look at the network and npm's settings"
                 )
-            (place / archive.name).replace(partial)
+            shutil.copyfile(place / archive.name, partial)
         except subprocess.TimeoutExpired:
             raise FoundryError(
                 f"npm took more than {PATIENCE} s for {PACKAGE}; look at the network, try again"
