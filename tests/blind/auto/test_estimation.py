@@ -15,6 +15,7 @@ from srfoundry.blind.auto.estimation import _stretched, deviation, least_pixels,
 from srfoundry.blind.auto.evidence import DETAIL, Evidence, jpeg_noise, weigh
 from srfoundry.blind.auto.forms import Explanations
 from srfoundry.blind.auto.milder import beside, doubted, hedged, possible, unless_unexplained
+from srfoundry.blind.auto.samples import THUMBNAILS, collect_windows, window_patches
 from srfoundry.blind.auto.training import taught_classifier
 from srfoundry.blind.decision import Candidates
 from srfoundry.blind.estimate import BlindObservation, Networks, Resources
@@ -26,7 +27,7 @@ from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import conventions, kernels, operator, sharpening
 from srfoundry.degradation.observation import Sampling
-from srfoundry.imaging import images, resize
+from srfoundry.imaging import drawings, images, resize
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.degradation_classifier import DegradationClassifier
@@ -88,6 +89,25 @@ def test_sharp_images_are_enlarged_and_blurred_ones_restored() -> None:
     assert decide(evidence(reduced=1.0), 2, insist=True)[0].restore
     assert decide(evidence(blurred_reduced=0.6, gaussian=0.4), 2)[0].phase == 0  # what is rarer must be surer
     assert decide(evidence(blurred_reduced=0.995, gaussian=0.005), 4)[0].phase == 1.5
+
+
+def test_one_in_six_of_what_it_learns_from_is_a_drawing(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharp = {2: window_patches(patches, 2, octave=0.3, batch=32)}
+
+    def features(level: float) -> Tensor:
+        def drawn(count: int, side: int, *, rng: torch.Generator) -> Tensor:
+            return level * (torch.arange(side) // 9 % 2).expand(count, side, side)
+
+        monkeypatch.setattr(drawings, "drawn", drawn)
+        resumption = Resumption(tmp_path / str(level), "k")
+        collected = collect_windows(
+            sharp, windows=32, softness=0.0, scales=[2], stream=STREAM, resumption=resumption, turn=[THUMBNAILS]
+        )
+        return collected.all()[0]
+
+    assert (features(0.2) != features(0.9)).any(dim=1).nonzero()[:, 0].tolist() == [0, 6, 12, 18, 24, 30]
 
 
 def test_round_blurs_count_together() -> None:
