@@ -24,7 +24,6 @@ from srfoundry.training.settings import PatchDraw
 
 RIM = 10  # low-resolution pixels around a window that are cut off, since far ends meet there
 NOISY, NOISIEST = 0.45, 15 / 255  # share of the windows with noise, and its largest standard deviation, range [0, 1]
-DRAWN = 6  # one in so many windows is of a drawing
 PACKED, QUALITIES = 0.4, (50, 95)  # share of the windows that were JPEG files, and of which quality
 
 
@@ -38,6 +37,7 @@ class Look:
         gammas: exponents that the photographs' levels are raised to.
         noisiest: largest standard deviation of the noise, range [0, 1].
         sharpened: share of the images that a mask sharpens. Where there are any, these are what is learned.
+        drawn: one in so many is a drawing; none of them is where it is 0.
     """
 
     shares: Mapping[str, float]
@@ -45,6 +45,7 @@ class Look:
     gammas: tuple[float, float] = (1.0, 1.0)
     noisiest: float = NOISIEST
     sharpened: float = 0.0
+    drawn: int = 6
 
 
 ALL = Look(histories.SHARES, SOFT)
@@ -150,9 +151,10 @@ def _drawn(
     own = processes.rows(count)
     rows, drawn = Rows(count, own), histories.draw(count, scale, shares=look.shares, rng=rng)
     high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
-    places = torch.arange(count)[own]
-    pages = drawings.drawn(-(-count // DRAWN), high.shape[-1], rng=rng).to(high)
-    high[places % DRAWN == 0] = pages[places[places % DRAWN == 0] // DRAWN]
+    if look.drawn:
+        places = torch.arange(count)[own]
+        pages = drawings.drawn(-(-count // look.drawn), high.shape[-1], rng=rng).to(high)
+        high[places % look.drawn == 0] = pages[places[places % look.drawn == 0] // look.drawn]
     variance = torch.where(soft[:, 0] < look.soft, softness * soft[:, 1], 0.0)
     least, most = look.gammas
     high = high.clamp(0, 1) ** (least + (most - least) * rows.rand(1, rng=rng).view(-1, 1, 1))
