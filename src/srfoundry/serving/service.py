@@ -94,7 +94,10 @@ class Service:
     async def lifespan(self, _application: FastAPI) -> AsyncIterator[None]:
         """What lives in the event loop."""
         self.loop = asyncio.get_running_loop()
-        tidying = [self.loop.create_task(each) for each in (self.store.sweep(), self._rest())]
+        works = {"the removal of old results": self.store.sweep(), "the return of memory": self._rest()}
+        tidying = [self.loop.create_task(work, name=name) for name, work in works.items()]
+        for task in tidying:
+            task.add_done_callback(_say_why)
         try:
             yield
         finally:
@@ -199,6 +202,13 @@ class Service:
 
     def _seconds(self) -> float:
         return max(member.loaded.seconds for member in self.family.members())
+
+
+def _say_why(task: "asyncio.Task[None]") -> None:
+    """Log what ended a task that runs as long as the server: nobody awaits it."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        LOG.error("%s has ended; restart the server", task.get_name(), exc_info=error)
 
 
 def _trim() -> None:
