@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
+from requests import HTTPError
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
@@ -169,6 +172,35 @@ def test_lost_file_is_told_and_healed(tmp_path: Path) -> None:
         registry.fetch(f"models:/{NAME}@champion")
     assert _register(1.0, 30.0) == registry.Registered("2", "champion", True)
     assert registry.fetch(f"models:/{NAME}@champion")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MlflowException("Read timed out"), MlflowException("no", PERMISSION_DENIED), HTTPError("503"), OSError("reset")],
+    ids=["silent", "forbidden", "status", "cut"],
+)
+def test_a_store_that_does_not_hand_out_files_for_a_moment_takes_nothing_from_the_champion(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a file is gone is another thing."""
+    _register(1.0, 33.0)
+
+    def away(**_: str) -> str:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "download_artifacts", away)
+        for ask in (
+            lambda: _register(2.0, 30.0),
+            lambda: _register(1.0, 33.0),
+            lambda: registry.registered(_model(1.0), NAME),
+            lambda: registry.fetch(f"models:/{NAME}@champion"),
+        ):
+            with pytest.raises(FoundryError, match="does not answer"):
+                ask()
+        assert _champion() == "1"
+    assert _register(2.0, 30.0).alias == "challenger"
+    assert _champion() == "1" and len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 2
 
 
 def _champion() -> str:

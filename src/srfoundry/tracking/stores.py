@@ -12,6 +12,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
+GONE = "RESOURCE_DOES_NOT_EXIST"  # what MLflow says of a run that somebody deleted, of a folder that was moved
 EXTRAS = {"psycopg2": "postgresql", "boto3": "s3", "botocore": "s3"}
 LOCATED = {  # what MLflow's database writes down with the folder that it lay in
     "experiments": ["artifact_location"],
