@@ -7,14 +7,18 @@ it is that one promise: what is there, what is judged, what moves.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
 from srfoundry.core.errors import FoundryError
@@ -35,6 +39,7 @@ PLAIN = Presentation(
     "Enlarges photographs. As a pyfunc it takes and gives images of any size: encoded bytes or arrays."
 )
 
+Entity = TypeVar("Entity")
 Score = Callable[[bytes], Figures | None]  # scores a model's file on the photographs that are there now
 
 
@@ -195,12 +200,22 @@ def versions() -> list[dict[str, str]]:
 
 def _rows(client: MlflowClient) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
-    for model in client.search_registered_models(order_by=["name ASC"]):
-        found = client.search_model_versions(f"name = '{model.name}'")
+    for model in _every(partial(client.search_registered_models, order_by=["name ASC"])):
+        found = _every(partial(client.search_model_versions, f"name = '{model.name}'"))
         for version in sorted(found, key=lambda item: -int(item.version)):
             whole = client.get_model_version(model.name, version.version)  # a search leaves the aliases out
             rows.append(pulling.row(model.name, str(whole.version), ",".join(sorted(whole.aliases)), whole.tags))
     return rows
+
+
+def _every(search: Callable[..., PagedList[Entity]]) -> list[Entity]:
+    """What a search finds, page after page."""
+    page = search()
+    found = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        found += page
+    return found
 
 
 def _compare(
@@ -294,16 +309,17 @@ def _run() -> str:
 def _bytes(version: ModelVersion) -> bytes | None:
     """The file of a version; None where it is gone or changed. A store that does not answer raises."""
     uri = f"models:/{version.name}/{version.version}"
-    try:
-        folder = Path(download_artifacts(artifact_uri=uri))
-    except MlflowException as error:
-        if error.error_code != GONE:
-            raise
-        return None
-    files = [file for file in folder.rglob("*.onnx") if file.is_file()]
-    if len(files) != 1:
-        return None
-    blob = files[0].read_bytes()
+    with tempfile.TemporaryDirectory(prefix="srfoundry-") as place:  # MLflow removes none that it makes itself
+        try:
+            folder = Path(download_artifacts(artifact_uri=uri, dst_path=place))
+        except MlflowException as error:
+            if error.error_code != GONE:
+                raise
+            return None
+        files = [file for file in folder.rglob("*.onnx") if file.is_file()]
+        if len(files) != 1:
+            return None
+        blob = files[0].read_bytes()
     return blob if _md5(blob) == version.tags.get("model.md5") else None
 
 

@@ -25,6 +25,7 @@ PATIENCE = {  # MLflow's own: four minutes of silence before an error; a person 
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # under a server, two lines for each run that ends
     "DO_NOT_TRACK": "true",
 }
