@@ -146,7 +146,8 @@ def find(uri: str) -> Version:
     """The version at `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        FoundryError: the address is malformed, or nothing is registered there.
+        Missing: nothing is registered there.
+        FoundryError: the address is malformed, or the store does not answer.
     """
     found = _at(uri)
     tags, aliases = {str(key): str(text) for key, text in found.tags.items()}, tuple(found.aliases)
