@@ -70,7 +70,8 @@ class Service:
             seconds=self._seconds,
             drop=self.batcher.drop,
         )
-        self.restorers = Restorers(self.serving.project)
+        serving = self.serving
+        self.restorers = Restorers(serving.project, threads=serving.threads, device=serving.device)
         patience = self.limits.seconds  # one restoration alone takes a minute a megapixel
         self.slow_line = Line(1, self.limits, patience=patience, seconds=lambda: RESTORING, drop=lambda job: None)
         for gauge, count in (
