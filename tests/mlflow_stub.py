@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 Answer = dict[str, Any] | bytes | int
+ABSENT: dict[str, Any] = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "not found"}  # MLflow's words, status 404
 
 
 def version(blob: bytes) -> dict[str, Any]:
@@ -47,7 +48,10 @@ class Stub:
                 stub.asked.append((parts.path, query, self.headers["Authorization"]))
                 answer = stub.answers.get(parts.path, 404)
                 answer = answer(query) if callable(answer) else answer
-                status, body = (answer, b"<html>") if isinstance(answer, int) else (200, answer)
+                if isinstance(answer, int):
+                    status, body = answer, b"<html>"
+                else:
+                    status, body = 404 if answer is ABSENT else 200, answer
                 blob = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 if status == 302:

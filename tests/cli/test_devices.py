@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from srfoundry.blind.dkp import released
-from srfoundry.cli import commands
 from srfoundry.imaging import images
 from srfoundry.networks.zoo import cards
+from srfoundry.restoration import devices
 from tests import tiny
 from tests.cli.test_program import blur_file, folder, meta_trained, run, trained_networks
 from tests.pretended_gpu import pretended_gpu
@@ -22,7 +22,7 @@ def both(monkeypatch: pytest.MonkeyPatch, *command: str | Path, out: str = "out.
     """What a command writes on the CPU and on the pretended GPU."""
     assert run(*command, "--out", f"cpu_{out}") == 0
     with pretended_gpu() as device, monkeypatch.context() as patched:
-        patched.setattr(commands, "_device", lambda _name: device)
+        patched.setattr(devices, "chosen", lambda _name: device)
         assert run(*command, "--out", f"gpu_{out}") == 0
     return Path(f"cpu_{out}"), Path(f"gpu_{out}")
 

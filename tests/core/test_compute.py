@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from srfoundry.cli import commands
 from srfoundry.core.compute import autocast, fast_bfloat16, running_sum, sent, settle_gpu
 from srfoundry.core.seeds import generator
+from srfoundry.restoration import devices
 from tests.pretended_gpu import pretended_gpu
 
 
@@ -25,7 +25,7 @@ def test_float32_is_never_lowered() -> None:
 def test_the_program_computes_on_a_gpu_as_exactly_as_a_stage_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    assert commands._device("cpu") == torch.device("cpu")
+    assert devices.chosen("cpu") == torch.device("cpu")
     assert not torch.backends.cudnn.allow_tf32 and torch.backends.cudnn.deterministic
 
 

@@ -1,10 +1,13 @@
 """What is not restored goes to an exported network where there is one that fits, else it is enlarged on its grid."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import generator
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
@@ -47,3 +50,25 @@ def test_what_is_known_of_an_image_takes_the_place_of_cubic_interpolation() -> N
     original = photograph()
     pixels, how = NO_UPSCALER.enlarge(original, 2, 0.5, linear=lambda low: resize.cubic_at(low, 2, 0.25))
     assert how == LINEAR and np.array_equal(pixels, cubic(original, 2, 0.25))
+
+
+def test_a_network_that_cannot_be_used_is_an_error_until_it_is_mended(tmp_path: Path) -> None:
+    """Interpolation in its place would be another result, and nobody would know."""
+    path, original, upscaler = tmp_path / "pruned.onnx", photograph(), PlainUpscaler(tmp_path)
+    path.write_bytes(b"no model")
+    with pytest.raises(FoundryError, match="is not a usable ONNX model"):
+        upscaler.enlarge(original, 2, 0.5)
+    assert upscaler.enlarge(original, 2, 0.0)[1] == PLAIN  # for which no network is asked
+    path.write_bytes(tiny.exported()[0])
+    assert upscaler.enlarge(original, 2, 0.5)[1] == "upscaled by pruned"
+
+
+def test_without_onnx_runtime_networks_are_left_alone_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pruned.onnx").write_bytes(tiny.exported()[0])
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    original = photograph()
+    pixels, how = PlainUpscaler(tmp_path).enlarge(original, 2, 0.5)
+    assert how.startswith(PLAIN) and "pip install 'srfoundry[cpu]'" in how
+    assert np.array_equal(pixels, cubic(original, 2, 0.5))

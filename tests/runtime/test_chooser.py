@@ -15,7 +15,7 @@ from srfoundry.runtime import chooser, choosing
 from srfoundry.runtime.chooser import Chooser, Taken
 from srfoundry.runtime.upscaler import Upscaler
 from tests import photographs, tiny
-from tests.mlflow_stub import Stub, version
+from tests.mlflow_stub import ABSENT, Answer, Stub, version
 from tests.photographs import blurred, clean, noisy, packed
 
 
@@ -132,9 +132,22 @@ def test_members_of_a_registry_are_its_aliases(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.url)
         monkeypatch.setenv("SRFOUNDRY_CACHE", str(tmp_path / "cache"))
         registry.answers["/api/2.0/mlflow/registered-models/alias"] = lambda query: (
-            {"model_version": version(blob)} if query["alias"][0] in aliases else 404
+            {"model_version": version(blob)} if query["alias"][0] in aliases else ABSENT
         )
         made = Chooser.load("models:/toy", threads=1)
         photo = ("photo50", "models:/toy@photo50") if "photo50" in aliases else None
         assert made.pair == chooser.Pair(("champion", "models:/toy@champion"), photo)
         assert made.scale == 2
+
+
+@pytest.mark.parametrize("answer", [500, 403, b"<html>a page</html>"])
+def test_a_registry_that_fails_for_photographs_is_not_one_without_a_member_for_them(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Stub() as registry:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.url)
+        registry.answers["/api/2.0/mlflow/registered-models/alias"] = lambda query: (
+            {"model_version": version(b"the model")} if query["alias"] == ["champion"] else answer
+        )
+        with pytest.raises(FoundryError, match=r"failed|refuses|is no MLflow server"):
+            chooser.find("models:/toy")

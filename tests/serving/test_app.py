@@ -1,8 +1,10 @@
 """Photographs over HTTP: what comes back, in which format, and what is refused."""
 
+import asyncio
 import io
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +17,7 @@ from PIL import Image
 
 from srfoundry.runtime.session import Session
 from srfoundry.runtime.upscaler import Upscaler
+from srfoundry.serving.jobs import Job, Result, Store
 from srfoundry.serving.settings import Limits, Listening, Serving
 from tests import photographs, served
 
@@ -230,6 +233,61 @@ def test_results_are_kept_for_a_while_only(models: Path, monkeypatch: pytest.Mon
             events.read()
         while client.get(place).status_code == 200:
             pass
+
+
+def test_an_answer_that_was_sent_is_forgotten_in_the_event_loops_thread(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep looks at the same jobs there; beside it, it would find files that are just being removed."""
+    threads, discard = list[int](), Store.discard
+
+    def noted(store: Store, job: Job) -> None:
+        threads.append(threading.get_ident())
+        discard(store, job)
+
+    async def of_the_loop() -> int:
+        return threading.get_ident()
+
+    monkeypatch.setattr(Store, "discard", noted)
+    server = served.serving(Serving(str(models), 1, "cpu"))
+    with server as client:
+        assert client.post("/v1/upscale", content=served.photograph(9, 9)).status_code == 200
+        assert server.service.loop is not None and not server.service.store.jobs()
+        assert threads == [asyncio.run_coroutine_threadsafe(of_the_loop(), server.service.loop).result(60)]
+
+
+def test_a_result_that_somebody_else_removed_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srfoundry.serving.jobs.SWEEP", 0.01)
+
+    async def swept() -> None:
+        store = Store(Limits(kept_seconds=0.0))
+        for name in ("gone", "there"):
+            job = Job(store.place(), pixels=1, tiles=1, model="pruned")
+            job.result = Result(job.folder / "result.png", "image/png")
+            if name == "there":
+                job.result.path.write_bytes(b"a picture")
+            job.settle(None, {})
+            store.add(job)
+        sweep = asyncio.create_task(store.sweep())
+        while store.jobs() and not sweep.done():
+            await asyncio.sleep(0.01)
+        assert not sweep.done() and not store.jobs()
+        sweep.cancel()
+        store.close()
+
+    asyncio.run(swept())
+
+
+def test_what_ends_the_removal_of_old_results_is_logged(
+    models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_store: Store) -> None:
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr(Store, "sweep", broken)
+    with served.serving(Serving(str(models), 1, "cpu")) as client:
+        assert client.post("/v1/upscale", content=served.photograph(9, 9)).status_code == 200
+    assert "the removal of old results has ended; restart the server" in caplog.text and "not allowed" in caplog.text
 
 
 def test_models_health_metrics_and_docs(client: TestClient) -> None:

@@ -10,6 +10,7 @@ from srfoundry.serving.members import Family
 from srfoundry.serving.problems import Problem
 from srfoundry.serving.sources import Folder, Offer
 from tests import served
+from tests.conftest import wait_until
 
 
 @pytest.fixture
@@ -76,6 +77,70 @@ def test_a_source_that_raises_is_survived(folder: Path) -> None:
     found.source = Folder(folder)
     found.look()
     assert found.family.find(None).loaded is not before
+
+
+class Lost(Folder):
+    """A folder that names a file and does not hand it out."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.why, self.fetches = "its file is gone", 0
+
+    def fetch(self, offer: Offer) -> bytes:
+        self.fetches += 1
+        if not self.why:
+            return super().fetch(offer)
+        raise FoundryError(self.why)
+
+
+def test_what_cannot_be_fetched_is_said_once_and_tried_ever_more_seldom(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A look a second: a day has 86,400."""
+    found = follower(folder)
+    found.source = source = Lost(folder)
+    (folder / "pruned.onnx").write_bytes(served.model(0.01))
+    before = found.family.find(None).loaded
+    for _ in range(1000):
+        found.look()
+    assert [record.message for record in caplog.records] == ["its file is gone"]
+    assert source.fetches < 20 and found.family.find(None).loaded is before
+    source.why = "status 503"
+    for _ in range(1000):
+        found.look()
+    assert [record.message for record in caplog.records] == ["its file is gone", "status 503"]
+    source.why = ""
+    for _ in range(300):
+        found.look()
+    assert found.family.find(None).loaded is not before
+
+
+def test_another_version_is_tried_at_once(folder: Path) -> None:
+    found = follower(folder)
+    found.source = source = Lost(folder)
+    (folder / "pruned.onnx").write_bytes(served.model(0.01))
+    before = found.family.find(None).loaded
+    for _ in range(100):
+        found.look()
+    source.why = ""
+    (folder / "pruned.onnx").write_bytes(served.model(0.02))
+    found.look()
+    assert found.family.find(None).loaded is not before
+
+
+def test_what_nobody_foresaw_is_logged_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Folder):
+        def offers(self) -> list[Offer]:
+            raise RuntimeError("a driver's own")
+
+    looks: list[None] = []
+    found = Follower(Folder(folder), Family(), threads=1, device="cpu", failed=lambda: looks.append(None))
+    found.begin()
+    found.source = Broken(folder)
+    found.follow(0.001)
+    wait_until(lambda: len(looks) > 5)
+    found.close()
+    assert [record.message for record in caplog.records] == [f"looking at {folder} failed"]
 
 
 @pytest.mark.parametrize("blob", [None, b"no model"], ids=["empty", "damaged"])

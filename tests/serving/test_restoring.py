@@ -16,12 +16,15 @@ from fastapi.testclient import TestClient
 from srfoundry.degradation import kernels
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.imaging import resize
+from srfoundry.restoration import devices
 from srfoundry.restoration.blind_restoration import Restoration
-from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, Ticker, no_ticker
+from srfoundry.restoration.restorers.restorer import Restored, Ticker, no_ticker
 from srfoundry.serving.jobs import Job
 from srfoundry.serving.restoring import NETWORK, Restorers
 from srfoundry.serving.settings import Serving
 from tests import served
+
+THREADS = 3  # other than the tests' own
 
 
 @dataclass
@@ -33,10 +36,12 @@ class Enlarger:
     endless: bool = False
     begun: threading.Event = field(default_factory=threading.Event)
     seen: list[str] = field(default_factory=list)
+    threads: int = 0
 
     def restore(self, observation: Observation, name: str, ticker: Ticker = no_ticker) -> Restored:
         progress = ticker("adapt")
         self.seen.append(observation.decimation)
+        self.threads = torch.get_num_threads()
         progress(1, 2)
         self.begun.set()
         while self.endless:
@@ -54,14 +59,17 @@ def restorer() -> Enlarger:
 def client(tmp_path: Path, restorer: Enlarger, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A client of a server whose project has a restorer and a known kernel."""
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1)).float()
-    options = RestoreOptions(tmp_path / NETWORK, tmp_path / "params.yaml")
-    monkeypatch.setattr(Restorers, "load", lambda _self: Restoration(options, restorer, Sampling(2), kernel, None))
+    monkeypatch.setattr(
+        Restoration, "load", lambda options, models: Restoration(options, restorer, Sampling(2), kernel, None)
+    )
     (tmp_path / "pruned.onnx").write_bytes(served.model())
     (tmp_path / "models").mkdir()
     for name in ("params.yaml", NETWORK):
         (tmp_path / name).touch()
-    with served.serving(Serving(str(tmp_path), 1, "cpu", project=tmp_path)) as made:
+    before = torch.get_num_threads()
+    with served.serving(Serving(str(tmp_path), THREADS, "cpu", project=tmp_path)) as made:
         yield made
+    torch.set_num_threads(before)
 
 
 def states(client: TestClient, place: str) -> list[dict[str, Any]]:
@@ -103,6 +111,25 @@ def test_how_it_was_reduced_may_be_said(client: TestClient, restorer: Enlarger) 
     for said in ({}, {"decimation": "bicubic"}):
         client.post("/v1/restore", params={"force": True} | said, content=served.photograph(20, 30))
     assert restorer.seen == ["direct", "bicubic"]
+
+
+def test_it_computes_on_as_many_threads_as_the_server_was_given(client: TestClient, restorer: Enlarger) -> None:
+    client.post("/v1/restore", params={"force": True}, content=served.photograph(20, 30))
+    assert restorer.threads == THREADS != torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    ("device", "torchs"), [("auto", "auto"), ("cuda", "cuda"), ("tensorrt", "cuda"), ("openvino", "cpu")]
+)
+def test_it_computes_where_the_server_does(
+    device: str, torchs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device that this name has in PyTorch."""
+    places = {"auto": torch.device("cuda"), "cuda": torch.device("cuda"), "cpu": torch.device("cpu")}
+    monkeypatch.setattr(devices, "chosen", places.__getitem__)
+    monkeypatch.setattr(Restoration, "load", lambda options, models: options.device)
+    found = Restorers(tmp_path, threads=torch.get_num_threads(), device=device).load()
+    assert found == places[torchs]
 
 
 def test_it_is_cancelled_between_steps(client: TestClient, restorer: Enlarger) -> None:

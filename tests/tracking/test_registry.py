@@ -1,16 +1,23 @@
 """The registry: one version a model file, a champion that never gets worse, one line where nothing is registered."""
 
 import shutil
+import tempfile
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.tracking import MlflowClient
 from onnx import TensorProto, helper
+from requests import HTTPError
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
-from srfoundry.tracking import registry
+from srfoundry.tracking import registry, stores
 from srfoundry.tracking.champion import decide
 
 NAME = "toy-x2"
@@ -65,8 +72,10 @@ def test_champion_moves_only_to_what_is_better() -> None:
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 4
 
 
-def test_mlflow_says_nothing_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    """Of a name that is new, of one that is not, of a run that ends."""
+def test_mlflow_says_nothing_itself(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a name that is new, of one that is not, of a run that ends, of a file that is looked at."""
+    for name, value in stores.PATIENCE.items():  # as whatever asks a registry does before
+        monkeypatch.setenv(name, value)
     for weight in (1.0, 2.0):
         _register(weight, 30.0 + weight)
     said = capfd.readouterr()
@@ -169,6 +178,62 @@ def test_lost_file_is_told_and_healed(tmp_path: Path) -> None:
         registry.fetch(f"models:/{NAME}@champion")
     assert _register(1.0, 30.0) == registry.Registered("2", "champion", True)
     assert registry.fetch(f"models:/{NAME}@champion")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MlflowException("Read timed out"), MlflowException("no", PERMISSION_DENIED), HTTPError("503"), OSError("reset")],
+    ids=["silent", "forbidden", "status", "cut"],
+)
+def test_a_store_that_does_not_hand_out_files_for_a_moment_takes_nothing_from_the_champion(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a file is gone is another thing."""
+    _register(1.0, 33.0)
+
+    def away(**_: str) -> str:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "download_artifacts", away)
+        for ask in (
+            lambda: _register(2.0, 30.0),
+            lambda: _register(1.0, 33.0),
+            lambda: registry.registered(_model(1.0), NAME),
+            lambda: registry.fetch(f"models:/{NAME}@champion"),
+        ):
+            with pytest.raises(FoundryError, match="does not answer"):
+                ask()
+        assert _champion() == "1"
+    assert _register(2.0, 30.0).alias == "challenger"
+    assert _champion() == "1" and len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 2
+
+
+def test_looking_at_a_file_leaves_no_copy_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that are servers or buckets are downloaded from, which one in a folder stands for here."""
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", ArtifactRepository.download_artifacts)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    for weight in (1.0, 2.0):
+        _register(weight, 30.0 + weight)
+    assert registry.fetch(f"models:/{NAME}@champion") == _model(2.0)
+    assert registry.registered(_model(1.0), NAME) and not registry.registered(_model(3.0), NAME)
+    assert list(place.iterdir()) == []
+
+
+def test_every_model_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store hands out a hundred at a time."""
+    names = [f"{NAME}-{letter}" for letter in "abc"]
+    client = MlflowClient()
+    for name in names:
+        client.create_registered_model(name)
+        for _ in range(3):
+            client.create_model_version(name, "nowhere")
+    for search in ("search_registered_models", "search_model_versions"):
+        monkeypatch.setattr(MlflowClient, search, partialmethod(getattr(MlflowClient, search), max_results=2))
+    listed = [(row["model"], row["version"]) for row in registry.versions()]
+    assert listed == [(name, number) for name in names for number in "321"]
 
 
 def _champion() -> str:

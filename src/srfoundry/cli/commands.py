@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
-    import torch
-
     from srfoundry.imaging.user_image import Handling
     from srfoundry.runtime.chooser import Chooser
     from srfoundry.runtime.upscaler import Upscaler
@@ -42,6 +40,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     """Estimate the kernel, adapt, restore: images and folders."""
     from srfoundry.cli import batch, blind_restoration
     from srfoundry.cli.plan import Naming, plan
+    from srfoundry.restoration import devices
     from srfoundry.restoration.restorers.restorer import RestoreOptions
 
     naming = Naming("restored", beside=blind_restoration.BESIDE)
@@ -53,7 +52,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     chosen = RestoreOptions(
         **{name: getattr(options, name) for name in names},
         noise=noise,
-        device=_device(options.device),
+        device=devices.chosen(options.device),
         files=_handling(options),
     )
     return batch.report(blind_restoration.restore_files(planned, chosen), planned)
@@ -137,9 +136,10 @@ def load_model(options: argparse.Namespace) -> "Upscaler":
     path = find_model(options.model)
     if isinstance(path, Path) and path.suffix == ".safetensors":
         from srfoundry.cli.torch_model import TorchModel
+        from srfoundry.restoration import devices
         from srfoundry.restoration.restorers.restorer import TILE
 
-        model, tile = TorchModel(path, _device(options.device)), options.tile or TILE
+        model, tile = TorchModel(path, devices.chosen(options.device)), options.tile or TILE
         overlap = min(model.overlap, tile // 4) if options.overlap is None else options.overlap
         return Upscaler(model, tile=tile, overlap=overlap)
     return Upscaler.load(path, **_running(options))
@@ -188,19 +188,3 @@ def _handling(options: argparse.Namespace) -> "Handling":
     from srfoundry.imaging.user_image import Handling
 
     return Handling(options.quality, 10**6 * options.largest_megapixels)
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    from srfoundry.core.compute import settle_gpu
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise FoundryError(
-            f"device {name} runs exported models alone, got a checkpoint; use --device cpu, cuda or auto"
-        )
-    if name == "cuda" and not torch.cuda.is_available():
-        raise FoundryError("device cuda was asked for, got no GPU that torch can see; use --device cpu or auto")
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    settle_gpu(device, tf32=False)  # as in ONNX Runtime (runtime.session): 10 bits show in flat skies
-    return device

@@ -31,7 +31,12 @@ def options(parser: argparse.ArgumentParser, whole: Any) -> None:
     add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is all of them (default: %(default)s)")
     add("--port", type=whole(0, 65_535), default=8000, help="0 takes a free one (default: %(default)s)")
     add("--models", default="exports/", help="a folder, models:/NAME or models:/NAME@ALIAS (default: %(default)s)")
-    add("--threads", type=whole(1, max(64, usable)), default=usable, help="CPU threads in all (default: %(default)s)")
+    add(
+        "--threads",
+        type=whole(1, max(64, usable)),
+        default=usable,
+        help="CPU threads of all tiles together, and of a restoration beside them (default: %(default)s)",
+    )
     add("--device", choices=DEVICES, default="auto", help="where to compute (default: auto)")
     add("--queue", type=whole(1, 10_000), default=32, metavar="N", help="photographs that wait (default: %(default)s)")
     add(

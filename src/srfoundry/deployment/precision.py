@@ -207,8 +207,9 @@ def _eight(original: bytes, judge: Judge, seen: Seen, allowed: float) -> Reduced
 def _judged(proto: Any, judge: Judge, original: Seen, quantised: int, layers: int) -> Reduced:
     blob = proto.SerializeToString(deterministic=True)
     found = judge.look(blob)
-    worst = max(float(np.abs(one - other).max()) for one, other in zip(original.images, found.images, strict=True))
-    loss = max(one - other for one, other in zip(original.psnr, found.psnr, strict=True))
+    apart = [np.abs(one - other).max() for one, other in zip(original.images, found.images, strict=True)]
+    lost = [one - other for one, other in zip(original.psnr, found.psnr, strict=True)]
+    worst, loss = (float(np.max(values)) for values in (apart, lost))  # NaN where one is, as Python's max is not
     return Reduced(blob, loss, worst, quantised, layers)
 
 

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from srfoundry.core.errors import FoundryError
 from srfoundry.imaging import images, resize
 from srfoundry.imaging.user_image import Photograph
 from srfoundry.runtime.chooser import Chooser
+from srfoundry.runtime.providers import NotInstalled
 
 PLAIN = "plain enlargement"
 LINEAR = "linear enlargement, the mean over the reductions that may have made it"
@@ -22,6 +22,9 @@ LINEAR = "linear enlargement, the mean over the reductions that may have made it
 @dataclass(frozen=True)
 class PlainUpscaler:
     """The exported networks of a folder, loaded when one is first needed; without any, cubic interpolation.
+
+    So it is without ONNX Runtime, which is said. A file that cannot be used is an error: what is enlarged by
+    interpolation although a network is there is of another quality than the last time.
 
     The networks were trained on antialiased reductions, whose pixels are centred in their blocks. Where every s-th
     pixel was kept, their result would lie half a block beside its place, and cubic interpolation takes over. The
@@ -33,7 +36,7 @@ class PlainUpscaler:
     """
 
     folder: Path | None = None
-    _loaded: list[Chooser | None] = field(default_factory=list, repr=False, compare=False)
+    _loaded: list[Chooser] = field(default_factory=list, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def enlarge(
@@ -54,25 +57,31 @@ class PlainUpscaler:
             linear: enlarges in place of cubic interpolation where more is known of the image: 1 x 3 x h x w to
                 1 x 3 x H x W, range [0, 1].
             damaged: it has noise or was a JPEG file; None where nobody looked, and the networks' own choice counts.
+
+        Raises:
+            FoundryError: a network is there, and cannot be used.
         """
         aligned = phase == (scale - 1) / 2 and not (damaged and linear is not None)
-        networks = self._networks() if aligned else None
+        networks, lacking = self._networks() if aligned else (None, "")
         if networks is not None and networks.scale == scale:
             upscaler, taken = networks.chosen(original) if damaged is None else (networks.clean, None)
             name = networks.pair.clean[0] if taken is None else taken.member
             return upscaler(original.pixels), f"upscaled by {name}"
         low = images.from_uint8(torch.from_numpy(original.pixels).unsqueeze(0))
         made, how = (resize.cubic_at(low, scale, phase), PLAIN) if linear is None else (linear(low), LINEAR)
-        return images.to_uint8(made.clamp(0, 1))[0].numpy(), how
+        return images.to_uint8(made.clamp(0, 1))[0].numpy(), how + lacking
 
-    def _networks(self) -> Chooser | None:
+    def _networks(self) -> tuple[Chooser | None, str]:
+        """The networks, or what is lacking to use those that are there."""
+        if self.folder is None or not any(self.folder.glob("*.onnx")):
+            return None, ""
         with self._lock:
             if not self._loaded:
                 try:
-                    self._loaded.append(None if self.folder is None else Chooser.load(self.folder))
-                except FoundryError:  # none was exported
-                    self._loaded.append(None)
-            return self._loaded[0]
+                    self._loaded.append(Chooser.load(self.folder))
+                except NotInstalled as error:
+                    return None, f" ({error})"
+            return self._loaded[0], ""
 
 
 NO_UPSCALER = PlainUpscaler()

@@ -175,7 +175,7 @@ def _registered(address: str) -> Pair:
     for name in PHOTO:
         try:
             pulling.find(known[name])
-        except FoundryError:  # not there
+        except pulling.Missing:
             continue
         return Pair((CLEAN[0], known[CLEAN[0]]), (name, known[name]))
     return Pair((CLEAN[0], known[CLEAN[0]]), None)

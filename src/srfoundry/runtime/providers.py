@@ -24,16 +24,20 @@ ADVICE = {  # where a provider is missing or does not start
 }
 
 
+class NotInstalled(FoundryError):
+    """There is no ONNX Runtime."""
+
+
 def onnxruntime() -> Any:
     """The package.
 
     Raises:
-        FoundryError: it is not installed.
+        NotInstalled: it is not.
     """
     try:
         import onnxruntime
     except ModuleNotFoundError:
-        raise FoundryError(
+        raise NotInstalled(
             "exported models need ONNX Runtime, which is not installed; pip install 'srfoundry[cpu]', "
             "or for an NVIDIA GPU pip install 'srfoundry[gpu]' (one of the two, never both)"
         ) from None

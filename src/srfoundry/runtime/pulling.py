@@ -41,6 +41,10 @@ class Version:
     source: str = ""
 
 
+class Missing(FoundryError):
+    """Nothing is registered at an address: the registry has answered, and knows of none."""
+
+
 def find(address: str) -> Version:
     """The version at an address now; asks the registry each time, in milliseconds where that is a server.
 
@@ -49,7 +53,8 @@ def find(address: str) -> Version:
             is the project's own in the working folder.
 
     Raises:
-        FoundryError: the address is malformed, nothing is registered there, or the registry does not answer.
+        Missing: nothing is registered there.
+        FoundryError: the address is malformed, or the registry does not answer.
     """
     name, alias, number = parse(address)
     if not _is_server():
@@ -137,9 +142,9 @@ def parse(address: str) -> tuple[str, str, str]:
     return (name, mark, "") if by_alias else (name, "", mark)
 
 
-def missing(address: str, registry: str) -> FoundryError:
+def missing(address: str, registry: str) -> Missing:
     """What to say where nothing is registered."""
-    return FoundryError(
+    return Missing(
         f"{address}: no such registered model at {redacted(registry)}; `srfoundry models` lists what there is, "
         "`srfoundry register` registers the files in exports/"
     )

@@ -1,11 +1,13 @@
 """Following the source: a version that is new there is loaded beside the one that works, tested, and then exchanged.
 
-No request waits for that, and none fails of it. What fails its test is refused, once, and the old one goes on.
+No request waits for that, and none fails of it. What fails its test is refused, once, and the old one goes on. What
+cannot be fetched is tried again, ever more seldom, and said again where the reason is another.
 """
 
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from srfoundry.core.errors import FoundryError, is_out_of_memory
 from srfoundry.serving import self_test
@@ -13,6 +15,22 @@ from srfoundry.serving.members import Family
 from srfoundry.serving.sources import Offer, Source
 
 LOG = logging.getLogger("srfoundry.serving")
+SELDOM = 255  # looks that are let pass at most before what could not be fetched is tried again
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an offer could not be loaded, though nothing is wrong with it.
+
+    Attributes:
+        why: in words.
+        pause: looks between this try and the next; none after the first, then twice as many each time and one.
+        left: of these.
+    """
+
+    why: str
+    pause: int = 0
+    left: int = 0
 
 
 class Follower:
@@ -42,6 +60,8 @@ class Follower:
         self._refused, self._failed = refused, failed
         self._bad: dict[str, str] = {}  # the version of each member that was refused last
         self._away = ""  # what the source said when it did not answer
+        self._raised = ""  # what ended the last look, where nobody foresaw it
+        self._failures: dict[Offer, Failure] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -85,16 +105,24 @@ class Follower:
         for member in self.family.members():
             if member.name not in names:
                 self.family.drop(member.name)
+        self._failures = {offer: failure for offer, failure in self._failures.items() if offer in offers}
         for offer in offers:
-            self._try(offer)
+            failure = self._failures.get(offer)
+            if failure is not None and failure.left:
+                self._failures[offer] = replace(failure, left=failure.left - 1)
+            else:
+                self._try(offer)
 
     def _look(self, seconds: float) -> None:
         while not self._stop.wait(seconds):
             try:
                 self.look()
-            except Exception:  # whatever a foreign file or store raises: the server goes on with what it has
+                self._raised = ""
+            except Exception as error:  # whatever a foreign file or store raises: the server goes on with what it has
                 self._failed()
-                LOG.exception("looking at %s failed", self.source.shown)
+                if repr(error) != self._raised:
+                    LOG.exception("looking at %s failed", self.source.shown)
+                self._raised = repr(error)
 
     def _try(self, offer: Offer) -> str:
         """Take an offer unless it is served or was refused; returns why it was refused."""
@@ -105,14 +133,13 @@ class Follower:
             blob = self.source.fetch(offer)
         except FoundryError as error:
             self._failed()
-            if str(error) != self._away:
-                LOG.warning("%s", error)
-            self._away = str(error)
+            self._postpone(offer, str(error))
             return str(error)
         try:
             loaded = self_test.load(blob, offer.version, threads=self._threads, device=self._device, before=before)
         except Exception as error:  # a runtime raises much on a foreign file; memory may be there the next time
             if is_out_of_memory(error):
+                self._postpone(offer, str(error))
                 raise
             self._bad[offer.name] = offer.version
             self.family.refuse(offer.name, offer.version, str(error))
@@ -120,7 +147,15 @@ class Follower:
             LOG.warning("%s version %s is not taken: %s", offer.name, offer.version, error)
             return str(error)
         self._bad.pop(offer.name, None)
+        self._failures.pop(offer, None)
         self.family.take(offer.name, offer.alias, loaded)
         if before is not None:
             LOG.warning("%s is version %s from now on, it was %s", offer.name, offer.version, before.version)
         return ""
+
+    def _postpone(self, offer: Offer, why: str) -> None:
+        known = self._failures.get(offer)
+        if known is None or known.why != why:
+            LOG.warning("%s", why)
+        pause = 0 if known is None else min(2 * known.pause + 1, SELDOM)
+        self._failures[offer] = Failure(why, pause, pause)

@@ -66,6 +66,13 @@ class Job:
         """Whether nothing more will happen to it."""
         return self.state in ("done", "failed", "cancelled")
 
+    def size(self) -> int:
+        """Bytes of its result; none where there is no file, or where somebody else removed it."""
+        try:
+            return 0 if self.result is None else self.result.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def as_json(self) -> dict[str, Any]:
         """What its client is given."""
         error = None if self.error is None else self.error.as_json()
@@ -172,7 +179,7 @@ class Store:
         while True:
             await asyncio.sleep(SWEEP)
             ended = sorted((job for job in self._jobs.values() if job.finished), key=lambda job: job.ended)
-            sizes = {job: job.result.path.stat().st_size if job.result else 0 for job in ended}
+            sizes = {job: job.size() for job in ended}
             total = sum(sizes.values())
             for job in ended:
                 old = time.monotonic() - job.ended > self.limits.kept_seconds

@@ -32,10 +32,13 @@ class Restorers:
 
     Args:
         project: the folder with params.yaml and models/.
+        threads: of the processor.
+        device: that the server was started with; PyTorch has no `tensorrt` and no `openvino`, and takes the GPU or the
+            processor beside them.
     """
 
-    def __init__(self, project: Path) -> None:
-        self._project = project
+    def __init__(self, project: Path, *, threads: int, device: str) -> None:
+        self._project, self._threads, self._device = project, threads, device
         self._loaded: Restoration | None = None
         self._lock = threading.Lock()
 
@@ -61,17 +64,22 @@ class Restorers:
             raise Problem(501, "Not installed", detail, "missing")
 
     def load(self) -> "Restoration":
-        """The model and the networks that find kernels.
+        """The model and the networks that find kernels; in the thread that works with them, whose cores are set here.
 
         Raises:
-            FoundryError: one of them is damaged.
+            FoundryError: one of them is damaged, or there is no such device.
         """
+        import torch
+
+        from srfoundry.restoration import devices
         from srfoundry.restoration.blind_restoration import Restoration
         from srfoundry.restoration.restorers.restorer import RestoreOptions
 
         with self._lock:
             if self._loaded is None:
-                options = RestoreOptions(self._project / NETWORK, self._project / "params.yaml")
+                torch.set_num_threads(self._threads)
+                device = devices.chosen(devices.BESIDE.get(self._device, self._device))
+                options = RestoreOptions(self._project / NETWORK, self._project / "params.yaml", device=device)
                 self._loaded = Restoration.load(options, models=self._project / "models")
             return self._loaded
 

@@ -142,7 +142,12 @@ async def answered(service: Service, line: Line, job: Job, request: Request, *, 
         service.store.discard(job)
         cancelled = Problem(503, "Cancelled", "the work was cancelled; ask again", "cancelled")
         return problems.answer(job.error or cancelled)  # it was counted as it happened
-    return _picture(service, job, BackgroundTask(service.store.discard, job))
+    return _picture(service, job, BackgroundTask(_forget, service, job))
+
+
+async def _forget(service: Service, job: Job) -> None:
+    """Discard a job whose result was sent; a coroutine, since starlette runs plain functions in another thread."""
+    service.store.discard(job)
 
 
 def _late(service: Service, line: Line, job: Job) -> None:

@@ -104,7 +104,8 @@ class GracefulServer(uvicorn.Server):
             await asyncio.wait_for(self._service.finish(), self._seconds)
         except TimeoutError:
             sys.stderr.write(f"some photographs were not finished within {self._seconds:g} s\n")
-        self.should_exit = True
+        finally:
+            self.should_exit = True
 
 
 def serve(serving: Serving) -> int:

@@ -70,7 +70,8 @@ class Service:
             seconds=self._seconds,
             drop=self.batcher.drop,
         )
-        self.restorers = Restorers(self.serving.project)
+        serving = self.serving
+        self.restorers = Restorers(serving.project, threads=serving.threads, device=serving.device)
         patience = self.limits.seconds  # one restoration alone takes a minute a megapixel
         self.slow_line = Line(1, self.limits, patience=patience, seconds=lambda: RESTORING, drop=lambda job: None)
         for gauge, count in (
@@ -94,7 +95,10 @@ class Service:
     async def lifespan(self, _application: FastAPI) -> AsyncIterator[None]:
         """What lives in the event loop."""
         self.loop = asyncio.get_running_loop()
-        tidying = [self.loop.create_task(each) for each in (self.store.sweep(), self._rest())]
+        works = {"the removal of old results": self.store.sweep(), "the return of memory": self._rest()}
+        tidying = [self.loop.create_task(work, name=name) for name, work in works.items()]
+        for task in tidying:
+            task.add_done_callback(_say_why)
         try:
             yield
         finally:
@@ -199,6 +203,13 @@ class Service:
 
     def _seconds(self) -> float:
         return max(member.loaded.seconds for member in self.family.members())
+
+
+def _say_why(task: "asyncio.Task[None]") -> None:
+    """Log what ended a task that runs as long as the server: nobody awaits it."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        LOG.error("%s has ended; restart the server", task.get_name(), exc_info=error)
 
 
 def _trim() -> None:

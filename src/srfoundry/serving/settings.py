@@ -63,8 +63,9 @@ class Serving:
     Attributes:
         models: a folder of .onnx files, `models:/NAME` for all aliases of a registered model, `models:/NAME@ALIAS` for
             one.
-        threads: of the processor, for all requests together.
-        device: auto, cpu or cuda.
+        threads: of the processor, for the tiles of all requests together, and as many for a restoration beside.
+        device: auto, cpu, cuda, tensorrt or openvino; what is restored takes the GPU beside tensorrt, and the processor
+            beside openvino.
         limits: of requests.
         listening: where.
         polling: seconds between two looks at the folder or the registry.

@@ -12,9 +12,7 @@ from srfoundry.core.urls import redacted
 from srfoundry.tracking.names import safe
 from srfoundry.tracking.runs import Point, Tracker, refusable
 from srfoundry.tracking.spool import PICTURES, Away, Box, Waits
-from srfoundry.tracking.stores import ARTIFACTS, own, reached, settle
-
-GONE = "RESOURCE_DOES_NOT_EXIST"  # a run that somebody deleted: what is left of it has nowhere to go
+from srfoundry.tracking.stores import ARTIFACTS, GONE, own, reached, settle
 
 
 class MlflowRecipient:
@@ -142,4 +140,4 @@ def _deleted(state: dict[str, Any]) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != GONE:
             raise
-        state["run"] = None
+        state["run"] = None  # somebody deleted it: what is left of it has nowhere to go

@@ -7,14 +7,18 @@ it is that one promise: what is there, what is judged, what moves.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
 from srfoundry.core.errors import FoundryError
@@ -26,7 +30,7 @@ from srfoundry.tracking import packing
 from srfoundry.tracking.champion import Decision, decide
 from srfoundry.tracking.packing import Presentation
 from srfoundry.tracking.runs import Tracker
-from srfoundry.tracking.stores import ARTIFACTS, reached
+from srfoundry.tracking.stores import ARTIFACTS, GONE, reached
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 METRIC = "psnr_y"  # dB, on the held-out photographs reduced by MATLAB's bicubic
@@ -35,6 +39,7 @@ PLAIN = Presentation(
     "Enlarges photographs. As a pyfunc it takes and gives images of any size: encoded bytes or arrays."
 )
 
+Entity = TypeVar("Entity")
 Score = Callable[[bytes], Figures | None]  # scores a model's file on the photographs that are there now
 
 
@@ -97,6 +102,9 @@ def register(
         least_gain: dB that the model must be better by, unless it costs less.
         alias: what the best of its kind is called, `p50` for instance.
         within: the run that a new version belongs to, and what it shows to people.
+
+    Raises:
+        FoundryError: the store does not answer; whether a version's file is gone is not known then, and no alias moves.
     """
     with reached(_store()):
         client = MlflowClient()
@@ -121,7 +129,15 @@ def register(
 
 
 def registered(blob: bytes, name: str) -> bool:
-    """Whether a version with this file, and its file with it, is there."""
+    """Whether a version with this file, and its file with it, is there.
+
+    Args:
+        blob: the ONNX file.
+        name: of the registered model.
+
+    Raises:
+        FoundryError: the store does not answer.
+    """
     with reached(_store()):
         return _version_with(MlflowClient(), name, _md5(blob)) is not None
 
@@ -130,7 +146,8 @@ def find(uri: str) -> Version:
     """The version at `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        FoundryError: the address is malformed, or nothing is registered there.
+        Missing: nothing is registered there.
+        FoundryError: the address is malformed, or the store does not answer.
     """
     found = _at(uri)
     tags, aliases = {str(key): str(text) for key, text in found.tags.items()}, tuple(found.aliases)
@@ -141,11 +158,11 @@ def fetch(uri: str) -> bytes:
     """Bytes of the registered ONNX model at such an address.
 
     Raises:
-        FoundryError: as in `find`, or the version's file is gone or changed.
+        FoundryError: as in `find`, or the version's file is gone or changed, or the store does not answer.
     """
     version = _at(uri)
     with reached(_store()):
-        blob = _bytes(MlflowClient(), version)
+        blob = _bytes(version)
     if blob is None:
         raise pulling.lost(uri, str(version.version))
     return blob
@@ -184,12 +201,22 @@ def versions() -> list[dict[str, str]]:
 
 def _rows(client: MlflowClient) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
-    for model in client.search_registered_models(order_by=["name ASC"]):
-        found = client.search_model_versions(f"name = '{model.name}'")
+    for model in _every(partial(client.search_registered_models, order_by=["name ASC"])):
+        found = _every(partial(client.search_model_versions, f"name = '{model.name}'"))
         for version in sorted(found, key=lambda item: -int(item.version)):
             whole = client.get_model_version(model.name, version.version)  # a search leaves the aliases out
             rows.append(pulling.row(model.name, str(whole.version), ",".join(sorted(whole.aliases)), whole.tags))
     return rows
+
+
+def _every(search: Callable[..., PagedList[Entity]]) -> list[Entity]:
+    """What a search finds, page after page."""
+    page = search()
+    found = list(page)
+    while page.token:
+        page = search(page_token=page.token)
+        found += page
+    return found
 
 
 def _compare(
@@ -202,7 +229,7 @@ def _compare(
 ) -> Decision:
     """Whether a model with these figures and scale takes over from the holder; what is found out is noted there."""
     figures, scale = own
-    kept = None if holder is None else _bytes(client, holder)
+    kept = None if holder is None else _bytes(holder)
     if holder is None or kept is None:
         decision = decide(figures, None, least_gain)
         lost = holder is not None and decision.takes
@@ -260,7 +287,7 @@ def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | N
     """The newest version whose file is there and has this md5."""
     found = client.search_model_versions(f"name = '{name}' and tags.`model.md5` = '{md5}'")
     for version in sorted(found, key=lambda item: -int(item.version)):
-        if _bytes(client, version) is not None:
+        if _bytes(version) is not None:
             return version
     return None
 
@@ -280,16 +307,20 @@ def _run() -> str:
     return tracker.client.create_run(tracker.experiment, run_name="register").info.run_id
 
 
-def _bytes(client: MlflowClient, version: ModelVersion) -> bytes | None:
+def _bytes(version: ModelVersion) -> bytes | None:
+    """The file of a version; None where it is gone or changed. A store that does not answer raises."""
     uri = f"models:/{version.name}/{version.version}"
-    try:
-        folder = Path(download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError):
-        return None
-    files = [file for file in folder.rglob("*.onnx") if file.is_file()]
-    if len(files) != 1:
-        return None
-    blob = files[0].read_bytes()
+    with tempfile.TemporaryDirectory(prefix="srfoundry-") as place:  # MLflow removes none that it makes itself
+        try:
+            folder = Path(download_artifacts(artifact_uri=uri, dst_path=place))
+        except MlflowException as error:
+            if error.error_code != GONE:
+                raise
+            return None
+        files = [file for file in folder.rglob("*.onnx") if file.is_file()]
+        if len(files) != 1:
+            return None
+        blob = files[0].read_bytes()
     return blob if _md5(blob) == version.tags.get("model.md5") else None
 
 

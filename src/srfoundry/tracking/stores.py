@@ -12,6 +12,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
+GONE = "RESOURCE_DOES_NOT_EXIST"  # what MLflow says of a run that somebody deleted, of a folder that was moved
 EXTRAS = {"psycopg2": "postgresql", "boto3": "s3", "botocore": "s3"}
 LOCATED = {  # what MLflow's database writes down with the folder that it lay in
     "experiments": ["artifact_location"],
@@ -24,6 +25,7 @@ PATIENCE = {  # MLflow's own: four minutes of silence before an error; a person 
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # under a server, two lines for each run that ends
     "DO_NOT_TRACK": "true",
 }

@@ -1,5 +1,6 @@
 """What chaiNNer and vs-mlrt want of a file: ours keeps it, files that do not are named."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.foreign import onnx_rules
-from tests import tiny
+from tests import served, tiny
 
 
 def changed(change: Callable[[Any], object]) -> bytes:
@@ -72,6 +73,13 @@ def test_the_scale_is_read_off_the_shapes() -> None:
     blob = tiny.exported()[0]
     assert onnx_rules.check(blob, 2) == []
     assert onnx_rules.check(blob, 4) == ["its shapes say x2, it is x4"]
+
+
+def test_a_graph_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.onnx"
+    path.write_bytes(served.model(math.nan))
+    with pytest.raises(FoundryError, match="got a difference of nan"):
+        onnx_rules.convert(path)
 
 
 def test_a_file_that_breaks_a_rule_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from srfoundry.core import seeds
 from srfoundry.deployment.model_card import folder, gathering, measuring, text
-from srfoundry.deployment.model_card.measuring import WORDS
 from srfoundry.deployment.model_card.text import Facts
 from srfoundry.imaging import images, metrics, resize
 from srfoundry.runtime.session import BICUBIC, Session
@@ -39,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_way_that_photographs_were_made_small_is_a_row(session: Session, data: Path) -> None:
     rows = measuring.measure(session, data / "held_out")
-    assert [row.images for row in rows] == [WORDS[key] for key in (BICUBIC, "jpeg", "noise", "gauss20")]
+    assert [row.test for row in rows] == [BICUBIC, "jpeg", "noise", "gauss20"]
     assert rows[0].bicubic > rows[1].bicubic and rows[0].bicubic > rows[2].bicubic
     high, low = (images.read(data / "held_out" / kind / "chelsea.png") for kind in ("high", "bicubic"))
     assert rows[0].bicubic == pytest.approx(metrics.psnr_y(resize.cubic(low, 2).clamp(0, 1), high, 2))
@@ -75,7 +74,7 @@ def test_the_card_has_figures_limits_and_what_hubs_index(session: Session, data:
         "chelsea",
     ):
         assert said in card.text
-    assert all(f"| {row.images} | {row.bicubic:.2f} dB" in card.text for row in facts.rows)
+    assert all(f"| {measuring.words(row.test, 2)} | {row.bicubic:.2f} dB" in card.text for row in facts.rows)
     assert json.loads((tmp_path / "card" / "config.json").read_text())["scale"] == 2
     before = {path.name: path.read_bytes() for path in (tmp_path / "card").iterdir()}
     folder.write(tmp_path / "card", tiny.exported()[0], facts, "me/tiny-x2", b"a picture")
@@ -121,9 +120,23 @@ def test_a_card_says_what_damage_its_model_was_trained_for(session: Session, dat
         assert words in said, words
     assert "has never seen blur, noise or JPEG" not in said
     assert [row["dataset"]["name"] for row in text.front_matter(facts, "photo")["model-index"][0]["results"]] == [
-        f"held-out photographs, {WORDS[test]}" for test in ("photographs", BICUBIC)
+        f"held-out photographs, {measuring.words(test, 2)}" for test in ("photographs", BICUBIC)
     ]
     assert "27.00 dB PSNR-Y, +0.50 dB over bicubic" in text.short(facts)
+
+
+@pytest.mark.parametrize(("scale", "kept"), [(2, "second"), (3, "third"), (4, "fourth"), (8, "eighth")])
+def test_a_card_says_which_pixels_stayed_at_its_scale(session: Session, scale: int, kept: str) -> None:
+    """Of figures that were measured and of those that the card carries, once each; a blur's variance is called that."""
+    scores = {f"held_out.{test}": {"psnr_y": 27.0, "gain_db": 0.5} for test in ("gauss20", "aniso")}
+    card = dataclasses.replace(session.card, scale=scale, metrics={**session.card.metrics, **scores})
+    facts = Facts(card=card, size=1, rows=[measuring.Row("gauss20", 26.0, 27.0, 0.8)])
+    said = " ".join(text.readme(facts, "tiny").split())
+    table = [line for line in text.readme(facts, "tiny").splitlines() if line.startswith("| blurred")]
+    assert len(table) == 2 and all(f"then every {kept} pixel;" in line for line in table)
+    assert f"Where every {kept} pixel was taken" in said
+    assert said.count("pixel;") == said.count(f"every {kept} pixel;")
+    assert "Gaussian of variance 2.0 square pixels" in said and "of width" not in said
 
 
 def test_a_namesake_is_not_a_bundled_photograph(data: Path, tmp_path: Path) -> None:

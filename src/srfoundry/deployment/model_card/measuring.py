@@ -18,15 +18,16 @@ from srfoundry.imaging import decoding, images, metrics, resize, tiling
 from srfoundry.runtime.session import BICUBIC, Session
 
 JPEG, NOISE = 85, 5  # quality; deviation, of 255
-WORDS = {
+WORDS = {  # by test set; `words` puts the scale in
     BICUBIC: "reduced by MATLAB's bicubic",
     "jpeg": f"the same, saved as JPEG of quality {JPEG}",
     "noise": f"the same, with white noise of deviation {NOISE} of 255",
     "div2krk": "under a blur of its own each, by DIV2KRK's recipe, then directly",
     "photographs": "through two rounds of blur, resizing, noise and JPEG, as cameras and the web do it",
-    "gauss20": "blurred by a Gaussian of width 2.0, then every second pixel; on the original's grid",
-    "aniso": "blurred by an oblique Gaussian, then every second pixel; on the original's grid",
+    "gauss20": "blurred by a Gaussian of variance 2.0 square pixels, then every {nth} pixel; on the original's grid",
+    "aniso": "blurred by an oblique Gaussian, then every {nth} pixel; on the original's grid",
 }
+NTH = {2: "second", 3: "third", 4: "fourth", 8: "eighth"}
 BESIDE = {"gauss20", "aniso"}  # those on a grid of their own
 
 
@@ -35,16 +36,31 @@ class Row:
     """Mean PSNR-Y and SSIM-Y over the held-out photographs.
 
     Args:
-        images: what was done to them.
+        test: which test set was made of them, a key of WORDS.
         bicubic: PSNR-Y in dB of MATLAB's bicubic enlargement.
         model: of the model's.
         ssim: of the model's.
     """
 
-    images: str
+    test: str
     bicubic: float
     model: float
     ssim: float
+
+
+def words(test: str, scale: int) -> str:
+    """What was done to photographs.
+
+    Args:
+        test: a key of WORDS.
+        scale: by which they were made small.
+    """
+    return WORDS[test].format(nth=nth(scale))
+
+
+def nth(scale: int) -> str:
+    """Which pixels stay where an image is reduced directly: every `second`, `third`, ..."""
+    return NTH.get(scale, f"{scale}th")
 
 
 def measure(session: Session, folder: Path, conditions: Sequence[str] = tuple(WORDS)) -> list[Row]:
@@ -62,7 +78,7 @@ def measure(session: Session, folder: Path, conditions: Sequence[str] = tuple(WO
         return []
     paths = decoding.find(folder / "high")
     known = [key for key in conditions if key in _MADE or (folder / key).is_dir()]
-    return [_row(WORDS[key], _MADE.get(key) or _prepared(key), session, paths, folder) for key in known]
+    return [_row(key, session, paths, folder) for key in known]
 
 
 Way = Callable[[Path, Path], tuple[Tensor, bool]]  # folder and photograph -> the low image, and whether it is direct
@@ -85,8 +101,8 @@ def _noisy(folder: Path, path: Path) -> tuple[Tensor, bool]:
 _MADE: dict[str, Way] = {"jpeg": _compressed, "noise": _noisy}
 
 
-def _row(words: str, way: Way, session: Session, paths: list[Path], folder: Path) -> Row:
-    card, scale = session.card, session.scale
+def _row(test: str, session: Session, paths: list[Path], folder: Path) -> Row:
+    card, scale, way = session.card, session.scale, _MADE.get(test) or _prepared(test)
     found: list[tuple[float, float, float]] = []
     for path in paths:
         high = images.read(path)
@@ -103,7 +119,7 @@ def _row(words: str, way: Way, session: Session, paths: list[Path], folder: Path
             )
         )
     bicubic, psnr, ssim = np.mean(found, axis=0).tolist()
-    return Row(words, bicubic, psnr, ssim)
+    return Row(test, bicubic, psnr, ssim)
 
 
 def onto_grid(image: Tensor, scale: int) -> Tensor:

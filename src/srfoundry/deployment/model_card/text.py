@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 from srfoundry.deployment.model_card import purpose
-from srfoundry.deployment.model_card.measuring import WORDS, Row
+from srfoundry.deployment.model_card.measuring import WORDS, Row, nth, words
 from srfoundry.runtime.session import BICUBIC, RESTORED, OnnxCard
 
 PICTURE = "before_after.png"
@@ -89,7 +89,7 @@ def front_matter(facts: Facts, name: str) -> dict[str, Any]:
     results = [
         {
             "task": {"type": "image-to-image", "name": f"Super-resolution x{card.scale}"},
-            "dataset": {"type": "held-out-photographs", "name": f"held-out photographs, {row.images}"},
+            "dataset": {"type": "held-out-photographs", "name": f"held-out photographs, {words(row.test, card.scale)}"},
             "metrics": [
                 {"type": "psnr", "name": "PSNR-Y, dB", "value": round(row.model, 2)},
                 *([{"type": "ssim", "name": "SSIM-Y", "value": round(row.ssim, 4)}] if row.ssim else []),
@@ -142,22 +142,20 @@ def _what(facts: Facts) -> str:
 
 
 def _table(facts: Facts) -> str:
-    rows = _measured(facts)
+    rows, scale = _measured(facts), facts.card.scale
     if not rows:
         return "## Measured\n\nNothing: no held-out photographs were there.\n"
     names = f" ({', '.join(facts.held_out)})" if facts.held_out and len(facts.held_out) <= 12 else ""
     lines = [f"| {_held_out(facts)} | bicubic, PSNR-Y | this model | gain | SSIM-Y |", "|---|---|---|---|---|"]
     for row in rows:
-        ssim = f"{row.ssim:.4f}" if row.ssim else ""
-        lines.append(
-            f"| {row.images} | {row.bicubic:.2f} dB | {row.model:.2f} dB | {row.model - row.bicubic:+.2f} dB | {ssim} |"
-        )
+        gain, ssim = f"{row.model - row.bicubic:+.2f} dB", f"{row.ssim:.4f}" if row.ssim else ""
+        lines.append(f"| {words(row.test, scale)} | {row.bicubic:.2f} dB | {row.model:.2f} dB | {gain} | {ssim} |")
     return (
         "## Measured\n\n"
         + "\n".join(lines)
         + f"\n\nMeans over photographs{names} that no training and no choice of a model has seen. Bicubic is MATLAB's "
-        "(a = -0.5, antialiased). Y of 8 bits, the border cropped. Where every second pixel was taken, both results "
-        "are moved onto the original's grid first: compared as they come, each seems up to a decibel worse.\n"
+        f"(a = -0.5, antialiased). Y of 8 bits, the border cropped. Where every {nth(scale)} pixel was taken, both "
+        "results are moved onto the original's grid first: compared as they come, each seems up to a decibel worse.\n"
     )
 
 
@@ -254,14 +252,13 @@ def _licence(facts: Facts) -> str:
 def _measured(facts: Facts) -> list[Row]:
     """What was measured, after what the network is made for; what was not measured anew, as its card has it."""
     card, rows = facts.card, list(facts.rows)
-    for test, words in WORDS.items():
+    for test in WORDS:
         scores: Mapping[str, Any] = card.scores(test)
-        if any(row.images == words for row in rows) or not {"psnr_y", "gain_db"} <= set(scores):
+        if any(row.test == test for row in rows) or not {"psnr_y", "gain_db"} <= set(scores):
             continue
         psnr = float(scores["psnr_y"])
-        rows.append(Row(words, psnr - float(scores["gain_db"]), psnr, float(scores.get("ssim_y", 0.0))))
-    order = [WORDS.get(card.judged_on), *WORDS.values()]
-    return sorted(rows, key=lambda row: order.index(row.images) if row.images in order else len(order))
+        rows.append(Row(test, psnr - float(scores["gain_db"]), psnr, float(scores.get("ssim_y", 0.0))))
+    return sorted(rows, key=lambda row: [card.judged_on, *WORDS].index(row.test))
 
 
 def _held_out(facts: Facts) -> str:
