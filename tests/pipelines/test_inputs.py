@@ -110,6 +110,21 @@ def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -
         assert list(listed(tmp_path, "real")) == expected
 
 
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among photographs they are an input, which synthesize skips by name or stops at; elsewhere a line says it."""
+    folder = photographs(tmp_path, "a.png")
+    (folder / "b.HEIC").write_bytes(b"heic")
+    write_lists(tmp_path, values())
+    assert list(listed(tmp_path)) == ["a.png", "b.HEIC"] and capsys.readouterr().err == ""
+    whole = values()
+    real = {"evaluate": whole.evaluate.model_copy(update={"real": "inputs/photographs"})}
+    unpaired = {"unpaired": "inputs/photographs", "unpaired_share": 0.5}
+    for name, other in (("real", real), ("unpaired", {"dual": whole.dual.model_copy(update=unpaired)})):
+        write_lists(tmp_path, whole.model_copy(update=other))
+        assert list(listed(tmp_path, name)) == ["a.png"]
+        assert "left out: 1 .heic, which are not read" in capsys.readouterr().err
+
+
 def test_an_experiment_that_has_no_copy_says_how_it_gets_one(tmp_path: Path) -> None:
     """The folder is full where the person looks: "put files there" would be no advice."""
     copy = tmp_path / "project" / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
