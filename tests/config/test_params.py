@@ -111,6 +111,16 @@ def test_a_batch_has_a_row_for_every_part(tmp_path: Path, values: dict[str, obje
         params.load(changed(tmp_path, **values))
 
 
+def test_a_folder_at_home_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell; any other is below the project."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    keys = ("synthesize__folder", "synthesize__kernels", "dual__unpaired", "evaluate__real")
+    found = params.load(changed(tmp_path, **dict.fromkeys(keys, "~/Pictures")))
+    folders = [found.synthesize.photographs.folder, found.synthesize.blur.kernels]
+    assert {*folders, found.dual.unpaired, found.evaluate.real} == {"/home/ada/Pictures"}
+    assert params.load(REPO / "params.yaml").synthesize.photographs.folder == "inputs/photographs"
+
+
 def test_what_is_not_trained_has_no_rows(tmp_path: Path) -> None:
     assert params.load(changed(tmp_path, distributed__processes=2, metatrain__tasks=1)).distributed.processes == 2
     alone = {"search__order": "second", "search__batch": 1}  # in whose search all rows are one graph

@@ -101,6 +101,25 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, folder: str, s
     assert listed(tmp_path) == {}
 
 
+def test_a_folder_that_cannot_be_read_names_its_key(tmp_path: Path) -> None:
+    """Whichever of the four it is."""
+    whole, none = values(source="bundled"), str(tmp_path / "none")
+    kernels = replace(whole.synthesize.blur, kernels=none)
+    wrong = {
+        "synthesize.folder": values(folder=none),
+        "synthesize.kernels": whole.model_copy(
+            update={"synthesize": whole.synthesize.model_copy(update={"blur": kernels})}
+        ),
+        "dual.unpaired": whole.model_copy(
+            update={"dual": whole.dual.model_copy(update={"unpaired": none, "unpaired_share": 0.5})}
+        ),
+        "evaluate.real": whole.model_copy(update={"evaluate": whole.evaluate.model_copy(update={"real": none})}),
+    }
+    for key, each in wrong.items():
+        with pytest.raises(FoundryError, match=f"^{key}: {none} is not a folder"):
+            write_lists(tmp_path, each)
+
+
 def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -> None:
     """A folder of one's own is listed; the ones inside the packages are none."""
     photographs(tmp_path, "a.png")

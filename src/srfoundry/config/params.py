@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from srfoundry.core.errors import FoundryError
 # Sections whose patches are reduced.
 REDUCED = ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse", "kernel_step")
 
+FOLDERS = {("synthesize", "folder"), ("synthesize", "kernels"), ("dual", "unpaired"), ("evaluate", "real")}
 MOST_TOGETHER = 1024  # threads of all processes of a training, on whatever machine
 
 
@@ -168,7 +170,17 @@ def check(raw: Any, where: str) -> Params:
 def _gathered(raw: Any) -> Any:
     if not isinstance(raw, dict):
         return raw
-    return {name: _section(name).gathered(values) for name, values in raw.items()}
+    return {name: _section(name).gathered(_at_home(name, values)) for name, values in raw.items()}
+
+
+def _at_home(section: Any, values: Any) -> Any:
+    """The values, folders that begin with ~ at the person's home: a shell would have put it there."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: os.path.expanduser(value) if (section, key) in FOLDERS and isinstance(value, str) else value
+        for key, value in values.items()
+    }
 
 
 def _section(name: Any) -> type[Section]:
