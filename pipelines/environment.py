@@ -5,6 +5,7 @@ moment; a file changes only when a version or a photograph does, and a wrong val
 flow of Prefect's, since it does no work that anybody would watch.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -31,4 +32,10 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.environment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
     main(Path.cwd())

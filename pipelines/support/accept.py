@@ -7,6 +7,7 @@ code that is there. Only where every changed input is code, and every file the s
 is the new state committed; anything else is refused by name and nothing is written.
 """
 
+import argparse
 import ast
 import hashlib
 import json
@@ -148,6 +149,12 @@ def _dvc(root: Path, *command: str) -> str:
 
 def main() -> None:
     """Accept what may be, or say what may not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.support.accept",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
     with answering():
         taken = accept(Path.cwd())
     sys.stdout.write(f"accepted: {', '.join(taken)}\n" if taken else "nothing to accept: every stage is up to date\n")

@@ -137,9 +137,10 @@ def killed(said: list[str]) -> int:
     for line in reversed(said):
         found = ENDED.search(line)
         number = int(found[1]) if found else 0
-        number = -number if number < 0 else number - 128  # a shell in between adds 128
-        if number in KILLS:
-            return number
+        if number < 0 and -number != signal.SIGINT:
+            return -number
+        if number - 128 in KILLS:  # a shell in between adds 128; programs end with such numbers, too
+            return number - 128
     return 0
 
 
@@ -153,7 +154,7 @@ def complaint(said: list[str]) -> str:
 
     A stage that the system has killed says nothing itself: the signal is named for it."""
     if number := killed(said):
-        return f"its process was ended by {KILLS[number]}"
+        return f"its process was ended by {KILLS.get(number) or signal.Signals(number).name}"
     for mark in ("error: ", "ERROR: "):
         for line in reversed(said):
             if line.startswith(mark):

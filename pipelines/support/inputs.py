@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipelines.support.program import say
 from srfoundry.config.params import Params
 from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
@@ -25,27 +26,27 @@ def write_lists(root: Path, params: Params) -> None:
     """Write results/environment/{photographs,kernels,unpaired,real}.json: what stages read of each folder.
 
     Raises:
-        FoundryError: a folder that is to be read is not there, or holds nothing that could be used.
+        FoundryError: a folder that is to be read is not there, or holds nothing that could be used; names its key.
     """
+    from srfoundry.data.sources import pictures
     from srfoundry.degradation import kernel_files
-    from srfoundry.imaging import decoding
 
     for name in FOLDERS:
         (root / "inputs" / name).mkdir(parents=True, exist_ok=True)
     source, dual, real = params.synthesize.photographs, params.dual, params.evaluate.real
     folders = {
-        "photographs": (root / source.folder, decoding.find, source.source == "folder"),
-        "kernels": (root / params.synthesize.blur.kernels, kernel_files.find, True),
-        "unpaired": (root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
-        "real": (root / real, decoding.find, real != BUNDLED),
+        "photographs": ("synthesize.folder", root / source.folder, pictures, source.source == "folder"),
+        "kernels": ("synthesize.kernels", root / params.synthesize.blur.kernels, kernel_files.find, True),
+        "unpaired": ("dual.unpaired", root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
+        "real": ("evaluate.real", root / real, _readable, real != BUNDLED),
     }
     known, seen = _known(root / KNOWN), dict[str, Any]()
-    for name, (folder, find, read) in folders.items():
+    for name, (key, folder, find, read) in folders.items():
         try:
             found = contents(folder, find(folder), known, seen) if read else {}
-        except FoundryError:
+        except FoundryError as error:
             if EXPERIMENTS not in root.absolute().as_posix() or root not in folder.parents:
-                raise
+                raise FoundryError(f"{key}: {error}") from None
             path = folder.relative_to(root)
             raise FoundryError(
                 f"{path} has nothing in this experiment's copy of the project, for git does not hold it; "
@@ -56,11 +57,20 @@ def write_lists(root: Path, params: Params) -> None:
     write_bytes(root / KNOWN, json.dumps(seen).encode())
 
 
-def _with_kernels(folder: Path) -> list[Path]:
-    """The images of a folder, and the kernels that were estimated for them."""
+def _readable(folder: Path) -> list[Path]:
+    """The images of a folder; those of kinds that are not read are left out, and a line says so."""
+    from srfoundry.data.sources import pictures, unread
     from srfoundry.imaging import decoding
 
-    return [*decoding.find(folder), *sorted(folder.rglob("*_kernel.npy"))]
+    found = pictures(folder)
+    if kinds := unread(found):
+        say(f"{folder}: left out: {kinds}, which are not read; save them as PNG or JPEG")
+    return [path for path in found if path.suffix.lower() in decoding.SUFFIXES]
+
+
+def _with_kernels(folder: Path) -> list[Path]:
+    """The images of a folder, and the kernels that were estimated for them."""
+    return [*_readable(folder), *sorted(folder.rglob("*_kernel.npy"))]
 
 
 def contents(folder: Path, paths: Iterable[Path], known: dict[str, Any], seen: dict[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ left then waits in .ckpt/telemetry for the next stage, `make ui` or:
     python -m pipelines.support.sender       sends what waits, and says what could not be sent
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -185,9 +186,15 @@ def _dead(box: Box) -> bool:
 
 def main() -> None:
     """Be the project's sender, if it has none."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.support.sender",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing and wait for more, as beside a stage")
+    quiet, root = parser.parse_args().quiet, Path.cwd()
     from pipelines.support import prefect_reports
 
-    root, quiet = Path.cwd(), "--quiet" in sys.argv[1:]
     os.nice(5)
     server.prepare_environment(root)
     prefect_reports.prepare()

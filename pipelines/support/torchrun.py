@@ -88,11 +88,14 @@ def _elastic(count: int, arguments: Sequence[str]) -> None:
 def _lost(failures: Mapping[int, "ProcessFailure"]) -> str:
     """What is to be said of a lost process; raises where one failed for another reason."""
     said = {rank: _said(failure) for rank, failure in failures.items()}
-    for rank, (kind, message, trace) in sorted(said.items()):
-        if kind == "program" and rank:  # the first one's stands on the terminal
-            sys.stderr.write(trace)
-        if kind != "lost":
-            raise FoundryError(message) if kind == "person" else SystemExit(1)
+    for kind, message, _ in said.values():  # of any rank: the others may have been ended for it without a word
+        if kind == "person":
+            raise FoundryError(message)
+    for rank, (kind, _, trace) in sorted(said.items()):
+        if kind == "program":
+            if rank:  # the first one's stands on the terminal
+                sys.stderr.write(trace)
+            raise SystemExit(1)
     by_signal = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
     if not by_signal:
         return "the processes lost each other"

@@ -5,11 +5,11 @@
 SRFOUNDRY_IDLE_MINUTES says after how long; 0 = never.
 """
 
+import argparse
 import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -65,11 +65,18 @@ def _inode(root: Path) -> int:
 
 def main() -> None:
     """Run the server's command, watch it, and end its whole group when it is over."""
-    port, command = int(sys.argv[1]), sys.argv[2:]
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.support.watched",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("port", type=int, help="that the command serves")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="and its arguments")
+    options = parser.parse_args()
     kill = ctypes.CDLL(None, use_errno=True).prctl
-    process = subprocess.Popen(command, preexec_fn=lambda: kill(PR_SET_PDEATHSIG, signal.SIGTERM))
+    process = subprocess.Popen(options.command, preexec_fn=lambda: kill(PR_SET_PDEATHSIG, signal.SIGTERM))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # then `watch` sees its end
-    watch(process, Path.cwd(), port, minutes() * 60)
+    watch(process, Path.cwd(), options.port, minutes() * 60)
     if process.poll() is None:
         process.terminate()
         try:

@@ -56,6 +56,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         {"metatrain__sons": 0},
         {"pretrain__schedule": "constant"},
         {"prune__steps": 1.5},
+        {"shared__threads": 100_000},  # no machine has them, and libraries end without a word where they ask for them
+        {"distributed__processes": 100_000},
     ],
 )
 def test_out_of_range_values_stop(tmp_path: Path, values: dict[str, object]) -> None:
@@ -82,6 +84,47 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
         params.load(changed(tmp_path, **several))
     many = params.load(changed(tmp_path, metatrain__support="patches", **several))
     assert many.metatrain.degradations.scales == [2.0, 2.2]
+
+
+def test_processes_and_their_threads_are_counted_together(tmp_path: Path) -> None:
+    """Each within its range may still be more than a machine has room for."""
+    many: dict[str, object] = {f"{name}__batch": 64 for name in ("pretrain", "dual", "search", "prune", "nonblind")}
+    many |= {"metatrain__warmup_batch": 64, "photo__batch": 128}
+    with pytest.raises(FoundryError, match=r"shared.threads times distributed.processes must be 1024 or less, got 256"):
+        params.load(changed(tmp_path, shared__threads=256, distributed__processes=64, **many))
+    assert params.load(changed(tmp_path, shared__threads=16, distributed__processes=64, **many)).shared.threads == 16
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"distributed__processes": 5}, r"distributed.processes 5 .*pretrain.batch \(4 for 5\)"),
+        ({"distributed__accumulate": 17}, r"accumulate 17 .*dual.batch \(16 for 17\)"),
+        ({"distributed__accumulate": 4, "dual__unpaired_share": 0.9}, r"dual.batch without .* \(2 for 4\)"),
+        ({"distributed__accumulate": 4, "photo__batch": 6}, r"half of photo.batch \(3 for 4\)"),
+        ({"distributed__processes": 2, "metatrain__steps": 1, "metatrain__tasks": 1}, r"metatrain.tasks \(1 for 2\)"),
+    ],
+)
+def test_a_batch_has_a_row_for_every_part(tmp_path: Path, values: dict[str, object], said: str) -> None:
+    """Before any process starts: which of several would say it is chance."""
+    with pytest.raises(FoundryError, match=said):
+        params.load(changed(tmp_path, **values))
+
+
+def test_a_folder_at_home_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell; any other is below the project."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    keys = ("synthesize__folder", "synthesize__kernels", "dual__unpaired", "evaluate__real")
+    found = params.load(changed(tmp_path, **dict.fromkeys(keys, "~/Pictures")))
+    folders = [found.synthesize.photographs.folder, found.synthesize.blur.kernels]
+    assert {*folders, found.dual.unpaired, found.evaluate.real} == {"/home/ada/Pictures"}
+    assert params.load(REPO / "params.yaml").synthesize.photographs.folder == "inputs/photographs"
+
+
+def test_what_is_not_trained_has_no_rows(tmp_path: Path) -> None:
+    assert params.load(changed(tmp_path, distributed__processes=2, metatrain__tasks=1)).distributed.processes == 2
+    alone = {"search__order": "second", "search__batch": 1}  # in whose search all rows are one graph
+    assert params.load(changed(tmp_path, distributed__accumulate=2, **alone)).distributed.accumulate == 2
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "YAML"), ("", "params"), ("- 1", "params")])

@@ -38,6 +38,23 @@ def test_a_bad_image_stops_or_is_named(tmp_path: Path) -> None:
     assert not any(str(tmp_path) in why for why in found.skipped.values())
 
 
+def test_a_picture_of_a_kind_that_is_not_read_is_a_bad_image(tmp_path: Path) -> None:
+    """As phones and cameras write them; what is no picture is none."""
+    folder(tmp_path, "good.png", "IMG_1.jpg")
+    for name in ("IMG_1.HEIC", "raw/x.cr2", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(FoundryError, match=r"IMG_1\.HEIC is of a kind that is not read; .*on_bad_image to skip\)$"):
+        gather(tmp_path)
+    found = gather(tmp_path, "skip")
+    assert set(found.photographs) == {"good", "IMG_1"} and set(found.skipped) == {"IMG_1.HEIC", "raw/x.cr2"}
+    assert not any(str(tmp_path) in why for why in found.skipped.values())
+    for name in ("good.png", "IMG_1.jpg"):
+        (tmp_path / name).unlink()
+    with pytest.raises(FoundryError, match=r"holds no photograph \(but 1 \.cr2, 1 \.heic, which are not read\); put"):
+        gather(tmp_path, "skip")
+
+
 def test_an_empty_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match="holds no photograph"):
         gather(tmp_path)

@@ -101,6 +101,25 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, folder: str, s
     assert listed(tmp_path) == {}
 
 
+def test_a_folder_that_cannot_be_read_names_its_key(tmp_path: Path) -> None:
+    """Whichever of the four it is."""
+    whole, none = values(source="bundled"), str(tmp_path / "none")
+    kernels = replace(whole.synthesize.blur, kernels=none)
+    wrong = {
+        "synthesize.folder": values(folder=none),
+        "synthesize.kernels": whole.model_copy(
+            update={"synthesize": whole.synthesize.model_copy(update={"blur": kernels})}
+        ),
+        "dual.unpaired": whole.model_copy(
+            update={"dual": whole.dual.model_copy(update={"unpaired": none, "unpaired_share": 0.5})}
+        ),
+        "evaluate.real": whole.model_copy(update={"evaluate": whole.evaluate.model_copy(update={"real": none})}),
+    }
+    for key, each in wrong.items():
+        with pytest.raises(FoundryError, match=f"^{key}: {none} is not a folder"):
+            write_lists(tmp_path, each)
+
+
 def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -> None:
     """A folder of one's own is listed; the ones inside the packages are none."""
     photographs(tmp_path, "a.png")
@@ -108,6 +127,21 @@ def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -
     for real, expected in (("bundled", []), ("inputs/photographs", ["a.png"])):
         write_lists(tmp_path, values().model_copy(update={"evaluate": shown.model_copy(update={"real": real})}))
         assert list(listed(tmp_path, "real")) == expected
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among photographs they are an input, which synthesize skips by name or stops at; elsewhere a line says it."""
+    folder = photographs(tmp_path, "a.png")
+    (folder / "b.HEIC").write_bytes(b"heic")
+    write_lists(tmp_path, values())
+    assert list(listed(tmp_path)) == ["a.png", "b.HEIC"] and capsys.readouterr().err == ""
+    whole = values()
+    real = {"evaluate": whole.evaluate.model_copy(update={"real": "inputs/photographs"})}
+    unpaired = {"unpaired": "inputs/photographs", "unpaired_share": 0.5}
+    for name, other in (("real", real), ("unpaired", {"dual": whole.dual.model_copy(update=unpaired)})):
+        write_lists(tmp_path, whole.model_copy(update=other))
+        assert list(listed(tmp_path, name)) == ["a.png"]
+        assert "left out: 1 .heic, which are not read" in capsys.readouterr().err
 
 
 def test_an_experiment_that_has_no_copy_says_how_it_gets_one(tmp_path: Path) -> None:

@@ -24,6 +24,12 @@ with answering("stopped; all is well"):
     {body}
 """
 
+PROGRAMS = sorted(
+    ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__main__")
+    for path in [REPO / "pipelines" / "environment.py", *(REPO / "pipelines" / "support").rglob("*.py")]
+    if '__name__ == "__main__"' in path.read_text()
+)
+
 
 def run(text: str) -> tuple[int, str]:
     """Exit status and what was said of a program."""
@@ -84,3 +90,13 @@ def test_an_error_that_nothing_has_room_for_is_still_a_failure(words: list[str])
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, *words], env=paths, stdout=full, stderr=full, check=False)
     assert done.returncode in (1, 120)  # the second where Python itself could not write at its end
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_given_and_nothing_done(program: str, tmp_path: Path) -> None:
+    """In a folder that is no project, where any work would end badly or leave something behind."""
+    paths = {"PYTHONPATH": f"{REPO / 'src'}:{REPO}"}
+    command = [sys.executable, "-m", program, "--help"]
+    done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ") and done.stderr == "", done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []

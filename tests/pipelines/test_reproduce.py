@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from pipelines.support import forecast
+from pipelines.support.dvc_runs import complaint, killed
 from pipelines.support.graph import Graph
 from pipelines.support.reproduce import concerned, plain
 from srfoundry.config.params import load
@@ -44,6 +45,25 @@ def test_a_failing_stage_ends_it_with_its_own_line(toy: Toy) -> None:
     assert code == 1 and "Traceback" not in said
     assert "error: stage dual failed: gone not found" in said and "goes on from the last checkpoints" in said
     assert not (toy.root / "models" / "evaluate.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "said"),
+    [
+        (-11, 11, "ended by SIGSEGV"),
+        (139, 11, "ended by SIGSEGV"),
+        (-9, 9, "ended by SIGKILL"),
+        (-8, 8, "ended by SIGFPE"),
+        (-2, 0, "exited with -2"),  # a person's
+        (130, 0, "exited with 130"),
+        (255, 0, "exited with 255"),
+        (1, 0, "exited with 1"),
+    ],
+)
+def test_a_stage_that_a_signal_ended_says_which(code: int, number: int, said: str) -> None:
+    """As a library's crash does, after which the stage itself has no word."""
+    lines = ["Running stage 'dual':", f"ERROR: failed to reproduce 'dual': failed to run: python, exited with {code}"]
+    assert killed(lines) == number and said in complaint(lines)
 
 
 SLEEP = """

@@ -137,6 +137,9 @@ def test_what_a_process_failed_for_is_one_sentence() -> None:
     gone = failure(1, "lost", "another process is gone")
     with pytest.raises(FoundryError, match="patch must be a multiple"):
         torchrun._lost({0: gone, 1: wrong})
+    ended = failure(1)  # for the error of another, before it could say anything itself
+    with pytest.raises(FoundryError, match="patch must be a multiple"):
+        torchrun._lost({0: ended, 1: failure(1, "program", "KeyError: 3"), 2: wrong})
     assert torchrun._lost({0: failure(-15), 1: failure(-9)}) == "process 2 was ended by SIGKILL"
     assert torchrun._lost({0: gone}) == "the processes lost each other"
     with pytest.raises(SystemExit):

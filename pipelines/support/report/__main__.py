@@ -5,6 +5,7 @@
 `make repro` ends with it. It reads what stages wrote and runs each exported model a few times; no stage waits for it.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -25,6 +26,12 @@ FILE = "results/report.html"
 
 def main() -> None:
     """Write it, hand it to MLflow, and print the summary."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.support.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
     root = Path.cwd()
     server.prepare_environment(root)
     with answering():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from srfoundry.core.errors import FoundryError
 
 # Sections whose patches are reduced.
 REDUCED = ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse", "kernel_step")
+
+FOLDERS = {("synthesize", "folder"), ("synthesize", "kernels"), ("dual", "unpaired"), ("evaluate", "real")}
+MOST_TOGETHER = 1024  # threads of all processes of a training, on whatever machine
 
 
 class Params(Section):
@@ -59,6 +63,50 @@ class Params(Section):
                 f"got {scales[0]}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Params":
+        threads, processes = self.shared.threads, self.distributed.processes
+        if threads * processes > MOST_TOGETHER:
+            raise ValueError(
+                f"shared.threads times distributed.processes must be {MOST_TOGETHER} or less, got {threads} times "
+                f"{processes}; lower one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dealt(self) -> "Params":
+        """Every process, and every part that it computes after another, has a row of each batch."""
+        short = [f"{name} ({rows} for {parts})" for name, rows, parts in self._rows() if rows < parts]
+        if short:
+            raise ValueError(
+                f"a batch must have a row for each of distributed.processes {self.distributed.processes} and each of "
+                f"their accumulate {self.distributed.accumulate} parts, got {', '.join(short)}; raise these, or lower "
+                "distributed.processes or distributed.accumulate"
+            )
+        return self
+
+    def _rows(self) -> list[tuple[str, int, int]]:
+        """Of the batches of `dvc repro`: name, rows, and the parts that they are dealt to."""
+        processes, all_parts = self.distributed.processes, self.distributed.processes * self.distributed.accumulate
+        searched = all_parts if self.search.model.order == "first" else processes  # one graph is over all rows
+        unpaired = self.dual.unpaired_share
+        found = [
+            ("pretrain.batch", self.pretrain.training.batch, all_parts),
+            ("metatrain.warmup_batch", self.metatrain.warmup.batch, all_parts),
+            ("search.batch", self.search.draw.batch, searched),
+            ("prune.batch", self.prune.draw.batch, all_parts),
+            ("nonblind.batch", self.nonblind.draw.batch, all_parts),
+        ]
+        for name, draw in (("dual", self.dual.draw), ("photo", self.photo.draw)):
+            without = " without its unpaired images" if unpaired else ""
+            found.append((f"{name}.batch{without}", draw.batch - round(draw.batch * unpaired), all_parts))
+        if self.metatrain.outer.steps:
+            found.append(("metatrain.tasks", self.metatrain.draw.tasks, processes))
+        if self.compress.method == "drc":
+            half = self.photo_compress.search(self.search, self.photo).draw.batch
+            found.append(("half of photo.batch", half, searched))
+        return found
 
     @model_validator(mode="after")
     def _divisible(self) -> "Params":
@@ -122,7 +170,17 @@ def check(raw: Any, where: str) -> Params:
 def _gathered(raw: Any) -> Any:
     if not isinstance(raw, dict):
         return raw
-    return {name: _section(name).gathered(values) for name, values in raw.items()}
+    return {name: _section(name).gathered(_at_home(name, values)) for name, values in raw.items()}
+
+
+def _at_home(section: Any, values: Any) -> Any:
+    """The values, folders that begin with ~ at the person's home: a shell would have put it there."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        key: os.path.expanduser(value) if (section, key) in FOLDERS and isinstance(value, str) else value
+        for key, value in values.items()
+    }
 
 
 def _section(name: Any) -> type[Section]:

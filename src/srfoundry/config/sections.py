@@ -73,13 +73,17 @@ from srfoundry.zero_shot.settings import (
     TaskDraw,
 )
 
+# A machine gives up, or a library ends without a word, long before the number of threads is too large for an int.
+MOST_THREADS = 256  # of a process
+MOST_PROCESSES = 64  # of a training
+
 
 class Shared(Section):
     """What every stage reads."""
 
     seed: Annotated[int, Field(ge=0)]
     scale: Literal[2, 3, 4, 8]
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     device: Literal["auto", "cpu", "cuda"]
     precision: Precision
 
@@ -87,7 +91,7 @@ class Shared(Section):
 class Distributed(Section):
     """How a training's batch is computed: by how many processes, in how many parts, and what is kept meanwhile."""
 
-    processes: Count
+    processes: Annotated[int, Field(ge=1, le=MOST_PROCESSES)]
     accumulate: Count
     checkpointing: bool
 

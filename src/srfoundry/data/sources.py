@@ -1,7 +1,8 @@
 """Where photographs come from, and which of them can be used."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -59,8 +60,29 @@ def listed(wanted: Source, root: Path) -> list[tuple[str, Path]]:
         return [(path.stem, path) for path in images.bundled()]
     if wanted.source == "folder":
         folder = root / wanted.folder
-        return [(path.relative_to(folder).as_posix(), path) for path in decoding.find(folder)]
+        return [(path.relative_to(folder).as_posix(), path) for path in pictures(folder)]
     return _archived(wanted.archives, root / "downloads")
+
+
+def pictures(folder: Path) -> list[Path]:
+    """List the pictures below a folder, those of kinds that are not read too: whoever put them there expects them used.
+
+    Raises:
+        FoundryError: the folder is missing or holds no picture that can be read; names the kinds that are there.
+    """
+    listed = decoding.walk(folder)
+    found = [path for path in listed if path.suffix.lower() in decoding.SUFFIXES | decoding.UNREAD]
+    if not any(path.suffix.lower() in decoding.SUFFIXES for path in found):
+        there = f" (but {kinds}, which are not read)" if (kinds := unread(found)) else ""
+        suffixes = " ".join(sorted(decoding.SUFFIXES))
+        raise FoundryError(f"{folder} holds no photograph{there}; put files there that end in {suffixes}")
+    return found
+
+
+def unread(paths: Iterable[Path]) -> str:
+    """How many of these pictures are of which kinds that are not read, such as "2 .gif, 1 .heic"; empty for none."""
+    kinds = Counter(path.suffix.lower() for path in paths if path.suffix.lower() in decoding.UNREAD)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 def _archived(archives: Sequence[Archive], cache: Path) -> list[tuple[str, Path]]:
@@ -77,7 +99,7 @@ def _archived(archives: Sequence[Archive], cache: Path) -> list[tuple[str, Path]
             )
         stems[stem] = one.url
         inside = unpack.extract(archive, cache)
-        for path in decoding.find(inside):
+        for path in pictures(inside):
             parts = path.relative_to(inside).parts
             parts = parts[1:] if parts[0] == stem and len(parts) > 1 else parts  # many archives hold one such folder
             found.append((PurePosixPath(stem, *parts).as_posix(), path))
@@ -137,6 +159,8 @@ def _nameless(shown: str) -> str | None:
 def _examine(item: tuple[Path, Path | None], smallest: int) -> dict[str, Any] | str:
     """Return a photograph's size and hash, or why it cannot be used: words, for an error would stop the others."""
     path, kept = item
+    if path.suffix.lower() in decoding.UNREAD:
+        return f"{path} is of a kind that is not read; save it as PNG or JPEG, or remove it"
     try:
         levels = decoded.read(path)
     except FoundryError as error:
