@@ -126,7 +126,7 @@ def test_it_computes_where_the_server_does(
 ) -> None:
     """The device that this name has in PyTorch."""
     places = {"auto": torch.device("cuda"), "cuda": torch.device("cuda"), "cpu": torch.device("cpu")}
-    monkeypatch.setattr(devices, "chosen", places.__getitem__)
+    monkeypatch.setattr(devices, "chosen", lambda name, threads: places[name])
     monkeypatch.setattr(Restoration, "load", lambda options, models: options.device)
     found = Restorers(tmp_path, threads=torch.get_num_threads(), device=device).load()
     assert found == places[torchs]

@@ -69,16 +69,13 @@ class Restorers:
         Raises:
             FoundryError: one of them is damaged, or there is no such device.
         """
-        import torch
-
         from srfoundry.restoration import devices
         from srfoundry.restoration.blind_restoration import Restoration
         from srfoundry.restoration.restorers.restorer import RestoreOptions
 
         with self._lock:
             if self._loaded is None:
-                torch.set_num_threads(self._threads)
-                device = devices.chosen(devices.BESIDE.get(self._device, self._device))
+                device = devices.chosen(devices.BESIDE.get(self._device, self._device), self._threads)
                 options = RestoreOptions(self._project / NETWORK, self._project / "params.yaml", device=device)
                 self._loaded = Restoration.load(options, models=self._project / "models")
             return self._loaded
