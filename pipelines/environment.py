@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+from pipelines.support import possible
 from pipelines.support.inputs import write_lists
 from pipelines.support.program import answering
 from pipelines.support.versions import BESIDE, DISTRIBUTIONS, versions
@@ -29,6 +30,7 @@ def main(root: Path) -> None:
         values = params.load(root / "params.yaml")
         environment(root)
         write_lists(root, values)
+        possible.check(root, values)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,10 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
         params.load(changed(tmp_path, metatrain__scales=[4.0, 2.0], metatrain__support="patches"))
     with pytest.raises(FoundryError, match=r"metatrain: .*rates up to 0.02 are those of plain descent"):
         params.load(changed(tmp_path, metatrain__rates=[0.02] * 10, metatrain__descent="adam"))
+    with pytest.raises(FoundryError, match=r"synthesize: .*leave photographs to train on, got \[0.6, 0.5\]"):
+        params.load(changed(tmp_path, synthesize__held_out=0.6, synthesize__validation=0.5))
+    with pytest.raises(FoundryError, match="compress.method msgc needs search.measure parameters or macs, got latency"):
+        params.load(changed(tmp_path, compress__method="msgc", search__measure="latency"))
     several = {"metatrain__scales": [2.0, 2.2], "metatrain__enlargement": "bicubic"}
     with pytest.raises(FoundryError, match="support self_pair takes one scale"):
         params.load(changed(tmp_path, **several))

@@ -65,6 +65,12 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _counted(self) -> "Params":
+        if self.compress.method == "msgc" and self.search.target.measure == "latency":
+            raise ValueError("compress.method msgc needs search.measure parameters or macs, got latency; choose one")
+        return self
+
+    @model_validator(mode="after")
     def _bounded(self) -> "Params":
         threads, processes = self.shared.threads, self.distributed.processes
         if threads * processes > MOST_TOGETHER:

@@ -113,6 +113,9 @@ class Synthesize(Section):
     def _possible(self) -> "Synthesize":
         if self.photographs.source == "archives" and not self.photographs.archives:
             raise ValueError("source is archives, got an empty list of archives; name one with its checksum")
+        shares = [part for part in (self.split.held_out, self.split.validation) if isinstance(part, float)]
+        if len(shares) == 2 and sum(shares) >= 1:
+            raise ValueError(f"held_out and validation must leave photographs to train on, got {shares}; lower one")
         return self
 
 
