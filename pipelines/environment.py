@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pipelines.support import possible
+from pipelines.support import cache_objects, possible
 from pipelines.support.inputs import write_lists
 from pipelines.support.program import answering
 from pipelines.support.versions import BESIDE, DISTRIBUTIONS, versions
@@ -30,6 +30,7 @@ def main(root: Path) -> None:
         values = params.load(root / "params.yaml")
         environment(root)
         write_lists(root, values)
+        cache_objects.check(root)
         possible.check(root, values)
 
 

@@ -40,7 +40,7 @@ def write_lists(root: Path, params: Params) -> None:
         "unpaired": ("dual.unpaired", root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
         "real": ("evaluate.real", root / real, _readable, real != BUNDLED),
     }
-    known, seen = _known(root / KNOWN), dict[str, Any]()
+    known, seen = known_files(root / KNOWN), dict[str, Any]()
     for name, (key, folder, find, read) in folders.items():
         try:
             found = contents(folder, find(folder), known, seen) if read else {}
@@ -101,7 +101,8 @@ def contents(folder: Path, paths: Iterable[Path], known: dict[str, Any], seen: d
     return found
 
 
-def _known(path: Path) -> dict[str, Any]:
+def known_files(path: Path) -> dict[str, Any]:
+    """What `contents` has seen before, as it was kept in a file; nothing where that cannot be read."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
