@@ -50,8 +50,9 @@ class Look:
 
 ALL = Look(histories.SHARES, SOFT)
 # Pixels left out of soft photographs look like means of sharp ones' blocks. Where blurs are learned, as many soft ones
-# and other gammas cost a disc and a line in ten, and a noisy Gaussian in six.
-SHARP = Look(histories.MADE, 0.45, (0.7, 1.4))
+# and other gammas cost a disc and a line in ten, and a noisy Gaussian in six. Without drawings: how sharp photographs
+# were made small hangs by a thread.
+SHARP = Look(histories.MADE, 0.45, (0.7, 1.4), drawn=0)
 TURN = (ALL, SHARP, ALL)  # of the batches
 # Masks are told apart on thumbnails alone: with blurs among them the cross entropy of the places is 1.41 in place of
 # 1.31, and a third of the windows that nobody sharpened are taken for sharpened, in place of a fifth.
@@ -74,33 +75,35 @@ def window_patches(patches: Patches, scale: int, *, octave: float, batch: int) -
 
 
 class Windows:
-    """Features of windows, the history of each (or the place of its mask, see `Look`), and whether it shows how a sharp
-    image was made small, and no more.
+    """Features of windows, the history of each (or the place of its mask, see `Look`), whether it shows how a sharp
+    image was made small, and no more, and whether it is of a photograph.
     """
 
     def __init__(self) -> None:
         self.features: list[Tensor] = []
         self.histories: list[Tensor] = []
         self.sharp: list[Tensor] = []
+        self.photographs: list[Tensor] = []
 
-    def add(self, features: Float[Tensor, "b n"], drawn: Int[Tensor, " b"], *, sharp: bool) -> None:
-        """Take up a batch."""
+    def add(self, features: Float[Tensor, "b n"], drawn: Int[Tensor, " b"], look: Look) -> None:
+        """Take up a batch of a look."""
         self.features.append(features)
         self.histories.append(drawn)
-        self.sharp.append(torch.full(drawn.shape, sharp))
+        self.sharp.append(torch.full(drawn.shape, look is SHARP))
+        self.photographs.append(~_drawings(len(drawn), look))
 
-    def all(self) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"], Bool[Tensor, " m"]]:
-        """Features, histories and purposes in the order in which they came."""
-        return torch.cat(self.features), torch.cat(self.histories), torch.cat(self.sharp)
+    def all(self) -> tuple[Float[Tensor, "m n"], Int[Tensor, " m"], Bool[Tensor, " m"], Bool[Tensor, " m"]]:
+        """Features, histories, purposes and whether they are of photographs, in the order in which they came."""
+        return torch.cat(self.features), torch.cat(self.histories), torch.cat(self.sharp), torch.cat(self.photographs)
 
     def state_dict(self) -> dict[str, Any]:
         """All batches."""
-        return {"features": list(self.features), "histories": list(self.histories), "sharp": list(self.sharp)}
+        return {name: list(batches) for name, batches in vars(self).items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the batches of an earlier run."""
-        self.features, self.histories = list(state_dict["features"]), list(state_dict["histories"])
-        self.sharp = list(state_dict["sharp"])
+        for name in vars(self):
+            setattr(self, name, list(state_dict[name]))
 
 
 def collect_windows(
@@ -129,7 +132,7 @@ def collect_windows(
     def step(index: int) -> Mapping[str, float]:
         look, scale = turn[index % len(turn)], scales[index // len(turn) % len(scales)]
         features, drawn = _drawn(sharp[scale], softness, look, scale, rng=stream.rng(name, index), processes=processes)
-        found.add(processes.gathered(features, len(drawn)), drawn, sharp=look is SHARP)
+        found.add(processes.gathered(features, len(drawn)), drawn, look)
         return {}
 
     count = sharp[scales[0]].draws.batch
@@ -152,9 +155,9 @@ def _drawn(
     rows, drawn = Rows(count, own), histories.draw(count, scale, shares=look.shares, rng=rng)
     high, soft = luma(sharp.draw(rng=rng, processes=processes)), rows.rand(2, rng=rng)
     if look.drawn:
-        places = torch.arange(count)[own]
-        pages = drawings.drawn(-(-count // look.drawn), high.shape[-1], rng=rng).to(high)
-        high[places % look.drawn == 0] = pages[places[places % look.drawn == 0] // look.drawn]
+        pages, whole = _drawings(count, look), torch.zeros(count, *high.shape[1:])
+        whole[pages] = drawings.drawn(int(pages.sum()), high.shape[-1], rng=rng)
+        high = torch.where(pages[own].view(-1, 1, 1), whole[own], high)
     variance = torch.where(soft[:, 0] < look.soft, softness * soft[:, 1], 0.0)
     least, most = look.gammas
     high = high.clamp(0, 1) ** (least + (most - least) * rows.rand(1, rng=rng).view(-1, 1, 1))
@@ -174,6 +177,11 @@ def _drawn(
         if chance < PACKED:
             low[row, None] = images.jpeg(low[row, None].expand(-1, 3, -1, -1), quality)[:, :1]
     return features_of(low[:, 0], scale), learned
+
+
+def _drawings(count: int, look: Look) -> Bool[Tensor, " n"]:
+    """Which rows of a batch are of drawings."""
+    return torch.arange(count) % look.drawn == 0 if look.drawn else torch.zeros(count, dtype=torch.bool)
 
 
 def _reduced(

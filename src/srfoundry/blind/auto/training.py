@@ -85,14 +85,15 @@ def train_classifier(
     Returns:
         the curve: `loss`, and `held_out`, the share of the last twentieth of the windows that is taken for another.
     """
-    features, histories, sharp = windows.all()
-    halos, masks, _ = thumbnails.all()
+    features, histories, sharp, photographs = windows.all()
+    halos, masks, *_ = thumbnails.all()
     kept = max(1, len(features) * 19 // 20)
     every, edges = (_places(chosen[:kept]) for chosen in (~sharp, sharp))
     held = kept + _places(~sharp[kept:])
     with torch.no_grad():
-        classifier.centre.copy_(features[:kept].mean(dim=0))
-        classifier.spread.copy_(features[:kept].std(dim=0) + RARE)
+        usual = features[:kept][photographs[:kept]]  # drawings' spread would make small what tells photographs apart
+        classifier.centre.copy_(usual.mean(dim=0))
+        classifier.spread.copy_(usual.std(dim=0) + RARE)
     redraw(classifier, stream.rng("classifier"))
     processes, weights = resumption.processes, list(classifier.parameters())
     processes.same_weights(classifier)
