@@ -306,6 +306,23 @@ def test_models_health_metrics_and_docs(client: TestClient) -> None:
     assert set(described["paths"]["/v1/upscale"]["post"]["responses"]) >= {"200", "202", "413", "429"}
 
 
+def test_what_answers_get_answers_head(client: TestClient) -> None:
+    """Load balancers and `curl -I` ask so; no body comes, and the description lists GET alone."""
+    begun = client.post("/v1/upscale", params={"wait": False}, content=served.photograph(9, 9))
+    job = begun.headers["location"]
+    asked = ["/", "/healthz", "/readyz", "/docs", "/metrics", "/v1/models", "/openapi.json", job, f"{job}/events"]
+    for path in asked:
+        answer = client.head(path)
+        assert answer.status_code == 200 and not answer.content, path
+    while client.get(job).json()["state"] != "done":
+        pass
+    head, whole = client.head(f"{job}/result"), client.get(f"{job}/result")
+    assert head.status_code == 200 and int(head.headers["content-length"]) == len(whole.content) and not head.content
+    assert client.head("/v1/upscale").status_code == 405 and client.head("/v1/jobs/none").status_code == 404
+    described = client.get("/openapi.json").json()["paths"]
+    assert all("head" not in methods for methods in described.values())
+
+
 def test_another_site_is_let_in_by_name(models: Path) -> None:
     site = "https://album.example"
     settings = Serving(str(models), 1, "cpu", listening=Listening(names=("pictures.example",), origins=(site,)))
