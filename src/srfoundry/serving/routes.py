@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
@@ -34,7 +34,7 @@ Reduced = Annotated[
 
 def router(service: Service) -> APIRouter:
     """All routes of a server."""
-    made = APIRouter()
+    made = APIRouter(dependencies=[Depends(_refuse_unknown)])
 
     @made.post(
         "/v1/upscale", responses=ANSWERS, openapi_extra=PHOTOGRAPH, response_class=Response, tags=["photographs"]
@@ -78,6 +78,19 @@ def router(service: Service) -> APIRouter:
     _health(made, service)
     _answer_head(made)
     return made
+
+
+async def _refuse_unknown(request: Request) -> None:
+    """Refuse parameters that a route does not have: one that is misspelt would have no effect, and nobody notice."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not route.path.startswith("/v1/"):
+        return  # what probes and browsers add to the other addresses harms nobody
+    known = [each.alias for each in route.dependant.query_params]
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        taken = f"takes {', '.join(known)}" if known else "takes none"
+        detail = f"{request.method} {route.path} {taken} in its query, got {unknown[:80]!r}; see /docs"
+        raise Problem(422, "A parameter is unknown", detail, "request")
 
 
 def _answer_head(made: APIRouter) -> None:
