@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from PIL import Image
 
+from srfoundry.cli import program
 from tests import tiny
 from tests.conftest import REPO
 from tests.extras import distributions, lacking
@@ -52,6 +53,7 @@ EXTRAS_OF = {  # what a folder may import beside the base
 UNDECLARED = {
     "packaging": "pytest needs it, and only releases and tests of the installation use it",
 }
+NAMED_ELSEWHERE = {"onnxruntime": "runtime/providers.py says that there are two"}
 NOT_LOCKED = {
     "srfoundry": "extras made of extras",
     **dict.fromkeys(("boto3", "dvc-s3"), "only for who has such a store"),
@@ -101,6 +103,21 @@ def test_every_import_is_declared_for_its_folder() -> None:
                 f"{name} imports {module}, which comes from {provided.get(module) or 'nowhere'}: "
                 f"declare it in the base or in one of {sorted(extras)} of pyproject.toml"
             )
+
+
+def test_a_command_knows_the_extra_of_every_module_that_the_base_lacks() -> None:
+    """One of those that declare it; without that a missing package is a traceback."""
+    base = {canonicalize_name(requirement.name) for requirement in BASE}
+    provided = {
+        name: {canonicalize_name(one) for one in distributions}
+        for name, distributions in packages_distributions().items()
+    }
+    for module in set[str]().union(*map(imported, (REPO / "src").rglob("*.py"))):
+        brought = provided.get(module, set())
+        if brought & base or module in NAMED_ELSEWHERE:
+            continue
+        extra = program.EXTRAS.get(module)
+        assert extra and brought & declared(extra), f"{module} comes from {brought}; MODULES of program.py says {extra}"
 
 
 def test_the_first_run_needs_few_packages() -> None:

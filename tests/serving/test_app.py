@@ -1,6 +1,7 @@
 """Photographs over HTTP: what comes back, in which format, and what is refused."""
 
 import asyncio
+import gzip
 import io
 import json
 import struct
@@ -304,6 +305,42 @@ def test_models_health_metrics_and_docs(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     assert {"/v1/upscale", "/v1/models", "/v1/jobs/{number}"} <= set(described["paths"])
     assert set(described["paths"]["/v1/upscale"]["post"]["responses"]) >= {"200", "202", "413", "429"}
+
+
+def test_what_answers_get_answers_head(client: TestClient) -> None:
+    """Load balancers and `curl -I` ask so; no body comes, and the description lists GET alone."""
+    begun = client.post("/v1/upscale", params={"wait": False}, content=served.photograph(9, 9))
+    job = begun.headers["location"]
+    asked = ["/", "/healthz", "/readyz", "/docs", "/metrics", "/v1/models", "/openapi.json", job, f"{job}/events"]
+    for path in asked:
+        answer = client.head(path)
+        assert answer.status_code == 200 and not answer.content, path
+    while client.get(job).json()["state"] != "done":
+        pass
+    head, whole = client.head(f"{job}/result"), client.get(f"{job}/result")
+    assert head.status_code == 200 and int(head.headers["content-length"]) == len(whole.content) and not head.content
+    assert client.head("/v1/upscale").status_code == 405 and client.head("/v1/jobs/none").status_code == 404
+    described = client.get("/openapi.json").json()["paths"]
+    assert all("head" not in methods for methods in described.values())
+
+
+def test_names_of_parameters_that_are_not_known_are_refused(client: TestClient) -> None:
+    """One that is misspelt would have no effect. Probes may add what they like to the addresses of health."""
+    answer = client.post("/v1/upscale", params={"modle": "photo"}, content=served.photograph(9, 9))
+    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+    assert "takes model, tile, wait" in answer.json()["detail"] and "'modle'" in answer.json()["detail"]
+    none = client.get("/v1/models", params={"limit": 1})
+    assert none.status_code == 422 and "takes none" in none.json()["detail"]
+    assert client.post("/v1/kernel", params={"force": True}, content=b"").status_code == 422
+    assert client.get("/healthz", params={"at": 1}).status_code == 200
+
+
+def test_a_compressed_body_is_refused_by_its_encoding(client: TestClient) -> None:
+    packed = gzip.compress(served.photograph(9, 9))
+    answer = client.post("/v1/upscale", content=packed, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415 and "'gzip'" in answer.json()["detail"]
+    plain = client.post("/v1/upscale", content=served.photograph(9, 9), headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
 
 
 def test_another_site_is_let_in_by_name(models: Path) -> None:

@@ -27,10 +27,13 @@ FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and c
 CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
 BLIND_SETS = ["div2krk", "photographs"]  # blind_sets.SETS, likewise
 MODULES = {  # by extra: what the base does without
-    "train": ["torch", "scipy", "pydantic", "ruamel", "safetensors", "matplotlib", "httpx", "skimage", "sklearn"],
+    "train": [
+        *("torch", "scipy", "pydantic", "ruamel", "safetensors", "matplotlib", "httpx", "skimage", "sklearn"),
+        "jinja2",
+    ],
     "export": ["onnx", "onnxscript"],
     "tracking": ["mlflow", "sqlalchemy", "alembic", "pandas"],
-    "serve": ["fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart"],
+    "serve": ["h11", "fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart"],
     "diffusion": ["diffusers"],
     "ncnn": ["ncnn", "pnnx"],
 }

@@ -17,6 +17,7 @@ ABOUT = """Enlarges photographs with trained networks. What is refused is answer
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/upscale -o photo_x2.png
 """
+READING = ["GET", "HEAD"]
 EXPOSED = ["X-Model", "X-Model-Version", "X-Model-Why", "Location", "Retry-After"]
 
 
@@ -33,7 +34,7 @@ def application(service: Service) -> ASGIApp:
     problems.install(made, service.metrics.failed)
     made.include_router(routes.router(service))
 
-    @made.get("/docs", include_in_schema=False)
+    @made.api_route("/docs", methods=READING, include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(documentation.page(made.openapi()))
 
@@ -54,7 +55,7 @@ def _offer_page(made: FastAPI, page: Path) -> None:
         async def file() -> FileResponse:
             return FileResponse(path, headers={"Cache-Control": "no-cache"})
 
-        made.add_api_route(f"/{name}", file, include_in_schema=False, response_class=FileResponse)
+        made.add_api_route(f"/{name}", file, methods=READING, include_in_schema=False, response_class=FileResponse)
 
     for path in sorted(page.glob("*")):
         if path.is_dir():

@@ -77,6 +77,10 @@ async def receive(request: Request, folder: Path, limits: Limits, executor: Exec
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limits.largest_bytes:
         raise _too_long(limits)
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        detail = f"Content-Encoding is {encoding[:80]!r}; send the photograph's own bytes, without that header"
+        raise Problem(415, "An encoded body", detail, "photograph", {"Accept-Encoding": "identity"})
     path = folder / "photograph"
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     stream = _bounded(request, limits)

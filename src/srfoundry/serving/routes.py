@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
@@ -33,7 +34,7 @@ Reduced = Annotated[
 
 def router(service: Service) -> APIRouter:
     """All routes of a server."""
-    made = APIRouter()
+    made = APIRouter(dependencies=[Depends(_refuse_unknown)])
 
     @made.post(
         "/v1/upscale", responses=ANSWERS, openapi_extra=PHOTOGRAPH, response_class=Response, tags=["photographs"]
@@ -75,7 +76,27 @@ def router(service: Service) -> APIRouter:
     _restoration(made, service)
     _jobs(made, service)
     _health(made, service)
+    _answer_head(made)
     return made
+
+
+async def _refuse_unknown(request: Request) -> None:
+    """Refuse parameters that a route does not have: one that is misspelt would have no effect, and nobody notice."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or not route.path.startswith("/v1/"):
+        return  # what probes and browsers add to the other addresses harms nobody
+    known = [each.alias for each in route.dependant.query_params]
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        taken = f"takes {', '.join(known)}" if known else "takes none"
+        detail = f"{request.method} {route.path} {taken} in its query, got {unknown[:80]!r}; see /docs"
+        raise Problem(422, "A parameter is unknown", detail, "request")
+
+
+def _answer_head(made: APIRouter) -> None:
+    """Let what answers GET answer HEAD, too: load balancers and `curl -I` ask so."""
+    for route in [each for each in made.routes if isinstance(each, APIRoute) and "GET" in each.methods]:
+        made.add_api_route(route.path, route.endpoint, methods=["HEAD"], response_model=None, include_in_schema=False)
 
 
 def _restoration(made: APIRouter, service: Service) -> None:
@@ -172,11 +193,13 @@ def _jobs(made: APIRouter, service: Service) -> None:
         return JSONResponse(service.store.find(number).as_json(), headers={"Cache-Control": "no-store"})
 
     @made.get("/v1/jobs/{number}/events", response_class=StreamingResponse, responses=responses, tags=["jobs"])
-    async def events(number: str) -> StreamingResponse:
+    async def events(number: str, request: Request) -> StreamingResponse:
         """The same as server-sent events, one for each change, until it is done."""
         job = service.store.find(number)
 
         async def lines() -> AsyncIterator[str]:
+            if request.method == "HEAD":  # its answer must not wait for the job
+                return
             async for state in job.changes():
                 yield f"data: {json.dumps(state)}\n\n"
 
@@ -189,7 +212,7 @@ def _jobs(made: APIRouter, service: Service) -> None:
         responses={200: {"content": PICTURES}, **responses, **why(409)},
         tags=["jobs"],
     )
-    async def result(number: str) -> Response:
+    async def result(number: str, request: Request) -> Response:
         """The finished photograph, in the format that was asked for with it."""
         job = service.store.find(number)
         if job.error is not None:
@@ -197,7 +220,7 @@ def _jobs(made: APIRouter, service: Service) -> None:
         if job.result is None:
             detail = f"the job is {job.state}, {job.done} of {job.tiles} tiles are done; ask again when it is done"
             raise Problem(409, "Not done", detail, "job")
-        return _picture(service, job)
+        return _picture(service, job, sent=request.method != "HEAD")
 
     @made.delete(
         "/v1/jobs/{number}", response_model=None, responses={200: {"model": JobBody}, **responses}, tags=["jobs"]
@@ -232,11 +255,12 @@ def _health(made: APIRouter, service: Service) -> None:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _picture(service: Service, job: Job, after: BackgroundTask | None = None) -> Response:
+def _picture(service: Service, job: Job, after: BackgroundTask | None = None, *, sent: bool = True) -> Response:
     assert job.result is not None
-    job.fetched = True
     path: Path = job.result.path
-    service.metrics.bytes.labels("out").inc(path.stat().st_size)
+    if sent:
+        job.fetched = True
+        service.metrics.bytes.labels("out").inc(path.stat().st_size)
     headers = {"X-Model": job.model, "X-Model-Version": job.version, "Cache-Control": "no-store", "Vary": "Accept"}
     if "why" in job.more:
         headers["X-Model-Why"] = job.more["why"]

@@ -139,6 +139,34 @@ def test_a_card_says_which_pixels_stayed_at_its_scale(session: Session, scale: i
     assert "Gaussian of variance 2.0 square pixels" in said and "of width" not in said
 
 
+def test_ones_own_photographs_are_not_named(session: Session) -> None:
+    """Neither those that it was trained on nor those that it was measured on; the bundled ones are."""
+    facts = Facts(session.card, 1, trained_on=["at_the_hospital", "b"], held_out=["our_children", "c"])
+    said = text.readme(facts, "tiny")
+    assert "hospital" not in said and "children" not in said
+    assert "2 photographs" in said and "2 held-out photographs" in said
+    said = text.readme(dataclasses.replace(facts, bundled=True), "tiny")
+    assert "at_the_hospital" in said and "our_children" in said
+
+
+@pytest.mark.parametrize(("clean", "damaged", "less"), [(1.0, 0.1, True), (-0.16, 0.13, False), (None, 0.1, False)])
+def test_what_a_model_gains_on_damaged_images_is_said_by_its_figures(
+    session: Session, clean: float | None, damaged: float, *, less: bool
+) -> None:
+    gains = {"jpeg": damaged} | ({} if clean is None else {BICUBIC: clean})
+    rows = [measuring.Row(test, 27.0, 27.0 + gain, 0.8) for test, gain in gains.items()]
+    card = dataclasses.replace(session.card, metrics={"held_out.set": BICUBIC})
+    said = " ".join(text.readme(Facts(card, 1, rows), "tiny").split())
+    assert ("On such images it gains less, as the table shows" in said) == less
+    assert ("What it gains on such images" in said) != less
+
+
+def test_a_small_error_of_tiles_is_not_called_none(session: Session) -> None:
+    for error, shown in ((3e-6, "by less than 0.0001 of the range"), (0.0012, "by 0.0012 of the range")):
+        card = dataclasses.replace(session.card, tile_error=error)
+        assert shown in " ".join(text.readme(Facts(card, 1), "tiny").split())
+
+
 def test_a_namesake_is_not_a_bundled_photograph(data: Path, tmp_path: Path) -> None:
     assert gathering.is_bundled(data / "held_out" / "high" / "chelsea.png")
     rng = seeds.generator(0, "namesake")

@@ -38,7 +38,7 @@ class Facts:
         rows: what was measured here.
         trained_on: names of the photographs; empty where that is not known.
         held_out: likewise, of those that it was measured on.
-        bundled: whether all of these come with scikit-image and scikit-learn.
+        bundled: whether all of these come with scikit-image and scikit-learn; no others are named.
         picture: whether PICTURE lies beside the text.
         licence: as model hubs spell it, such as mit.
         address: where it is registered.
@@ -145,7 +145,8 @@ def _table(facts: Facts) -> str:
     rows, scale = _measured(facts), facts.card.scale
     if not rows:
         return "## Measured\n\nNothing: no held-out photographs were there.\n"
-    names = f" ({', '.join(facts.held_out)})" if facts.held_out and len(facts.held_out) <= 12 else ""
+    # One's own photographs are as private as their names.
+    names = f" ({', '.join(facts.held_out)})" if facts.bundled and 0 < len(facts.held_out) <= 12 else ""
     lines = [f"| {_held_out(facts)} | bicubic, PSNR-Y | this model | gain | SSIM-Y |", "|---|---|---|---|---|"]
     for row in rows:
         gain, ssim = f"{row.model - row.bicubic:+.2f} dB", f"{row.ssim:.4f}" if row.ssim else ""
@@ -161,7 +162,7 @@ def _table(facts: Facts) -> str:
 
 def _limits(facts: Facts) -> str:
     error = (
-        f", which changes a row or column by {facts.card.tile_error:.4f} of the range, root mean square, at most"
+        f", which changes a row or column by {_share(facts.card.tile_error)} of the range, root mean square, at most"
         if facts.card.tile_error
         else ""
     )
@@ -184,9 +185,9 @@ def _trained(facts: Facts, shown: str) -> str:
     card = facts.card
     if card.degradation == BICUBIC:
         return (
-            "- It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG. On "
-            f"such images it\n  gains less, {shown}, and it enlarges noise and blocks along with the rest. The members "
-            "`photo` are made for these; for an\n  unknown blur there is `srfoundry restore`, too."
+            "- It was trained on photographs reduced by MATLAB's bicubic and has never seen blur, noise or JPEG.\n"
+            f"  {_off_its_ground(facts, shown)}. It enlarges noise and blocks along with the rest.\n"
+            "  The members `photo` are made for these; for an unknown blur there is `srfoundry restore`, too."
         )
     loop = purpose.dual_map(card)
     closed = f" In training {loop}." if loop else ""
@@ -194,6 +195,20 @@ def _trained(facts: Facts, shown: str) -> str:
         f"- It was made for {purpose.brief(card)}; under `Trained on` stands what damage it has seen.{closed}\n"
         f"- {purpose.never_seen(card)}; how it fares on them, {shown}."
     )
+
+
+def _off_its_ground(facts: Facts, shown: str) -> str:
+    """How a model of clean images fares on damaged ones, as far as that was measured."""
+    gains = {row.test: row.model - row.bicubic for row in _measured(facts)}
+    clean = gains.pop(BICUBIC, None)
+    if clean is not None and gains and max(gains.values()) < clean:
+        return f"On such images it gains less, {shown}"
+    return f"What it gains on such images {shown.removeprefix('as ')}"
+
+
+def _share(value: float) -> str:
+    """A small share with four decimals; one that they do not show is not 0."""
+    return f"{value:.4f}" if value >= 0.00005 else "less than 0.0001"
 
 
 def _usage(facts: Facts) -> str:
@@ -225,7 +240,7 @@ Any ONNX runtime of operator set {facts.card.opset} runs the graph: `low` (batch
 def _training(facts: Facts) -> str:
     card = facts.card
     count = f"{len(facts.trained_on)} photographs" if facts.trained_on else "Photographs"
-    names = f" ({', '.join(facts.trained_on)})" if facts.trained_on and len(facts.trained_on) <= 40 else ""
+    names = f" ({', '.join(facts.trained_on)})" if facts.bundled and 0 < len(facts.trained_on) <= 40 else ""
     source = " that come with scikit-image and scikit-learn" if facts.bundled else ""
     return (
         f"## Trained on\n\n{count}{source}{names}, {purpose.trained_on(card)}. "
