@@ -42,7 +42,7 @@ def _drawing(side: int, rng: np.random.Generator) -> np.ndarray:
     page = Image.new("L", (side * finer, side * finer), _level(rng))
     if rng.random() >= EVEN:
         first, last = sorted((_level(rng), _level(rng)))
-        ground = Image.linear_gradient("L").point(lambda each: first + each * (last - first) // 255)
+        ground = Image.linear_gradient("L").point(lambda each: first + each * (last - first) // 255)  # pyright: ignore
         page = ground.rotate(90 * int(rng.integers(4))).resize(page.size, Image.Resampling.BILINEAR)
     kinds: list[Callable[[Image.Image, int, np.random.Generator], None]] = [_shapes, _strokes, _writing, _mosaic]
     for kind in rng.permutation(len(kinds))[: rng.integers(1, 4)]:
@@ -67,7 +67,7 @@ def _shapes(page: Image.Image, finer: int, rng: np.random.Generator) -> None:
         if kind == 0:
             canvas.ellipse(box, fill=fill, **edge)
         elif kind == 1:
-            canvas.rounded_rectangle(box, radius=rng.choice([0, 0, 4 * finer]), fill=fill, **edge)
+            canvas.rounded_rectangle(box, radius=rng.choice([0, 0, 4 * finer]), fill=fill, **edge)  # pyright: ignore
         else:
             corners = rng.uniform(0, 1, (rng.integers(3, 7), 2)) * (wide, high) + (x, y)
             canvas.polygon([tuple(corner) for corner in corners.tolist()], fill=fill, **edge)
@@ -113,4 +113,4 @@ def _mosaic(page: Image.Image, finer: int, rng: np.random.Generator) -> None:
     angle = float(rng.choice([0, 0, 90, rng.uniform(0, 360)]))
     mask = Image.new("L", cells.size, 255).rotate(angle, expand=True)
     corner = tuple(int(each) for each in rng.integers(-side // 4, side // 2, 2))
-    page.paste(cells.rotate(angle, expand=True), corner, mask)
+    page.paste(cells.rotate(angle, expand=True), corner, mask)  # pyright: ignore[reportArgumentType]

@@ -95,7 +95,7 @@ async def _refuse_unknown(request: Request) -> None:
 
 def _answer_head(made: APIRouter) -> None:
     """Let what answers GET answer HEAD, too: load balancers and `curl -I` ask so."""
-    for route in [each for each in made.routes if isinstance(each, APIRoute) and "GET" in each.methods]:
+    for route in [each for each in made.routes if isinstance(each, APIRoute) and "GET" in (each.methods or ())]:
         made.add_api_route(route.path, route.endpoint, methods=["HEAD"], response_model=None, include_in_schema=False)
 
 
