@@ -41,7 +41,7 @@ def check(root: Path, params: Params) -> None:
     """
     graph = Graph(root)
     _device(graph, params)
-    _photographs(root, params)
+    _photographs(graph, params)
     _budgets(graph, params)
     _estimator(graph, params)
 
@@ -53,16 +53,16 @@ def _device(graph: Graph, params: Params) -> None:
         chosen_device(params.shared.device)
 
 
-def _photographs(root: Path, params: Params) -> None:
+def _photographs(graph: Graph, params: Params) -> None:
     from srfoundry.data import sources, splits
 
     chosen = params.synthesize
     source, smallest = chosen.photographs, chosen.photographs.smallest
     if source.source == "archives":
         return
-    paths = sources.listed(source, root)
+    paths = sources.listed(source, graph.root)
     splits.check_names(paths, chosen.split)
-    sizes = _sizes(root, paths)
+    sizes = _sizes(graph.root, paths)
     usable = {name: size for name, size in sizes.items() if min(size) >= smallest}
     if sizes and not usable:
         most = max(map(min, sizes.values()))
@@ -77,15 +77,16 @@ def _photographs(root: Path, params: Params) -> None:
         )
     if usable:
         trained = splits.deal(list(usable), chosen.split, seed=params.shared.seed)["train"]
-        _patches(params, {name: usable[name] for name in trained})
+        _patches(graph, params, {name: usable[name] for name in trained})
 
 
-def _patches(params: Params, sizes: dict[str, Size]) -> None:
+def _patches(graph: Graph, params: Params, sizes: dict[str, Size]) -> None:
     """Stop where a photograph that is trained on is smaller than a patch; copies of held-out ones are not known yet."""
     scale = params.shared.scale
     name, size = min(sizes.items(), key=lambda each: min(each[1]))
     least = min(size) // scale * scale  # photographs are cropped so
-    wrong = [f"{key} {needed}" for key, needed in _sides(params) if needed > least]
+    sides = [side for side in _sides(params) if side[0].partition(".")[0] in graph.stages]
+    wrong = [f"{key} {needed}" for key, needed in sides if needed > least]
     if wrong:
         raise FoundryError(
             f"patches must fit into every photograph that is trained on, {least} pixels for {name} ({_shown(size)}), "

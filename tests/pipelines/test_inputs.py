@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -199,13 +200,14 @@ GRAPH = """stages:
 def test_a_second_machine_gets_the_photographs(tmp_path: Path) -> None:
     """`dvc add` of the folder, push; clone, pull: then nothing is stale. A temporary experiment has them, too."""
     first, second = tmp_path / "first", tmp_path / "second"
-    photographs(first, "a.png", "b/c.png")
+    photographs(first, "a.png", "b/c.png", "d.png")
     (first / ".dvc").mkdir()
     for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inputs/README.md"):
         shutil.copy(REPO / name, first / name)
     (first / "dvc.yaml").write_text(GRAPH)
     text = (REPO / "params.yaml").read_text().replace("source: bundled", "source: folder")
-    (first / "params.yaml").write_text(text)
+    text = re.sub(r"held_out: \[.*?\]", "held_out: [a]", re.sub(r"validation: \[.*?\]", "validation: [d]", text))
+    (first / "params.yaml").write_text(re.sub(r"smallest: \d+", "smallest: 32", text))
     paths = os.pathsep.join([str(REPO / "src"), str(REPO)])
     binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PYTHONPATH": paths, "PATH": binaries}
