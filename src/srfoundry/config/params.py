@@ -107,11 +107,6 @@ class Params(Section):
         for name, draw in (("dual", self.dual.draw), ("photo", self.photo.draw)):
             without = " without its unpaired images" if unpaired else ""
             found.append((f"{name}.batch{without}", draw.batch - round(draw.batch * unpaired), all_parts))
-        if self.metatrain.outer.steps:
-            found.append(("metatrain.tasks", self.metatrain.draw.tasks, processes))
-        if self.compress.method == "drc":
-            half = self.photo_compress.search(self.search, self.photo).draw.batch
-            found.append(("half of photo.batch", half, searched))
         return found
 
     @model_validator(mode="after")

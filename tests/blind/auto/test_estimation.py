@@ -62,7 +62,7 @@ def taught(
 
 @pytest.fixture(scope="module")
 def classifier(patches: Patches, tmp_path_factory: pytest.TempPathFactory) -> DegradationClassifier:
-    return taught(patches, tmp_path_factory.mktemp("classifier"), windows=800, steps=250)
+    return taught(patches, tmp_path_factory.mktemp("classifier"), windows=1600, steps=600)
 
 
 def blurred(high: Tensor, variance: float) -> Tensor:
