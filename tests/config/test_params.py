@@ -105,6 +105,7 @@ def test_processes_and_their_threads_are_counted_together(tmp_path: Path) -> Non
         ({"distributed__processes": 5}, r"distributed.processes 5 .*pretrain.batch \(4 for 5\)"),
         ({"distributed__accumulate": 17}, r"accumulate 17 .*dual.batch \(16 for 17\)"),
         ({"distributed__accumulate": 4, "dual__unpaired_share": 0.9}, r"dual.batch without .* \(2 for 4\)"),
+        ({"distributed__processes": 2, "metatrain__steps": 1, "metatrain__tasks": 1}, r"metatrain.tasks \(1 for 2\)"),
     ],
 )
 def test_a_batch_has_a_row_for_every_part(tmp_path: Path, values: dict[str, object], said: str) -> None:

@@ -27,7 +27,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!int ''\n", "a value that is none"),
         ("1: a\n", "a key must be a word, got 1"),
         ("? [a]\n: b\n", "a key must be a word"),
-        ("a: 1\na: 2\n", "duplicate key"),
+        ("a: 1\na: 2\n", r"valid YAML: line 2: found duplicate key .* \(original value: \"1\"\); mend that line$"),
         ("a: [\n", "not valid YAML"),
         ("a: !!python/name:os.system\n", "not valid YAML"),
         ("x" * 2**21, "up to 1,048,576 bytes"),
@@ -56,8 +56,11 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
         with pytest.raises(FoundryError, match=str(path)):
             yaml_files.read(path)
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe\n")
-    with pytest.raises(FoundryError, match="not valid YAML"):
-        yaml_files.read(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_bytes("a: 1\nb: caf\u00e9\n".encode("latin-1"))
+    (tmp_path / "c.yaml").write_text("a: 1\n", encoding="utf-16")
+    for name, line in {"a": 1, "b": 2, "c": 1}.items():
+        with pytest.raises(FoundryError, match=f"UTF-8, got other bytes in line {line}; save it as UTF-8"):
+            yaml_files.read(tmp_path / f"{name}.yaml")
 
 
 def test_a_value_that_is_shown_is_short(tmp_path: Path) -> None:

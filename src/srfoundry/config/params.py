@@ -107,6 +107,8 @@ class Params(Section):
         for name, draw in (("dual", self.dual.draw), ("photo", self.photo.draw)):
             without = " without its unpaired images" if unpaired else ""
             found.append((f"{name}.batch{without}", draw.batch - round(draw.batch * unpaired), all_parts))
+        if self.metatrain.outer.steps:
+            found.append(("metatrain.tasks", self.metatrain.draw.tasks, processes))
         return found
 
     @model_validator(mode="after")
@@ -161,16 +163,20 @@ def check(raw: Any, where: str) -> Params:
     Raises:
         FoundryError: unknown, missing or out-of-range keys.
     """
+    if not isinstance(raw, dict):
+        got = "an empty file" if raw is None else repr(raw)[:200]
+        raise FoundryError(f"{where} must hold sections (shared, synthesize, ...), got {got}; restore it from git")
     try:
         return Params.model_validate_json(json.dumps(_gathered(raw)))
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors()]
+        found: dict[tuple[str, str], list[str]] = {}  # a value that may be a list or a number has one problem, not two
+        for key, message, got in map(_problem, error.errors()):
+            found.setdefault((key, got), []).append(message)
+        problems = [f"{key}{' or '.join(messages)}{got}" for (key, got), messages in found.items()]
         raise FoundryError(f"{where}: " + "; ".join(problems)) from None
 
 
-def _gathered(raw: Any) -> Any:
-    if not isinstance(raw, dict):
-        return raw
+def _gathered(raw: dict[str, Any]) -> dict[str, Any]:
     return {name: _section(name).gathered(_at_home(name, values)) for name, values in raw.items()}
 
 
@@ -189,7 +195,8 @@ def _section(name: Any) -> type[Section]:
     return Section if found is None else found.annotation
 
 
-def _problem(item: Any) -> str:
+def _problem(item: Any) -> tuple[str, str, str]:
+    """Where it is, what should be there, and what is."""
     parts = [str(part) for part in item["loc"]]
     for name, keys in _section(parts[0] if parts else "").inlined().items():
         if parts[1:2] == [name]:  # a person knows the value by its name in params.yaml
@@ -197,11 +204,9 @@ def _problem(item: Any) -> str:
     # Members of a union are named after the key ("list[...]", "constrained-float"): noise for a person.
     where = ".".join(part for part in parts if part.replace("_", "").isalnum())
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a section, of an object in it
-        return f"{where}: unknown key; correct its spelling or remove it"
+        return f"{where}: ", "unknown key; correct its spelling or remove it", ""
     if item["type"] == "missing":
-        return f"{where}: missing; add it (see params.yaml in git)"
+        return f"{where}: ", "missing; add it (see params.yaml in git)", ""
     message = item["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return ": ".join(
-        [*([where] if where else []), message if ", got " in message else f"{message}, got {repr(item['input'])[:200]}"]
-    )
+    return f"{where}: " if where else "", message, "" if ", got " in message else f", got {repr(item['input'])[:200]}"

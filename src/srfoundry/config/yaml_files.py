@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from srfoundry.core.errors import FoundryError
@@ -32,15 +32,19 @@ def read(path: Path) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise FoundryError(f"{path} must be a YAML file of up to {LARGEST:,} bytes, got more; look at what it is")
-        found = copy.deepcopy(_load(path.read_text(encoding="utf-8")))
+        written = path.read_bytes()
+        found = copy.deepcopy(_load(written.decode("utf-8")))
     except FoundryError:
         raise
     except _TooMuch as error:
         raise FoundryError(f"{path} {error}") from None
     except FileNotFoundError:
         raise FoundryError(f"{path} not found; run from the project's folder or restore it from git") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise FoundryError(f"{path} is not valid YAML: {_brief(error)}; mend that line") from None
+    except UnicodeDecodeError as error:
+        line = 1 + error.object[: error.start].count(b"\n")
+        raise FoundryError(f"{path} must be text in UTF-8, got other bytes in line {line}; save it as UTF-8") from None
+    except YAMLError as error:
+        raise FoundryError(f"{path} is not valid YAML: {_place(error)}; mend that line") from None
     except RecursionError:
         raise FoundryError(f"{path} is nested more than {DEEPEST} levels deep; write it flat") from None
     except OSError as error:
@@ -95,6 +99,12 @@ def _check(whole: Any, path: Path) -> None:
                 f"{path}: {_brief(name)} must be text, a number, true or false, or a list or mapping of such, got a "
                 f"{type(value).__name__}; write text in quotation marks"
             )
+
+
+def _place(error: YAMLError) -> str:
+    """Where a text is no YAML and why, without what its reader says to programmers."""
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    return _brief(error) if mark is None else f"line {mark.line + 1}: {_brief(error.problem)}"
 
 
 def _brief(value: Any) -> str:
