@@ -292,8 +292,10 @@ def test_degrade_makes_a_blind_test_set_of_a_folder(folder: Path, capsys: Captur
     for name in ("sharp/a.png", "sharp/deep/b.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         pixels(101, 83).save(name)
+    Path("sharp/c.heic").touch()
     command = ["degrade", "sharp", "--set", "div2krk", "--set", "photographs", "--scale", "4", "--seed", "7"]
     assert run(*command) == 0 and run(*command, "--out", "again") == 0
+    assert capsys.readouterr().err.count("left out: 1 .heic, which cannot be read") == 2
     made = folder / "sharp_div2krk_photographs_x4"
     files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
     assert files == {each.relative_to("again").as_posix(): each.read_bytes() for each in Path("again").rglob("*.*")}
@@ -610,8 +612,11 @@ def test_compare_tells_figures_and_takes_folders_and_several_models(folder: Path
     (folder / "album").mkdir()
     Image.open("photo.png").resize((200, 210)).save("album/a.png")
     Image.open("photo.png").resize((40, 30)).save("album/b.png")
+    Path("album/c.gif").touch()
     assert run("compare", "album", "--beside", "exports/pruned.onnx", "--model", folder / "exports/pruned.onnx") == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err.startswith("left out: 1 .gif, which cannot be read")
     assert lines[0].split() == ["image", "method", "PSNR-Y", "SSIM-Y", "NIQE"] and lines[-1] == "before_after.png"
     assert [line.split()[:2] for line in lines[1:3]] == [["a.png", "bicubic"], ["a.png", "pruned"]]
     assert lines[4].split()[:2] == ["b.png", "bicubic"] and lines[4].endswith(" -"), "too small for NIQE"

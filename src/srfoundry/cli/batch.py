@@ -48,6 +48,12 @@ def attempt(
         return job, None, FoundryError(f"{said} on this image alone")
 
 
+def remark(planned: Plan) -> None:
+    """Say on stderr what the user should know before the work."""
+    for line in planned.remarks():
+        sys.stderr.write(one_line(line) + "\n")
+
+
 def report(outcomes: Iterator[Outcome[Any]], planned: Plan, how: str = "") -> int:
     """Say what is done and what became of each image.
 
@@ -62,8 +68,7 @@ def report(outcomes: Iterator[Outcome[Any]], planned: Plan, how: str = "") -> in
     Raises:
         FoundryError: the only image of the call has failed.
     """
-    for line in planned.remarks():
-        sys.stderr.write(one_line(line) + "\n")
+    remark(planned)
     errors = []
     for _, lines, error in outcomes:
         if error is not None and not planned.batch:

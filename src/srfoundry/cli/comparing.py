@@ -42,22 +42,23 @@ def compare(options: argparse.Namespace) -> int:
     """Enlarge photographs with each model, print figures, and draw them beside what they were made from."""
     from srfoundry.cli import batch
     from srfoundry.cli.claiming import claim
-    from srfoundry.cli.plan import Job, Plan
+    from srfoundry.cli.plan import Job, Plan, images_of
     from srfoundry.imaging import formats
 
     place = options.out
     target = place.path / "before_after.png" if place.folder else place.path
     formats.format_of(target)
-    photographs = _found(options.images)
+    photographs, others = images_of(options.images)
     claim([target], photographs, existing=options.existing)
     upscalers, names = _upscalers(options), _names(photographs)
-    planned = Plan([Job(path, target) for path in photographs], len(photographs) > 1)
+    planned = Plan([Job(path, target) for path in photographs], len(photographs) > 1, left_out=others)
     rows, scores, errors = list["Look"](), dict[str, Any](), []
 
     def work(job: Job) -> "tuple[Look, dict[str, dict[str, float]]]":
         made = _look(job.source, names[job.source], upscalers, real=options.real)
         return made, made.scores()
 
+    batch.remark(planned)
     for job in planned.jobs:
         _, made, error = batch.attempt(job, work, batch=planned.batch, advice="run smaller tiles with --tile")
         if made is not None:
@@ -77,12 +78,6 @@ def compare(options: argparse.Namespace) -> int:
             raise error
         say(f"{target}  (the first {DRAWN} of {len(scores)})" if len(scores) > DRAWN else str(target))
     return batch.failed(errors, planned)
-
-
-def _found(given: Sequence[Path]) -> list[Path]:
-    from srfoundry.imaging import decoding
-
-    return [path for each in given for path in (decoding.find(each) if each.is_dir() else [each])]
 
 
 def _names(photographs: Sequence[Path]) -> dict[Path, str]:

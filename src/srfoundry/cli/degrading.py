@@ -48,10 +48,11 @@ def degrade(options: argparse.Namespace) -> int:
 
 def _sets(options: argparse.Namespace) -> int:
     """Write blind test sets of a photograph or a folder, in the layout of data/synthesize/held_out."""
+    from srfoundry.cli import batch
+    from srfoundry.cli.plan import Plan, images_of
     from srfoundry.core import atomic, parallel
     from srfoundry.data import sources, test_sets
     from srfoundry.degradation.settings import Corruption
-    from srfoundry.imaging import decoding
 
     source: Path = options.image
     named = "_".join(options.sets)
@@ -63,7 +64,9 @@ def _sets(options: argparse.Namespace) -> int:
         allow = "allow it with --overwrite" if (target / "high").is_dir() else "it holds no test set"
         raise FoundryError(f"{target} is there already ({allow}); name another folder with --out")
     found: dict[str, Path] = {}
-    for path in decoding.find(source) if os.path.isdir(source) else [source]:
+    photographs, others = images_of([source])
+    batch.remark(Plan([], left_out=others))
+    for path in photographs:
         name = sources.named(path.relative_to(folder).as_posix())
         if name in found:
             raise FoundryError(f"two photographs would be called {name}: {found[name]} and {path}; rename one")

@@ -92,6 +92,20 @@ class Plan:
         return said
 
 
+def images_of(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The images that `sources` (images and folders) stand for, and pictures of the folders that cannot be read.
+
+    Raises:
+        FoundryError: a folder holds no image or cannot be listed.
+    """
+    found, others = list[Path](), list[Path]()
+    for each in sources:
+        inside, unread = _parted(each, decoding.walk(each)) if os.path.isdir(each) else ([each], [])
+        found += inside
+        others += unread
+    return found, others
+
+
 def plan(
     sources: Sequence[Path],
     out: Place | None,
@@ -184,20 +198,24 @@ def _inside(source: Path, folder: Path, /) -> tuple[list[_Wish], list[Path]]:
         raise FoundryError(f"results would lie among the images of {source}; name another folder with --out")
     ours = within.startswith(f"{real(source)}{os.sep}")
     listed = [
-        (path, path.suffix.lower())
+        path
         for path in decoding.walk(source)
         if not (ours and f"{real(os.path.dirname(path))}{os.sep}".startswith(within))
     ]
-    found = [path for path, suffix in listed if suffix in decoding.SUFFIXES]
-    others = [path for path, suffix in listed if suffix in decoding.UNREAD]
-    if not found:
-        seen = f" (but {Plan([], left_out=others).remarks()[0]})" if others else ""
-        raise FoundryError(
-            f"{source} holds no photograph outside of the results' own folder{seen}; put files there that end in "
-            f"{' '.join(sorted(decoding.SUFFIXES))}"
-        )
+    found, others = _parted(source, listed, " outside of the results' own folder")
     below = cache(lambda place: folder / os.path.relpath(place or ".", source))  # "" where the folder is "."
     return [_Wish(path, below(os.path.dirname(path)), path.stem, "", ".png") for path in found], others
+
+
+def _parted(source: Path, listed: Sequence[Path], where: str = "") -> tuple[list[Path], list[Path]]:
+    """Of the files that are listed of a folder its images, and the pictures that cannot be read."""
+    found = [path for path in listed if path.suffix.lower() in decoding.SUFFIXES]
+    others = [path for path in listed if path.suffix.lower() in decoding.UNREAD]
+    if not found:
+        seen = f" (but {Plan([], left_out=others).remarks()[0]})" if others else ""
+        suffixes = " ".join(sorted(decoding.SUFFIXES))
+        raise FoundryError(f"{source} holds no photograph{where}{seen}; put files there that end in {suffixes}")
+    return found, others
 
 
 def _beside(source: Path, out: Place | None, naming: Naming, *, batch: bool) -> _Wish:
