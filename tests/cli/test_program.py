@@ -161,7 +161,7 @@ def test_alpha_grey_depth_palette_orientation_and_profile_come_back(folder: Path
     [
         (["upscale", "nowhere.png"], "nowhere.png not found"),
         (["upscale", "photo.png", "--model", "gone.onnx"], "cannot read the model gone.onnx"),
-        (["upscale", "photo.png", "--model", "photo.png"], "--model takes a .onnx or .safetensors"),
+        (["upscale", "photo.png", "--model", "photo.png"], "a model is a .onnx or .safetensors"),
         (["upscale", "photo.png", "--model", "models:/nobody@champion"], "no such registered model"),
         (["upscale", "photo.png", "--model", "models:/nobody"], "models:/nobody@champion: no such registered model"),
         (["info", "models:/nobody"], "models:/NAME@champion"),

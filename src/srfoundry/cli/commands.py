@@ -172,7 +172,7 @@ def find_model(name: str | None) -> Path | bytes:
     if name is not None:
         path = Path(name)
         if path.suffix not in (".onnx", ".safetensors"):
-            raise FoundryError(f"--model takes a .onnx or .safetensors file or models:/NAME@alias, got {name}")
+            raise FoundryError(f"a model is a .onnx or .safetensors file or models:/NAME@alias, got {name}; name one")
         return path
     found = [Path(DEFAULT)] if Path(DEFAULT).exists() else sorted(Path("exports").glob("*.onnx"))
     if not found:

@@ -145,8 +145,8 @@ def parse(address: str) -> tuple[str, str, str]:
 def missing(address: str, registry: str) -> Missing:
     """What to say where nothing is registered."""
     return Missing(
-        f"{address}: no such registered model at {redacted(registry)}; `srfoundry models` lists what there is, "
-        "`srfoundry register` registers the files in exports/"
+        f"{address}: no such registered model, version or alias at {redacted(registry)}; `srfoundry models` lists "
+        "what there is, `srfoundry register` registers the files in exports/"
     )
 
 
