@@ -61,7 +61,8 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
     paths = {member: path_of(place.exports, member) for member in ALIASES}
     found = {member: path for member, path in paths.items() if path.is_file()}
     if not found:
-        raise FoundryError(f"{place.exports} holds no {' or '.join(ALIASES)}.onnx; run: dvc pull, or make repro")
+        names = ", ".join(ALIASES)
+        raise FoundryError(f"{place.exports} holds no member of the family ({names}); run: dvc pull, or make repro")
     for member, path in found.items():
         blob = path.read_bytes()
         if new and registry.registered(blob, place.name):
