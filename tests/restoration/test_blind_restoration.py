@@ -160,14 +160,20 @@ def test_what_rings_makes_way_for_the_mean_over_what_the_spectrum_does_not_rule_
     assert found(None).how == "waves"  # nothing milder is known
 
 
-@pytest.mark.parametrize(("force", "kept"), [(False, False), (True, True)])
-def test_what_does_not_explain_its_input_is_not_given_out(
-    force: bool, kept: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("force", "weight", "kept"),
+    [(False, None, False), (True, None, True), (False, 0.5, False), (False, 1.0, True)],
+    ids=["alone", "forced", "with a mean", "the mean alone"],
+)
+def test_what_its_kernel_does_not_explain_is_not_given_out(
+    force: bool, weight: float | None, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A mean over kernels is explained by none of them, and stays; what a restorer has a part in is judged by that."""
     pixels = photograph()
     kernel = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1))
     seen = Observation(images.from_uint8(torch.from_numpy(pixels)[None]), kernel, Sampling(2))
-    decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0)
+    mean = None if weight is None else Candidates(kernel.float(), torch.ones(1), weight=weight)
+    decision = Decision(restore=True, seen="blur", chance=1.0, phase=0.0, candidates=mean)
     monkeypatch.setattr(Restoration, "observe", lambda *_: (seen, decision))
     shared = Restoration(RestoreOptions(Path("m"), Path("p"), force=force), Bright(), Sampling(2), kernel, None)
     made = restore_photograph(Photograph(pixels, None, False, {}), "a", shared)

@@ -34,9 +34,10 @@ LEAST = 16  # pixels a side below which a spectrum says nothing
 # lost 1.8 and 13.6, but not two others that lost 11 and 13.
 SPARSE, RINGING = 8.0, 2.4
 RIM = 8  # pixels at each border that are not looked at
-# Largest deviation of the image from what was restored and blurred again, beyond its noise: the restorer knows blurred
-# photographs, and what it makes of anything else has another blur's image. Photographs (training ones, USRNet): 3.3 of
-# 255 at most, one 8.4; sharp chequers, stripes and cells that were taken for blurred 13 to 36.
+# Largest deviation of the image from what was restored with one kernel and blurred again, beyond its noise: the
+# restorer knows blurred photographs, and what it makes of anything else has another blur's image. A mean over kernels
+# is not judged so: no one of them explains it. Photographs (training ones, USRNet): 3.3 of 255 at most, one 8.4; sharp
+# chequers, stripes and cells that were taken for blurred 13 to 36.
 UNEXPLAINED = 11 / 255
 
 

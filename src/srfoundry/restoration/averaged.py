@@ -34,10 +34,11 @@ def guarded(observation: Observation, decision: Decision, found: Restored | None
             instead = replace(decision.instead, why=", since it rings when restored with the one that was found")
             return _averaged(observation, instead, decision)
     if candidates is None:
-        return found
+        return replace(found, own=found.image)
     milder = _averaged(observation, candidates, decision)
     image = torch.lerp(found.image, milder.image.to(found.image), candidates.weight)
-    return replace(found, image=image, how=f"{found.how}; {candidates.weight:.0%} of it {milder.how}")
+    how = f"{found.how}; {candidates.weight:.0%} of it {milder.how}"
+    return replace(found, image=image, how=how, own=found.image)
 
 
 def mean(low: Float[Tensor, "1 3 h w"], *, candidates: Candidates, scale: int, noise: float) -> Tensor:

@@ -226,11 +226,12 @@ def _restored_or_enlarged(original: Photograph, name: str, shared: Restoration, 
         return _enlarged(original, shared, doubt, decision)
     found = _restored(observation, decision, name, shared, ticker)
     steps = max(shared.options.close, back_projection.LIGHT if shared.options.linear else 0)
-    checked = check_consistency(found.image, observation, close=steps)
-    if decision is not None and not shared.options.force:
-        why = guard.unexplained(checked.consistency, noise=decision.noise)
+    if decision is not None and found.own is not None and not shared.options.force:
+        own = check_consistency(found.own, observation, close=steps)
+        why = guard.unexplained(own.consistency, noise=decision.noise)
         if why is not None:
             return _enlarged(original, shared, guard.Doubt(why, decision.phase), decision)
+    checked = check_consistency(found.image, observation, close=steps)
     return Outcome(_pixels(checked.restored), explained=Explained(observation, found, checked), decision=decision)
 
 
@@ -254,7 +255,7 @@ def _restored(
     alone = candidates is not None and candidates.weight == 1
     found = None if alone and net is None else shared.restorer.restore(observation, name, ticker)
     given = guarded(observation, decision, found)
-    if net is None or found is None or given is found:
+    if net is None or found is None or given.image is found.image:
         return given
     image = fused(net, observation, decision, given.image, found.image)
     return replace(given, image=image, how=f"{given.how}; fused with milder ones")

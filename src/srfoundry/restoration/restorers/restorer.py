@@ -69,11 +69,14 @@ class Restored:
         image: in [0, 1], on the CPU.
         how: in a few words, for the line that names the file.
         remarks: what the user should know besides.
+        own: the image with one kernel alone, where a decision let it have a part in `image`; None where the mean over
+            what may have happened counts alone, which no kernel explains.
     """
 
     image: Float[Tensor, "1 3 H W"]
     how: str
     remarks: tuple[str, ...] = ()
+    own: Float[Tensor, "1 3 H W"] | None = None
 
 
 @runtime_checkable  # for the shape checks of the tests
