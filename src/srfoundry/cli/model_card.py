@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srfoundry.cli.commands import DEFAULT, find_model, say
-from srfoundry.cli.place import Place
+from srfoundry.cli.place import Place, check_apart
 from srfoundry.core.errors import FoundryError
 
 OWN = {"README.md", "config.json", "model.onnx", "before_after.png"}
@@ -39,6 +39,7 @@ def card(options: argparse.Namespace) -> int:
     found, target = find_model(options.model), options.out.path
     if isinstance(found, Path) and found.suffix != ".onnx":
         raise FoundryError(f"a card is of an exported model, got {found}; name a .onnx file")
+    check_apart(target)
     strange = {path.name for path in target.iterdir()} - OWN if target.is_dir() else set[str]()
     if strange or target.is_file():
         named = ", ".join(sorted(strange)) or "it is a file"
