@@ -91,8 +91,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "The enlarged photograph",
         "content": PICTURES,
         "headers": {
-            "X-Model": {"description": "Whose result it is.", "schema": {"type": "string"}},
-            "X-Model-Version": {"description": "Which version of it.", "schema": {"type": "string"}},
+            "X-Model": {"description": "Whose result it is, quoted as in an URL.", "schema": {"type": "string"}},
+            "X-Model-Version": {"description": "Which version of it, quoted so.", "schema": {"type": "string"}},
             "X-Model-Why": {"description": "Why it was taken, where there was a choice.", "schema": {"type": "string"}},
         },
     },
