@@ -76,7 +76,7 @@ WHY = {
     422: "The photograph or a parameter cannot be used",
     429: "The queue is full; Retry-After says when there may be room",
     501: "What this needs is not installed",
-    503: "Out of time or memory, or about to stop",
+    503: "Out of time, memory or room on its disk, or about to stop",
 }
 
 
