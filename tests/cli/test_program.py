@@ -236,6 +236,9 @@ def test_a_card_is_a_folder_to_publish(folder: Path, capsys: Capture) -> None:
     (folder / "card" / "mine.txt").touch()
     assert "holds other things (mine.txt)" in failure(capsys, "card", "--overwrite")
     assert "exported model" in failure(capsys, "card", "--model", "x.safetensors", "--out", "new")
+    with pytest.raises(SystemExit):
+        run("card", "--overwrite", "--threads", "0")
+    assert "whole number from 1 to" in capsys.readouterr().err
 
 
 def test_degrade_then_compare(folder: Path) -> None:
