@@ -11,6 +11,7 @@ from srfoundry.cli.place import Existing, Place
 from srfoundry.cli.plan import Job, Naming, Plan, check_names, plan
 from srfoundry.cli.program import main
 from srfoundry.core.errors import FoundryError
+from tests import tiny
 
 LARGE = Naming("x2")
 RESTORED = Naming("restored", beside=("_kernel.npy", "_kernel.png"))
@@ -283,3 +284,12 @@ def test_a_name_is_printed_on_one_line_without_what_a_terminal_obeys(capsys: pyt
     assert main(["upscale", "a\nerror: \x1b[2J.png"]) == 1
     said = capsys.readouterr().err
     assert "\x1b" not in said and len(said.splitlines()) == 2
+
+
+def test_a_name_under_a_bar_is_one_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a\x1b[2J.png", "b.png"):
+        Path(name).write_bytes(b"no picture")
+    Path("pruned.onnx").write_bytes(tiny.exported()[0])
+    assert main(["upscale", "b.png", "a\x1b[2J.png", "--model", "pruned.onnx"]) == 1
+    said = capsys.readouterr().err
+    assert "\x1b[2J" not in said and "a\\x1b[2J.png]" in said

@@ -236,6 +236,9 @@ def test_a_card_is_a_folder_to_publish(folder: Path, capsys: Capture) -> None:
     (folder / "card" / "mine.txt").touch()
     assert "holds other things (mine.txt)" in failure(capsys, "card", "--overwrite")
     assert "exported model" in failure(capsys, "card", "--model", "x.safetensors", "--out", "new")
+    with pytest.raises(SystemExit):
+        run("card", "--overwrite", "--threads", "0")
+    assert "whole number from 1 to" in capsys.readouterr().err
 
 
 def test_degrade_then_compare(folder: Path) -> None:
@@ -308,6 +311,43 @@ def test_degrade_makes_a_blind_test_set_of_a_folder(folder: Path, capsys: Captur
     assert "allow it with --overwrite" in failure(capsys, *command) and run(*command, "--overwrite") == 0
     assert "holds no test set" in failure(capsys, *command, "--overwrite", "--out", "sharp/deep")
     assert "replace sharp itself" in failure(capsys, *command, "--overwrite", "--out", ".")
+
+
+def test_a_test_set_takes_nothing_elses_place(folder: Path, capsys: Capture) -> None:
+    """What it did not write stays, and what it wrote is no photograph of its source."""
+    (folder / "sharp").mkdir()
+    pixels(101, 83).save("sharp/a.png")
+    command = ["degrade", "sharp", "--set", "div2krk", "--out", "sharp/sets", "--overwrite"]
+    assert run(*command) == 0 and run(*command) == 0
+    assert [path.name for path in Path("sharp/sets/high").iterdir()] == ["a.png"]
+    Path("sharp/sets/notes.txt").touch()
+    assert "holds other things (notes.txt)" in failure(capsys, *command)
+    assert Path("sharp/sets/notes.txt").exists()
+    Path("album/high").mkdir(parents=True)
+    pixels().save("album/high/mine.png")
+    assert "holds no test set" in failure(capsys, *command[:-2], "album", "--overwrite")
+    assert Path("album/high/mine.png").exists()
+    Path("sharp/sets/notes.txt").unlink()
+    Path("sharp/a.png").unlink()
+    assert "no photograph but those of sharp/sets" in failure(capsys, *command)
+
+
+def test_test_sets_of_the_present_folder_lie_beside_it(folder: Path) -> None:
+    (folder / "sharp").mkdir()
+    pixels().save("sharp/a.png")
+    os.chdir("sharp")
+    assert run("degrade", ".", "--set", "div2krk") == 0
+    assert (folder / "sharp_div2krk_x2" / "high" / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("degrade", "../photo.png", "--set", "div2krk"), ("card", "--model", "../exports/pruned.onnx")],
+)
+def test_the_present_folder_is_not_replaced(folder: Path, capsys: Capture, command: tuple[str, ...]) -> None:
+    Path("within").mkdir()
+    os.chdir("within")
+    assert "is the present folder" in failure(capsys, *command, "--overwrite", "--out", ".")
 
 
 def meta_trained(folder: Path, enlargement: linear_enlargement.How = "bicubic") -> Path:

@@ -150,6 +150,31 @@ def test_the_command_writes_it_and_replaces_nothing_else(
     assert "no browser build" in capsys.readouterr().err and (tmp_path / "mine" / "letter.txt").is_file()
 
 
+def test_what_else_lies_in_the_folder_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a checkout of the branch that is published."""
+    (tmp_path / "tiny.onnx").write_bytes(tiny.exported()[0])
+    folder = tmp_path / "pages"
+    web.write([tiny.exported()[0]], folder, browser.onnxruntime_web())
+    assert web.strange(folder) == []
+    (folder / "CNAME").write_text("pictures.example")
+    (folder / ".git").mkdir()
+    command = ["web", str(tmp_path / "tiny.onnx"), "--onnxruntime-web", str(browser.onnxruntime_web()), "--overwrite"]
+    assert main([*command, "--out", str(folder)]) == 1
+    assert "holds other things (.git, CNAME)" in capsys.readouterr().err
+    assert (folder / "CNAME").is_file() and (folder / ".git").is_dir() and (folder / "index.html").is_file()
+
+
+@pytest.mark.parametrize("out", [".", "..", "empty/.."])
+def test_the_present_folder_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["web", "tiny.onnx", "--overwrite", "--out", out]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {out} is the present folder") and len(said.splitlines()) == 1
+
+
 def test_no_member_twice_and_none_that_is_no_model(tmp_path: Path) -> None:
     blob = tiny.exported()[0]
     for models, said in (

@@ -1,5 +1,7 @@
 """Tiles must not show, must bound memory and waste little, and must not change what a local net gives."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,45 @@ def test_fitted_tiles_compute_no_more_than_full_ones_would(shape: tuple[int, int
     for extent in shape:
         full *= 256 * -(-(extent - 32) // (256 - 32)) if extent > 256 else extent
     assert tiling.fit(*shape, 256, 16).computed <= full
+
+
+def every_grid(height: int, width: int, tile: int, overlap: int) -> list[tiling.Grid]:
+    """All grids that `fit` may choose from, each built: what it must equal, at a cost that grows with the square."""
+    grids: list[tiling.Grid] = []
+    slimmest, side, starts = tiling.SLIMMEST, tiling._side, tiling._starts
+    most = min(slimmest * math.ceil(max(height - 2 * overlap, 1) / (tile - 2 * overlap)), height)
+    for rows in range(1, most + 1):
+        tall = side(height, rows, overlap)
+        room = min(tile * tile // tall, slimmest * tile)
+        if tall <= slimmest * tile and (room >= width or room > 2 * overlap):
+            columns = 1 if room >= width else math.ceil((width - 2 * overlap) / (room - 2 * overlap))
+            wide = side(width, columns, overlap)
+            grids.append(tiling.Grid(starts(height, tall, rows), starts(width, wide, columns), tall, wide, overlap))
+    return grids
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 1500), st.integers(1, 1500), st.integers(1, 128), st.integers(0, 40))
+def test_the_grid_is_the_best_of_all(height: int, width: int, tile: int, overlap: int) -> None:
+    if tile <= 2 * overlap:
+        return
+    best = min(every_grid(height, width, tile, overlap), key=lambda grid: (grid.computed, grid.count))
+    assert tiling.fit(height, width, tile, overlap) == best
+    assert tiling.count(height, width, tile, overlap) == best.count
+
+
+@pytest.mark.parametrize("shape", [(1_000_000, 24), (24, 1_000_000), (24_000_000, 1)])
+def test_the_tiles_of_a_slim_image_are_counted_without_a_list_of_them(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header of few bytes may claim it; few candidates are weighed, and only the one that is chosen is built."""
+    calls, tried, starts, side = list[int](), list[int](), tiling._starts, tiling._side
+    monkeypatch.setattr(tiling, "_starts", lambda *of: calls.append(of[2]) or starts(*of))
+    monkeypatch.setattr(tiling, "_side", lambda *of: tried.append(of[1]) or side(*of))
+    tiles = tiling.count(*shape, 32, 8)
+    assert tiles > 10_000 and not calls and len(tried) <= 4 * math.isqrt(shape[0]) + 2
+    grid = tiling.fit(*shape, 32, 8)
+    assert grid.count == tiles and calls == [len(grid.rows), len(grid.columns)]
 
 
 def test_disagreeing_tiles_leave_no_seam() -> None:

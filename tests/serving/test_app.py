@@ -394,3 +394,15 @@ def test_the_member_that_fits_is_taken_unless_one_is_named(tmp_path: Path) -> No
         while job["state"] != "done":
             job = client.get(reply.headers["Location"]).json()
         assert job["model"] == "photo" and job["why"] == "it was a JPEG of quality 40"
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("модель é", "%D0%BC%D0%BE%D0%B4%D0%B5%D0%BB%D1%8C%20%C3%A9"), ("a\nb", "a%0Ab"), ("x2_a", "x2_a")],
+)
+def test_a_model_may_have_any_name(tmp_path: Path, name: str, header: str) -> None:
+    (tmp_path / f"{name}.onnx").write_bytes(served.model())
+    with served.serving(Serving(str(tmp_path), 1, "cpu")) as client:
+        answer = client.post("/v1/upscale", content=served.photograph(9, 9))
+        assert answer.status_code == 200 and answer.headers["x-model"] == header
+        assert client.post("/v1/upscale", params={"model": name}, content=served.photograph(9, 9)).status_code == 200

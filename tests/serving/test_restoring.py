@@ -97,6 +97,8 @@ def test_a_photograph_is_restored_and_says_how(client: TestClient) -> None:
     found = states(client, begun.headers["location"])
     assert found[-1]["state"] == "done" and found[-1]["remarks"][0] == "two steps"
     assert "consistency" in found[-1]["remarks"][1]
+    described = client.get("/openapi.json").json()["components"]["schemas"]["JobBody"]["properties"]
+    assert set(found[-1]) <= set(described)
     assert client.get(f"{begun.headers['location']}/result").content[:4] == b"\x89PNG"
 
 

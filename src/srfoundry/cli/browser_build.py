@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from srfoundry.cli import commands
+from srfoundry.cli.place import check_apart
 from srfoundry.core.errors import FoundryError
 
 DEFAULT = "exports/pruned70.onnx"
@@ -25,7 +26,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         help=f".onnx files or models:/NAME@alias, the first is offered first (default: {DEFAULT})",
     )
     add("--out", type=Path, default=Path("web"), help="folder to write (default: %(default)s)")
-    add("--overwrite", action="store_true", help="replace a browser build that is there (default: refuse)")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace a browser build that is there, if its folder holds nothing else (default: refuse)",
+    )
     add("--onnxruntime-web", type=Path, metavar="FOLDER", help="an unpacked npm package, instead of asking npm for it")
 
 
@@ -34,10 +39,14 @@ def write(chosen: argparse.Namespace) -> int:
     from srfoundry.deployment import web
 
     folder = chosen.out
+    check_apart(folder)
     if folder.exists() and not (folder / web.LISTED).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise FoundryError(f"{folder} is there and is no browser build; name another folder with --out")
     if (folder / web.LISTED).is_file() and not chosen.overwrite:
         raise FoundryError(f"{folder} would be replaced; allow it with --overwrite, or name another folder with --out")
+    if folder.is_dir() and (strange := web.strange(folder)):
+        named = ", ".join(strange[:5])
+        raise FoundryError(f"{folder} holds other things ({named}), which would be lost; name a new folder with --out")
     models = [_exported(name) for name in chosen.models or [DEFAULT]]
     unpacked = chosen.onnxruntime_web
     web.write(models, folder, web.fetch(_cache()) if unpacked is None else web.check(unpacked))

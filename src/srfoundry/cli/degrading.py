@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srfoundry.cli.commands import say
+from srfoundry.cli.place import check_apart
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
@@ -56,15 +57,18 @@ def _sets(options: argparse.Namespace) -> int:
 
     source: Path = options.image
     named = "_".join(options.sets)
-    target = source.with_name(f"{source.stem}_{named}_x{options.scale}") if options.out is None else options.out.path
+    beside = source if source.name not in ("", "..") else source.resolve()  # the present folder has a name, too
+    target = beside.with_name(f"{beside.stem}_{named}_x{options.scale}") if options.out is None else options.out.path
     folder = source if os.path.isdir(source) else source.parent
     if target.resolve() in (source.resolve(), *source.resolve().parents):
         raise FoundryError(f"the sets would replace {source} itself; name another folder with --out")
-    if os.path.lexists(target) and (options.existing != "overwrite" or not (target / "high").is_dir()):
-        allow = "allow it with --overwrite" if (target / "high").is_dir() else "it holds no test set"
-        raise FoundryError(f"{target} is there already ({allow}); name another folder with --out")
+    check_apart(target)
+    if os.path.lexists(target):
+        _check_replaceable(target, overwrite=options.existing == "overwrite")
     found: dict[str, Path] = {}
-    photographs, others = images_of([source])
+    photographs, others = (_outside(target, paths) for paths in images_of([source]))
+    if not photographs:
+        raise FoundryError(f"{source} holds no photograph but those of {target}; name a folder of sharp photographs")
     batch.remark(Plan([], left_out=others))
     for path in photographs:
         name = sources.named(path.relative_to(folder).as_posix())
@@ -76,6 +80,26 @@ def _sets(options: argparse.Namespace) -> int:
         test_sets.write(fresh, found, recipe, mapped=parallel.threads())
     say(f"{target}  ({len(found)} photographs; {', '.join(['high', test_sets.BICUBIC, *options.sets])})")
     return 0
+
+
+def _check_replaceable(target: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is no test set, or what holds anything that none is made of."""
+    from srfoundry.data import blind_sets, test_sets
+
+    whole = all((target / kind).is_dir() for kind in ("high", test_sets.BICUBIC))
+    if not whole or not overwrite:
+        allow = "allow it with --overwrite" if whole else "it holds no test set"
+        raise FoundryError(f"{target} is there already ({allow}); name another folder with --out")
+    own = {f"{name}{ending}" for name in blind_sets.SETS for ending in ("", "_kernels", ".json")}
+    strange = sorted({path.name for path in target.iterdir()} - own - {"high", test_sets.BICUBIC})
+    if strange:
+        named = ", ".join(strange[:5])
+        raise FoundryError(f"{target} holds other things ({named}), which would be lost; name a new folder with --out")
+
+
+def _outside(target: Path, paths: list[Path]) -> list[Path]:
+    """Those that do not lie in `target`: what was written before is no photograph to begin with."""
+    return [path for path in paths if target.resolve() not in path.resolve().parents]
 
 
 def _blur(options: argparse.Namespace, offset: float) -> "torch.Tensor":

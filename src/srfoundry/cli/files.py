@@ -5,6 +5,7 @@ from functools import partial
 
 from srfoundry.cli.batch import Outcome, attempt
 from srfoundry.cli.plan import Job, Plan
+from srfoundry.core.errors import one_line
 from srfoundry.core.progress import Bars, bar
 from srfoundry.imaging import tiling, user_image
 from srfoundry.imaging.user_image import USUAL, Handling
@@ -58,4 +59,4 @@ def upscale_files(
             yield attempt(job, partial(one, tick), batch=True, advice=advice)
             done += tiles[job]
             progress.update(done - progress.n)  # an image that failed counts as done
-            progress.set_postfix_str(job.source.name, refresh=False)
+            progress.set_postfix_str(one_line(job.source.name), refresh=False)

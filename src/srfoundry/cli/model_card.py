@@ -3,9 +3,11 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from srfoundry.cli.commands import DEFAULT, find_model, say
-from srfoundry.cli.place import Place
+from srfoundry.cli.place import Place, check_apart
+from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
 
 OWN = {"README.md", "config.json", "model.onnx", "before_after.png"}
@@ -18,8 +20,13 @@ model) and, where the photographs are the bundled ones, whose licences allow it,
 folder that is there is replaced with --overwrite, if it holds nothing else."""
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+def options(parser: argparse.ArgumentParser, whole: Any) -> None:
+    """Add the command's options.
+
+    Args:
+        parser: of the command.
+        whole: makes a type of a least and a most whole number.
+    """
     add = parser.add_argument
     add("--model", help=f"a .onnx file, or models:/NAME@champion (default: {DEFAULT})")
     add("--out", type=Place.of, default="card", help="folder to write (default: %(default)s/)")
@@ -27,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--name", help="that it is published under, such as me/photographs-x2 (default: srfoundry-MODEL-xSCALE)")
     add("--licence", default="unknown", help="as hubs spell it: mit, cc0-1.0, ... (default: %(default)s)")
     add("--data", type=Path, default=Path("data/synthesize"), help="of the factory (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=whole(1, max(64, cores.usable())), default=1, help="CPU threads (default: %(default)s)")
 
 
 def card(options: argparse.Namespace) -> int:
@@ -39,6 +46,7 @@ def card(options: argparse.Namespace) -> int:
     found, target = find_model(options.model), options.out.path
     if isinstance(found, Path) and found.suffix != ".onnx":
         raise FoundryError(f"a card is of an exported model, got {found}; name a .onnx file")
+    check_apart(target)
     strange = {path.name for path in target.iterdir()} - OWN if target.is_dir() else set[str]()
     if strange or target.is_file():
         named = ", ".join(sorted(strange)) or "it is a file"

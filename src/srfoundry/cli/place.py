@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from srfoundry.core.errors import FoundryError
+
 Existing = Literal["refuse", "overwrite", "skip"]
 
 
@@ -24,3 +26,14 @@ class Place:
     def of(cls, text: str) -> "Place":
         """A folder where the text ends in a slash, names one, or has no ending as files have."""
         return cls(Path(text), text.endswith(("/", os.sep)) or os.path.isdir(text) or not Path(text).suffix)
+
+
+def check_apart(folder: Path) -> None:
+    """Refuse a folder whose place a new one cannot take: the present one, or one around it.
+
+    Raises:
+        FoundryError: it is.
+    """
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        raise FoundryError(f"{folder} is the present folder or one around it; name another folder with --out")

@@ -137,9 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     _existing(add)
     _model_options(add)
     serving.options(command("serve", serving.serve, "serve the family over HTTP, with a page", serving.SERVE), _whole)
-    model_card.options(
-        command("card", model_card.card, "write a model's folder to publish, with a card", model_card.CARD)
-    )
+    parser_of = command("card", model_card.card, "write a model's folder to publish, with a card", model_card.CARD)
+    model_card.options(parser_of, _whole)
     command("models", commands.models, "list registered models, versions and aliases", MODELS)
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
     browser_build.options(command("web", browser_build.write, "write a page for the browser alone", browser_build.WEB))

@@ -18,6 +18,10 @@ class Diverged(FoundryError):
     """A loss stopped being finite; the last good checkpoint is kept."""
 
 
+class NoRoom(FoundryError):
+    """What was to be written found no room, which may be there later."""
+
+
 # What reading damaged bytes can end in, besides the unpickler's own errors.
 DAMAGE = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, OSError)
 
@@ -46,6 +50,12 @@ def one_line(text: str) -> str:
     'a\\nb'
     """
     return text.translate(_CONTROL)
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether an error means that the disk, the quota or a file's limit is full."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in full)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,9 @@ def write(models: Sequence[Path | bytes], folder: Path, runtime: Path) -> None:
     names = [card.name for card in cards]
     if not names or len(set(names)) < len(names):
         raise FoundryError(f"a page needs one or more members of different names, got {names}; name each one once")
-    root = resources.files("srfoundry")
     try:
         with published(folder) as fresh:
-            for part in (root / "serving" / "page", root / "deployment" / "browser"):  # the engine replaces the page's
+            for part in _parts():
                 with resources.as_file(part) as place:
                     shutil.copytree(place, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)
             (fresh / "models").mkdir()
@@ -68,6 +68,17 @@ def write(models: Sequence[Path | bytes], folder: Path, runtime: Path) -> None:
                 shutil.copyfile(runtime / "dist" / name, fresh / PACKAGE / name)
     except OSError as error:
         raise FoundryError(f"cannot write {folder}: {error.strerror}; name a folder where there is room") from None
+
+
+def strange(folder: Path) -> list[str]:
+    """Names in a folder that no build writes: what would be lost if a new one took its place.
+
+    Args:
+        folder: that holds a build.
+    """
+    parts = [part.name for place in _parts() for part in place.iterdir()]
+    own = {*parts, "models", LISTED, PACKAGE}
+    return sorted(path.name for path in folder.iterdir() if path.name not in own)
 
 
 def fetch(cache: Path) -> Path:
@@ -125,6 +136,12 @@ def check(package: Path) -> Path:
             f"unpack what `npm pack {PACKAGE}@{VERSION}` fetches"
         )
     return package
+
+
+def _parts() -> list[Traversable]:
+    """The folders that a build is made of; the second one's engine replaces the page's."""
+    root = resources.files("srfoundry")
+    return [root / "serving" / "page", root / "deployment" / "browser"]
 
 
 def _pack(archive: Path) -> None:

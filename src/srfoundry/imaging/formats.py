@@ -4,6 +4,7 @@ JPEG is written at quality 95 without chroma subsampling, WebP at 95, the rest w
 should not be spoilt at the last step (Pillow's own defaults are 75 with subsampling, and 80).
 """
 
+import io
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,26 @@ def format_of(path: Path) -> str:
         endings = ", ".join(FORMATS)
         raise FoundryError(f"cannot write {path}: its ending names no picture format of {endings}; end it in .png")
     return found
+
+
+class _Whole(io.BufferedWriter):
+    """A file without a number: through that, Pillow writes without looking whether the disk took all of it."""
+
+    def fileno(self) -> int:
+        """Refuse, so that Pillow hands its bytes over instead."""
+        raise io.UnsupportedOperation("fileno")
+
+
+def save(picture: Image.Image, path: Path, options: Mapping[str, Any]) -> None:
+    """Write a file whole, or raise the OSError that says why not.
+
+    Args:
+        picture: to write.
+        path: whose ending names the format.
+        options: of that format, as `options` gives them.
+    """
+    with _Whole(io.FileIO(path, "w")) as file:
+        picture.save(file, format_of(path), **options)
 
 
 def check_size(path: Path, height: int, width: int) -> None:

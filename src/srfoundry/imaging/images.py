@@ -41,7 +41,8 @@ def write(image: Float[Tensor, "1 3 h w"], path: Path, *, truncate: bool = False
     """
     try:
         with replacing(path) as partial:
-            Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy()).save(partial, **formats.options(path))
+            picture = Image.fromarray(to_uint8(image, truncate=truncate)[0].cpu().numpy())
+            formats.save(picture, partial, formats.options(path))
     except (OSError, ValueError, KeyError) as error:
         raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
 

@@ -69,19 +69,8 @@ def fit(height: int, width: int, tile: int, overlap: int) -> Grid:
     Raises:
         FoundryError: the tile has no room for its overlaps.
     """
-    check(tile, overlap)
-    found: list[tuple[int, int, Grid]] = []
-    most = min(SLIMMEST * math.ceil(max(height - 2 * overlap, 1) / (tile - 2 * overlap)), height)
-    for rows in range(1, most + 1):
-        tall = _side(height, rows, overlap)
-        room = min(tile * tile // tall, SLIMMEST * tile)
-        if tall > SLIMMEST * tile or (room < width and room <= 2 * overlap):
-            continue
-        columns = 1 if room >= width else math.ceil((width - 2 * overlap) / (room - 2 * overlap))
-        wide = _side(width, columns, overlap)
-        grid = Grid(_starts(height, tall, rows), _starts(width, wide, columns), tall, wide, overlap)
-        found.append((grid.computed, grid.count, grid))
-    return min(found, key=lambda each: each[:2])[2]
+    rows, columns, tall, wide = _fitted(height, width, tile, overlap)
+    return Grid(_starts(height, tall, rows), _starts(width, wide, columns), tall, wide, overlap)
 
 
 def weights(first: list[int], side: int, overlap: int, scale: int) -> list[Float[np.ndarray, " n"]]:
@@ -227,7 +216,10 @@ def assembled_uint8(
 
 def count(height: int, width: int, tile: int, overlap: int) -> int:
     """How many tiles an image of this size takes; none for one that has no pixels."""
-    return fit(height, width, tile, overlap).count if height and width else 0
+    if not height or not width:
+        return 0
+    rows, columns, _, _ = _fitted(height, width, tile, overlap)
+    return rows * columns
 
 
 def check(tile: int, overlap: int) -> None:
@@ -245,6 +237,38 @@ class _Plain:
 
     def weights(self, values: np.ndarray) -> np.ndarray:
         return values
+
+
+def _fitted(height: int, width: int, tile: int, overlap: int) -> tuple[int, int, int, int]:
+    """Rows, columns, height and width of the tiles of `fit`.
+
+    A server asks this of every header that comes, however tall the image is: no candidate holds more than its numbers.
+    """
+    check(tile, overlap)
+    found: list[tuple[int, ...]] = []
+    most = min(SLIMMEST * math.ceil(max(height - 2 * overlap, 1) / (tile - 2 * overlap)), height)
+    for rows in _counts(height, most, overlap):
+        tall = _side(height, rows, overlap)
+        room = min(tile * tile // tall, SLIMMEST * tile)
+        if tall > SLIMMEST * tile or (room < width and room <= 2 * overlap):
+            continue
+        columns = 1 if room >= width else math.ceil((width - 2 * overlap) / (room - 2 * overlap))
+        wide = _side(width, columns, overlap)
+        found.append((rows * columns * tall * wide, rows * columns, rows, columns, tall, wide))
+    _, _, rows, columns, tall, wide = min(found)
+    return rows, columns, tall, wide
+
+
+def _counts(extent: int, most: int, overlap: int) -> Iterator[int]:
+    """Counts of tiles, up to `most`, at which their side gets smaller; more of one side only compute more."""
+    own = max(extent - 2 * overlap, 1)
+    count = 1
+    while count <= most:
+        yield count
+        share = math.ceil(own / count)
+        if share == 1:
+            return
+        count = math.ceil(own / (share - 1))
 
 
 def _side(extent: int, count: int, overlap: int) -> int:

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from srfoundry.core.atomic import replacing
-from srfoundry.core.errors import FoundryError
+from srfoundry.core.errors import FoundryError, NoRoom, is_out_of_room
 from srfoundry.imaging import decoding, enlargement, formats, jpeg_history, untrusted
 
 
@@ -85,7 +85,8 @@ def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path, 
     """Write an enlarged 8-bit image with the original's alpha (enlarged bicubically), greyness and metadata.
 
     Raises:
-        FoundryError: the format that the suffix of `path` names is unknown, cannot hold it, or the disk is full.
+        NoRoom: the disk is full.
+        FoundryError: the format that the suffix of `path` names is unknown, or cannot hold it.
     """
     check_target(original, path, pixels.shape[0] // original.pixels.shape[0])
     picture = formats.shown_as_before(_coloured(pixels, original), path, original.metadata)
@@ -94,9 +95,10 @@ def write(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph, path: Path, 
     options = formats.options(path, quality=how.quality, metadata=original.metadata)
     try:
         with replacing(path) as partial:
-            picture.save(partial, **options)
+            formats.save(picture, partial, options)
     except (OSError, ValueError, KeyError) as error:
-        raise FoundryError(f"cannot write {path}: {error}; name a .png file where there is room") from None
+        kind = NoRoom if is_out_of_room(error) else FoundryError
+        raise kind(f"cannot write {path}: {error}; name a .png file where there is room") from None
 
 
 def picture(pixels: UInt8[np.ndarray, "H W 3"], original: Photograph) -> Image.Image:

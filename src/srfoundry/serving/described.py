@@ -28,6 +28,7 @@ class JobBody(BaseModel):
     version: str = Field(description="Empty until the work has begun.", examples=["4"])
     error: ProblemBody | None = None
     why: str | None = Field(None, description="This model was taken, where there was a choice.")
+    remarks: list[str] | None = Field(None, description="How it was restored, or why it was enlarged instead.")
 
 
 class ModelBody(BaseModel):
@@ -76,7 +77,7 @@ WHY = {
     422: "The photograph or a parameter cannot be used",
     429: "The queue is full; Retry-After says when there may be room",
     501: "What this needs is not installed",
-    503: "Out of time or memory, or about to stop",
+    503: "Out of time, memory or room on its disk, or about to stop",
 }
 
 
@@ -91,8 +92,8 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "The enlarged photograph",
         "content": PICTURES,
         "headers": {
-            "X-Model": {"description": "Whose result it is.", "schema": {"type": "string"}},
-            "X-Model-Version": {"description": "Which version of it.", "schema": {"type": "string"}},
+            "X-Model": {"description": "Whose result it is, quoted as in a URL.", "schema": {"type": "string"}},
+            "X-Model-Version": {"description": "Which version of it, quoted so.", "schema": {"type": "string"}},
             "X-Model-Why": {"description": "Why it was taken, where there was a choice.", "schema": {"type": "string"}},
         },
     },

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from srfoundry.serving import problems
+from srfoundry.serving import leftovers, problems
 from srfoundry.serving.problems import Problem
 from srfoundry.serving.settings import Limits
 
@@ -138,7 +138,7 @@ class Store:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.folder = Path(tempfile.mkdtemp(prefix="srfoundry-serve-"))
+        self.folder, self._held = leftovers.claim()
         self._jobs: dict[str, Job] = {}
 
     def place(self) -> Path:
@@ -191,3 +191,4 @@ class Store:
     def close(self) -> None:
         """Remove all files."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()

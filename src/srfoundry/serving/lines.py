@@ -72,14 +72,19 @@ class Line:
         self._start()
 
     def cancel(self, job: Job, reason: Problem | None = None) -> None:
-        """End a job: at once where it waits, at its next step where it runs."""
+        """End a job: at once where it waits, at its next step where it runs; not one of another line."""
         if job.finished:
             return
-        job.stop(reason)
         if job in self.running:
+            job.stop(reason)
             self._drop(job)
             return
-        self.waiting = deque(each for each in self.waiting if each[0] is not job)
+        left = deque(each for each in self.waiting if each[0] is not job)
+        if len(left) == len(self.waiting):  # another line's, which alone knows whether it runs
+            return
+        self.waiting = left
+        job.stop(reason)
+        self._forget_upload(job)
         job.settle(Cancelled(), {})
         self._rest()
 
@@ -119,11 +124,16 @@ class Line:
     def _ended(self, job: Job, late: asyncio.TimerHandle, future: "asyncio.Future[None]") -> None:
         late.cancel()
         self.running.discard(job)
-        (job.folder / "photograph").unlink(missing_ok=True)  # results alone are kept
+        self._forget_upload(job)
         error = Cancelled() if future.cancelled() else future.exception()
         job.settle(error, {str(job.folder / name): f"the {name}" for name in ("photograph", "result")})
         self._start()
         self._rest()
+
+    @staticmethod
+    def _forget_upload(job: Job) -> None:
+        """Remove its photograph: results alone are kept, and counted."""
+        (job.folder / "photograph").unlink(missing_ok=True)
 
     def _rest(self) -> None:
         if not self.waiting and not self.running:

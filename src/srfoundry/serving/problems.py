@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from srfoundry.core.errors import FoundryError, is_out_of_memory
+from srfoundry.core.errors import FoundryError, is_out_of_memory, is_out_of_room
 
 MEDIA = "application/problem+json"
 ADVICE = {404: "GET /docs lists what there is", 405: "GET /docs lists the methods"}
@@ -47,6 +47,9 @@ def of(error: BaseException, *, hidden: dict[str, str] | None = None) -> Problem
     """
     if isinstance(error, Problem):
         return error
+    if is_out_of_room(error):
+        detail = "The server's disk has no room for this photograph now; try again later."
+        return Problem(503, "No room", detail, "room", {"Retry-After": "60"})
     text = str(error)
     for path, name in (hidden or {}).items():
         text = text.replace(path, name)
@@ -91,6 +94,11 @@ def install(application: FastAPI, note: Callable[[str], None]) -> None:
         note(error.kind)
         return answer(error)
 
+    async def failed(_request: Request, _error: Exception) -> JSONResponse:
+        note("server")
+        return answer(Problem(500, "The server failed", "Its log says more.", "server"))  # uvicorn writes it there
+
     application.add_exception_handler(HTTPException, plain)
     application.add_exception_handler(RequestValidationError, invalid)
     application.add_exception_handler(Problem, refused)
+    application.add_exception_handler(Exception, failed)

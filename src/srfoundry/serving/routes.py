@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
@@ -261,7 +262,9 @@ def _picture(service: Service, job: Job, after: BackgroundTask | None = None, *,
     if sent:
         job.fetched = True
         service.metrics.bytes.labels("out").inc(path.stat().st_size)
-    headers = {"X-Model": job.model, "X-Model-Version": job.version, "Cache-Control": "no-store", "Vary": "Accept"}
+    names = {"X-Model": job.model, "X-Model-Version": job.version}  # of files, which may bear any: headers may not
+    headers = {key: quote(name, "@+", errors="surrogateescape") for key, name in names.items()}
+    headers |= {"Cache-Control": "no-store", "Vary": "Accept"}
     if "why" in job.more:
         headers["X-Model-Why"] = job.more["why"]
     return FileResponse(path, media_type=job.result.media, headers=headers, background=after)

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from fastapi import FastAPI, Request
 
+from srfoundry.core.errors import is_out_of_room
 from srfoundry.serving import images, problems
 from srfoundry.serving.batching import Batcher
 from srfoundry.serving.following import Follower
@@ -122,7 +123,7 @@ class Service:
         """Take a request's photograph, if there is room for it.
 
         Raises:
-            Problem: there is none, or the photograph is not fit.
+            Problem: there is none, in the queue or on the disk, or the photograph is not fit.
         """
         if self.stopping:
             raise Problem(503, "Stopping", "the server is about to stop; ask another, or again later", "stopping")
@@ -132,12 +133,18 @@ class Service:
             raise Problem(
                 429, "Too many photographs", "too many are being sent; try again later", "queue", {"Retry-After": after}
             )
-        folder = self.store.place()
+        folder = None
         self._receiving += 1
         try:
+            folder = self.store.place()
             upload = await images.receive(request, folder, self.limits, self.readers)
-        except BaseException:
-            self.store.remove(folder)
+        except BaseException as error:
+            if folder is not None:
+                self.store.remove(folder)
+            if is_out_of_room(error):
+                problem = problems.of(error)
+                problem.headers["Connection"] = "close"  # the rest of the body is not read
+                raise problem from None
             raise
         finally:
             self._receiving -= 1
