@@ -72,6 +72,18 @@ def test_a_few_steps_on_one_batch_lower_the_loss(tmp_path: Path) -> None:
     assert found[-1] < 0.95 * found[0]
 
 
+def test_the_closed_forms_are_as_exact_in_a_training_in_bfloat16(tmp_path: Path) -> None:
+    """What is left of the networks is exact in bfloat16: their last layers are constants."""
+    shown = WindowDraw(photographs(tmp_path), SMALL, scales=(2,)).draw(2, rng=generator(1, "batch"))
+    found = []
+    for precision in ("float32", "bfloat16"):
+        with Compute(CPU, precision).autocast():
+            found.append(list(unfolded(untrained(), shown.low, shown.noise, 2, rounds=2)))
+    for exact, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast.kernel, exact.kernel, atol=0, rtol=0)
+        torch.testing.assert_close(fast.sharp, exact.sharp, atol=0, rtol=0)
+
+
 def test_validation_has_a_figure_a_scale_and_small_photographs_are_refused(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
     draw = WindowDraw(patches, SMALL, scales=(2,))
