@@ -94,6 +94,12 @@ def test_hooks_are_the_checks_of_make_test() -> None:
         assert check in recipe[0] and check in entries
 
 
+@pytest.mark.parametrize("words", [[], ["REGISTRY=1"]])
+def test_clean_leaves_the_registry_unless_asked(words: list[str]) -> None:
+    said = subprocess.run(["make", "-n", "clean", *words], cwd=REPO, text=True, capture_output=True, check=True).stdout
+    assert ".ckpt" in said and ("mlflow.db" in said, "mlartifacts" in said) == (bool(words), bool(words))
+
+
 def test_the_changelog_has_what_is_unreleased_and_every_version() -> None:
     titles = re.findall(r"^## \[(.*?)\]", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert titles[0] == "Unreleased" and titles[1] == release.current(REPO)
