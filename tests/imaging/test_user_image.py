@@ -66,6 +66,19 @@ def test_a_corrupt_exif_block_is_left_behind(tmp_path: Path, block: bytes) -> No
     assert not dict(twice(tmp_path / "a.jpg", tmp_path / "b.jpg").getexif())
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_a_profile_of_greys_goes_where_greys_are_written(tmp_path: Path, ending: str) -> None:
+    """WebP knows RGB alone, of which such a profile says nothing."""
+    greys = bytes(16) + b"GRAY" + bytes(108)
+    Image.fromarray(SMOOTH).save(tmp_path / "a.png", icc_profile=greys)
+    assert twice(tmp_path / "a.png", tmp_path / f"b.{ending}").info.get("icc_profile") == (
+        None if ending == "webp" else greys
+    )
+    colours = bytes(16) + b"RGB " + bytes(108)
+    Image.fromarray(RGB).save(tmp_path / "a.png", icc_profile=colours)
+    assert twice(tmp_path / "a.png", tmp_path / f"b.{ending}").info["icc_profile"] == colours
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "RGB", "P"])
 def test_a_profile_of_colours_that_were_converted_is_dropped(mode: str) -> None:
     """As it is of a file: RGB under a printer's profile is shown in wrong colours."""
