@@ -61,6 +61,6 @@ deploy: setup  ## make a Prefect server ready: pool, deployments of prefect.yaml
 worker: setup  ## take runs from the server's pool, here; make worker FOLLOW=1 gets the branch's newest commit before each
 	@SRFOUNDRY_PROJECT="$(CURDIR)" SRFOUNDRY_FOLLOW="$(FOLLOW)" PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 prefect worker start --pool srfoundry --type process --limit 1
 
-clean:   ## remove checkpoints, servers' files and curves; data, models and results stay
+clean:   ## remove checkpoints and servers' files; data, models and results stay, and runs and registered models unless REGISTRY=1
 	@-python -m pipelines.support.server stop
-	@rm -rf .ckpt .prefect mlflow.db mlartifacts .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .ckpt .prefect .pytest_cache .ruff_cache .hypothesis $(if $(REGISTRY),mlflow.db mlflow.db-* mlartifacts)

@@ -73,7 +73,7 @@ def from_nothing(net: nn.Module, case: Case) -> dict[str, Any]:
 def agreement(net: nn.Module, case: Case, weights: Weights) -> float:
     """Cosine between the slope of the mean loss on all four starting pixels' self-pairs and that of the true loss."""
     own = SelfPairs.of(net, case.observation, Recipe([], self_pairs=SCALE**2)).loss(net, weights, slope=True).slope
-    pair = SelfPairs(network_input(net, case.observation), case.high, torch.zeros(case.high.shape[-2:]).bool())
+    pair = SelfPairs(network_input(net, case.observation), case.high, torch.zeros_like(case.high[:, :1]).bool())
     true = pair.loss(net, weights, slope=True).slope
     first, second = (torch.cat([one.flatten() for one in slope]) for slope in (own, true))
     return float(torch.nn.functional.cosine_similarity(first, second, dim=0))

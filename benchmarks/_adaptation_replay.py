@@ -43,7 +43,7 @@ class Replay:
             low = torch.cat([lows[index] for index in these])
             seen = Observation(low, observation.kernel, observation.sampling)
             target = torch.cat([self.patches[index] for index in these])
-            found.append(SelfPairs(network_input(net, seen), target, torch.zeros(SIDE, SIDE, dtype=torch.bool)))
+            found.append(SelfPairs(network_input(net, seen), target, torch.zeros_like(target[:, :1]).bool()))
         return found
 
 

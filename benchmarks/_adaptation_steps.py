@@ -100,7 +100,7 @@ def step_factors(
     net: nn.Module, case: Case, start: Weights, end: Weights
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """How each tensor moved, and the slopes of the true loss before and after."""
-    whole = torch.zeros(case.high.shape[-2:], dtype=torch.bool)
+    whole = torch.zeros_like(case.high[:, :1]).bool()
     pair = SelfPairs(network_input(net, case.observation), case.high, whole)
     moved = [end[name] - start[name] for name in start]
     return moved, pair.loss(net, start, slope=True).slope, pair.loss(net, end, slope=True).slope

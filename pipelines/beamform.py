@@ -1,6 +1,6 @@
 """The solver's second home: beamforming, where its results can be held against what is known.
 
-Not a stage that `dvc repro` runs by itself: `dvc repro beamform/dvc.yaml` does.
+Not a stage that `dvc repro` runs by itself: `dvc repro graphs/beamform/dvc.yaml` does.
 """
 
 from typing import Any

@@ -26,6 +26,7 @@ VERSION = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
 PLACES = {  # file: the line that holds the version
     "pyproject.toml": r'^version = "(.*)"$',
     "CITATION.cff": r"^version: (.*)$",
+    "Dockerfile": r"^ARG VERSION=(.*)$",
 }
 
 
@@ -102,6 +103,8 @@ def dated(root: Path, version: str, day: str) -> dict[str, str]:
 def release(root: Path, version: str, *, dry_run: bool) -> list[Path]:
     """Write dist/ and, unless it is a dry run, commit the version and tag it; returns what was written.
 
+    Where that fails before the commit, the repository is as it was.
+
     Raises:
         FoundryError: the version is none or not newer, the tree is not clean, or nothing is in the changelog.
     """
@@ -116,21 +119,23 @@ def release(root: Path, version: str, *, dry_run: bool) -> list[Path]:
         raise FoundryError("the tree has changes that are not committed; commit or stash them first")
     said, out = notes(root, version), root / "dist"
     changes = dated(root, version, datetime.date.today().isoformat())
-    before = {name: (root / name).read_text() for name in changes}
+    before, done = {name: (root / name).read_bytes() for name in changes}, False
     out.mkdir(exist_ok=True)
-    for name, text in changes.items():
-        (root / name).write_text(text)
     try:
+        for name, text in changes.items():
+            (root / name).write_text(text)
         wheel = _run(root, sys.executable, "-c", BUILD, str(out)).split()[-1]
+        written = [out / wheel, out / f"srfoundry-{version}.cdx.json", out / f"srfoundry-{version}.md"]
+        written[1].write_text(bill(root, version))
+        written[2].write_text(f"# srfoundry {version}\n\n{said}")
+        if not dry_run:
+            _run(root, "git", "commit", "--quiet", "--message", f"Version {version}", *changes)
+            done = True
     finally:
-        if dry_run:
-            for name, text in before.items():
-                (root / name).write_text(text)
-    written = [out / wheel, out / f"srfoundry-{version}.cdx.json", out / f"srfoundry-{version}.md"]
-    written[1].write_text(bill(root, version))
-    written[2].write_text(f"# srfoundry {version}\n\n{said}")
+        if not done:  # a failed release can be made again: the version is not taken, the tree is clean
+            for name, content in before.items():
+                (root / name).write_bytes(content)
     if not dry_run:
-        _run(root, "git", "commit", "--quiet", "--message", f"Version {version}", *changes)
         _run(root, "git", "tag", "--annotate", f"v{version}", "--message", f"srfoundry {version}")
     return written
 

@@ -17,7 +17,7 @@ from tests.conftest import REPO
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A small repository with what a release reads and the package itself."""
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md", "CITATION.cff"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md", "CITATION.cff", "Dockerfile"):
         shutil.copy(REPO / name, tmp_path)
     (tmp_path / "requirements.lock").write_text("numpy==2.4.0\nnonesuch==1.0\n")
     package = tmp_path / "src" / "srfoundry"
@@ -49,9 +49,27 @@ def test_a_release_is_dated_committed_and_tagged(checkout: Path) -> None:
     assert release.current(checkout) == "9.0.0"
     assert re.search(r"^## \[9\.0\.0\] - \d{4}-\d\d-\d\d$", (checkout / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert YAML(typ="safe").load((checkout / "CITATION.cff").read_text())["version"] == "9.0.0"
+    assert "\nARG VERSION=9.0.0\n" in (checkout / "Dockerfile").read_text()
     assert subprocess.run(["git", "tag"], cwd=checkout, text=True, capture_output=True).stdout == "v9.0.0\n"
     with pytest.raises(FoundryError, match="must be above 9.0.0"):
         release.release(checkout, "9.0.0", dry_run=True)
+
+
+def test_a_release_that_fails_can_be_made_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the build fails, the bill, or at the end a hook of git."""
+    before = {path: path.read_bytes() for path in checkout.iterdir() if path.is_file()}
+    hook = checkout / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    for name, broken in (("BUILD", "raise SystemExit(1)"), ("bill", lambda *_: 1 / 0), ("PLACES", release.PLACES)):
+        with monkeypatch.context() as patched, pytest.raises((FoundryError, ZeroDivisionError)):
+            patched.setattr(release, name, broken)
+            release.release(checkout, "9.0.0", dry_run=False)
+        assert {path: path.read_bytes() for path in checkout.iterdir() if path.is_file()} == before
+    hook.unlink()
+    release.release(checkout, "9.0.0", dry_run=False)
+    assert release.current(checkout) == "9.0.0"
 
 
 @pytest.mark.parametrize(("version", "said"), [("1.2", "must be like"), ("0.0.1", "must be above")])
@@ -76,9 +94,20 @@ def test_hooks_are_the_checks_of_make_test() -> None:
         assert check in recipe[0] and check in entries
 
 
+@pytest.mark.parametrize("words", [[], ["REGISTRY=1"]])
+def test_clean_leaves_the_registry_unless_asked(words: list[str]) -> None:
+    said = subprocess.run(["make", "-n", "clean", *words], cwd=REPO, text=True, capture_output=True, check=True).stdout
+    assert ".ckpt" in said and ("mlflow.db" in said, "mlartifacts" in said) == (bool(words), bool(words))
+
+
 def test_the_changelog_has_what_is_unreleased_and_every_version() -> None:
     titles = re.findall(r"^## \[(.*?)\]", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert titles[0] == "Unreleased" and titles[1] == release.current(REPO)
+
+
+def test_every_place_has_the_same_version() -> None:
+    for name, pattern in release.PLACES.items():
+        assert re.findall(pattern, (REPO / name).read_text(), re.MULTILINE) == [release.current(REPO)], name
 
 
 def test_notices_name_everything_that_lies_here() -> None:

@@ -4,6 +4,7 @@ Layers, cycles and who may import what stand in pyproject.toml, for import-linte
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_stage_beside_the_graph_is_none_of_it(stage: str) -> None:
     assert found.stages[stage]["params"][:2] == ["shared", stage]
     assert f"results/{stage}/metrics.json" in found.outputs(stage)
     assert not {path for name in graph.stages for path in graph.inputs(name)} & set(found.outputs(stage))
+
+
+def test_a_graph_that_is_named_is_there() -> None:
+    """Wherever a person reads `dvc repro PATH`."""
+    pages = [REPO / "README.md", *(path for place in ("docs", "params") for path in (REPO / place).rglob("*.*"))]
+    pages += [path for place in ("src", "pipelines", "graphs") for path in (REPO / place).rglob("*.*")]
+    for page in (page for page in pages if page.suffix in (".md", ".yaml", ".py")):
+        for path in re.findall(r"dvc repro ([a-z_/]+/dvc\.yaml)", page.read_text()):
+            assert (REPO / path).is_file(), f"{page}: {path}"
 
 
 @pytest.mark.parametrize("stage", [*STAGES, *BESIDE])

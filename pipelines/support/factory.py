@@ -12,8 +12,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from pipelines.support import server
 from pipelines.support.graph import Graph
 from pipelines.support.program import answering
 from srfoundry.config import params as params_file
-from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
 
     from pipelines.support import stage_tasks
     from pipelines.support.dvc_runs import alone
+    from pipelines.support.run_values import under
 
     @flow(name="factory", persist_result=False, task_runner=stage_tasks.runner())
     def factory(
@@ -54,7 +54,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
             retries: times a stage whose process was killed goes on from its last checkpoint.
             jobs: stages at a time here; as many as shared.threads leaves cores for if not given.
         """
-        with alone(root), _under(values or {}, root):
+        with alone(root), under(values or {}, root):
             params = params_file.load(root / "params.yaml")
             how = stage_tasks.How(root, remote=remote, retries=retries, jobs=jobs)
             what = stage_tasks.reproduce(how, params, _wanted(Graph(root), stages))
@@ -66,21 +66,6 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
         return what
 
     return factory
-
-
-@contextmanager
-def _under(values: Mapping[str, Any], root: Path) -> Iterator[None]:
-    """Have these values in params.yaml meanwhile: the next run must not find them there."""
-    from pipelines.support.preset import change
-
-    path = root / "params.yaml"
-    before = path.read_bytes()
-    try:
-        change(values, root)
-        yield
-    finally:
-        if values:
-            write_bytes(path, before)
 
 
 def _wanted(graph: Graph, stages: Sequence[str] | None) -> list[str]:

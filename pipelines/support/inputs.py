@@ -23,7 +23,9 @@ KNOWN = Path(".ckpt/inputs.json")  # md5s of files that have not moved since: ha
 
 
 def write_lists(root: Path, params: Params) -> None:
-    """Write results/environment/{photographs,kernels,unpaired,real}.json: what stages read of each folder.
+    """Write results/environment/{photographs,kernels,unpaired,real,unfolded}.json: what stages read of each folder.
+
+    The last is of a network, which a stage beside the graph writes: what it makes is no input within the graph.
 
     Raises:
         FoundryError: a folder that is to be read is not there, or holds nothing that could be used; names its key.
@@ -39,6 +41,7 @@ def write_lists(root: Path, params: Params) -> None:
         "kernels": ("synthesize.kernels", root / params.synthesize.blur.kernels, kernel_files.find, True),
         "unpaired": ("dual.unpaired", root / dual.unpaired, _with_kernels, dual.unpaired_share > 0),
         "real": ("evaluate.real", root / real, _readable, real != BUNDLED),
+        "unfolded": ("estimate.method", root / "models", _unfolded, params.estimate.method == "unfolded"),
     }
     known, seen = known_files(root / KNOWN), dict[str, Any]()
     for name, (key, folder, find, read) in folders.items():
@@ -66,6 +69,10 @@ def _readable(folder: Path) -> list[Path]:
     if kinds := unread(found):
         say(f"{folder}: left out: {kinds}, which are not read; save them as PNG or JPEG")
     return [path for path in found if path.suffix.lower() in decoding.SUFFIXES]
+
+
+def _unfolded(folder: Path) -> list[Path]:
+    return list(folder.glob("unfolded.safetensors"))
 
 
 def _with_kernels(folder: Path) -> list[Path]:

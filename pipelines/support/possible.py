@@ -188,7 +188,7 @@ def _estimator(graph: Graph, params: Params) -> None:
     """Say, and no more, that a network is missing: what makes it runs `environment` first."""
     method = params.estimate.method
     stage = BESIDE.get(method)
-    if stage is None or _recorded(graph, "estimate", "estimate", "method") == method:
+    if stage is None:
         return
     path = f"models/{stage}.safetensors"
     if not (graph.root / path).exists():

@@ -34,21 +34,24 @@ def apply(names: Sequence[str], root: Path) -> list[str]:
     if DEFAULT in names:
         raise FoundryError("preset default is what git holds; run 'git checkout params.yaml'")
     wanted = {keys: (value, name) for name in names for keys, value in _values(_read(name, root))}
-    changed = _write({keys: value for keys, (value, _) in wanted.items()}, root, "preset " + " ".join(names))
-    return [f"{'.'.join(keys)}: {_plain(wanted[keys][0])}  ({wanted[keys][1]})" for keys in changed]
+    new, text = _with({keys: value for keys, (value, _) in wanted.items()}, root, "preset " + " ".join(names))
+    if new:
+        write_bytes(root / "params.yaml", text)
+    return [f"{'.'.join(keys)}: {_plain(wanted[keys][0])}  ({wanted[keys][1]})" for keys in new]
 
 
-def change(values: Mapping[str, Any], root: Path) -> list[str]:
-    """Write values into `root`/params.yaml; return the names of those that changed.
+def changed(values: Mapping[str, Any], root: Path) -> bytes:
+    """What `root`/params.yaml would be with these values; nothing is written.
 
     Args:
         values: by their names there, such as `dual.steps`.
+        root: of the project.
 
     Raises:
-        FoundryError: values that params.yaml may not have; then nothing is written.
+        FoundryError: values that params.yaml may not have.
     """
     wanted = {tuple(name.split(".")): value for name, value in values.items()}
-    return [".".join(keys) for keys in _write(wanted, root, "the run's values")]
+    return _with(wanted, root, "the run's values")[1]
 
 
 def titles(root: Path) -> dict[str, str]:
@@ -57,18 +60,17 @@ def titles(root: Path) -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for path in found}
 
 
-def _write(wanted: Mapping[tuple[str, ...], Any], root: Path, source: str) -> list[tuple[str, ...]]:
-    """Set values in params.yaml, once all are checked; return those that changed."""
-    target = root / "params.yaml"
-    params_file.load(target)
-    whole = _yaml().load(target.read_text(encoding="utf-8"))
-    changed = [keys for keys, value in wanted.items() if _set(whole, keys, value)]
+def _with(wanted: Mapping[tuple[str, ...], Any], root: Path, source: str) -> tuple[list[tuple[str, ...]], bytes]:
+    """Which of these values params.yaml has otherwise, and its text with them, once all are checked."""
+    path = root / "params.yaml"
+    params_file.load(path)
+    before = path.read_bytes()
+    whole = _yaml().load(before.decode("utf-8"))
+    new = [keys for keys, value in wanted.items() if _set(whole, keys, value)]
     params_file.check(_plain(whole), source)
-    if changed:
-        text = io.StringIO()
-        _yaml().dump(whole, text)
-        write_bytes(target, text.getvalue().encode())
-    return changed
+    text = io.StringIO()
+    _yaml().dump(whole, text)
+    return new, text.getvalue().encode() if new else before
 
 
 def _read(name: str, root: Path) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pipelines.support import forecast, server, times
+from pipelines.support import forecast, run_values, server, times
 from pipelines.support.dvc_runs import alone, complaint, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.program import answering
@@ -108,8 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     root = Path.cwd()
     server.prepare_environment(root)
     with answering(f"stopped; {GOES_ON}"):
-        params = params_file.load(root / "params.yaml")
         with alone(root):
+            run_values.restore(root)
+            params = params_file.load(root / "params.yaml")
             times.begin(root)
             reproduce(root, params, options.jobs)
 

@@ -23,6 +23,7 @@ from srfoundry.degradation.observation import Sampling
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
+from srfoundry.networks.zoo.architectures import build
 from tests.blind_cases import VALUES, kernel, low, observed, tiny
 from tests.closed import CPU
 
@@ -87,6 +88,25 @@ def test_methods_that_take_the_trained_networks(tmp_path: Path, method: str) -> 
         load_networks(tmp_path, 3, Compute(CPU))
     with pytest.raises(FoundryError, match=r"nonblind.safetensors not found, .* but dkp, mlmc, released needs"):
         load_networks(tmp_path / "none", 2, Compute(CPU))
+
+
+def test_a_network_beside_that_is_of_another_scale_counts_as_not_there(tmp_path: Path) -> None:
+    """It may be left over, and of no method that is wanted; the method that takes it says what it needs."""
+    networks(tmp_path)
+    metrics = {"scales": [4]}
+    for name in ("unfolded", "kernel_step", "fusion"):
+        arch = {"name": name, "scales": [4], "widths": [4, 8, 8]}
+        path = tmp_path / f"{name}.safetensors"
+        cards.save(path, build(arch), arch=arch, scale=4, made_by=name, params_hash="0", metrics=metrics)
+    found = load_networks(tmp_path, 2, Compute(CPU))
+    assert (found.unfolded, found.kernel_step, found.fusion) == (None, None, None)
+    with pytest.raises(FoundryError, match="unfolded.safetensors trained for x2, which is not there"):
+        estimators.find("unfolded")(
+            observed(low(kernel(2.0, 1.0, 0.3))),
+            tiny(method="unfolded"),
+            Resources(found),
+            rng=generator(1, "unfolded"),
+        )
 
 
 @pytest.mark.parametrize("method", ["dkp", "mlmc"])

@@ -73,6 +73,8 @@ def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
     with pytest.raises(FoundryError, match=r"got kernel_step.patch 310 \(of 2, 3, 4\)"):
         params.load(changed(tmp_path, kernel_step__patch=310))
     assert params.load(changed(tmp_path, kernel_step__patch=310, kernel_step__scales=[2])).kernel_step.draw.patch == 310
+    with pytest.raises(FoundryError, match=r"got .*kernel_step.patch 310 \(of 2, 3\)"):  # photographs are reduced by 3
+        params.load(changed(tmp_path, shared__scale=3, kernel_step__patch=310, kernel_step__scales=[2]))
     with pytest.raises(FoundryError, match=r"metatrain: .*scales between whole numbers, got \[2.2\]"):
         params.load(changed(tmp_path, metatrain__scales=[2.0, 2.2], metatrain__enlargement="linear"))
     with pytest.raises(FoundryError, match=r"metatrain.scales must begin with shared.scale 2, .*got 4.0"):

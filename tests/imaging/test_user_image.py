@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from srfoundry.core.errors import FoundryError
-from srfoundry.imaging import formats, images, untrusted, user_image
+from srfoundry.imaging import decoding, formats, images, untrusted, user_image
 from srfoundry.imaging.user_image import USUAL, Handling
 
 SMOOTH = np.add.outer(np.arange(24) * 5, np.arange(32) * 4).astype(np.uint8)
@@ -64,6 +64,28 @@ def test_a_file_without_a_resolution_is_given_none(tmp_path: Path, ending: str) 
 def test_a_corrupt_exif_block_is_left_behind(tmp_path: Path, block: bytes) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + block)
     assert not dict(twice(tmp_path / "a.jpg", tmp_path / "b.jpg").getexif())
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_a_profile_of_greys_goes_where_greys_are_written(tmp_path: Path, ending: str) -> None:
+    """WebP knows RGB alone, of which such a profile says nothing."""
+    greys = bytes(16) + b"GRAY" + bytes(108)
+    Image.fromarray(SMOOTH).save(tmp_path / "a.png", icc_profile=greys)
+    assert twice(tmp_path / "a.png", tmp_path / f"b.{ending}").info.get("icc_profile") == (
+        None if ending == "webp" else greys
+    )
+    colours = bytes(16) + b"RGB " + bytes(108)
+    Image.fromarray(RGB).save(tmp_path / "a.png", icc_profile=colours)
+    assert twice(tmp_path / "a.png", tmp_path / f"b.{ending}").info["icc_profile"] == colours
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "RGB", "P"])
+def test_a_profile_of_colours_that_were_converted_is_dropped(mode: str) -> None:
+    """As it is of a file: RGB under a printer's profile is shown in wrong colours."""
+    picture = Image.new("LAB", (8, 8)) if mode == "LAB" else Image.fromarray(RGB).convert(mode)
+    picture.info["icc_profile"] = b"profile"
+    assert ("icc_profile" in user_image.of(decoding.plain(picture)).metadata) == (mode in ("RGB", "P"))
+    assert picture.info["icc_profile"] == b"profile"
 
 
 def test_gamma_is_passed_on_or_applied(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What DVC's cache holds is what it is named after."""
 
+import errno
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +34,24 @@ def test_damaged_objects_are_removed_by_name_and_others_stay(
     cache_objects.check(tmp_path)
     assert whole.exists() and listing.exists() and strange.exists() and not damaged.exists()
     assert capsys.readouterr().err.count(f"{damaged.parent.name}/{damaged.name}") == 1
+
+
+def test_an_object_that_cannot_be_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a network's volume that fails for a moment: nothing says that it is damaged."""
+    kept, folder = stored(tmp_path, b"weights"), stored(tmp_path, b"others")
+    folder.unlink()
+    folder.mkdir()
+    usual = Path.open
+
+    def failing(path: Path, *given: Any, **more: Any) -> Any:
+        if path == kept:
+            raise OSError(errno.EIO, "Input/output error")
+        return usual(path, *given, **more)
+
+    monkeypatch.setattr(Path, "open", failing)
+    cache_objects.check(tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert kept.exists() and folder.exists()
+    assert len(said) == 1 and " and 1 more could not be checked and stays" in said[0]

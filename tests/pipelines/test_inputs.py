@@ -1,5 +1,6 @@
 """The user's folders as inputs: whatever lies in them, DVC meets a list; and a second machine gets what is in them."""
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pipelines.support.graph import Graph
 from pipelines.support.inputs import KNOWN, write_lists
 from srfoundry.config import params
 from srfoundry.config.params import Params
@@ -128,6 +130,21 @@ def test_real_photographs_are_an_input_of_the_evaluation_alone(tmp_path: Path) -
     for real, expected in (("bundled", []), ("inputs/photographs", ["a.png"])):
         write_lists(tmp_path, values().model_copy(update={"evaluate": shown.model_copy(update={"real": real})}))
         assert list(listed(tmp_path, "real")) == expected
+
+
+def test_the_network_of_a_stage_beside_the_graph_is_an_input_where_it_is_used(tmp_path: Path) -> None:
+    """Else it could be trained again, and its estimates would stay."""
+    whole = values(source="bundled")
+    unfolded = whole.model_copy(update={"estimate": whole.estimate.model_copy(update={"method": "unfolded"})})
+    write_lists(tmp_path, unfolded)
+    assert listed(tmp_path, "unfolded") == {}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "unfolded.safetensors").write_bytes(b"weights")
+    write_lists(tmp_path, whole)
+    assert listed(tmp_path, "unfolded") == {}
+    write_lists(tmp_path, unfolded)
+    assert listed(tmp_path, "unfolded") == {"unfolded.safetensors": hashlib.md5(b"weights").hexdigest()}
+    assert "results/environment/unfolded.json" in Graph(REPO).inputs("estimate")
 
 
 def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,13 @@ def test_a_changed_value_is_named(project: Path) -> None:
     assert "seed: 2" in rendered(report)
 
 
-def test_without_git_or_results_there_is_a_report_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [True, False])
+def test_without_git_or_results_there_is_a_report_all_the_same(
+    program: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a repository, and without the program itself."""
+    if not program:
+        monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "params.yaml").write_text((REPO / "params.yaml").read_text())
     report = collected(tmp_path, params_file.load(tmp_path / "params.yaml"))
     assert "none" in dict(report.facts)["commit"]

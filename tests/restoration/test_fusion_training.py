@@ -155,6 +155,12 @@ def test_the_product_that_it_learns_from_decides_and_does_not_fuse() -> None:
     assert made.fusion is None and made.estimation is not None and made.estimation.decides
 
 
+def test_photographs_that_were_prepared_for_another_scale_are_cut_so_that_they_fit(tmp_path: Path) -> None:
+    patches = prepared(tmp_path, {"image": power_law(128, 1).clamp(0, 1)}, [1, 3])
+    _, low, high = PhotographDraw(patches, CHOSEN).draw(2, rng=generator(1, "one"))
+    assert low.shape[-1] == 114 // 2 - 16 and high.shape[-1] == 114 - 32  # of patches of 112, and rims
+
+
 def test_another_photograph_has_the_same_history(tmp_path: Path) -> None:
     draw = PhotographDraw(photographs(tmp_path), CHOSEN)
     damage, low, high = draw.draw(2, rng=generator(1, "one"))

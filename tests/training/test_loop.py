@@ -20,7 +20,9 @@ class Stop(Exception):
     """Stands for a kill."""
 
 
-def train(folder: Path, steps: int, *, stop: int | None = None, bad: int | None = None) -> tuple[nn.Module, list]:
+def train(
+    folder: Path, steps: int, *, stop: int | None = None, bad: int | None = None, steep: int | None = None
+) -> tuple[nn.Module, list]:
     net = nn.Conv2d(1, 1, 3)
     redraw(net, generator(1, "net"))
     optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
@@ -32,6 +34,9 @@ def train(folder: Path, steps: int, *, stop: int | None = None, bad: int | None 
         loss = net(x).square().mean()
         optimiser.zero_grad()
         loss.backward()
+        if index == steep:
+            assert net.bias is not None and net.bias.grad is not None
+            net.bias.grad.fill_(math.inf)
         optimiser.step()
         return {"loss": math.nan if index == bad else loss.detach()}
 
@@ -109,6 +114,34 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
     with pytest.raises(Diverged, match=r"loss is nan at step 30 .*state\.pt.*learning rate"):
         train(tmp_path, 100, bad=30)
     assert (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_weights_that_are_not_finite_are_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """The loss is finite, its gradient is not: also after the last step, where no further loss could show it."""
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", seconds)
+    wanted = "net.bias holds NaN or infinity after step 30 "
+    good = r"state\.pt" if seconds == 0 else "none yet"
+    with pytest.raises(Diverged, match=rf"{wanted}\(last good checkpoint: .*{good}\); lower the learning rate"):
+        train(tmp_path, 31, steep=30)
+    if seconds == 0:
+        saved = torch.load(tmp_path / "state.pt", weights_only=True)
+        assert saved["step"] == 30 and all(bool(value.isfinite().all()) for value in saved["state"]["net"].values())
+
+
+def test_weights_on_a_gpu_are_looked_at_too(tmp_path: Path) -> None:
+    with pretended_gpu() as device:
+        net = nn.Conv2d(1, 1, 3).to(device)
+
+        def step(index: int) -> dict[str, torch.Tensor | float]:
+            with torch.no_grad():
+                net.weight.mul_(math.nan if index == 1 else 1.0)
+            return {"loss": torch.ones((), device=device)}
+
+        with pytest.raises(Diverged, match="net.weight holds NaN or infinity after step 1 "):
+            fit(step, steps=2, state={"net": net}, resumption=Resumption(tmp_path / "state.pt", "k"), title="t")
 
 
 def test_losses_on_a_gpu_are_read_some_steps_together_and_give_the_same_curve(

@@ -122,13 +122,29 @@ def test_the_held_out_part_does_not_train_and_decides() -> None:
     spoilt = torch.where(held, 1 - low, low)  # the target of the held-out pixels, the same input
     enlarged = resize.cubic(observed(low, kernel).reduced(), 2)
     slopes = [
-        self_pairs.SelfPairs(enlarged, target, held).loss(net, dict(net.named_parameters()), slope=True)
+        self_pairs.SelfPairs(enlarged, target, held[None, None]).loss(net, dict(net.named_parameters()), slope=True)
         for target in (low, spoilt)
     ]
     assert slopes[0][1] != slopes[1][1] and slopes[0][0] == slopes[1][0]
     assert all(a.equal(b) for a, b in zip(slopes[0][2], slopes[1][2], strict=True))
     with pytest.raises(FoundryError, match="held_out must be a share of 0 to 0.5, got 0.9"):
         adapt(net, observed(low, kernel), Recipe(RATES, held_out=0.9))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_what_is_held_out_trains_in_no_copy(scale: int) -> None:
+    """Whichever pixel a copy begins with, however it is turned, and in whichever window it lies."""
+    net, kernel = small(), blur()
+    low = torch.arange(3 * 2 * 50 * 61).view(2, 3, 50, 61) / (3 * 2 * 50 * 61)  # each pixel another value
+    recipe = Recipe([0.01], self_pairs=scale**2, held_out=0.2)
+    copies = [SelfPairs.of(net, observed(low, kernel, scale), recipe)]
+    copies += [SelfPairs.turned(net, observed(low, kernel, scale), recipe, step) for step in range(12)]
+    held, trains = (
+        {value for each in copies for value in each.target[part(each.held_out).expand_as(each.target)].tolist()}
+        for part in (torch.clone, torch.logical_not)
+    )
+    assert held and not held & trains
+    assert 0.15 < len(held) / len(held | trains) < 0.25
 
 
 def test_the_smallest_image_trains_and_is_held_out_too() -> None:
@@ -207,6 +223,6 @@ def test_a_turned_copy_is_one_more_photograph_under_the_same_blur() -> None:
     step = next(step for step in range(32) if self_pairs.copy_of_step(step, 2) == (0, 5))
     pairs = SelfPairs.turned(net, observed(low, kernel), Recipe([0.01], held_out=0.2), step)
     target = turn(low[..., :22, :26], SYMMETRIES[5])
-    assert pairs.target.equal(target) and pairs.held_out.shape == target.shape[-2:]
+    assert pairs.target.equal(target) and pairs.held_out.shape == (1, 1, *target.shape[-2:])
     reduced = operator.degrade(target, kernel, 2).clamp(0, 1)
     assert float((pairs.enlarged - resize.cubic(reduced, 2)).abs().max()) < 1e-6

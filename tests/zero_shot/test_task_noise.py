@@ -1,6 +1,7 @@
 """Noise of kernel tasks: nothing is drawn where there is none, each image has its own, input and filters know it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from srfoundry.core.seeds import Rows, generator
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.zero_shot import kernel_tasks, task_noise
-from srfoundry.zero_shot.settings import NoiseDraw, TaskDegradations
+from srfoundry.zero_shot.plain_training import Pair
+from srfoundry.zero_shot.settings import NoiseDraw, PlainTraining, TaskDegradations
 from srfoundry.zero_shot.task_noise import TaskNoise
+from tests.closed import CPU, prepared
 
 SOME = NoiseDraw(noisy=0.5, noise=0.06)
 BANK = kernels.draw_gaussian(3, size=15, scale=2, rng=generator(1, "bank"))[0]
@@ -44,6 +47,31 @@ def test_rows_of_two_processes_are_those_of_one() -> None:
         assert part is not None
         parts.append(part.added(low[processes.rows(5)]))
     assert torch.cat(parts).equal(wanted)
+
+
+@pytest.mark.parametrize("enlargement", ["linear", "bicubic"])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_pairs_of_parts_are_those_of_the_whole_batch(
+    tmp_path: Path, enlargement: linear_enlargement.How, parts: int
+) -> None:
+    """Their filters, too, which know the colours of all of its images."""
+    grey = torch.rand(1, 1, 48, 48, generator=generator(5)) * torch.ones(1, 3, 1, 1)
+    patches = prepared(tmp_path, {"grey": grey, "colours": torch.rand(1, 3, 48, 48, generator=generator(6))}, [1, 2])
+    degradations = TaskDegradations(enlargement=enlargement, decimation="direct", scales=[], mismatch=0.0)
+    groups = kernel_tasks.kernel_groups(BANK, degradations, scale=2, rng=generator(1))
+    chosen = PlainTraining(patch=16, batch=5, steps=1, learning_rate=1e-3)
+
+    def pairs(of: Processes) -> Pair:
+        loud = replace(SOME, noisy=1.0)
+        return kernel_tasks.blurred_pairs(
+            patches, groups, chosen, noise=loud, device=CPU, rng=generator(7), processes=of
+        )
+
+    whole, high = pairs(ALONE)
+    for each in (Processes(rank, parts) for rank in range(parts)):
+        inputs, targets = pairs(each)
+        torch.testing.assert_close(inputs, whole[each.rows(5)], atol=1e-5, rtol=1e-5)
+        assert targets.equal(high[each.rows(5)])
 
 
 @pytest.mark.parametrize("enlargement", ["linear", "bicubic"])

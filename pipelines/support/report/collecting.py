@@ -138,19 +138,22 @@ def _seconds(session: Session) -> float:
 
 def _changed(root: Path) -> list[str]:
     """What git says of code and values, and the lines of params.yaml that are others."""
-    done = subprocess.run(
-        ["git", "diff", "HEAD", "--unified=0", "--", "params.yaml"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    values = [line for line in done.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    files = subprocess.run(
-        ["git", "status", "--porcelain", "--", *CODE], cwd=root, capture_output=True, text=True, check=False
-    ).stdout.splitlines()
+    values = [
+        line
+        for line in _git(root, "diff", "HEAD", "--unified=0", "--", "params.yaml")
+        if line[:1] in "+-" and line[:3] not in ("+++", "---")
+    ]
+    files = _git(root, "status", "--porcelain", "--", *CODE)
     lines = [*files, *values]
     return [*lines[:MOST], f"... and {len(lines) - MOST} more"] if len(lines) > MOST else lines
+
+
+def _git(root: Path, *words: str) -> list[str]:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # not installed: a project that came as an archive needs none
+        return []
+    return done.stdout.splitlines()
 
 
 def _versions(root: Path) -> dict[str, str]:

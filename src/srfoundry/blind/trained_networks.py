@@ -28,7 +28,7 @@ def load_networks(models: Path, scale: int, compute: Compute, *, hidden: str = "
         hidden: precision of the restorer's hidden layers.
 
     Raises:
-        FoundryError: a file is missing, damaged, or of another scale.
+        FoundryError: a file is missing or damaged, or one that has to be there is of another scale.
     """
     restorer = _load(models / "nonblind.safetensors", USRNet, scale, compute.device)
     corrector = _load(models / "corrector.safetensors", Corrector, scale, compute.device)
@@ -48,9 +48,10 @@ def load_networks(models: Path, scale: int, compute: Compute, *, hidden: str = "
 
 
 def _beside(path: Path, kind: type[nn.Module], scale: int, device: torch.device) -> nn.Module | None:
-    """Of a stage beside the graph, which few have run."""
-    command = f"dvc repro graphs/{path.stem}/dvc.yaml"
-    return _load(path, kind, scale, device, command).eval() if path.exists() else None
+    """Of a stage beside the graph, which few have run; one that was trained for other scales counts as not there."""
+    if not path.exists() or not _fits(cards.read_card(path), scale):
+        return None
+    return _load(path, kind, scale, device, f"dvc repro graphs/{path.stem}/dvc.yaml").eval()
 
 
 def _load(
@@ -65,9 +66,13 @@ def _load(
     net, card = cards.load(path)
     if not isinstance(net, kind):
         raise FoundryError(f"{path} must hold a {kind.__name__}, got {type(net).__name__}; run '{command}'")
-    if scale not in card.metrics.get("scales", [card.scale]):
+    if not _fits(card, scale):
         raise FoundryError(
             f"{path} was trained for x{card.scale}, got an image to enlarge by {scale}; set shared.scale and run "
             f"'{command}', or choose another estimate.method"
         )
     return channels_last(net, device).requires_grad_(requires_grad=False)
+
+
+def _fits(card: cards.Card, scale: int) -> bool:
+    return scale in card.metrics.get("scales", [card.scale])

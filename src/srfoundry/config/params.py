@@ -118,7 +118,7 @@ class Params(Section):
         meta = whole["metatrain"]
         own = {  # sections whose patches are reduced at other scales than the shared one, or at more
             "metatrain": {scale, *(int(one) for one in meta["scales"] if meta["enlargement"] == "linear")},
-            "kernel_step": set(self.kernel_step.scales),
+            "kernel_step": {scale, *self.kernel_step.scales},
         }
         odd = [
             f"{section}.{key} {value}" + ("" if scales == {scale} else f" (of {', '.join(map(str, sorted(scales)))})")

@@ -15,7 +15,7 @@ class FoundryError(Exception):
 
 
 class Diverged(FoundryError):
-    """A loss stopped being finite; the last good checkpoint is kept."""
+    """A loss or a weight stopped being finite; the last good checkpoint is kept."""
 
 
 class NoRoom(FoundryError):

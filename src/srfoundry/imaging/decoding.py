@@ -69,7 +69,10 @@ def plain(picture: Image.Image) -> Image.Image:
     if picture.mode in PLAIN.values():
         return picture
     clear = "transparency" in picture.info or picture.mode in ("PA", "La", "RGBa")
-    return picture.convert("RGBA" if clear else PLAIN.get(picture.mode, "RGB"))
+    made = picture.convert("RGBA" if clear else PLAIN.get(picture.mode, "RGB"))
+    if picture.mode in metadata.CONVERTED:
+        made.info.pop("icc_profile", None)
+    return made
 
 
 def size(path: Path, largest: int | None = None) -> tuple[int, int]:

@@ -91,7 +91,9 @@ def options(path: Path, *, quality: int = QUALITY, metadata: Mapping[str, Any] |
     Raises:
         FoundryError: the ending names no format.
     """
-    kind, known = format_of(path), metadata or {}
+    kind, known = format_of(path), dict(metadata or {})
+    if kind == "WEBP" and known.get("icc_profile", b"")[16:20] == b"GRAY":  # there, grey is written as RGB
+        del known["icc_profile"]
     chosen: dict[str, Any] = {}
     if kind == "JPEG":
         chosen |= {"quality": quality, "subsampling": "4:4:4"}

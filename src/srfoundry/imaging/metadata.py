@@ -19,6 +19,7 @@ SUBFOLDERS = {
     0x8769: {37500, 40960, 40961, 40962, 40963, 40965},  # Exif, without maker's note, version, colour space, sizes
     0x8825: set[int](),  # GPS
 }
+CONVERTED = ("CMYK", "YCbCr", "LAB")  # modes whose colours become others in RGB: their profile says nothing of these
 LONGEST = 2**20  # bytes of an EXIF block that is looked at: one tag could be unpacked into millions of numbers
 BULKY = 4096  # bytes of a value that is not taken over
 ROOM = 65_000  # bytes that fit into a JPEG's segment
@@ -50,7 +51,7 @@ def kept(picture: ImageFile.ImageFile, block: bytes, *, turned: bool) -> dict[st
     """
     info, found = picture.info, dict[str, Any]()
     profile = info.get("icc_profile")
-    if picture.mode not in ("CMYK", "YCbCr", "LAB") and isinstance(profile, bytes):  # text may bear that name
+    if picture.mode not in CONVERTED and isinstance(profile, bytes):  # text may bear that name
         found["icc_profile"] = profile
     if block:
         found["exif"] = block

@@ -57,7 +57,8 @@ class PhotographDraw:
     """
 
     def __init__(self, patches: Patches, chosen: Section) -> None:
-        self.chosen, side = chosen, chosen.patch
+        unit = max(patches.factors)  # patches lie on the pixels of every reduction of the photographs
+        self.chosen, side = chosen, -(-chosen.patch // unit) * unit
         large = large_photographs(patches, side, stage="fusion", setting="fusion.patch")
         self.sharp = SharpPatches(large, PatchDraw(patch=side, octave=0.0, batch=1))
 

@@ -1,4 +1,4 @@
-"""The one training loop: steps, checkpoints, curves and the stop at a loss that is not finite."""
+"""The one training loop: steps, checkpoints, curves and the stop at a loss or weights that are not finite."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srfoundry.core.compute import is_gpu
 from srfoundry.core.errors import Diverged
@@ -109,7 +109,7 @@ def fit(
         Rows of the curve: `step`, and the mean of each loss since the row before, where a step returned it.
 
     Raises:
-        Diverged: a loss is NaN or infinite; the last good checkpoint is kept.
+        Diverged: a loss is NaN or infinite, or a weight when a checkpoint is due; the last good one is kept.
     """
     means = RowMeans()
     state = {**state, "row": means}
@@ -137,6 +137,7 @@ def fit(
                 progress.set_postfix({name: f"{value:.4g}" for name, value in row.items()}, refresh=False)
                 resumption.log(index + 1, row)
             if saves:
+                _check_weights(state, index, title, resumption)
                 with pace.saving():
                     resumption.save(state, index + 1, history)
     return history
@@ -171,11 +172,29 @@ def _read(rows: Sequence[Mapping[str, Tensor | float]]) -> list[dict[str, float]
 def _check_finite(values: Mapping[str, float], index: int, title: str, resumption: Resumption) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            good = resumption.path if resumption.path.exists() else "none yet"
-            raise Diverged(
-                f"{title}: {name} is {value} at step {index} (last good checkpoint: {good}); "
-                "lower the learning rate in params.yaml"
-            )
+            raise _diverged(f"{title}: {name} is {value} at step {index}", resumption)
+
+
+def _check_weights(state: Mapping[str, Stateful], index: int, title: str, resumption: Resumption) -> None:
+    """A gradient may be NaN where its loss is not; whoever resumed from what it leaves would end at once, each time."""
+    weights = {
+        f"{name}.{each}": value
+        for name, part in state.items()
+        if isinstance(part, nn.Module)
+        for each, value in part.state_dict().items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    finite = [value.isfinite().all() for value in weights.values()]
+    # on one device, so that there is one wait for it
+    kept = torch.stack([each.to(finite[0].device) for each in finite]).tolist() if finite else []
+    for name, whole in zip(weights, kept, strict=True):
+        if not whole:
+            raise _diverged(f"{title}: {name} holds NaN or infinity after step {index}", resumption)
+
+
+def _diverged(what: str, resumption: Resumption) -> Diverged:
+    good = resumption.path if resumption.path.exists() else "none yet"
+    return Diverged(f"{what} (last good checkpoint: {good}); lower the learning rate in params.yaml")
 
 
 def last_value(history: Sequence[Mapping[str, float]], name: str) -> float:

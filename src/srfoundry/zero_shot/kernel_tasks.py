@@ -19,7 +19,7 @@ from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.degradation import kernels, linear_enlargement, operator
 from srfoundry.degradation.variogram import Moments
 from srfoundry.imaging import images, resize
-from srfoundry.imaging.patches import Patches
+from srfoundry.imaging.patches import ALL, Patches
 from srfoundry.networks.adaptive.mzsr import with_noise
 from srfoundry.zero_shot import maml, task_noise
 from srfoundry.zero_shot.plain_training import Pair
@@ -73,19 +73,31 @@ class KernelGroup:
         which: Int[Tensor, " n"],
         size: tuple[int, int],
         noise: TaskNoise | None = None,
-    ) -> Float[Tensor, "b c p p"]:
-        """Enlarge to a size, for the assumed kernels; with noise, to what a network that knows noise takes (c = 4)."""
+        *,
+        rows: slice = ALL,
+    ) -> Float[Tensor, "_ c p p"]:
+        """Enlarge to a size, for the assumed kernels; with noise, to what a network that knows noise takes (c = 4).
+
+        Args:
+            low: the images.
+            which: the kernels' numbers, one for all images or one for each.
+            size: rows and columns of the enlarged images.
+            noise: of the images.
+            rows: of the images that are enlarged; the others show what the colours of the batch are, under noise.
+        """
+        shown, which = low[rows], which[rows] if len(which) == len(low) else which
         if self.filters is None:
-            enlarged = resize.cubic(low, self.scale, size=size)
+            enlarged = resize.cubic(shown, self.scale, size=size)
         elif noise is None or self.moments is None:
-            enlarged = linear_enlargement.linear(low, self.filters[which].to(low.device))
+            enlarged = linear_enlargement.linear(shown, self.filters[which].to(low.device))
         else:
             # A patch may be a flat wall; a photograph is not, and its differences are more like those of the batch.
             ratio, colours = linear_enlargement.relative_noise(low, noise.level, together=True)
+            ratio, colours = ratio[rows], colours[rows]
             each = which.repeat_interleave(ratio.numel() // len(which))
             made = self.moments.picked(each).filters(ratio.flatten())
-            enlarged = linear_enlargement.Fitted(made.to(low.device), colours)(low)
-        return enlarged if noise is None else with_noise(enlarged, noise.level)
+            enlarged = linear_enlargement.Fitted(made.to(low.device), colours)(shown)
+        return enlarged if noise is None else with_noise(enlarged, noise.level[rows])
 
     def network_input(
         self,
@@ -94,10 +106,11 @@ class KernelGroup:
         noise: TaskNoise | None = None,
         *,
         assumed: bool = False,
-    ) -> Float[Tensor, "b c p p"]:
-        """Reduce and enlarge to the same size: the input for this target (MZSR sec. 3.2)."""
+        rows: slice = ALL,
+    ) -> Float[Tensor, "_ c p p"]:
+        """Reduce and enlarge to the same size: the input for this target (MZSR sec. 3.2); arguments as of these."""
         low = self.reduce(high, which, noise, assumed=assumed)
-        return self.enlarge(low, which, (high.shape[-2], high.shape[-1]), noise)
+        return self.enlarge(low, which, (high.shape[-2], high.shape[-1]), noise, rows=rows)
 
 
 def kernel_groups(
@@ -199,10 +212,13 @@ def blurred_pairs(
 ) -> Pair:
     """Draw patches and their reductions, each under a kernel of its own, enlarged: this process's rows of the batch."""
     group, which = _pick(groups, chosen.batch, rng)
-    rows = processes.rows(chosen.batch)
+    # linear enlargement under noise asks for the colours of the whole batch, whoever computes with which rows of it
+    reduced, own = (ALONE, processes) if noise.present and group.moments is not None else (processes, ALONE)
+    rows = reduced.rows(chosen.batch)
     high = sent(patches.batch(chosen.batch, chosen.patch, rng=rng, factors=[1], rows=rows)[1], device)
-    added = task_noise.of_images(chosen.batch, noise, processes, rng=rng)
-    return group.network_input(high, which[rows], added), high
+    added = task_noise.of_images(chosen.batch, noise, reduced, rng=rng)
+    kept = own.rows(len(high))
+    return group.network_input(high, which[rows], added, rows=kept), high[kept].contiguous()
 
 
 def _pick(groups: Sequence[KernelGroup], count: int, rng: torch.Generator) -> tuple[KernelGroup, Tensor]:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -38,8 +39,8 @@ class SelfPairs:
 
     enlarged: Float[Tensor, "b c h w"]
     target: Float[Tensor, "b c h w"]
-    held_out: Bool[Tensor, "h w"]
-    """The pixels that do not train."""
+    held_out: Bool[Tensor, "b 1 h w"]
+    """The pixels that do not train: the same of the image in every one of its copies."""
 
     @classmethod
     def of(
@@ -47,7 +48,8 @@ class SelfPairs:
     ) -> "SelfPairs":
         """Degrade the image once more, as it was itself (MZSR alg. 2, line 1)."""
         low = observation.low.to(next(net.parameters()).dtype)
-        return cls._made(net, observation, phases(low, observation.scale, recipe.self_pairs), recipe.held_out, rng)
+        cut = partial(phases, scale=observation.scale, count=recipe.self_pairs)
+        return cls._made(net, observation, cut(low), cut(_held_out(low, recipe.held_out)), rng)
 
     @classmethod
     def turned(
@@ -60,8 +62,9 @@ class SelfPairs:
         """
         low, scale = observation.low.to(next(net.parameters()).dtype), observation.scale
         phase, symmetry = copy_of_step(step, scale)
-        target = phases(low, scale, scale**2).chunk(scale**2)[phase]
-        return cls._made(net, observation, target, recipe.held_out, rng, SYMMETRIES[symmetry])
+        whole = (low, _held_out(low, recipe.held_out))
+        target, held_out = (phases(each, scale, scale**2).chunk(scale**2)[phase] for each in whole)
+        return cls._made(net, observation, target, held_out, rng, SYMMETRIES[symmetry])
 
     @classmethod
     def _made(
@@ -69,14 +72,13 @@ class SelfPairs:
         net: nn.Module,
         observation: Observation,
         target: Float[Tensor, "b c h w"],
-        share: float,
+        held_out: Bool[Tensor, "b 1 h w"],
         rng: torch.Generator | None,
         symmetry: Symmetry = SYMMETRIES[0],
     ) -> "SelfPairs":
-        held_out = turn(lattice(target.shape[-2], target.shape[-1], share).to(target.device), symmetry)
         target = turn(target, symmetry).contiguous()
         reduced = replace(observation, low=replace(observation, low=target).reduced(rng=rng))
-        return cls(network_input(net, reduced), target, held_out)
+        return cls(network_input(net, reduced), target, turn(held_out, symmetry))
 
     @property
     def constant(self) -> bool:
@@ -88,23 +90,22 @@ class SelfPairs:
         leaves = {name: value.detach().requires_grad_(slope) for name, value in weights.items()}
         total = [torch.zeros_like(value) for value in weights.values()]
         trains, judges = (
-            (part / (part.sum().clamp(min=1) * self.target[:, :, 0, 0].numel()))
-            for part in (~self.held_out, self.held_out)
+            (part / (part.sum().clamp(min=1) * self.target.shape[1])) for part in (~self.held_out, self.held_out)
         )
         train, other = 0.0, 0.0
-        for inputs, wanted in self._parts():
+        for inputs, wanted, training, judging in self._parts(self.enlarged, self.target, trains, judges):
             with torch.set_grad_enabled(slope):
                 error = _errors(net, leaves, inputs, wanted, precision)
-                loss = (error * trains).sum()
+                loss = (error * training).sum()
             if slope:
                 for sum_, each in zip(total, torch.autograd.grad(loss, list(leaves.values())), strict=True):
                     sum_ += each
-            train, other = train + float(loss.detach()), other + float((error.detach() * judges).sum())
+            train, other = train + float(loss.detach()), other + float((error.detach() * judging).sum())
         return Found(train, other, total)
 
-    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _parts(self, *whole: Tensor) -> Iterator[tuple[Tensor, ...]]:
         most = max(1, PIXELS // (self.target.shape[-2] * self.target.shape[-1]))
-        yield from zip(self.enlarged.split(most), self.target.split(most), strict=True)
+        yield from zip(*(each.split(most) for each in whole), strict=True)
 
 
 def _errors(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, precision: str) -> Tensor:
@@ -113,10 +114,10 @@ def _errors(net: nn.Module, weights: Weights, enlarged: Tensor, target: Tensor, 
     return (restored.float() if restored.dtype == torch.bfloat16 else restored).sub(target).abs()
 
 
-def phases(low: Float[Tensor, "b c h w"], scale: int, count: int) -> Float[Tensor, "_ c p q"]:
+def phases(low: Shaped[Tensor, "b c h w"], scale: int, count: int) -> Shaped[Tensor, "_ c p q"]:
     """The image from `count` starting pixels of its first block, diagonal neighbours first, all of one size.
 
-    Each is cut to a multiple of the scale; direct decimation then keeps other pixels of each.
+    Or a map of its pixels. Each is cut to a multiple of the scale; direct decimation then keeps other pixels of each.
 
     Raises:
         FoundryError: fewer than one, or more than the block has pixels.
@@ -135,6 +136,11 @@ def copy_of_step(step: int, scale: int) -> tuple[int, int]:
     count = scale**2 * len(SYMMETRIES)
     order = torch.randperm(count, generator=seeds.generator(0, "adaptation", "copies"))
     return divmod(int(order[step % count]), len(SYMMETRIES))
+
+
+def _held_out(low: Float[Tensor, "b c h w"], share: float) -> Bool[Tensor, "b 1 h w"]:
+    """The lattice on the image itself: on each of its copies it would hold out what trains in another."""
+    return lattice(low.shape[-2], low.shape[-1], share).to(low.device).expand(len(low), 1, -1, -1)
 
 
 def lattice(height: int, width: int, share: float) -> Bool[Tensor, "h w"]:

@@ -1,8 +1,11 @@
 """Image under a known kernel, and taps under a known image: what the closed forms promise."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from srfoundry.blind.unfolded import closed_forms
 from srfoundry.core.seeds import generator
@@ -67,6 +70,24 @@ def test_a_batch_is_its_images() -> None:
     torch.testing.assert_close(whole, torch.cat(alone), atol=1e-4, rtol=1e-4)
     grams = closed_forms.equations(torch.cat([high, high.flip(-1)]), both, 2, SIZE)
     torch.testing.assert_close(grams[0][:1], closed_forms.equations(high, low, 2, SIZE)[0])
+
+
+def test_a_batchs_rows_share_one_index_on_the_device() -> None:
+    """Copied once, however many rows a batch has, and however many batches there are."""
+    copies = []
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu":
+                copies.append(made.numel())
+            return made
+
+    high, low = torch.empty(5, 1, 30, 30, device="meta"), torch.empty(5, 1, 15, 15, device="meta")
+    with Counting():
+        for _ in range(2):
+            closed_forms.equations(high, low, 2, SIZE)
+    assert copies.count(SIZE**4) == 1
 
 
 def test_autocorrelations_show_the_direction_of_motion() -> None:

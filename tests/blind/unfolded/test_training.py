@@ -72,6 +72,31 @@ def test_a_few_steps_on_one_batch_lower_the_loss(tmp_path: Path) -> None:
     assert found[-1] < 0.95 * found[0]
 
 
+def test_the_closed_forms_are_as_exact_in_a_training_in_bfloat16(tmp_path: Path) -> None:
+    """What is left of the networks is exact in bfloat16: their last layers are constants."""
+    shown = WindowDraw(photographs(tmp_path), SMALL, scales=(2,)).draw(2, rng=generator(1, "batch"))
+    found = []
+    for precision in ("float32", "bfloat16"):
+        with Compute(CPU, precision).autocast():
+            found.append(list(unfolded(untrained(), shown.low, shown.noise, 2, rounds=2)))
+    for exact, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast.kernel, exact.kernel, atol=0, rtol=0)
+        torch.testing.assert_close(fast.sharp, exact.sharp, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("factors", "least"), [([1, 2, 4, 8], [64, 96, 128]), ([1, 3], [66, 96, 132])])
+def test_windows_lie_on_the_pixels_of_all_reductions(tmp_path: Path, factors: list[int], least: list[int]) -> None:
+    """Whatever the photographs were prepared for (`shared.scale`), and whatever the scales of the windows are."""
+    image = power_law(144, 1).clamp(0, 1)
+    drawn = WindowDraw(prepared(tmp_path, {"image": image}, factors), SMALL, scales=(2, 3, 4))
+    assert [drawn.sharp[scale].draws.patch for scale in (2, 3, 4)] == least
+    net = Unfolded(scales=(2, 3, 4), widths=(4, 4, 4), kernel_widths=(4, 4, 4))
+    for scale in (2, 3, 4):
+        shown = drawn.draw(scale, rng=generator(1, "batch"))
+        assert shown.high.shape[-1] == scale * shown.low.shape[-1]
+        assert bool(losses(list(unfolded(net, shown.low, shown.noise, scale, rounds=1)), shown)["total"].isfinite())
+
+
 def test_validation_has_a_figure_a_scale_and_small_photographs_are_refused(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
     draw = WindowDraw(patches, SMALL, scales=(2,))

@@ -111,8 +111,9 @@ def estimate_unfolded(
     networks = resources.networks
     if networks is None or networks.unfolded is None:
         raise FoundryError(
-            "estimate.method unfolded needs models/unfolded.safetensors, which is not there; run "
-            "'dvc repro graphs/unfolded/dvc.yaml', or take fast or free"
+            f"estimate.method unfolded needs models/unfolded.safetensors trained for x{observation.scale}, which is "
+            f"not there; put {observation.scale} into unfolded.scales and run 'dvc repro graphs/unfolded/dvc.yaml', or "
+            "take fast or free"
         )
     noise = observation.noise
     return estimate_kernel_by_rounds(

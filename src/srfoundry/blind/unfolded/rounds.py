@@ -45,7 +45,8 @@ def unfolded(
     for turn in range(rounds):
         views = closed_forms.wiener(seen, kernel, scale, floors)
         sharp = net.sharpened(seen, views, level, turn=turn)
-        with torch.no_grad():
+        # under a training's autocast, too: conjugate gradients in bfloat16 do not solve such equations
+        with torch.no_grad(), torch.autocast(low.device.type, enabled=False):
             normal = closed_forms.equations(sharp.float(), seen, scale, SIZE)
             fits = solutions(normal, kernel, level)
         found = net.formed(fits, lags, kernel, level, scale=scale, turn=turn)

@@ -70,7 +70,8 @@ class WindowDraw:
         self.batch, self.softness = settings.batch, settings.softness
         self.sharp: dict[int, SharpPatches] = {}
         for scale in sorted(set(scales)):
-            side = (settings.side(scale) + 2 * RIM) * scale
+            wanted, unit = (settings.side(scale) + 2 * RIM) * scale, math.lcm(scale, max(patches.factors))
+            side = -(-wanted // unit) * unit  # patches lie on the pixels of every reduction of the photographs
             where = f" at scale {scale}"
             large = large_photographs(patches, side, stage="unfolded", setting="unfolded.look", where=where)
             drawn = PatchDraw(patch=side, octave=settings.octave, batch=settings.batch)
