@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from srfoundry.core.errors import FoundryError
@@ -103,8 +103,8 @@ def _check(whole: Any, path: Path) -> None:
 
 def _place(error: YAMLError) -> str:
     """Where a text is no YAML and why, without what its reader says to programmers."""
-    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-    return _brief(error) if mark is None else f"line {mark.line + 1}: {_brief(error.problem)}"
+    mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))  # of one that has a place
+    return _brief(error) if mark is None else f"line {mark.line + 1}: {_brief(problem)}"
 
 
 def _brief(value: Any) -> str:
