@@ -18,7 +18,8 @@ def test_joined_ends_leave_the_image_alone_and_meet(fade: Fade) -> None:
     assert join_ends(low, (0, 0), fade=fade) is low
 
 
-@pytest.mark.parametrize("extent, least, room", [(256, 15, 24), (64, 15, 16), (40, 0, 0), (9, 8, 9)])
+@pytest.mark.parametrize("extent, least, room", [(256, 15, 24), (64, 15, 16), (40, 0, 0), (9, 8, 9), (5, 9, 5)])
 def test_joined_extents_are_multiples_of_eight_with_small_primes(extent: int, least: int, room: int) -> None:
-    """256 + 15 is a prime; the last image has no more than 9 pixels to lead on with."""
+    """256 + 15 is a prime; the last two images have no more than 9 and 5 pixels to lead on with."""
     assert quick_room(extent, least) == room
+    assert (extent + room) % 8 == 0 or room == extent

@@ -24,6 +24,7 @@ from srfoundry.core.compute import Compute
 from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Stream, generator
 from srfoundry.core.state import Resumption
+from srfoundry.degradation.settings import Model
 from srfoundry.dual_regression.batches import Batches, pairs
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.training import train
@@ -31,6 +32,7 @@ from srfoundry.dual_regression.unpaired import Unpaired
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.nonblind.corrector import Corrector
 from srfoundry.networks.sr.duals import StraightDual
+from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.zoo.architectures import build
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot import kernel_tasks, meta_training, plain_training
@@ -240,9 +242,14 @@ def _beside(folder: Path, count: int) -> Path:
     return made
 
 
+@pytest.mark.parametrize("model", ["photographs", "bicubic"])
 @pytest.mark.parametrize("name", ["conditioned", "drn"])
-def test_the_loss_of_a_batch_is_the_mean_of_its_parts(tmp_path: Path, name: str) -> None:
-    """Whatever its rows went through, images without a photograph among them."""
+@pytest.mark.parametrize("operator", [False, True])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(
+    tmp_path: Path, name: str, model: Model, operator: bool, parts: int
+) -> None:
+    """Whatever its rows went through, images without a photograph among them, also where a part has none of these."""
     net = build({"name": name, "scale": 2, "blocks": 1, "width": 8})
     loose = [torch.rand(1, 3, 12, 12, generator=generator(1, "loose", index)) for index in range(2)]
     batches = {
@@ -251,18 +258,20 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts(tmp_path: Path, name: str)
             draws=PatchDraw(patch=16, octave=0.4, batch=7),
             scale=2,
             stream=Stream(1, "parts"),
-            degradation=ranges("photographs"),
-            unpaired=Unpaired(images=loose, share=0.3),
+            degradation=ranges(model),
+            unpaired=Unpaired(images=loose, share=0.3, kernels=[torch.ones(1, 1, 1)] * 2 if operator else ()),
             processes=each,
         )
-        for each in (ALONE, *BOTH)
+        for each in (ALONE, *(Processes(rank, parts) for rank in range(parts)))
     }
     duals = StraightDual(scale=2, width=4) if name == "conditioned" else nets()[1]
+    if operator:
+        duals = KernelDual(scale=2, size=1, decimation="bicubic")
     loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
     for index in range(4):
-        whole, *parts = (
+        whole, *others = (
             {term: float(value.detach()) * each.share for term, value in loss(net, each(index)).items()}
             for each in batches.values()
         )
         for term, value in whole.items():
-            assert sum(part[term] for part in parts) == pytest.approx(value, rel=1e-4), term
+            assert sum(part[term] for part in others) == pytest.approx(value, rel=1e-4), term

@@ -49,11 +49,12 @@ def quick_room(extent: int, least: int) -> int:
     """Pixels to join an image's ends over, for `join_ends`: few enough to be fast to transform, enough to be smooth.
 
     Joined, the extent is a multiple of 8 with no large prime factor: transforms of 280 pixels a side take a fifth of
-    what those of 271, a prime, take.
+    what those of 271, a prime, take. An image of fewer pixels than that would add is joined over as many as it has, and
+    then has twice as many, whatever their factors: mirrored farther out, it only repeats.
 
     Args:
         extent: of the image, pixels.
-        least: that are needed; a few more may come of it, but never more than the image has.
+        least: that are wanted; a few more may come of it, but never more than the image has.
     """
     joined = next_fast_len(-(-(extent + least) // UNIT))
     assert joined is not None  # of an int it is an int

@@ -85,9 +85,16 @@ def joined(first: Batch, second: Batch) -> Batch:
     return {factor: torch.cat([images, second[factor]]) for factor, images in first.items()}
 
 
-def reduced_alone(images: Batch, scale: int) -> DegradedBatch:
-    """A batch of a prepared set, whose smallest images are MATLAB's bicubic: it knows that as its operator."""
+def reduced_alone(images: Batch, scale: int, whole: Whole | None = None) -> DegradedBatch:
+    """A batch of a prepared set, whose smallest images are MATLAB's bicubic: it knows that as its operator.
+
+    Args:
+        images: of the batch.
+        scale: by which the smallest are reduced.
+        whole: of the batch that this is a part of; without it this is the whole.
+    """
     high = images[1]
     kernel = sized(antialiasing("bicubic", scale), 4 * scale + 3).to(high)
     known = torch.ones(len(high), dtype=torch.bool, device=high.device)
-    return DegradedBatch(images, lambda image: resize.cubic(image, 1 / scale), kernel.expand(len(high), -1, -1), known)
+    kernels = kernel.expand(len(high), -1, -1)
+    return DegradedBatch(images, lambda image: resize.cubic(image, 1 / scale), kernels, known, whole)

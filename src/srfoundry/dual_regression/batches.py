@@ -10,7 +10,7 @@ from srfoundry.core.process_group import ALONE, Processes
 from srfoundry.core.seeds import Rows, Stream
 from srfoundry.degradation.random_degradation import degraded
 from srfoundry.degradation.settings import RandomDegradation
-from srfoundry.dual_regression.batch import Batch, DegradedBatch, Whole
+from srfoundry.dual_regression.batch import Batch, DegradedBatch, Whole, reduced_alone
 from srfoundry.dual_regression.unpaired import Unpaired, windows, with_unpaired
 from srfoundry.imaging import resize
 from srfoundry.imaging.images import from_uint8, to_uint8
@@ -117,11 +117,12 @@ def pairs(
     """
     drawn = draw(patches, draws, scale=scale, rng=rng, processes=processes)
     found = {factor: sent(images, device) for factor, images in drawn.items()}
+    count, parted = draws.batch, processes.count > 1
     if degradation is None or degradation.degradation == "bicubic":
-        return found
-    count = draws.batch
+        # a part's share of all rows is not its share of the pairs, over which the errors of estimates are means
+        return reduced_alone(found, scale, Whole(count + others, count, count)) if parted and others else found
     made = degraded(found[1], scale, degradation, rng=rng, rows=Rows(count, processes.rows(count)))
-    whole = None if processes.count == 1 else Whole(count + others, count, made.known_in_all)
+    whole = Whole(count + others, count, made.known_in_all) if parted else None
     return DegradedBatch.of(found, made, scale, whole)
 
 

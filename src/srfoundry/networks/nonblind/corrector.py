@@ -152,7 +152,7 @@ def polar(
 
 
 def _energies(image: Float[Tensor, "b H W"], bands: Float[Tensor, "n m"]) -> Float[Tensor, "b t n"]:
-    """Energy of Hann-windowed tiles in each band and direction; images smaller than a tile are mirrored."""
+    """Energy of Hann-windowed tiles in each band and direction; images smaller than a tile repeat their edge."""
     short = [max(0, TILE - extent) for extent in image.shape[-2:]]
     if any(short):
         image = functional.pad(image[None], (0, short[1], 0, short[0]), mode="replicate")[0]
