@@ -125,6 +125,13 @@ def test_pages_of_a_long_list_are_all_read(stub: Stub) -> None:
     assert found[0]["figure"] == "psnr_y = 31" and found[0]["scale"] == "2"
 
 
+@pytest.mark.parametrize("seconds", ["abc", "0", "-1", "nan", "inf"])
+def test_a_patience_that_is_none_is_one_line(stub: Stub, monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", seconds)
+    with pytest.raises(FoundryError, match=f"MLFLOW_HTTP_REQUEST_TIMEOUT must be seconds above 0, got '{seconds}'"):
+        pulling.find(ADDRESS)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
