@@ -17,7 +17,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.runtime import pulling
 from tests import tiny
 from tests.conftest import mlflow_at, wait_until
-from tests.mlflow_stub import Answer, Stub, version
+from tests.mlflow_stub import ABSENT, Answer, Stub, version
 from tests.outages import Line
 
 ADDRESS = "models:/toy@champion"
@@ -123,6 +123,28 @@ def test_pages_of_a_long_list_are_all_read(stub: Stub) -> None:
         ("b", "9", ""),
     ]
     assert found[0]["figure"] == "psnr_y = 31" and found[0]["scale"] == "2"
+
+
+def test_quotes_in_a_name_stop_no_list(stub: Stub) -> None:
+    """MLflow's filters know no escapes; a name with both kinds of quotes has a line that says so."""
+    names = ["it's", 'a "b"', '"it\'s"', "plain"]
+    stub.answers["/api/2.0/mlflow/registered-models/search"] = {"registered_models": [{"name": name} for name in names]}
+    stub.answers["/api/2.0/mlflow/model-versions/search"] = {"model_versions": [{"version": "1"}]}
+    rows = pulling.versions()
+    assert [(row["model"], row["version"]) for row in rows] == [*zip(names, ["1", "1", "", "1"], strict=True)]
+    assert "not listed" in rows[2]["figure"]
+    asked = [query["filter"][0] for path, query, _ in stub.asked if "filter" in query]
+    assert asked == ['name = "it\'s"', "name = 'a \"b\"'", "name = 'plain'"]
+    stub.answers["/api/2.0/mlflow/model-versions/search"] = ABSENT
+    with pytest.raises(FoundryError, match="does not list its models: not found"):
+        pulling.versions()
+
+
+@pytest.mark.parametrize("seconds", ["abc", "0", "-1", "nan", "inf"])
+def test_a_patience_that_is_none_is_one_line(stub: Stub, monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", seconds)
+    with pytest.raises(FoundryError, match=f"MLFLOW_HTTP_REQUEST_TIMEOUT must be seconds above 0, got '{seconds}'"):
+        pulling.find(ADDRESS)
 
 
 @pytest.mark.parametrize(

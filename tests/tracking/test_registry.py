@@ -235,5 +235,19 @@ def test_every_model_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed == [(name, number) for name in names for number in "321"]
 
 
+def test_quotes_in_a_name_hide_no_other_model() -> None:
+    """MLflow's filters know no escapes: one kind of quotes is enclosed in the other; a name with both is refused."""
+    other, odd = "it's", '"it\'s"'
+    given: dict[str, Any] = {"figures": _figures(31.0), "tags": {"scale": "2"}, "score": lambda _: None}
+    MlflowClient().create_registered_model(odd)
+    _register(0.5, 31.0)
+    registry.register(_model(0.6), name=other, **given)
+    assert registry.registered(_model(0.6), other) and not registry.registered(_model(0.5), other)
+    found = [(row["model"], row["version"]) for row in registry.versions()]
+    assert sorted(found) == sorted([(odd, ""), (other, "1"), (NAME, "1")])
+    with pytest.raises(FoundryError, match="must not hold both"):
+        registry.register(_model(0.6), name=odd, **given)
+
+
 def _champion() -> str:
     return str(MlflowClient().get_model_version_by_alias(NAME, "champion").version)

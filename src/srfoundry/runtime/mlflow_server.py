@@ -5,6 +5,7 @@ Name and password, tokens and certificates come from MLflow's own environment va
 
 import configparser
 import json
+import math
 import os
 import ssl
 from base64 import b64encode
@@ -40,8 +41,7 @@ class MlflowServer:
         self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._credentials = _credentials(unquote(parts.username or ""), unquote(parts.password or ""))
         self._opener = _opener(parts.scheme, parts.hostname or "")
-        # seconds without a byte; a person who sets MLflow's own is obeyed
-        self._patience = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENCE))
+        self._patience = _patience()
 
     def ask(self, path: str, /, **query: str) -> dict[str, Any]:
         """The JSON that a path below /api/2.0 answers.
@@ -156,6 +156,18 @@ def _credentials(user: str, password: str) -> str | None:
     if user and password:
         return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
     return f"Bearer {token}" if token else None
+
+
+def _patience() -> float:
+    """Seconds without a byte; a person who sets MLflow's own is obeyed."""
+    given = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", PATIENCE)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < 1e6:
+        raise FoundryError(f"MLFLOW_HTTP_REQUEST_TIMEOUT must be seconds above 0, got {given!r}; unset it or write 10")
+    return seconds
 
 
 def _opener(scheme: str, host: str) -> OpenerDirector:

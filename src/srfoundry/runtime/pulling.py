@@ -6,7 +6,7 @@ read by MLflow itself (tracking/fetching.py). A model that was pulled from a ser
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,23 +102,65 @@ def pull(address: str) -> bytes:
 def versions() -> list[dict[str, str]]:
     """Every registered version, newest first within its model: model, version, aliases, figure, scale.
 
+    A model whose name MLflow cannot be asked for (`named`) has one line, without a version, that says so.
+
     Raises:
         FoundryError: nothing is registered, or the registry does not answer.
     """
     if not _is_server():
         return _by_mlflow("versions", "the list of models")()
-    server, rows = MlflowServer(_registry()), list[dict[str, str]]()
-    for model in server.every("registered_models", "mlflow/registered-models/search", order_by="name ASC"):
-        name = str(model["name"])
-        aliases = [(str(each["alias"]), str(each["version"])) for each in model.get("aliases", [])]
-        found = server.every("model_versions", "mlflow/model-versions/search", filter=f"name = '{name}'")
-        for version in sorted(found, key=lambda each: -int(each["version"])):
-            number, tags = str(version["version"]), _tags(version)
-            held = ",".join(sorted(alias for alias, holder in aliases if holder == number))
-            rows.append(row(name, number, held, tags))
+    server = MlflowServer(_registry())
+    try:
+        rows = [row for name, aliases in _models(server) for row in _rows(server, name, aliases)]
+    except Absent as error:
+        raise FoundryError(
+            f"MLflow at {server.url} does not list its models: {error}; is it of a version that srfoundry knows?"
+        ) from None
     if not rows:
         raise nothing(_registry())
     return rows
+
+
+def _models(server: MlflowServer) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Names of the registered models, and what each alias holds."""
+    for model in server.every("registered_models", "mlflow/registered-models/search", order_by="name ASC"):
+        yield str(model["name"]), [(str(each["alias"]), str(each["version"])) for each in model.get("aliases", [])]
+
+
+def _rows(server: MlflowServer, name: str, aliases: list[tuple[str, str]]) -> Iterator[dict[str, str]]:
+    if not can_be_named(name):
+        yield unlisted(name)
+        return
+    found = server.every("model_versions", "mlflow/model-versions/search", filter=named(name))
+    for version in sorted(found, key=lambda each: -int(each["version"])):
+        number = str(version["version"])
+        held = ",".join(sorted(alias for alias, holder in aliases if holder == number))
+        yield row(name, number, held, _tags(version))
+
+
+def unlisted(name: str) -> dict[str, str]:
+    """The line of a model whose versions MLflow cannot be asked for."""
+    return {"model": name, "version": "", "aliases": "", "figure": "not listed: its name has ' and \"", "scale": ""}
+
+
+def can_be_named(name: str) -> bool:
+    """Whether MLflow can be asked for the versions of a model of this name: its filters know no escapes."""
+    return not {"'", '"'} <= set(name)
+
+
+def named(name: str) -> str:
+    """MLflow's filter for the versions of a model.
+
+    Args:
+        name: of the registered model.
+
+    Raises:
+        FoundryError: it has both kinds of quotes.
+    """
+    if not can_be_named(name):
+        raise FoundryError(f"a model's name must not hold both ' and \", got {name}; choose another name")
+    quote = '"' if "'" in name else "'"
+    return f"name = {quote}{name}{quote}"
 
 
 def row(name: str, number: str, aliases: str, tags: Mapping[str, str]) -> dict[str, str]:

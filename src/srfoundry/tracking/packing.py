@@ -11,6 +11,7 @@ arrays and frames is neither. So MLflow hands everything on, and the model itsel
 import base64
 import importlib.metadata
 import io
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from srfoundry.tracking import travelling
 ONNX_FILE, README = "model.onnx", "README.md"
 CONFIG = {"threads": 0, "device": "auto"}  # what mlflow.pyfunc.load_model(..., model_config=) may change
 RUNTIME = ("jaxtyping", "numpy", "onnxruntime", "pillow", "tqdm")  # what the runtime imports
+NOT_LOGGED = re.compile(r"""[/:.%"']""")  # what a registered model's name may have, and a logged one's may not
 EXAMPLE = 16  # pixels a side of the input example
 
 
@@ -69,7 +71,7 @@ def log(blob: bytes, name: str, run_id: str, shown: Presentation) -> str:
             info = Model.log(
                 artifact_path=None,
                 flavor=_Flavour,
-                name=name,
+                name=NOT_LOGGED.sub("_", name),
                 registered_model_name=name,
                 blob=blob,
                 shown=shown,

@@ -202,7 +202,10 @@ def versions() -> list[dict[str, str]]:
 def _rows(client: MlflowClient) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for model in _every(partial(client.search_registered_models, order_by=["name ASC"])):
-        found = _every(partial(client.search_model_versions, f"name = '{model.name}'"))
+        if not pulling.can_be_named(model.name):
+            rows.append(pulling.unlisted(model.name))
+            continue
+        found = _every(partial(client.search_model_versions, pulling.named(model.name)))
         for version in sorted(found, key=lambda item: -int(item.version)):
             whole = client.get_model_version(model.name, version.version)  # a search leaves the aliases out
             rows.append(pulling.row(model.name, str(whole.version), ",".join(sorted(whole.aliases)), whole.tags))
@@ -285,7 +288,7 @@ def _md5(blob: bytes) -> str:
 
 def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | None:
     """The newest version whose file is there and has this md5."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`model.md5` = '{md5}'")
+    found = client.search_model_versions(f"{pulling.named(name)} and tags.`model.md5` = '{md5}'")
     for version in sorted(found, key=lambda item: -int(item.version)):
         if _bytes(version) is not None:
             return version
