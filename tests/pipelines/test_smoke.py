@@ -250,8 +250,9 @@ def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path
     _loads_what_it_lists(factory)
 
 
-def test_kills_and_faults_cost_nothing(factory: Path, tmp_path: Path) -> None:
+def test_kills_and_faults_cost_nothing(factory: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """The short form of `python -m benchmarks.survival`: a loop over batches, one over tasks, one over images."""
+    repro(factory, environment)  # nothing, unless another worker took the tests before, as above
     project, journal = Finished(factory), tmp_path / "journal.jsonl"
     project.note()
     stages, only = ["pretrain", "metatrain", "estimate"], ["full_disk"]
