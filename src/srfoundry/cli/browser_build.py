@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from srfoundry.cli import commands
-from srfoundry.cli.place import check_apart
+from srfoundry.cli.place import check_apart, check_nothing_lost
 from srfoundry.core.errors import FoundryError
 
 DEFAULT = "exports/pruned70.onnx"
@@ -44,9 +44,8 @@ def write(chosen: argparse.Namespace) -> int:
         raise FoundryError(f"{folder} is there and is no browser build; name another folder with --out")
     if (folder / web.LISTED).is_file() and not chosen.overwrite:
         raise FoundryError(f"{folder} would be replaced; allow it with --overwrite, or name another folder with --out")
-    if folder.is_dir() and (strange := web.strange(folder)):
-        named = ", ".join(strange[:5])
-        raise FoundryError(f"{folder} holds other things ({named}), which would be lost; name a new folder with --out")
+    if folder.is_dir():
+        check_nothing_lost(folder, web.strange(folder))
     models = [_exported(name) for name in chosen.models or [DEFAULT]]
     unpacked = chosen.onnxruntime_web
     web.write(models, folder, web.fetch(_cache()) if unpacked is None else web.check(unpacked))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srfoundry.cli.commands import say
-from srfoundry.cli.place import check_apart
+from srfoundry.cli.place import check_apart, check_nothing_lost
 from srfoundry.core.errors import FoundryError
 
 if TYPE_CHECKING:
@@ -91,10 +91,7 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
         allow = "allow it with --overwrite" if whole else "it holds no test set"
         raise FoundryError(f"{target} is there already ({allow}); name another folder with --out")
     own = {f"{name}{ending}" for name in blind_sets.SETS for ending in ("", "_kernels", ".json")}
-    strange = sorted({path.name for path in target.iterdir()} - own - {"high", test_sets.BICUBIC})
-    if strange:
-        named = ", ".join(strange[:5])
-        raise FoundryError(f"{target} holds other things ({named}), which would be lost; name a new folder with --out")
+    check_nothing_lost(target, {path.name for path in target.iterdir()} - own - {"high", test_sets.BICUBIC})
 
 
 def _outside(target: Path, paths: list[Path]) -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srfoundry.cli.commands import DEFAULT, find_model, say
-from srfoundry.cli.place import Place, check_apart
+from srfoundry.cli.place import Place, check_apart, check_nothing_lost
 from srfoundry.core import cores
 from srfoundry.core.errors import FoundryError
 
@@ -47,10 +47,10 @@ def card(options: argparse.Namespace) -> int:
     if isinstance(found, Path) and found.suffix != ".onnx":
         raise FoundryError(f"a card is of an exported model, got {found}; name a .onnx file")
     check_apart(target)
-    strange = {path.name for path in target.iterdir()} - OWN if target.is_dir() else set[str]()
-    if strange or target.is_file():
-        named = ", ".join(sorted(strange)) or "it is a file"
-        raise FoundryError(f"{target} holds other things ({named}); name a new folder")
+    if target.is_file():
+        raise FoundryError(f"{target} is a file; name a new folder with --out")
+    if target.is_dir():
+        check_nothing_lost(target, {path.name for path in target.iterdir()} - OWN)
     if target.is_dir() and options.existing != "overwrite":
         raise FoundryError(f"{target} is there already; --overwrite replaces it")
     blob = found if isinstance(found, bytes) else found.read_bytes() if found.is_file() else b""

@@ -1,6 +1,7 @@
 """What the options of the command line say of results: where they go, and what becomes of those that are there."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,21 @@ class Place:
     def of(cls, text: str) -> "Place":
         """A folder where the text ends in a slash, names one, or has no ending as files have."""
         return cls(Path(text), text.endswith(("/", os.sep)) or os.path.isdir(text) or not Path(text).suffix)
+
+
+def check_nothing_lost(folder: Path, strange: Collection[str]) -> None:
+    """Refuse to replace a folder that holds what its maker does not write.
+
+    Args:
+        folder: that would be replaced.
+        strange: names in it that are not its maker's.
+
+    Raises:
+        FoundryError: there are some.
+    """
+    if strange:
+        named = ", ".join(sorted(strange)[:5])
+        raise FoundryError(f"{folder} holds other things ({named}), which would be lost; name a new folder with --out")
 
 
 def check_apart(folder: Path) -> None:
