@@ -11,6 +11,7 @@ from srfoundry.core import seeds
 from srfoundry.degradation import kernels
 from srfoundry.imaging import images, resize
 from srfoundry.reporting import pictures
+from tests.full_disk import small_files
 
 HIGH = torch.rand(1, 3, 120, 160, generator=seeds.generator(0, "report"))
 LOW = resize.cubic(HIGH, 0.5).clamp(0, 1)
@@ -41,3 +42,14 @@ def test_drawn_twice_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     with Image.open(first) as picture:
         picture.load()
         assert min(picture.size) > 60
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
+def test_a_full_disk_leaves_no_picture_that_is_cut_off(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    DRAWINGS["hero"](path)
+    whole = path.read_bytes()
+    path.unlink()
+    with small_files(len(whole) - 100), pytest.raises(OSError):
+        DRAWINGS["hero"](path)
+    assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,7 @@
 
 import errno
 import io
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +16,7 @@ from srfoundry.serving import images, problems
 from srfoundry.serving.jobs import Store
 from srfoundry.serving.settings import Serving
 from tests import served
-
-
-@contextmanager
-def small_files(most: int) -> Iterator[None]:
-    """This process may write no file of more bytes: what a full disk is, but for the number of the error."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from tests.full_disk import small_files
 
 
 @pytest.fixture(scope="module")

@@ -264,7 +264,8 @@ def _strip(panels: Mapping[str, Image.Image]) -> Image.Image:
 def _save(picture: Image.Image, path: Path) -> None:
     with replacing(path) as partial:
         chosen = formats.options(path, quality=QUALITY)
-        picture.save(partial, optimize=path.suffix == ".jpg", **chosen)  # PNG: ten times the time for 2 % of the bytes
+        small = {"optimize": path.suffix == ".jpg"}  # PNG: ten times the time for 2 % of the bytes
+        formats.save(picture, partial, chosen | small)
 
 
 def _figure(width: float, height: float) -> "Figure":
