@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from srfoundry.serving import problems
 from tests import served
 from tests.conftest import wait_until
 
@@ -26,7 +27,8 @@ running.IDLE = 1.0
 from srfoundry.cli import serving
 from srfoundry.serving import settings
 limits = settings.Limits.__init__.__defaults__
-settings.Limits.__init__.__defaults__ = tuple(1.0 if each == 10.0 else each for each in limits)
+changed = {10.0: 1.0, 256: CONNECTIONS}
+settings.Limits.__init__.__defaults__ = tuple(changed.get(each, each) for each in limits)
 from srfoundry.cli.program import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -39,10 +41,11 @@ def photograph(side: int) -> bytes:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def server(folder: Path, connections: int = 256) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server of one tiny model, whose patience with slow clients is a second, and its port."""
     (folder / "pruned.onnx").write_bytes(served.model())
-    command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--models", str(folder), "--threads", "1"]
+    program = PROGRAM.replace("CONNECTIONS", str(connections))
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--models", str(folder), "--threads", "1"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, cwd=folder) as process:
         try:
@@ -70,6 +73,16 @@ def answer_of(port: int, sent: bytes) -> bytes:
         return said
 
 
+def problem(said: bytes, status: int) -> str:
+    """The detail of an answer that is a problem of this status."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status) and b"\r\nx-content-type-options: nosniff" in head.lower()
+    assert f"content-type: {problems.MEDIA}".encode() in head.lower()
+    found = json.loads(body)
+    assert found["status"] == status and found["title"]
+    return found["detail"]
+
+
 def test_slow_and_broken_clients_are_cut_off_and_a_signal_waits_for_work(tmp_path: Path) -> None:
     with server(tmp_path) as (process, port), ThreadPoolExecutor(8) as side_by_side:
         wait_until(lambda: get(port, "/readyz") == 200, process=process)
@@ -83,7 +96,10 @@ def test_slow_and_broken_clients_are_cut_off_and_a_signal_waits_for_work(tmp_pat
         said = dict(zip(slow, side_by_side.map(lambda sent: answer_of(port, sent), slow.values()), strict=True))
         assert said["headers"] == said["nothing"] == b""
         assert b" 408 " in said["body"] and b" 408 " in said["chunks"]
-        assert b" 400 " in answer_of(port, b"GARBAGE\r\n\r\n")
+        assert "illegal request line" in problem(answer_of(port, b"GARBAGE\r\n\r\n"), 400)
+        assert "Content-Length" in problem(answer_of(port, head + b"Content-Length: abc\r\n\r\n"), 400)
+        chunks = b"Transfer-Encoding: chunked\r\n\r\nnone\r\n"
+        assert "chunk" in problem(answer_of(port, head + chunks), 400)
         assert b" 200 " not in answer_of(port, b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 4_000_000 + b"\r\n\r\n")
 
         def upscale(_index: int) -> int:
@@ -101,6 +117,12 @@ def test_slow_and_broken_clients_are_cut_off_and_a_signal_waits_for_work(tmp_pat
         assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_connection_too_many_is_refused_as_all_else_is(tmp_path: Path) -> None:
+    with server(tmp_path, connections=0) as (_process, port):
+        said = answer_of(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert "0 connections" in problem(said, 503) and b"\r\nretry-after: " in said.lower()
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:

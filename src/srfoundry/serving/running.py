@@ -14,11 +14,15 @@ from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from srfoundry.core import parallel
 from srfoundry.core.errors import FoundryError
+from srfoundry.serving import problems
 from srfoundry.serving.app import application
+from srfoundry.serving.guarding import HEADERS
+from srfoundry.serving.problems import Problem
 from srfoundry.serving.service import Service
 from srfoundry.serving.settings import Serving
 
@@ -30,9 +34,41 @@ BACKLOG = 2048  # connections that wait to be accepted
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP, whose connections may not wait for ever before a request is whole (slow headers)."""
+    """uvicorn's HTTP, whose connections may not wait for ever before a request is whole (slow headers).
+
+    What uvicorn refuses itself, before the application has it, is a problem like all that is refused.
+    """
 
     _clock: asyncio.TimerHandle | None = None
+
+    def __init__(self, *of: Any, **more: Any) -> None:
+        super().__init__(*of, **more)
+        self._most, self.limit_concurrency = self.limit_concurrency, None  # whose refusal would be plain text
+        self._whole, self.app = self.app, self._admit
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, unless too many connections are open."""
+        count = max(len(self.connections), len(self.tasks))
+        if self._most is None or count <= self._most:
+            await self._whole(scope, receive, send)
+            return
+        detail = f"the server takes {self._most} connections at a time, got {count}; try again later"
+        headers = HEADERS | {"Connection": "close", "Retry-After": "5"}
+        await problems.answer(Problem(503, "Too many connections", detail, headers=headers))(scope, receive, send)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, as uvicorn asks for while it handles h11's error, which says more than `msg`."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer has begun, and is cut off
+            detail = f"the request is no HTTP/1.1: {str(sys.exception() or msg)[:80]}; mend it as RFC 9112 says"
+            headers = HEADERS | {"Connection": "close"}
+            made = problems.answer(Problem(400, "No HTTP request", detail, headers=headers))
+            self._write(h11.Response(status_code=400, headers=made.raw_headers, reason=b"Bad Request"))
+            self._write(h11.Data(data=bytes(made.body)))
+            self._write(h11.EndOfMessage())
+        self.transport.close()
+
+    def _write(self, event: h11.Event) -> None:
+        self.transport.write(self.conn.send(event) or b"")
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
