@@ -5,6 +5,7 @@ Layers, cycles and who may import what stand in pyproject.toml, for import-linte
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,24 @@ def test_stage_beside_the_graph_is_none_of_it(stage: str) -> None:
     assert found.stages[stage]["params"][:2] == ["shared", stage]
     assert f"results/{stage}/metrics.json" in found.outputs(stage)
     assert not {path for name in graph.stages for path in graph.inputs(name)} & set(found.outputs(stage))
+
+
+@pytest.mark.parametrize("stage", ["", *BESIDE])
+def test_a_lock_in_git_names_todays_inputs(stage: str) -> None:
+    """One of a run before the paths were others holds for no results, and none of its stages is ever up to date.
+
+    Of the stages beside the graph, which nothing runs by itself, it is best left out.
+    """
+    lock = f"{ASIDE}/{stage}/dvc.lock" if stage else "dvc.lock"
+    if not subprocess.run(["git", "ls-files", lock], cwd=REPO, capture_output=True, check=False).stdout:
+        return
+    graph = Graph(REPO, aside=stage)
+    for name in entries(stage) if stage else graph.stages:
+        known = graph.lock.get(name, {})
+        assert known, f"{lock} does not know {name}; run: dvc repro"
+        assert {each["path"] for each in known.get("deps", [])} == set(graph.inputs(name)), f"{lock}: inputs of {name}"
+        assert known["cmd"] == graph.stages[name]["cmd"], f"{lock}: command of {name}"
+        assert {each["path"] for each in known["outs"]} == set(graph.outputs(name)), f"{lock}: outputs of {name}"
 
 
 def test_a_graph_that_is_named_is_there() -> None:
