@@ -125,6 +125,21 @@ def test_pages_of_a_long_list_are_all_read(stub: Stub) -> None:
     assert found[0]["figure"] == "psnr_y = 31" and found[0]["scale"] == "2"
 
 
+def test_the_aliases_of_one_model_are_asked_for_alone(stub: Stub) -> None:
+    """Whatever its name is, and however many others there are."""
+    place = "/api/2.0/mlflow/registered-models/get"
+    held = [{"alias": "p70", "version": "3"}, {"alias": "champion", "version": "9"}]
+    stub.answers[place] = {"registered_model": {"name": "x", "aliases": held}}
+    assert pulling.aliases('"it\'s"') == ["champion", "p70"]
+    assert [(path, query) for path, query, _ in stub.asked] == [(place, {"name": ['"it\'s"']})]
+    stub.answers[place] = {"registered_model": {"name": "x"}}
+    assert pulling.aliases("x") == []
+    for answer, why in ((ABSENT, "models:/x: no such registered model"), ({}, "without 'registered_model'")):
+        stub.answers[place] = answer
+        with pytest.raises(FoundryError, match=why):
+            pulling.aliases("x")
+
+
 def test_quotes_in_a_name_stop_no_list(stub: Stub) -> None:
     """MLflow's filters know no escapes; a name with both kinds of quotes has a line that says so."""
     names = ["it's", 'a "b"', '"it\'s"', "plain"]
@@ -250,6 +265,7 @@ def test_the_champion_of_a_real_server_is_what_mlflow_would_fetch(
         figures = Figures(31.0, 30.0, "these", None, len(blob))
         registry.register(blob, name="toy", figures=figures, tags={"scale": "2"}, score=lambda _: None)
         assert registry.fetch(ADDRESS) == blob and registry.versions() == pulling.versions()
+        assert registry.aliases("toy") == pulling.aliases("toy") == ["champion"]
         assert registry.find(ADDRESS) == pulling.find(ADDRESS)
     found = pulling.find(ADDRESS)
     assert (found.name, found.number, found.aliases) == ("toy", "1", ("champion",))

@@ -36,7 +36,7 @@ def test_aliases_of_a_registry_are_followed(mlflow_store: str, tmp_path: Path, m
         )
         return found.version
 
-    with pytest.raises(FoundryError, match="no alias|no model"):
+    with pytest.raises(FoundryError, match="no such registered model"):
         Registry(NAME).offers()
     first, second, broken = (
         register(0.0, "champion", 30.0),
@@ -44,6 +44,10 @@ def test_aliases_of_a_registry_are_followed(mlflow_store: str, tmp_path: Path, m
         register(0.3, "worst", 1.0),
     )
     client = MlflowClient()
+    client.create_registered_model("another")
+    monkeypatch.setattr(registry, "versions", None)  # which looks at every model that there is
+    with pytest.raises(FoundryError, match="no alias that could be served"):
+        Registry("another").offers()
     client.delete_registered_model_alias(NAME, "worst")
     follower = Follower(Registry(NAME), Family(), threads=1, device="cpu")
     follower.begin()

@@ -21,6 +21,8 @@ def test_a_model_in_a_file_store_is_found_and_fetched_by_the_same_calls(
     found = pulling.find("models:/toy@champion")
     assert (found.name, found.number, found.aliases, found.tags["scale"]) == ("toy", "1", ("champion",), "2")
     assert pulling.fetch(found) == pulling.pull("models:/toy/1") == blob
-    assert [row["model"] for row in pulling.versions()] == ["toy"]
+    assert [row["model"] for row in pulling.versions()] == ["toy"] and pulling.aliases("toy") == ["champion"]
     with pytest.raises(FoundryError, match="no such registered model"):
         pulling.find("models:/toy@other")
+    with pytest.raises(FoundryError, match="models:/other: no such registered model"):
+        pulling.aliases("other")

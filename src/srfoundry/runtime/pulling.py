@@ -71,7 +71,7 @@ def find(address: str) -> Version:
     except Absent:
         raise missing(address, _registry()) from None
     except KeyError as error:
-        raise FoundryError(f"{redacted(_registry())} answers without {error}; is it an MLflow server?") from None
+        raise _no_mlflow(error) from None
 
 
 def fetch(version: Version) -> bytes:
@@ -97,6 +97,26 @@ def fetch(version: Version) -> bytes:
 def pull(address: str) -> bytes:
     """The .onnx file at an address; `find` and `fetch` in one."""
     return fetch(find(address))
+
+
+def aliases(name: str) -> list[str]:
+    """The aliases of a registered model, sorted; asks for this model alone.
+
+    Raises:
+        Missing: no model of this name is registered.
+        FoundryError: the registry does not answer.
+    """
+    address = f"{PREFIX}{name}"
+    if not _is_server():
+        return _by_mlflow("aliases", address)(name)
+    server = MlflowServer(_registry())
+    try:
+        found = server.ask("mlflow/registered-models/get", name=name)["registered_model"]
+        return sorted(str(each["alias"]) for each in found.get("aliases", []))
+    except Absent:
+        raise missing(address, _registry()) from None
+    except KeyError as error:
+        raise _no_mlflow(error) from None
 
 
 def versions() -> list[dict[str, str]]:
@@ -198,6 +218,10 @@ def nothing(registry: str) -> FoundryError:
         f"no model is registered at {redacted(registry)}; `srfoundry register` registers the files in exports/, "
         "which `make repro` makes"
     )
+
+
+def _no_mlflow(error: KeyError) -> FoundryError:
+    return FoundryError(f"{redacted(_registry())} answers without {error}; is it an MLflow server?")
 
 
 def lost(address: str, number: str) -> FoundryError:

@@ -135,9 +135,7 @@ class Registry:
         return pulling.fetch(self._versions[offer])
 
     def _discovered(self) -> list[str]:
-        rows = [row for row in pulling.versions() if row["model"] == self.name]
-        aliases = {alias for row in rows for alias in row["aliases"].split(",") if alias}
-        kept = sorted(alias for alias in aliases if not alias.endswith(CHALLENGER))
+        kept = [alias for alias in pulling.aliases(self.name) if not alias.endswith(CHALLENGER)]
         if not kept:
             raise FoundryError(f"{self.shown} has no alias that could be served; register one: srfoundry register")
         return kept

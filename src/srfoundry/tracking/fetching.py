@@ -25,6 +25,11 @@ def versions() -> list[dict[str, str]]:
     return registry().versions()
 
 
+def aliases(name: str) -> list[str]:
+    """The aliases of a model; FoundryError as in runtime.pulling."""
+    return registry().aliases(name)
+
+
 def find(address: str) -> Version:
     """The version at an address; FoundryError as in runtime.pulling."""
     return registry().find(address)

@@ -184,6 +184,23 @@ def _at(uri: str) -> ModelVersion:
             raise missing from None
 
 
+def aliases(name: str) -> list[str]:
+    """The aliases of a registered model, sorted.
+
+    Raises:
+        FoundryError: no model of this name is registered in this store.
+    """
+    missing = pulling.missing(f"{pulling.PREFIX}{name}", _store())
+    _refuse_new_store(missing)
+    with reached(_store()):
+        try:
+            return sorted(MlflowClient().get_registered_model(name).aliases)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise missing from None
+
+
 def versions() -> list[dict[str, str]]:
     """Every registered version, newest first within its model: model, version, aliases, figure, scale.
 
