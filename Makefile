@@ -2,6 +2,8 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
+# takes a killed run's own values out of params.yaml, while what was there before is still known
+OWN := test ! -e .ckpt/params.before || python -m pipelines.support.run_values
 .PHONY: help setup preset repro accept test bench gpu ui stop serve deploy worker docs release clean
 
 help:    ## list these commands
@@ -11,6 +13,7 @@ setup:   ## make .venv with what repro needs, once; make setup EXTRAS="ui serve 
 	@sh scripts/setup.sh $(EXTRAS)
 
 preset: setup  ## write a preset's values into params.yaml: make preset NAME=laptop, NAME="paper direct_x4"; none lists them
+	@$(if $(NAME),$(OWN))
 	@python -m pipelines.support.preset $(NAME)
 
 repro: setup  ## run every stage that is out of date, then show the figures
@@ -62,5 +65,6 @@ worker: setup  ## take runs from the server's pool, here; make worker FOLLOW=1 g
 	@SRFOUNDRY_PROJECT="$(CURDIR)" SRFOUNDRY_FOLLOW="$(FOLLOW)" PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 prefect worker start --pool srfoundry --type process --limit 1
 
 clean:   ## remove checkpoints and servers' files; data, models and results stay, and runs and registered models unless REGISTRY=1
+	@$(OWN)
 	@-python -m pipelines.support.server stop
 	@rm -rf .ckpt .prefect .pytest_cache .ruff_cache .hypothesis $(if $(REGISTRY),mlflow.db mlflow.db-* mlartifacts)

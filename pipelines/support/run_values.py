@@ -1,14 +1,19 @@
-"""A run's own values in params.yaml while it runs, and what was there before back afterwards, even if it is killed."""
+"""A run's own values in params.yaml while it runs, and what was there before back afterwards, even if it is killed.
 
+python -m pipelines.support.run_values      puts that back, where a run was killed
+"""
+
+import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipelines.support import preset
-from pipelines.support.program import say
+from pipelines.support.dvc_runs import alone
+from pipelines.support.program import answering, say
 from srfoundry.core.atomic import write_bytes
 
 MARK = Path(".ckpt/params.before")  # there while a run has its values in params.yaml: what to put back, and over what
@@ -62,3 +67,20 @@ def restore(root: Path) -> None:
 
 def _md5(text: bytes) -> str:
     return hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Put back what a killed run left; refused while one is at work, which does so itself."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.support.run_values",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    root = Path.cwd()
+    with answering(), alone(root):
+        restore(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.support.dvc_runs import alone
 from pipelines.support.run_values import MARK, restore, under
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
@@ -71,3 +72,31 @@ def test_what_somebody_wrote_since_stays(root: Path, capsys: pytest.CaptureFixtu
     restore(root)
     assert path.read_text().startswith("# mine") and steps(root) == 7 and not (root / MARK).exists()
     assert "stays as it is" in capsys.readouterr().err
+
+
+def make(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The Makefile's recipes in a folder that has nothing else of the project."""
+    shutil.copy(REPO / "Makefile", root)
+    shutil.copytree(REPO / "params", root / "params", dirs_exist_ok=True)
+    (root / ".venv").mkdir(exist_ok=True)
+    (root / "scripts").mkdir(exist_ok=True)
+    (root / "scripts" / "setup.sh").write_text("")
+    paths = {
+        "PYTHONPATH": [str(REPO / "src"), str(REPO)],
+        "PATH": [str(Path(sys.executable).parent), os.environ["PATH"]],
+    }
+    env = os.environ | {name: os.pathsep.join(found) for name, found in paths.items()}
+    return subprocess.run(["make", *words], cwd=root, env=env, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("words", [["clean"], ["preset", "NAME=direct_x4"]])
+def test_values_of_a_run_that_was_killed_outlast_neither_clean_nor_preset(words: list[str], root: Path) -> None:
+    """Clean removes the mark by which they are known, a preset writes over it."""
+    usual = steps(root)
+    kill_a_run(root)
+    with alone(root):
+        refused = make(root, *words)
+    assert refused.returncode and "already running" in refused.stderr and (root / MARK).exists() and steps(root) == 7
+    done = make(root, *words)
+    assert not done.returncode and "as before a run that was killed" in done.stderr, done.stderr
+    assert not (root / MARK).exists() and steps(root) == usual
