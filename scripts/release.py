@@ -103,7 +103,7 @@ def dated(root: Path, version: str, day: str) -> dict[str, str]:
 def release(root: Path, version: str, *, dry_run: bool) -> list[Path]:
     """Write dist/ and, unless it is a dry run, commit the version and tag it; returns what was written.
 
-    Where that fails before the commit, the repository is as it was.
+    Where that fails, the repository is as it was.
 
     Raises:
         FoundryError: the version is none or not newer, the tree is not clean, or nothing is in the changelog.
@@ -120,6 +120,7 @@ def release(root: Path, version: str, *, dry_run: bool) -> list[Path]:
     said, out = notes(root, version), root / "dist"
     changes = dated(root, version, datetime.date.today().isoformat())
     before, done = {name: (root / name).read_bytes() for name in changes}, False
+    head = "" if dry_run else _run(root, "git", "rev-parse", "HEAD").strip()
     out.mkdir(exist_ok=True)
     try:
         for name, text in changes.items():
@@ -130,13 +131,14 @@ def release(root: Path, version: str, *, dry_run: bool) -> list[Path]:
         written[2].write_text(f"# srfoundry {version}\n\n{said}")
         if not dry_run:
             _run(root, "git", "commit", "--quiet", "--message", f"Version {version}", *changes)
+            _run(root, "git", "tag", "--annotate", f"v{version}", "--message", f"srfoundry {version}")
             done = True
     finally:
         if not done:  # a failed release can be made again: the version is not taken, the tree is clean
             for name, content in before.items():
                 (root / name).write_bytes(content)
-    if not dry_run:
-        _run(root, "git", "tag", "--annotate", f"v{version}", "--message", f"srfoundry {version}")
+            if head:  # takes back a commit whose tag failed, as where it cannot be signed
+                _run(root, "git", "reset", "--quiet", head)
     return written
 
 

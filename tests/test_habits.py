@@ -56,7 +56,9 @@ def test_a_release_is_dated_committed_and_tagged(checkout: Path) -> None:
 
 
 def test_a_release_that_fails_can_be_made_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the build fails, the bill, or at the end a hook of git."""
+    """Whether the build fails, the bill, or at the end a hook of git, or the tag after the commit."""
+    head = ["git", "rev-parse", "HEAD"]
+    first = subprocess.run(head, cwd=checkout, capture_output=True, check=True).stdout
     before = {path: path.read_bytes() for path in checkout.iterdir() if path.is_file()}
     hook = checkout / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)
@@ -68,6 +70,13 @@ def test_a_release_that_fails_can_be_made_again(checkout: Path, monkeypatch: pyt
             release.release(checkout, "9.0.0", dry_run=False)
         assert {path: path.read_bytes() for path in checkout.iterdir() if path.is_file()} == before
     hook.unlink()
+    for key, text in (("gpg.program", "false"), ("tag.gpgSign", "true")):
+        subprocess.run(["git", "config", key, text], cwd=checkout, check=True)
+    with pytest.raises(FoundryError, match="git tag failed"):
+        release.release(checkout, "9.0.0", dry_run=False)
+    assert {path: path.read_bytes() for path in checkout.iterdir() if path.is_file()} == before
+    assert subprocess.run(head, cwd=checkout, capture_output=True, check=True).stdout == first
+    subprocess.run(["git", "config", "tag.gpgSign", "false"], cwd=checkout, check=True)
     release.release(checkout, "9.0.0", dry_run=False)
     assert release.current(checkout) == "9.0.0"
 
