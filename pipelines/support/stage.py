@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipelines.support import server, settings, times, torchrun
+from pipelines.support import figures, server, settings, times, torchrun
 from pipelines.support.arguments import parser
 from pipelines.support.graph import Graph, folder_of
 from pipelines.support.locks import locked
@@ -120,9 +120,12 @@ class Stage:
         """A file or folder that an earlier stage wrote.
 
         Raises:
-            FoundryError: it is not there, or is of other values; names the stage that writes it.
+            FoundryError: it is not there, or is of other values or files; names the stage that writes it.
         """
-        return self.place.find(path, self._graph, self.params)
+        found = self.place.find(path, self._graph, self.params)
+        if not self.place.trial:
+            figures.check(self.name, path, self._graph)
+        return found
 
     def output(self, path: str) -> Path:
         """Where to write; the folder above is made."""
