@@ -19,8 +19,10 @@ class Example:
     text: str
 
     def add(self, root: Path) -> None:
-        """Write it into a copy of the repository."""
+        """Write it into a copy of the repository, unless it was pasted already into what was copied."""
         target = root / self.path
+        if target.exists() and self.text in target.read_text():
+            return
         if self.how == "file":
             assert not target.exists(), target
             target.write_text(self.text)

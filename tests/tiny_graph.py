@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from pipelines.support.graph import ALWAYS, Graph
 from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.examples import examples
 
-STAGES = [
-    *["synthesize", "pretrain", "metatrain", "dual", "search", "prune", "compress@50", "compress@70"],
-    *["photo", "photo_compress@50", "nonblind", "estimate", "evaluate", "export"],
-]
+STAGES = [name for name in Graph(REPO).stages if name != ALWAYS]
 TINY: dict[str, dict[str, Any]] = {
     "shared": {"threads": 1, "precision": "float32"},
     "synthesize": {
@@ -71,7 +69,10 @@ def make(root: Path, store: Path | None = None) -> Path:
     (root / ".dvc").mkdir()
     settings = (REPO / ".dvc" / "config").read_text()
     (root / ".dvc" / "config").write_text(settings.replace("[core]\n", "[core]\n    no_scm = true\n"))
-    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    shutil.copy(REPO / "params.yaml", root)
+    for example in examples():
+        example.add(root)
+    values = YAML(typ="safe").load((root / "params.yaml").read_text())
     archive = _archive(root)
     values["synthesize"]["archives"] = [{"url": archive.as_uri(), "checksum": f"md5:{_md5(archive)}"}]
     for section, changes in TINY.items():
@@ -81,8 +82,6 @@ def make(root: Path, store: Path | None = None) -> Path:
         values[section][key] = example
     with (root / "params.yaml").open("w") as file:
         YAML().dump(values, file)
-    for example in examples():
-        example.add(root)
     for name in ("photographs", "kernels", "unpaired"):
         (root / "inputs" / name).mkdir(parents=True)
     np.save(root / "inputs/kernels/mine.npy", np.full((3, 3), 1 / 9, dtype=np.float32))

@@ -48,8 +48,8 @@ def test_reading_the_table_imports_no_network() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"network": "rcan"}, r"must be one of drn, edsr, swinir, conditioned, got 'rcan'"),
-        ({"network": "drn_duals"}, "must be one of drn"),
+        ({"network": "rcan"}, f"must be one of {', '.join(names('primal'))}, got 'rcan'"),
+        ({"network": "drn_duals"}, f"must be one of {', '.join(names('primal'))}, got 'drn_duals'"),
         ({"network": "swinir", "width": 20}, "width must be a multiple of 6 for swinir, got 20"),
     ],
 )

@@ -1,0 +1,53 @@
+"""Who pastes the worked examples of docs/extending.md passes the checks of `make test` with them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPO
+from tests.examples import examples
+
+pytestmark = pytest.mark.timeout(900)  # processes one after another, on machines that do other work, too
+COPIED = ("src", "pipelines", "tests", "docs", "params", "graphs")
+ALONE = ("pyproject.toml", "README.md", "dvc.yaml", "params.yaml")
+TESTS = ["test_wiring", "networks/zoo/test_architectures", "compression/test_compressors", "blind/test_estimators"]
+SLOW = ("parameters", "pickles", "rooms", "little_in_them", "noise_that", "rebuilds and not first")
+
+
+@pytest.fixture(scope="module")
+def enriched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with all examples; it is no git repository."""
+    root = tmp_path_factory.mktemp("enriched")
+    for name in COPIED:
+        shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    for name in ALONE:
+        shutil.copy(REPO / name, root)
+    (root / ".venv").symlink_to(sys.prefix)  # where pyproject.toml lets basedpyright look
+    for example in examples():
+        example.add(root)
+    return root
+
+
+def run(root: Path, *command: str) -> None:
+    """Run a program in the copy, which must find nothing to say."""
+    paths = {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
+    programs = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=root, env={**os.environ, **paths, **programs}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tests_pass_with_the_examples(enriched: Path) -> None:
+    quick = " and ".join(f"not ({words})" for words in SLOW)
+    run(enriched, "pytest", *(f"tests/{name}.py" for name in TESTS), "-k", quick, "-p", "no:cacheprovider", "-n", "0")
+
+
+def test_formatting_layers_and_types_are_in_order_with_the_examples(enriched: Path) -> None:
+    added = sorted({each.path for each in examples() if each.path.endswith(".py")})
+    run(enriched, "ruff", "check", *added)
+    run(enriched, "ruff", "format", "--check", *added)
+    run(enriched, "lint-imports", "--no-cache")
+    run(enriched, "basedpyright", "--level", "error", *added)
