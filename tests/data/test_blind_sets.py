@@ -12,6 +12,7 @@ from srfoundry.data import blind_sets, test_sets
 from srfoundry.degradation import conventions, kernel_files, operator
 from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import images, metrics, resize
+from srfoundry.networks.zoo.family import BLIND
 
 
 def photograph(height: int = 96, width: int = 132) -> torch.Tensor:
@@ -20,6 +21,11 @@ def photograph(height: int = 96, width: int = 132) -> torch.Tensor:
     waves = torch.stack([0.5 + 0.4 * torch.sin(x / a) * torch.cos(y / b) for a, b in ((3, 7), (5, 4), (9, 3))])
     noise = 0.05 * torch.rand(3, height, width, generator=generator(0))
     return images.from_uint8(images.to_uint8((waves + noise).unsqueeze(0)), torch.float64)
+
+
+def test_every_set_is_evaluated() -> None:
+    """Stages and the program read the names alone, and none would miss a set that they lack."""
+    assert BLIND == tuple(blind_sets.SETS)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -74,7 +80,9 @@ def test_a_set_says_all_that_was_drawn_whatever_the_workers(tmp_path: Path) -> N
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (tmp_path / "1", tmp_path / "3")
     )
-    assert first == second and len(first) == 3 * 5 + 2  # high, bicubic, two sets, kernels; two manifests
+    blurred = [kind for kind in kinds if blind_sets.SETS[kind](photograph(), 2, rng=generator(0)).kernel is not None]
+    pictures = ["high", test_sets.BICUBIC, *kinds, *(f"{kind}_kernels" for kind in blurred)]
+    assert first == second and len(first) == 3 * len(pictures) + len(kinds)  # each with a manifest
     said = json.loads((tmp_path / "1" / "div2krk.json").read_text())
     assert said["scale"] == 2 and said["seed"] == 5 and list(said["photographs"]) == ["a", "b", "c"]
     drawn = [row["variance1"] for row in said["photographs"].values()]

@@ -14,7 +14,7 @@ FIXED: Mapping[str, str] = {"pretrain": "pretrain", **FAMILY}  # those that neit
 ZERO_SHOT = ("pretrain", "metatrain")  # those that run on an image already enlarged
 NETS = sorted({*FIXED.values(), *ZERO_SHOT})
 PHOTOGRAPHS = "photographs"  # the test set of those
-BLIND = ("div2krk", PHOTOGRAPHS)  # `data.blind_sets`
+BLIND = ("div2krk", PHOTOGRAPHS)  # `data.blind_sets.SETS`, which import PyTorch; a test holds them equal
 COMPARED = ("pruned", *PHOTO)  # members that are scored on these: beside those for photographs, what users take else
 REDUCED = ("pruned", "pruned50", "pruned70", "photo50")  # members that have files of lower precision, too
 
