@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.kernel_families import FAMILIES
 
 REPO = Path(__file__).resolve().parent.parent
 Changes = Mapping[str, Mapping[str, Any]]
@@ -46,7 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {  # steps alone: nets, patches and batches a
 }
 LEAST: dict[str, dict[str, Any]] = {  # beside these: what a CPU does in seconds
     "synthesize": {"source": "folder", "held_out": ["coffee"], "validation": ["rocket"], "smallest": 64}
-    | {"bank": {"gaussian": 2, "noisy": 1, "line": 1, "trajectory": 1}},
+    | {"bank": dict.fromkeys(FAMILIES, 1) | {"gaussian": 2}},
     "pretrain": {"width": 8, "depth": 3, "patch": 32, "batch": 2, "steps": 3},
     "metatrain": {"warmup_steps": 2, "warmup_patch": 32, "warmup_batch": 2, "steps": 2, "tasks": 2},
     "dual": {"width": 8, "blocks": 1, "patch": 32, "batch": 2, "steps": 3, "warmup": 1},

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from pipelines.support.graph import section_of
 from pipelines.support.stage import Stage
 from srfoundry.config import params
+from srfoundry.degradation.kernel_families import FAMILIES
 from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.tiny_graph import TINY
@@ -42,7 +43,7 @@ LESS: dict[str, dict[str, Any]] = {
         "on_bad_image": "stop",
         "smallest": 64,
     }
-    | {"bank": {"gaussian": 2, "noisy": 1, "line": 1, "trajectory": 1}},
+    | {"bank": dict.fromkeys(FAMILIES, 1) | {"gaussian": 2}},
 }
 FOUR: dict[str, int] = dict.fromkeys(("coffee", "rocket", "china", "ihc"), 96)
 

@@ -14,7 +14,10 @@ from tests.examples import examples
 pytestmark = pytest.mark.timeout(900)  # processes one after another, on machines that do other work, too
 COPIED = ("src", "pipelines", "tests", "docs", "params", "graphs")
 ALONE = ("pyproject.toml", "README.md", "dvc.yaml", "params.yaml")
-TESTS = ["test_wiring", "networks/zoo/test_architectures", "compression/test_compressors", "blind/test_estimators"]
+TESTS = [
+    *["test_wiring", "networks/zoo/test_architectures", "compression/test_compressors", "blind/test_estimators"],
+    *["degradation/test_kernels", "degradation/test_kernel_bank"],
+]
 SLOW = ("parameters", "pickles", "rooms", "little_in_them", "noise_that", "rebuilds and not first")
 
 

@@ -22,7 +22,6 @@ TINY: dict[str, dict[str, Any]] = {
         "held_out": ["set__coffee"],
         "validation": ["set__rocket"],
         "smallest": 64,
-        "bank": {"gaussian": 2, "noisy": 2, "line": 2, "trajectory": 2},
         "on_bad_image": "skip",
     },
     "pretrain": {"width": 8, "depth": 3, "patch": 32, "batch": 2, "steps": 3},
@@ -78,6 +77,7 @@ def make(root: Path, store: Path | None = None) -> Path:
     for section, changes in TINY.items():
         assert set(changes) <= set(values[section]), f"{section}: tests/tiny_graph.py sets what params.yaml lacks"
         values[section].update(changes)
+    values["synthesize"]["bank"] = dict.fromkeys(values["synthesize"]["bank"], 2)
     for (section, key), example in EXAMPLES.items():
         values[section][key] = example
     with (root / "params.yaml").open("w") as file:

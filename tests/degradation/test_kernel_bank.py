@@ -11,9 +11,10 @@ import torch
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream
 from srfoundry.degradation import kernel_bank, kernels
+from srfoundry.degradation.kernel_families import FAMILIES
 from srfoundry.degradation.settings import BankDraw, FamilyCounts
 
-NONE = FamilyCounts(gaussian=0, noisy=0, line=0, trajectory=0)
+NONE = FamilyCounts(**dict.fromkeys(FAMILIES, 0))
 
 
 def one(size: int) -> torch.Tensor:
@@ -27,12 +28,12 @@ def draw(root: Path, counts: FamilyCounts, size: int = 15) -> kernel_bank.Bank:
 
 
 def test_settings_count_every_family() -> None:
-    assert [field.name for field in fields(FamilyCounts)] == list(kernels.FAMILIES)
+    assert [field.name for field in fields(FamilyCounts)] == list(FAMILIES)
 
 
 def test_a_bank_says_where_every_kernel_comes_from(tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", one(5).numpy())
-    wanted = FamilyCounts(gaussian=3, noisy=0, line=2, trajectory=1)
+    wanted = replace(NONE, gaussian=3, line=2, trajectory=1)
     bank = draw(tmp_path, wanted)
     assert bank.kernels.shape == (7, 15, 15) and len(bank.manifest) == 7
     kernels.check(bank.kernels)

@@ -106,13 +106,13 @@ def _blur(options: argparse.Namespace, offset: float) -> "torch.Tensor":
     import torch
 
     from srfoundry.core import seeds
-    from srfoundry.degradation import kernel_files, kernels
+    from srfoundry.degradation import kernel_families, kernel_files, kernels
 
     if options.kernel is not None:  # it stands where its program has it
         return kernel_files.read(options.kernel, options.convention)
     if options.family is not None:
         rng = seeds.generator(options.seed, "degrade", options.family)
-        return kernels.FAMILIES[options.family](1, size=21, scale=options.scale, rng=rng, offset=offset)[0]
+        return kernel_families.draw(options.family, 1, size=21, scale=options.scale, rng=rng, offset=offset)[0]
     variance = torch.tensor([options.width**2], dtype=torch.float64)
     size = 2 * math.ceil(3.5 * options.width + abs(offset)) + 1
     return kernels.gaussian(size, variance, variance, 0 * variance, offset=offset).float()

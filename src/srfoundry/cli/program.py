@@ -20,13 +20,13 @@ from srfoundry.cli.place import Place
 from srfoundry.core import interrupts, parallel
 from srfoundry.core.errors import FoundryError, one_line, refusal
 from srfoundry.core.progress import end
+from srfoundry.degradation.kernel_families import FAMILIES
 from srfoundry.deployment.foreign.programs import PROGRAMS
 from srfoundry.networks.zoo import architectures
+from srfoundry.networks.zoo.family import BLIND
 from srfoundry.runtime.providers import DEVICES
 
-FAMILIES = ["gaussian", "noisy", "line", "trajectory"]  # kernels.FAMILIES and conventions.CONVENTIONS, which need
-CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # PyTorch: --help should be quick
-BLIND_SETS = ["div2krk", "photographs"]  # blind_sets.SETS, likewise
+CONVENTIONS = ["mzsr", "dkp", "usrnet", "kernelgan"]  # conventions.CONVENTIONS, which needs PyTorch: --help is quick
 MODULES = {  # by extra: what the base does without
     "train": [
         *("torch", "scipy", "pydantic", "ruamel", "safetensors", "matplotlib", "httpx", "skimage", "sklearn"),
@@ -204,9 +204,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
 def _degrade_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("image", type=Path, help="a sharp image; with --set a folder of them, too")
-    add(
-        "--set", dest="sets", action="append", choices=BLIND_SETS, help="write a blind test set (see above); repeatable"
-    )
+    add("--set", dest="sets", action="append", choices=BLIND, help="write a blind test set (see above); repeatable")
     add("--out", type=Place.of, help="file or folder to write (default: NAME_low.png)")
     _existing(add)
     add("--scale", type=_whole(1), default=2, help="reduction (default: 2)")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from srfoundry.core.atomic import replacing, write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, derive
-from srfoundry.degradation import kernel_files, kernels
+from srfoundry.degradation import kernel_families, kernel_files
 from srfoundry.degradation.settings import BankDraw
 
 
@@ -43,7 +43,7 @@ def draw(wanted: BankDraw, root: Path, *, scale: int, stream: Stream) -> Bank:
     manifest: list[dict[str, Any]] = []
     for family, count in asdict(wanted.bank).items():
         if count:
-            drawn, values = kernels.FAMILIES[family](count, size=size, scale=scale, rng=stream.rng(family))
+            drawn, values = kernel_families.draw(family, count, size=size, scale=scale, rng=stream.rng(family))
             found.append(drawn)
             start = {"family": family, "seed": derive(stream.seed, stream.name, family), "of": count}
             for index in range(count):

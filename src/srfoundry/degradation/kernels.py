@@ -1,15 +1,15 @@
 """Blur kernels: the families that they are drawn from, and what makes one valid.
 
 A family's function takes how many kernels to draw, their taps a side, the scale that widths and lengths grow with, the
-generator, and `offset`; it returns the kernels and their parameters. A new family is such a function, its line in
-FAMILIES, and its count in settings.py.
+generator, and `offset`; it returns the kernels and their parameters. By name: kernel_families.py.
 
-Every kernel here sums to 1 and is centred on its middle tap, or `offset` pixels from it (down and right) where another
-program has its centre (conventions.py). All families are drawn in one batch, on the generator's device.
+Every kernel here sums to 1, has no negative tap, and is centred on its middle tap, or `offset` pixels from it (down and
+right) where another program has its centre (conventions.py). All families are drawn in one batch, on the generator's
+device.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -150,14 +150,6 @@ def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator, 
     return splat(size, path * fit[:, None, None] + offset).float(), {"length": length * fit, "shake": shake}
 
 
-FAMILIES: dict[str, Callable[..., Draw]] = {
-    "gaussian": draw_gaussian,
-    "noisy": draw_noisy,
-    "line": draw_line,
-    "trajectory": draw_trajectory,
-}
-
-
 def centred(kernel: Float[Tensor, "*n k k"], offset: float = 0.0) -> Float[Tensor, "*n k k"]:
     """Move each kernel's centre of mass to `offset` pixels from the middle; the size stays, the sum is 1.
 
@@ -189,7 +181,7 @@ def normalise(kernel: Float[Tensor, "*n k k"]) -> Float[Tensor, "*n k k"]:
 
 
 def check(kernel: Float[Tensor, "*n k1 k2"], name: str = "kernel") -> None:
-    """Refuse what is no blur kernel.
+    """Refuse what is no blur kernel; negative taps pass, which a kernel has that was moved by part of a pixel.
 
     Raises:
         FoundryError: not square, of even size, not finite, or not summing to 1.

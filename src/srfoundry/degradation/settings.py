@@ -11,7 +11,7 @@ from srfoundry.core.ranges import OddSize, Positive, Steps, Weight
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyCounts:
-    """How many kernels of each family (`kernels.FAMILIES`, which has the same names).
+    """How many kernels of each family (`kernel_families.FAMILIES`, which has the same names).
 
     Args:
         gaussian: variances of 1 to 2.5 s square pixels (MZSR).
