@@ -23,6 +23,7 @@ import pytest
 from pipelines.support import server
 from pipelines.support.processes import identity
 from tests import pretended_gpu
+from tests.shipped import SHIPPED
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = "SRFOUNDRY_TEST_SERVER"  # the folder of the server that all workers of a test run share
@@ -108,7 +109,7 @@ class Toy:
         self.environment = environment
         (root / ".dvc").mkdir(parents=True)
         (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
-        shutil.copy(REPO / "params.yaml", root)
+        shutil.copy(SHIPPED, root)
         (root / "dvc.yaml").write_text("stages:\n")
 
     def stage(self, name: str, body: str, *, deps: list[str] | None = None, outs: list[str] | None = None) -> None:

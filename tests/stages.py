@@ -17,6 +17,7 @@ from srfoundry.config import params
 from srfoundry.degradation.kernel_families import FAMILIES
 from srfoundry.imaging import images
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 from tests.tiny_graph import TINY
 
 Changes = Mapping[str, Mapping[str, Any]]
@@ -82,7 +83,7 @@ def run(name: str, root: Path, *changes: Changes, device: AbstractContextManager
         changes: of the values, later ones over earlier ones.
         device: that it runs on; the CPU if not given.
     """
-    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    values = YAML(typ="safe").load(SHIPPED.read_text())
     for each in (TINY, LESS, *changes):
         for section, some in each.items():
             values[section] |= some

@@ -13,6 +13,7 @@ from pipelines.support.graph import ALWAYS, Graph
 from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.examples import examples
+from tests.shipped import SHIPPED
 
 STAGES = [name for name in Graph(REPO).stages if name != ALWAYS]
 TINY: dict[str, dict[str, Any]] = {
@@ -68,7 +69,7 @@ def make(root: Path, store: Path | None = None) -> Path:
     (root / ".dvc").mkdir()
     settings = (REPO / ".dvc" / "config").read_text()
     (root / ".dvc" / "config").write_text(settings.replace("[core]\n", "[core]\n    no_scm = true\n"))
-    shutil.copy(REPO / "params.yaml", root)
+    shutil.copy(SHIPPED, root)
     for example in examples():
         example.add(root)
     values = YAML(typ="safe").load((root / "params.yaml").read_text())

@@ -31,7 +31,7 @@ from srfoundry.networks.nonblind.usrnet import USRNet, start_plain
 from srfoundry.networks.zoo import cards
 from srfoundry.runtime.session import Session
 from tests import photographs, tiny
-from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 Capture = pytest.CaptureFixture[str]
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_gives_what_its_export_gives(folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, several, at its import
 def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, capsys: Capture) -> None:
     assert "srfoundry register" in failure(capsys, "models")
-    shutil.copy(REPO / "params.yaml", folder)
+    shutil.copy(SHIPPED, folder)
     assert run("register", "--name", "tiny") == 0
     assert "pruned is version 1, champion: +1.00 dB over bicubic" in capsys.readouterr().out
     assert run("register", "--name", "tiny", "--new") == 0 and not capsys.readouterr().out

@@ -19,9 +19,9 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
 from tests.closed import CPU, nets, photographs
-from tests.conftest import REPO
 from tests.masks import LOW
 from tests.searches import along, modelled, wanted
+from tests.shipped import SHIPPED
 
 
 @pytest.mark.parametrize("method", COMPRESSORS)
@@ -54,7 +54,7 @@ def test_every_compressor_gives_a_net_that_its_card_rebuilds(method: str, tmp_pa
 
 
 def test_an_unknown_method_is_answered_with_the_choices() -> None:
-    values = params.load(REPO / "params.yaml").values()
+    values = params.load(SHIPPED).values()
     values["compress"]["method"] = "magic"
     with pytest.raises(FoundryError, match=f"method: must be one of {', '.join(COMPRESSORS)}, got 'magic'"):
         params.check(json.loads(json.dumps(values)), "params.yaml")

@@ -1,5 +1,7 @@
 """Bad values stop everything before any work starts, all of them at once, each by its key."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,12 +9,12 @@ from ruamel.yaml import YAML
 
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
-from tests.conftest import REPO
+from tests.shipped import SHIPPED, shipped
 
 
 def changed(folder: Path, **values: object) -> Path:
     """The repository's params.yaml with `section__key` values replaced, or removed where None."""
-    whole = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    whole = YAML(typ="safe").load(SHIPPED.read_text())
     for name, value in values.items():
         section, key = name.split("__")
         if value is None:
@@ -26,7 +28,7 @@ def changed(folder: Path, **values: object) -> Path:
 
 
 def test_the_repositorys_own_values_are_good() -> None:
-    assert params.load(REPO / "params.yaml").shared.scale == 2
+    assert params.load(SHIPPED).shared.scale == 2
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_a_folder_at_home_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = params.load(changed(tmp_path, **dict.fromkeys(keys, "~/Pictures")))
     folders = [found.synthesize.photographs.folder, found.synthesize.blur.kernels]
     assert {*folders, found.dual.unpaired, found.evaluate.real} == {"/home/ada/Pictures"}
-    assert params.load(REPO / "params.yaml").synthesize.photographs.folder == "inputs/photographs"
+    assert params.load(SHIPPED).synthesize.photographs.folder == "inputs/photographs"
 
 
 def test_what_is_not_trained_has_no_rows(tmp_path: Path) -> None:
@@ -143,6 +145,26 @@ def test_what_is_no_params_file_is_said(tmp_path: Path, text: str, said: str) ->
 
 
 def test_a_sections_hash_knows_only_its_section(tmp_path: Path) -> None:
-    before, after = params.load(REPO / "params.yaml"), params.load(changed(tmp_path, dual__steps=7))
+    before, after = params.load(SHIPPED), params.load(changed(tmp_path, dual__steps=7))
     assert before.section_hash("dual") != after.section_hash("dual")
     assert before.section_hash("pretrain") == after.section_hash("pretrain")
+
+
+def test_tests_take_the_values_that_git_has(tmp_path: Path) -> None:
+    file = Path(shutil.copy(SHIPPED, tmp_path))
+    before = file.read_text()
+    own = before.replace("source: bundled", "source: folder").replace("seed: 1 ", "seed: 7 ")
+    file.write_text(own)
+    assert shipped(tmp_path) == own.encode(), "no git"
+    file.write_text(before)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "as it comes"]):
+        author = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *author, *command], cwd=tmp_path, check=True)
+    file.write_text(own)
+    assert shipped(tmp_path) == before.encode()
+    committed = before.replace("  seed: 1 ", "  sead: 1 ")  # a key of a section's class that has changed since
+    file.write_text(committed)
+    subprocess.run(["git", *author, "commit", "-qam", "before"], cwd=tmp_path, check=True)
+    file.write_text(own)
+    load = YAML(typ="safe").load
+    assert load(shipped(tmp_path)) == load(own.replace("source: folder", "source: bundled"))

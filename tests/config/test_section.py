@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -13,7 +12,7 @@ from srfoundry.config.params import Params, check, load
 from srfoundry.config.section import Inline, Section
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.ranges import Rate, Steps
-from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ def test_ranges_of_an_object_are_checked_and_its_keys_are_known() -> None:
 
 def test_problems_are_named_as_params_yaml_has_them() -> None:
     """No word of the object between section and value."""
-    raw = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    raw = YAML(typ="safe").load(SHIPPED.read_text())
     raw["dual"]["learning_rate"] = 7.0
     raw["metatrain"]["warmup_steps"] = -1
     del raw["prune"]["average"]
@@ -66,7 +65,7 @@ def test_problems_are_named_as_params_yaml_has_them() -> None:
 
 def test_all_values_come_back_as_the_file_has_them() -> None:
     """Hashes and MLflow see params.yaml, whatever objects the code makes of it."""
-    path = Path(REPO / "params.yaml")
+    path = SHIPPED
     raw, found = YAML(typ="safe").load(path.read_text()), load(path).values()
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(raw))
     assert set(found) == set(Params.model_fields)

@@ -22,6 +22,7 @@ from srfoundry.imaging import images
 from tests.blind_cases import power_law
 from tests.closed import prepared
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 TINY: dict[str, dict[str, Any]] = {
     "diffuse": {
@@ -45,7 +46,7 @@ def factory(root: Path, **estimate: Any) -> Stage:
     (root / "results/environment").mkdir(parents=True)
     for name in ("versions", "beside"):
         (root / f"results/environment/{name}.json").write_text("{}")
-    values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    values = YAML(typ="safe").load(SHIPPED.read_text())
     for section, changes in TINY.items():
         values[section] |= changes
     values["estimate"] |= estimate
@@ -93,7 +94,7 @@ def test_a_bank_is_handed_over_and_missed_before_the_training(tmp_path: Path, mo
 
 
 def test_the_default_patch_suits_every_scale() -> None:
-    chosen = params.load(REPO / "params.yaml").diffuse
+    chosen = params.load(SHIPPED).diffuse
     assert not any(chosen.draw.patch % unit for unit in (2, 3, 4, 2 ** (len(chosen.widths) - 1)))
 
 

@@ -13,6 +13,7 @@ from pipelines.support.graph import Graph
 from pipelines.support.stage import Stage
 from srfoundry.config import params
 from tests.conftest import REPO, Toy
+from tests.shipped import SHIPPED
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 
@@ -28,7 +29,7 @@ def test_an_upgrade_changes_the_file_and_the_key(tmp_path: Path, monkeypatch: py
     """Nothing else does: the same versions give the same bytes."""
     file = tmp_path / "results" / "environment" / "versions.json"
     environment(tmp_path)
-    before, key = file.read_bytes(), Stage("pretrain", tmp_path, params.load(REPO / "params.yaml")).key
+    before, key = file.read_bytes(), Stage("pretrain", tmp_path, params.load(SHIPPED)).key
     environment(tmp_path)
     assert file.read_bytes() == before
     found = json.loads(before)
@@ -37,7 +38,7 @@ def test_an_upgrade_changes_the_file_and_the_key(tmp_path: Path, monkeypatch: py
         patched.setattr(installed.metadata, "version", upgraded)
         environment(tmp_path)
         assert json.loads(file.read_text()) == found | {"torch": "99.0"}
-        assert Stage("pretrain", tmp_path, params.load(REPO / "params.yaml")).key != key
+        assert Stage("pretrain", tmp_path, params.load(SHIPPED)).key != key
 
 
 def test_an_extra_is_no_version_of_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pipelines.support.stage import Stage
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 FIGURES, WEIGHTS = "results/evaluate/metrics.json", "models/prune.safetensors"
 VERSIONS = "results/environment/versions.json"
@@ -27,7 +28,7 @@ def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     lock = {"schema": "2.0", "stages": {"evaluate": {"deps": deps, "outs": [{"path": FIGURES, "md5": md5}]}}}
     (tmp_path / "dvc.lock").write_text(json.dumps(lock))
     (tmp_path / "dvc.yaml").write_text((REPO / "dvc.yaml").read_text())
-    return Stage("export", tmp_path, params.load(REPO / "params.yaml"))
+    return Stage("export", tmp_path, params.load(SHIPPED))
 
 
 def test_figures_of_other_weights_are_refused(export: Stage) -> None:

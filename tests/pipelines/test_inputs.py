@@ -22,11 +22,12 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.core.parallel import threads
 from srfoundry.data import sources
 from tests.conftest import REPO, wait_until
+from tests.shipped import SHIPPED
 
 
 def values(**source: Any) -> Params:
     """The repository's values, photographs from a folder."""
-    whole = params.load(REPO / "params.yaml")
+    whole = params.load(SHIPPED)
     photographs = replace(whole.synthesize.photographs, **{"source": "folder", "smallest": 32, **source})
     return whole.model_copy(update={"synthesize": whole.synthesize.model_copy(update={"photographs": photographs})})
 
@@ -173,7 +174,7 @@ def test_an_experiment_that_has_no_copy_says_how_it_gets_one(tmp_path: Path) -> 
 
 def test_values_that_are_no_folder_stop_in_one_line(tmp_path: Path) -> None:
     """`synthesize.folder: ~`, or none: said by name before DVC looks at anything."""
-    text = (REPO / "params.yaml").read_text()
+    text = SHIPPED.read_text()
     line = next(each for each in text.splitlines() if each.startswith("  folder: "))
     for other, said in (("  folder: ~", "synthesize.folder"), ("", "synthesize.folder: missing")):
         (tmp_path / "params.yaml").write_text(text.replace(line, other))
@@ -222,7 +223,7 @@ def test_a_second_machine_gets_the_photographs(tmp_path: Path) -> None:
     for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "inputs/README.md"):
         shutil.copy(REPO / name, first / name)
     (first / "dvc.yaml").write_text(GRAPH)
-    text = (REPO / "params.yaml").read_text().replace("source: bundled", "source: folder")
+    text = SHIPPED.read_text().replace("source: bundled", "source: folder")
     text = re.sub(r"held_out: \[.*?\]", "held_out: [a]", re.sub(r"validation: \[.*?\]", "validation: [d]", text))
     (first / "params.yaml").write_text(re.sub(r"smallest: \d+", "smallest: 32", text))
     paths = os.pathsep.join([str(REPO / "src"), str(REPO)])

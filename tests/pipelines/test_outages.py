@@ -17,6 +17,7 @@ from srfoundry.tracking.runs import PARENT
 from srfoundry.tracking.spool import StageRun, Waits
 from tests.conftest import Toy, wait_until
 from tests.outages import Line, Mode
+from tests.shipped import SHIPPED
 
 LOGS = """
 import time
@@ -232,16 +233,15 @@ def test_a_folder_that_refuses_telemetry_costs_the_stage_nothing(
     from pipelines.support import telemetry
     from pipelines.support.place import Place
     from srfoundry.config import params
-    from tests.conftest import REPO
 
     def refuses(*_: object, **__: object) -> bool:
         raise OSError(errno.EROFS, "Read-only file system", "sender.lock")
 
-    shutil.copy(REPO / "params.yaml", tmp_path)
+    shutil.copy(SHIPPED, tmp_path)
     monkeypatch.setattr(sender, "busy", refuses)
     monkeypatch.setattr(telemetry.subprocess, "run", refuses)  # no process for git either
     monkeypatch.setattr(sender, "start" if where == "wait" else "wait", lambda *_: None)
-    with telemetry.tracked("dual", Place.of(tmp_path), params.load(REPO / "params.yaml"), key="k", digests={}):
+    with telemetry.tracked("dual", Place.of(tmp_path), params.load(SHIPPED), key="k", digests={}):
         pass
     said = capsys.readouterr().err
     assert said.count("telemetry waits in") == 1 and ("Read-only file system" in said or "cannot be written" in said)

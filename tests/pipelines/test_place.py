@@ -9,6 +9,7 @@ from pipelines.support.stage import Stage
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO, Toy
+from tests.shipped import SHIPPED
 
 BODY = """
 path = stage.output(f"models/{stage.name}.txt")
@@ -39,7 +40,7 @@ def test_a_trial_touches_nothing_of_the_project(toy: Toy) -> None:
     code, said = toy.run("dvc", "repro")
     assert code == 0, said
     before = written(toy.root)
-    steps = f"  steps: {params.load(REPO / 'params.yaml').metatrain.outer.steps} "
+    steps = f"  steps: {params.load(SHIPPED).metatrain.outer.steps} "
     text = (toy.root / "params.yaml").read_text()
     head, tail = text.split("\nmetatrain:", 1)
     (toy.root / "longer.yaml").write_text(f"{head}\nmetatrain:{tail.replace(steps, '  steps: 77 ', 1)}")
@@ -61,7 +62,7 @@ def test_a_trial_takes_only_what_its_values_would_make(tmp_path: Path) -> None:
     """The project's file where nothing above differs; an error that names what to run first otherwise."""
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text((REPO / name).read_text())
-    (tmp_path / "wide.yaml").write_text((REPO / "params.yaml").read_text())
+    (tmp_path / "wide.yaml").write_text(SHIPPED.read_text())
     values = params.load(tmp_path / "params.yaml")
     for name in ("dual", "dual_nets", "search", "compress_50"):
         path = tmp_path / "models" / f"{name}.safetensors"

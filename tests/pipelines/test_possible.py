@@ -18,13 +18,14 @@ from srfoundry.config import params
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 Changes = Mapping[str, Mapping[str, Any]]
 
 
 def values(changes: Changes) -> Params:
     """The repository's, some of them changed."""
-    whole = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    whole = YAML(typ="safe").load(SHIPPED.read_text())
     for section, some in changes.items():
         whole[section] |= some
     return params.check(whole, "params.yaml")
@@ -34,7 +35,7 @@ def values(changes: Changes) -> Params:
 def root(tmp_path: Path) -> Path:
     """A project that never ran."""
     shutil.copy(REPO / "dvc.yaml", tmp_path)
-    shutil.copy(REPO / "params.yaml", tmp_path)
+    shutil.copy(SHIPPED, tmp_path)
     return tmp_path
 
 

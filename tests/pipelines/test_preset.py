@@ -13,6 +13,7 @@ from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from srfoundry.networks.zoo.architectures import build
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 from tests.stages import LESS, folder, run
 from tests.tiny_graph import STAGES
 
@@ -27,7 +28,7 @@ LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"], ["div2k_x2", "eig
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copy(REPO / "params.yaml", tmp_path)
+    shutil.copy(SHIPPED, tmp_path)
     shutil.copytree(REPO / "params", tmp_path / "params")
     return tmp_path
 
@@ -48,8 +49,8 @@ def test_presets_are_good_keep_the_comments_and_are_written_once(root: Path, nam
     before = params.load(root / "params.yaml").model_dump()
     said = preset.apply(names, root)
     after = params.load(root / "params.yaml").model_dump()
-    assert comments(root / "params.yaml") == comments(REPO / "params.yaml")
-    lines = len((REPO / "params.yaml").read_text().splitlines())
+    assert comments(root / "params.yaml") == comments(SHIPPED)
+    lines = len(SHIPPED.read_text().splitlines())
     assert len((root / "params.yaml").read_text().splitlines()) == lines
     changed = {section for section in before if before[section] != after[section]}
     assert changed == {line.partition(".")[0] for line in said} and changed <= {
@@ -72,14 +73,14 @@ def test_the_papers_budgets_can_be_set(root: Path, names: list[str]) -> None:
     assert sum(weight.numel() for weight in net.parameters() if weight.requires_grad) == published
     assert made.dual.descent.steps >= 300_000 and made.dual.descent.learning_rate == 1e-4
     assert made.photo.over(made.dual).archs(made.shared.scale)[0] == made.dual.archs(made.shared.scale)[0]
-    assert comments(root / "params.yaml") == comments(REPO / "params.yaml")
+    assert comments(root / "params.yaml") == comments(SHIPPED)
 
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_their_mzsr_is_the_paper_presets(tmp_path: Path, name: str) -> None:
     values = []
     for names in (BUDGETS[name], [name]):
-        shutil.copy(REPO / "params.yaml", tmp_path)
+        shutil.copy(SHIPPED, tmp_path)
         shutil.copytree(REPO / "params", tmp_path / "params", dirs_exist_ok=True)
         preset.apply(names, tmp_path)
         whole = params.load(tmp_path / "params.yaml").values()
@@ -119,7 +120,7 @@ def test_one_step_of_each_training_at_the_papers_networks(tmp_path: Path, name: 
 
 def _beside(root: Path) -> Path:
     root.mkdir()
-    shutil.copy(REPO / "params.yaml", root)
+    shutil.copy(SHIPPED, root)
     shutil.copytree(REPO / "params", root / "params")
     return root
 
@@ -191,7 +192,7 @@ def test_mistakes_are_named_and_change_nothing(root: Path, text: str, said: str)
     (root / "params" / "mine.yaml").write_text(text)
     with pytest.raises(FoundryError, match=re.escape(said)):
         preset.apply(["mine"], root)
-    assert (root / "params.yaml").read_bytes() == (REPO / "params.yaml").read_bytes()
+    assert (root / "params.yaml").read_bytes() == SHIPPED.read_bytes()
 
 
 def test_unknown_presets_are_told_the_known(root: Path) -> None:

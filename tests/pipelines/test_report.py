@@ -14,7 +14,7 @@ from pipelines.support.report.collecting import collected
 from srfoundry.config import params as params_file
 from srfoundry.reporting.run.page import rendered
 from srfoundry.tracking.spool import StageRun
-from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 
 def git(root: Path, *words: str) -> None:
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
         "  evaluate:\n    cmd: a\n    metrics: [results/evaluate/metrics.json]\n"
         "  export:\n    cmd: b\n    deps: [results/evaluate/metrics.json]\n    metrics: [results/export/metrics.json]\n"
     )
-    (tmp_path / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(SHIPPED.read_text())
     write(tmp_path, 2.0)
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", "-A")
@@ -85,7 +85,7 @@ def test_without_git_or_results_there_is_a_report_all_the_same(
     """Without a repository, and without the program itself."""
     if not program:
         monkeypatch.setenv("PATH", str(tmp_path))
-    (tmp_path / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(SHIPPED.read_text())
     report = collected(tmp_path, params_file.load(tmp_path / "params.yaml"))
     assert "none" in dict(report.facts)["commit"]
     assert "report" in summary.text(tmp_path, "results/report.html")

@@ -13,6 +13,7 @@ from pipelines.support.graph import Graph
 from pipelines.support.reproduce import concerned, plain
 from srfoundry.config.params import load
 from tests.conftest import REPO, Toy, wait_until
+from tests.shipped import SHIPPED
 
 WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
 
@@ -143,7 +144,7 @@ def test_lines_are_for_people() -> None:
 
 def test_a_forecast_grows_with_the_steps(tmp_path: Path) -> None:
     """Of every stage of the graph, from timed steps; only the order of magnitude is promised."""
-    text = (REPO / "params.yaml").read_text()
+    text = SHIPPED.read_text()
     (tmp_path / "params.yaml").write_text(text)
     names = Graph(REPO).order()
     found = forecast.seconds(load(tmp_path / "params.yaml"), names)

@@ -13,6 +13,7 @@ from pipelines.support.run_values import MARK, restore, under
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 KILLED = """
 import os, signal
@@ -25,7 +26,7 @@ with under({"dual.steps": 7}, Path()):
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copy(REPO / "params.yaml", tmp_path)
+    shutil.copy(SHIPPED, tmp_path)
     return tmp_path
 
 

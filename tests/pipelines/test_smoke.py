@@ -31,6 +31,7 @@ from tests import tiny_graph, tutorial
 from tests.conftest import REPO, wait_until
 from tests.extras import distributions, lacking
 from tests.inputs import closure, is_imported, is_input, unlisted
+from tests.shipped import SHIPPED
 from tests.tiny_graph import EXAMPLES, STAGES
 
 pytestmark = pytest.mark.timeout(900)  # twenty processes one after another, on machines that do other work, too
@@ -238,7 +239,7 @@ def _read_with_params(factory: Path) -> set[str]:
 def test_changed_values_rerun_their_stage_and_its_descendants_only(factory: Path, environment: dict[str, str]) -> None:
     repro(factory, environment)  # nothing, unless another of pytest's workers took the tests before this one
     values = YAML(typ="safe").load((factory / "params.yaml").read_text())
-    shipped = YAML(typ="safe").load((REPO / "params.yaml").read_text())
+    shipped = YAML(typ="safe").load(SHIPPED.read_text())
     for section, key in EXAMPLES:
         values[section][key] = shipped[section][key]
     with (factory / "params.yaml").open("w") as file:

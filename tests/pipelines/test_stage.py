@@ -22,12 +22,13 @@ from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
 from srfoundry.tracking import stores
 from tests.conftest import REPO, Toy, wait_until
+from tests.shipped import SHIPPED
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """A stage in an empty folder, that tells nobody."""
-    return Stage("pretrain", tmp_path, params.load(REPO / "params.yaml"))
+    return Stage("pretrain", tmp_path, params.load(SHIPPED))
 
 
 def test_metrics_are_sorted_rounded_and_finite(stage: Stage) -> None:
@@ -287,7 +288,7 @@ def test_a_matrix_is_several_stages(tmp_path: Path) -> None:
 def test_a_stage_of_a_matrix_has_a_folder_and_states_of_its_own(tmp_path: Path) -> None:
     """Two members of a matrix may run one after the other without meeting."""
     (tmp_path / "dvc.yaml").write_text(MATRIX)
-    stage = Stage("compress@50", tmp_path, params.load(REPO / "params.yaml"))
+    stage = Stage("compress@50", tmp_path, params.load(SHIPPED))
     assert (stage.section, stage.item) == ("compress", "50")
     stage.metrics({"a": 1.0})
     stage.curve([{"step": 1.0, "loss": 0.5}])

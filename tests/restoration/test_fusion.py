@@ -20,11 +20,11 @@ from srfoundry.restoration.kernel_estimation import KernelEstimation
 from srfoundry.restoration.restorers.restorer import RestoreOptions, no_ticker
 from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 from tests.closed import CPU
-from tests.conftest import REPO
 from tests.nonblind import data_steps
+from tests.shipped import SHIPPED
 
 KERNEL = kernels.gaussian(9, torch.tensor([2.0]), torch.tensor([2.0]), torch.zeros(1)).float()
-SETTINGS = load(REPO / "params.yaml").estimate.settings
+SETTINGS = load(SHIPPED).estimate.settings
 DECISION = Decision(restore=True, seen="blur", chance=1.0, phase=0.0, noise=0.01)
 SEEN = Observation(torch.rand(1, 3, 20, 24, generator=generator(1, "low")) / 20 + 0.5, KERNEL, Sampling(2))
 

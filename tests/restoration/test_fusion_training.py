@@ -36,10 +36,10 @@ from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 from srfoundry.training.settings import Descent
 from tests.blind_cases import power_law
 from tests.closed import CPU, prepared
-from tests.conftest import REPO
 from tests.nonblind import data_steps, stopping
+from tests.shipped import SHIPPED
 
-PARAMS = load(REPO / "params.yaml")
+PARAMS = load(SHIPPED)
 DESCENT = Descent(steps=4, learning_rate=1e-3, warmup=1, average=0.5, clip=1.0)
 SMALL = {"photographs": 3, "others": 1, "thumbnails": 1, "patch": 112, "square": 32, "batch": 2, "descent": DESCENT}
 CHOSEN = PARAMS.fusion.model_copy(update=SMALL)

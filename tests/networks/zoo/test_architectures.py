@@ -13,7 +13,7 @@ from srfoundry.core.seeds import generator, redraw
 from srfoundry.networks.sr.network import SRNetwork
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, build, names, published
 from srfoundry.networks.zoo.published_layout import PublishedLayout
-from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 WIDTH = {"primal": 12, "dual": 4}
 
@@ -54,6 +54,6 @@ def test_reading_the_table_imports_no_network() -> None:
     ],
 )
 def test_the_dual_section_knows_the_primals(changed: dict[str, object], said: str) -> None:
-    whole = load(REPO / "params.yaml").dual
+    whole = load(SHIPPED).dual
     with pytest.raises(ValidationError, match=said):
         Dual.model_validate({**dict(whole), **changed})

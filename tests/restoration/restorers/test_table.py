@@ -24,7 +24,7 @@ from srfoundry.restoration.restorers.restorer import Restored, RestoreOptions, R
 from srfoundry.restoration.restorers.table import load_restorer
 from srfoundry.restoration.restorers.usrnet import UsrnetRestorer
 from tests.blind_cases import power_law
-from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 BLUR = gaussian(9, *(torch.tensor([value]) for value in (1.5, 0.8, 0.4))).float()
 LOW = degrade(power_law(32, 1).clamp(0, 1), BLUR, 2)
@@ -32,7 +32,7 @@ LOW = degrade(power_law(32, 1).clamp(0, 1), BLUR, 2)
 
 def params() -> Params:
     """The house's, with a small image network and few evaluations."""
-    chosen = load(REPO / "params.yaml")
+    chosen = load(SHIPPED)
     small = dataclasses.replace(chosen.estimate.image, width=4, levels=2)
     estimate = chosen.estimate.model_copy(update={"image": small})
     sampler = dataclasses.replace(chosen.diffuse.sampler, evaluations=3)
@@ -41,7 +41,7 @@ def params() -> Params:
 
 
 def restorer(model: Path | str, **changes: Any) -> Restorer:
-    options = RestoreOptions(**{"model": Path(model), "params": REPO / "params.yaml", "scale": 2} | changes)
+    options = RestoreOptions(**{"model": Path(model), "params": SHIPPED, "scale": 2} | changes)
     return load_restorer(options, params())
 
 
@@ -82,7 +82,7 @@ def test_each_kind_restores_and_tells_how_far_it_is(tmp_path: Path, monkeypatch:
 def test_a_usrnet_computes_as_the_section_estimate_says(tmp_path: Path, precision: str) -> None:
     chosen = params()
     chosen = chosen.model_copy(update={"estimate": chosen.estimate.model_copy(update={"precision": precision})})
-    options = RestoreOptions(usrnet(tmp_path / "a.safetensors"), REPO / "params.yaml", scale=2)
+    options = RestoreOptions(usrnet(tmp_path / "a.safetensors"), SHIPPED, scale=2)
     found = load_restorer(options, chosen)
     assert isinstance(found, UsrnetRestorer) and found.net.precision == precision
 

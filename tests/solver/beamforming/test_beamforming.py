@@ -14,7 +14,8 @@ from srfoundry.solver.beamforming import lagd, precoders
 from srfoundry.solver.beamforming.precoders import Downlink, downlink, rate
 from srfoundry.solver.beamforming.settings import Form, Kind
 from srfoundry.solver.settings import SolverSettings
-from tests.conftest import REPO, reference
+from tests.conftest import reference
+from tests.shipped import SHIPPED
 
 
 def drawn(count: int = 3, users: int = 4, antennas: int = 4, power: float = 100.0, **more: torch.Tensor) -> Downlink:
@@ -204,7 +205,7 @@ def test_best_without_its_network() -> None:
 
 def test_ratios_of_one_name_are_refused() -> None:
     """Before anything is computed: metrics.json has one place for each."""
-    values = load(REPO / "params.yaml").values()
+    values = load(SHIPPED).values()
     for ratios in ([10.0, 10.0], [10.0, 10.0000001]):
         with pytest.raises(FoundryError, match="snr must differ"):
             check({**values, "beamform": {**values["beamform"], "snr": ratios}}, "params.yaml")
