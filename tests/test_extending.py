@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from srfoundry.core.seeds import generator
+from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.examples import examples
 
@@ -54,3 +57,16 @@ def test_formatting_layers_and_types_are_in_order_with_the_examples(enriched: Pa
     run(enriched, "ruff", "format", "--check", *added)
     run(enriched, "lint-imports", "--no-cache")
     run(enriched, "basedpyright", "--level", "error", *added)
+
+
+def test_a_table_can_be_added_to_while_a_process_runs(tmp_path: Path) -> None:
+    """As the page has it, with the network of its first example in a file beside the script."""
+    page = (REPO / "docs" / "extending.md").read_text().partition("## Without changing the repository")[2]
+    script = page.partition("```python\n")[2].partition("```")[0]
+    network = next(each.text for each in examples() if each.path.endswith("plain.py"))
+    (tmp_path / "plug.py").write_text(network.replace("Plain", "Mine"))
+    (tmp_path / "script.py").write_text(script)
+    images.write(torch.rand(1, 3, 16, 20, generator=generator(1, "photo")), tmp_path / "photo.png")
+    paths = {"PYTHONPATH": os.pathsep.join([str(REPO / "src"), str(tmp_path)])}
+    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, **paths}, check=True)
+    assert images.read(tmp_path / "photo_x2.png").shape == (1, 3, 32, 40)
