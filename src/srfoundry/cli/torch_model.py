@@ -20,6 +20,7 @@ OTHERWISE = {  # what networks are that do not enlarge by themselves
     "nonblind": "holds a network that needs an image's blur; it is for 'srfoundry restore --model'",
     "classifier": "holds a network that sees what happened to an image and makes none; take one that enlarges",
     "corrector": "holds a network that corrects kernels and makes no image; take one that enlarges",
+    "fusion": "holds a network that joins several restorations of an image; take one that enlarges",
 }
 TOLERANCE = 2e-3  # that tiles may change, rms of the worst line: half a level of 8 bits, as export.tile_error
 

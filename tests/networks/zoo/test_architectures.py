@@ -6,6 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from srfoundry.cli import torch_model
 from srfoundry.config.params import load
 from srfoundry.config.sections import Dual
 from srfoundry.core.addresses import resolve
@@ -27,6 +28,10 @@ def test_a_record_builds_its_network(name: str) -> None:
     record.start_at_bicubic(net)
     assert isinstance(net, SRNetwork) == (record.role == "primal")
     assert record.role != "primal" or record.dual in names("dual")
+
+
+def test_what_does_not_enlarge_by_itself_is_named_for_what_it_does() -> None:
+    assert {record.role for record in ARCHITECTURES.values()} == {"primal", *torch_model.OTHERWISE}
 
 
 @pytest.mark.parametrize("name", [name for name, record in ARCHITECTURES.items() if record.published])

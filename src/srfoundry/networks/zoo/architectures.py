@@ -13,7 +13,7 @@ from srfoundry.core.addresses import resolve
 if TYPE_CHECKING:
     from torch import nn
 
-Role = Literal["primal", "dual", "adaptive", "nonblind", "corrector", "classifier"]
+Role = Literal["primal", "dual", "adaptive", "nonblind", "corrector", "classifier", "fusion"]
 Keywords = Mapping[str, Any]
 
 
@@ -23,9 +23,10 @@ class Architecture:
 
     Args:
         role: primal (low -> high), dual (high -> low), adaptive (trained at test time), nonblind (conditioned on a
-            kernel), corrector (finds a kernel, or corrects one) or classifier (of degradations).
+            kernel), corrector (finds a kernel, or corrects one), classifier (of degradations) or fusion (of
+            restorations).
         network: "module:Class".
-        start: "module:function" that sets a freshly drawn net, in place, to give nearly the bicubic image.
+        start: of a primal, "module:function" that sets a freshly drawn net, in place, to give nearly the bicubic image.
         dual: name of the dual nets that a primal is trained with.
         depth: of a primal, the keywords that its number of blocks in params.yaml stands for.
         width_multiple: what a primal's width must be a multiple of.
@@ -132,13 +133,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "usrnet": Architecture(role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet"),
     "corrector": Architecture(role="corrector", network=f"{_NONBLIND}.corrector:Corrector"),
     "classifier": Architecture(role="classifier", network=f"{_NONBLIND}.degradation_classifier:DegradationClassifier"),
-    "unfolded": Architecture(
-        role="corrector", network=f"{_NONBLIND}.unfolded:Unfolded", start=f"{_NONBLIND}.unfolded:start_plain"
-    ),
-    "kernel_step": Architecture(
-        role="corrector", network=f"{_NONBLIND}.kernel_step:KernelStep", start=f"{_NONBLIND}.kernel_step:start_plain"
-    ),
-    "fusion": Architecture(
-        role="corrector", network=f"{_NONBLIND}.fusion:Fusion", start=f"{_NONBLIND}.fusion:start_plain"
-    ),
+    "unfolded": Architecture(role="corrector", network=f"{_NONBLIND}.unfolded:Unfolded"),
+    "kernel_step": Architecture(role="corrector", network=f"{_NONBLIND}.kernel_step:KernelStep"),
+    "fusion": Architecture(role="fusion", network=f"{_NONBLIND}.fusion:Fusion"),
 }
