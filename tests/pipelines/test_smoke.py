@@ -26,6 +26,7 @@ from benchmarks._remote_programs import Programs, missing
 from benchmarks._survival_journal import Order, read
 from benchmarks._survival_project import Finished
 from pipelines.support.graph import Graph, folder_of, section_of
+from srfoundry.degradation.kernel_families import FAMILIES
 from srfoundry.networks.zoo.family import judged_on
 from tests import tiny_graph, tutorial
 from tests.conftest import REPO, wait_until
@@ -133,7 +134,8 @@ def test_from_photographs_to_a_registered_model(
     assert data["photographs"]["held_out"] == both, "a copy of a test photograph went elsewhere"
     assert list(data["skipped"]) == ["set/torn.jpg"] and data["one_scene"] == [both]
     rows = json.loads((factory / "data" / "synthesize" / "kernels" / "bank.json").read_text())
-    assert len(rows) == 9 and rows[-1]["file"] == "mine.npy mine"
+    assert [row["family"] for row in rows[:-1:2]] == list(dict.fromkeys([*FAMILIES, "disc"])), "two of each"
+    assert rows[-1]["file"] == "mine.npy mine"
     scores = figures(factory, "evaluate")
     for method in ("mzsr0_true", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):
         assert {"psnr_y", "ssim_y", "gain_db"} <= set(scores["gauss20"][method])
