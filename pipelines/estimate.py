@@ -62,18 +62,12 @@ def estimate(stage: Stage) -> None:
 
 def _write(stage: Stage, item: str, kernel: "Tensor", history: list[dict[str, float]]) -> None:
     """Write one image's kernel to data/estimate, and log how it came about."""
-    from io import BytesIO
-
-    import numpy as np
-
-    from srfoundry.core.atomic import write_bytes
+    from srfoundry.core.arrays import write_array
 
     for row in history:
         values = {f"{item.replace('/', '.')}.{key}": value for key, value in row.items() if key != "step"}
         stage.log(int(row["step"]), values)
-    file = BytesIO()
-    np.save(file, kernel[0].numpy())
-    write_bytes(stage.output(f"data/estimate/{item}.npy"), file.getvalue())
+    write_array(stage.output(f"data/estimate/{item}.npy"), kernel[0].numpy())
 
 
 if __name__ == "__main__":
