@@ -19,7 +19,7 @@ from srfoundry.networks.sr.conditioned import Conditioned
 from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.network import Estimate
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, photographs, ranges
+from tests.closed import CPU, loss_weights, photographs, ranges
 
 DRAWS = PatchDraw(patch=32, octave=0.0, batch=4)
 
@@ -102,7 +102,7 @@ def test_the_loss_teaches_the_predictor(tmp_path: Path) -> None:
     redraw(net, generator(1, "net"))
     redraw(duals, generator(1, "duals"))
     without, terms = (
-        loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU), estimate_weight=weight)(net, batch)
+        loss_of(duals, scale=2, weights=loss_weights(0.1, weight), compute=Compute(CPU))(net, batch)
         for weight in (0.0, 0.5)
     )
     more = 0.5 * (terms["kernel"] + NOISE_WEIGHT * terms["noise"])
