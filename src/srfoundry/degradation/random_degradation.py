@@ -122,7 +122,8 @@ def twice(
     """Two rounds of blur, resizing, noise and JPEG, as BSRGAN (Zhang et al. 2021) and Real-ESRGAN (Wang et al. 2021).
 
     The factor and the filter of the resizing between the rounds are one for a batch, so that it stays one tensor;
-    everything else is drawn for each image.
+    everything else is drawn for each image. `data.blind_sets.photographs` does as much to one image of a test set,
+    with draws of its own that stay what they are when these change.
     """
     ranges, damage = chosen.rounds, chosen.damage
     blurs = [_round(rows.count, widest, rng=rng).to(high) for widest in (ranges.first_blur, ranges.second_blur)]
