@@ -19,7 +19,7 @@ def estimate(stage: Stage) -> None:
     import torch
 
     from pipelines.support.fan_out import mapped
-    from srfoundry.blind import jobs
+    from srfoundry.blind import estimators, jobs
     from srfoundry.blind.dkp.families import family_of
     from srfoundry.core.compute import is_gpu
     from srfoundry.degradation import kernel_files
@@ -28,7 +28,7 @@ def estimate(stage: Stage) -> None:
     from srfoundry.reporting import pictures
 
     settings, bank = stage.params.estimate.settings, None
-    if settings.method == "auto":  # what the test sets have is known: Gaussians
+    if estimators.find(settings.method).decides:  # what the test sets have is known: Gaussians
         settings = replace(settings, method="fast")
     if settings.prior.family == "bank":  # the kernels of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
