@@ -17,7 +17,7 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.unpaired import windows, with_unpaired
 from srfoundry.networks.sr.conditioned import Conditioned
 from srfoundry.networks.sr.duals import StraightDual
-from srfoundry.networks.sr.network import Estimate
+from srfoundry.networks.sr.network import DegradationEstimate
 from srfoundry.training.settings import PatchDraw
 from tests.closed import CPU, loss_weights, photographs, ranges
 
@@ -28,9 +28,9 @@ def drawn(tmp_path: Path, model: Model, **values: float) -> Batch:
     return pairs(photographs(tmp_path), DRAWS, ranges(model, **values), scale=2, rng=generator(1, "pairs"))
 
 
-def believing(kernels: Tensor, noise: Tensor) -> Estimate:
+def believing(kernels: Tensor, noise: Tensor) -> DegradationEstimate:
     logits = kernels.clamp_min(1e-12).log().flatten(1)[:, :, None, None]
-    return Estimate(torch.zeros(len(kernels), 1, 1, 1), logits.requires_grad_(), noise.view(-1, 1, 1, 1))
+    return DegradationEstimate(torch.zeros(len(kernels), 1, 1, 1), logits.requires_grad_(), noise.view(-1, 1, 1, 1))
 
 
 def test_the_truth_costs_nothing_and_another_kernel_does(tmp_path: Path) -> None:
