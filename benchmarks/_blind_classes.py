@@ -84,10 +84,8 @@ class Degraded:
 
 def gaussian(scale: int, rng: torch.Generator) -> Tensor:
     """Both variances drawn uniformly from FKP's range, any angle."""
-    least, most = (scale * value for value in VARIANCES)
-    draws = torch.rand(3, 1, generator=rng, dtype=torch.float64)
-    first, second = least + draws[:2] * (most - least)
-    return kernels.gaussian(SIZE if scale < 4 else 31, first, second, draws[2] * torch.pi).float()
+    draws = torch.rand(1, 3, generator=rng, dtype=torch.float64)
+    return kernels.gaussian_at(SIZE if scale < 4 else 31, draws, [scale * value for value in VARIANCES]).float()
 
 
 def line(scale: int, rng: torch.Generator) -> Tensor:
@@ -104,10 +102,7 @@ def shake(scale: int, rng: torch.Generator) -> Tensor:
 
 def disc(scale: int, rng: torch.Generator) -> Tensor:
     """Defocus: a disc whose rim is drawn from 16 x 16 points a tap."""
-    radius = DISC[0] + float(torch.rand((), generator=rng)) * (DISC[1] - DISC[0])
-    axis = (torch.arange(16 * 11) + 0.5) / 16 - 5.5
-    inside = ((axis[:, None] ** 2 + axis[None] ** 2) <= radius**2).float()
-    return kernels.normalise(torch.nn.functional.avg_pool2d(inside[None], 16))
+    return kernels.disc(11, DISC[0] + torch.rand(1, generator=rng).double() * (DISC[1] - DISC[0]), fine=16)
 
 
 SORTS = {

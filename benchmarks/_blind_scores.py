@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import table
+from srfoundry.blind.estimators import ESTIMATORS
 
 WORSE = -0.1  # dB under aligned bicubic, from which an image counts as made worse
-RIVALS = ("bicubic", "fast", "free", "unfolded", "dkp", "mlmc")  # which `auto` chooses among, or could
+# Which `auto` chooses among, or could; `released` is its authors' program, for comparison alone.
+RIVALS = ("bicubic", *(name for name in ESTIMATORS if name not in ("auto", "released")))
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,16 @@ from srfoundry.compression.recipe import budget_of, select_and_cut, tune
 from srfoundry.compression.settings import (
     BudgetTarget,
     GreedySelection,
-    LossWeights,
     SearchDescent,
     Searching,
     Tuning,
+    TuningWeights,
     WidthModel,
 )
 from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.degradation.settings import RandomDegradation
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.prunable import thin, widths_of
 from srfoundry.networks.zoo import cards
@@ -39,6 +40,7 @@ from srfoundry.training.settings import Descent, PatchDraw
 
 TOLERANCE = 0.01
 VERSION = 2  # of the code behind the runs; raise it when runs on disk would come out otherwise
+WEIGHTS = LossWeights(dual_weight=0.1, estimate_weight=0.02)
 BASELINES: tuple[Baseline, ...] = ("uniform", "random", "torch_pruning")
 
 
@@ -107,7 +109,7 @@ class Plan:
             clip=1.0,
         )
         draws = PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch // 2)
-        return Searching(model=model, descent=descent, dual_weight=0.1, draws=draws, degradation=self.degradation)
+        return Searching(model=model, descent=descent, weights=WEIGHTS, draws=draws, degradation=self.degradation)
 
     def tuning(self, steps: int | None = None) -> Tuning:
         """Fine-tuning, by default of `tune_steps`, and the selection before it."""
@@ -121,7 +123,7 @@ class Plan:
         steps = self.tune_steps if steps is None else steps
         return Tuning(
             selection=selection,
-            weights=LossWeights(dual_weight=0.1, teacher_weight=self.teacher_weight),
+            weights=TuningWeights(**asdict(WEIGHTS), teacher_weight=self.teacher_weight),
             draws=PatchDraw(patch=self.patch, octave=self.octave, batch=self.batch),
             descent=Descent(steps=steps, learning_rate=self.tune_rate, warmup=30, average=0.99, clip=1.0),
             degradation=self.degradation,
@@ -132,7 +134,7 @@ class Plan:
         tuning = self.tuning(self.steps)
         return replace(
             tuning,
-            weights=LossWeights(dual_weight=dual_weight, teacher_weight=0.0),
+            weights=replace(tuning.weights, dual_weight=dual_weight, teacher_weight=0.0),
             descent=replace(tuning.descent, learning_rate=self.rate),
         )
 

@@ -157,7 +157,7 @@ def _pretrain(net: MZSR, params: Params, patches: Patches, folder: Path, *, log:
 def _dual(net: DRN, duals: DualNets, params: Params, batches: Batches, folder: Path, *, log: Log) -> None:
     """A training as stage `dual` has it, of STEPS steps."""
     chosen, compute = params.dual, Compute(CPU, params.shared.precision)
-    loss = loss_of(duals, scale=batches.scale, weight=chosen.dual_weight, compute=compute)
+    loss = loss_of(duals, scale=batches.scale, weights=chosen.weights, compute=compute)
     resumption = Resumption(folder / "dual.pt", "", log)
     train(net, duals, loss, batches, replace(chosen.descent, steps=STEPS), resumption=resumption)
 

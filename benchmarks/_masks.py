@@ -27,13 +27,14 @@ from srfoundry.compression.settings import (
     BudgetTarget,
     Compression,
     Fitting,
-    LossWeights,
     SearchDescent,
     Searching,
+    TuningWeights,
     WidthModel,
 )
 from srfoundry.core.compute import channels_last
 from srfoundry.core.seeds import Stream, generator, redraw
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.networks.sr.edsr import EDSR, start_at_bicubic
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.zoo import cards
@@ -95,7 +96,7 @@ class Plan:
         searching = Searching(
             model=WidthModel(order="first", relaxation="threshold", importance="activation"),
             descent=descent,
-            dual_weight=0.0,
+            weights=LossWeights(dual_weight=0.0, estimate_weight=0.0),
             draws=replace(self.draws, batch=batch),
         )
         return Compression(target=self.target, searching=searching, groups=4)
@@ -164,7 +165,7 @@ class Runs(StoredRuns):
         return plain, {"inner": [len(choice.used) for choice in choices], "grouped": grouped_layers(plain)}
 
     def _train(self, name: str, net: Any, descent: Descent, stream: Stream) -> Any:
-        weights = LossWeights(dual_weight=0.0, teacher_weight=0.0)
+        weights = TuningWeights(dual_weight=0.0, estimate_weight=0.0, teacher_weight=0.0)
         how = Fitting(weights=weights, draws=self.plan.draws, descent=descent)
         tune(net, nn.Module(), how, self.conditions(name, stream), teacher=None)
         self.forget(name)

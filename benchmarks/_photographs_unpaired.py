@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from benchmarks._family import WEIGHTS
 from benchmarks._photographs_runs import PhotographRuns, bits
 from benchmarks.drc import spread
 from srfoundry.config import params
@@ -99,7 +100,8 @@ class UnpairedRuns(PhotographRuns):
                 unpaired=Unpaired(images=self.folder, share=SHARE if kind != "none" else 0.0, kernels=chosen),
                 degradation=self.plan.degradation,
             )
-            loss = loss_of(duals, scale=self.scale, weight=0.1, compute=Compute(net.head.weight.device, "float32"))
+            compute = Compute(net.head.weight.device, "float32")
+            loss = loss_of(duals, scale=self.scale, weights=WEIGHTS, compute=compute)
             state = Resumption(self.work / f"{kind}-{seed}.state", self.key)
             train(net, duals, loss, batches, DESCENT, resumption=state)
             state.path.unlink(missing_ok=True)

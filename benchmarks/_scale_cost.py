@@ -20,6 +20,7 @@ from srfoundry.core.compute import Compute, channels_last
 from srfoundry.core.seeds import generator
 from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.imaging.patches import Patches
 from srfoundry.imaging.scales import reductions
 from srfoundry.networks.sr.multiplications import multiplications
@@ -78,7 +79,8 @@ class Case:
         """A whole step on noise."""
         net, duals = (channels_last(build(dict(each)), torch.device("cpu")) for each in (self.arch, self.dual))
         descent = Descent(steps=1, learning_rate=1e-4, warmup=0, average=0.99, clip=1.0)
-        loss = loss_of(duals, scale=self.scale, weight=0.1, compute=Compute(torch.device("cpu")))
+        weights = LossWeights(dual_weight=0.1, estimate_weight=0.0)
+        loss = loss_of(duals, scale=self.scale, weights=weights, compute=Compute(torch.device("cpu")))
         optimisation = Optimisation(net, duals, descent, fused=True)
         sizes = {by: self.patch // by for by in reductions(self.scale)}
         images = {by: torch.rand(self.batch, 3, side, side, generator=generator(0, by)) for by, side in sizes.items()}

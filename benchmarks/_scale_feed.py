@@ -104,7 +104,7 @@ def waited() -> dict[str, Any]:
     redraw(duals, generator(1, "duals"))
     ARCHITECTURES[chosen.network].start_at_bicubic(net)
     net = channels_last(net, cpu)
-    loss = loss_of(duals, scale=scale, weight=chosen.dual_weight, compute=Compute(cpu))
+    loss = loss_of(duals, scale=scale, weights=chosen.weights, compute=Compute(cpu))
     optimisation = Optimisation(net, duals, chosen.descent, fused=True)
     with tempfile.TemporaryDirectory() as name:
         found = sources.gather([(path.name, path) for path in images.bundled()], SOURCE, mapped=threads())

@@ -37,6 +37,7 @@ from srfoundry.core.progress import track
 from srfoundry.degradation import back_projection, linear_enlargement
 from srfoundry.degradation.kernel_width import move_width
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.evaluation.trials import FINE_TUNING
 from srfoundry.imaging import metrics, resize
 from srfoundry.networks.zoo import cards
 from srfoundry.restoration.kernel_estimation import KernelEstimation
@@ -44,7 +45,6 @@ from srfoundry.zero_shot import zssr
 from srfoundry.zero_shot.adaptation import adapt
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import restore
-from srfoundry.zero_shot.trials import FINE_TUNING
 
 SCALE = 2
 PAPER = {  # MZSR (CVPR 2020), PSNR of one and of ten steps with the true kernel

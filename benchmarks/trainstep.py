@@ -27,6 +27,7 @@ from srfoundry.core.compute import Compute, channels_last, fast_bfloat16
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.dual_regression.batch import Batch
 from srfoundry.dual_regression.loss import loss_of
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.dual_regression.unpaired import windows
 from srfoundry.imaging import images, resize
 from srfoundry.networks.sr.drn import DRN, RCAB, Down, Up
@@ -104,7 +105,8 @@ def authors(net: DRN, duals: DualNets, device: torch.device) -> Step:
 def house(net: DRN, duals: DualNets, device: torch.device, precision: str) -> Step:
     """The step of stage `dual`."""
     net, duals = channels_last(net, device), duals.to(device)
-    loss = loss_of(duals, scale=SCALE, weight=WEIGHT, compute=Compute(device, precision))
+    weights = LossWeights(dual_weight=WEIGHT, estimate_weight=0.0)
+    loss = loss_of(duals, scale=SCALE, weights=weights, compute=Compute(device, precision))
     descent = Descent(steps=0, learning_rate=RATE, warmup=0, average=0.99, clip=1e9)  # the rate stays
     optimisation = Optimisation(net, duals, descent, betas=BETAS, fused=True)
 

@@ -19,7 +19,7 @@ def estimate(stage: Stage) -> None:
     import torch
 
     from pipelines.support.fan_out import mapped
-    from srfoundry.blind import jobs
+    from srfoundry.blind import estimators, jobs
     from srfoundry.blind.dkp.families import family_of
     from srfoundry.core.compute import is_gpu
     from srfoundry.degradation import kernel_files
@@ -28,7 +28,7 @@ def estimate(stage: Stage) -> None:
     from srfoundry.reporting import pictures
 
     settings, bank = stage.params.estimate.settings, None
-    if settings.method == "auto":  # what the test sets have is known: Gaussians
+    if estimators.find(settings.method).decides:  # what the test sets have is known: Gaussians
         settings = replace(settings, method="fast")
     if settings.prior.family == "bank":  # the kernels of synthesize, a user's among them
         bank = torch.from_numpy(np.load(stage.input("data/synthesize/kernels/bank.npy"), allow_pickle=False))
@@ -62,18 +62,12 @@ def estimate(stage: Stage) -> None:
 
 def _write(stage: Stage, item: str, kernel: "Tensor", history: list[dict[str, float]]) -> None:
     """Write one image's kernel to data/estimate, and log how it came about."""
-    from io import BytesIO
-
-    import numpy as np
-
-    from srfoundry.core.atomic import write_bytes
+    from srfoundry.core.arrays import write_array
 
     for row in history:
         values = {f"{item.replace('/', '.')}.{key}": value for key, value in row.items() if key != "step"}
         stage.log(int(row["step"]), values)
-    file = BytesIO()
-    np.save(file, kernel[0].numpy())
-    write_bytes(stage.output(f"data/estimate/{item}.npy"), file.getvalue())
+    write_array(stage.output(f"data/estimate/{item}.npy"), kernel[0].numpy())
 
 
 if __name__ == "__main__":

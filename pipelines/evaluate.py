@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
-    from srfoundry.zero_shot.evaluation import EvaluationImage
+    from srfoundry.evaluation.one_image import EvaluationImage
 
 BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
 
@@ -20,14 +20,14 @@ def evaluate(stage: Stage) -> None:
     from pipelines.support.fan_out import mapped
     from pipelines.support.real_photographs import look_at_real
     from srfoundry.core.compute import channels_last, is_gpu
+    from srfoundry.evaluation.one_image import Evaluation, evaluate_image
+    from srfoundry.evaluation.result_tables import ResultTable
     from srfoundry.networks.sr.multiplications import multiplications
     from srfoundry.networks.zoo import cards
     from srfoundry.networks.zoo.family import BLIND, CLEAN, FAMILY, FIXED, NETS
     from srfoundry.reporting import pictures
     from srfoundry.reporting.compression import quality_pictures
-    from srfoundry.zero_shot.evaluation import Evaluation, evaluate_image
     from srfoundry.zero_shot.recipe import Recipe
-    from srfoundry.zero_shot.result_tables import ResultTable
 
     paths = {name: stage.input(f"models/{name}.safetensors") for name in NETS}
     nets = {name: channels_last(cards.load(path)[0], stage.device) for name, path in paths.items()}
@@ -58,8 +58,8 @@ def evaluate(stage: Stage) -> None:
 
 def _test_images(stage: Stage, tests: tuple[str, ...]) -> "list[EvaluationImage]":
     """Each held-out photograph in each test set, with the kernels that adaptation is given there."""
+    from srfoundry.evaluation.one_image import EvaluationImage
     from srfoundry.imaging import decoding
-    from srfoundry.zero_shot.evaluation import EvaluationImage
 
     def kernels(test: str, stem: str) -> dict[str, str]:
         found = {"true": f"data/synthesize/kernels/{test}.npy", "estimated": f"data/estimate/{test}/{stem}.npy"}

@@ -10,6 +10,7 @@ from srfoundry.core.parallel import threads
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.data import prepare, sources
 from srfoundry.degradation.settings import BlurRanges, DamageRanges, Model, RandomDegradation, RoundRanges
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.imaging import images
 from srfoundry.imaging.patches import Patches
 from srfoundry.networks.sr.drn import DRN, start_at_bicubic
@@ -35,6 +36,11 @@ def fill(net: nn.Module) -> None:
                 weight.copy_(value.reshape(weight.shape))
                 if module.bias is not None:
                     module.bias.copy_(0.05 * torch.cos(1.3 * torch.arange(module.bias.numel(), dtype=torch.float64)))
+
+
+def loss_weights(dual_weight: float, estimate_weight: float = 0.02) -> LossWeights:
+    """Of the terms of a loss beside the primal one."""
+    return LossWeights(dual_weight=dual_weight, estimate_weight=estimate_weight)
 
 
 def photographs(folder: Path, factors: Sequence[int] = (1, 2, 4)) -> Patches:

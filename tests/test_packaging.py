@@ -34,7 +34,7 @@ LOCK = {
 OWN = {"srfoundry", "pipelines", "benchmarks", "scripts", "tests", "conftest"}
 TRAINING = (  # of core, imaging and cli only what `upscale` never imports: test_program shows it
     *("core", "imaging", "cli", "config", "data", "degradation", "networks", "training", "solver", "dual_regression"),
-    *("zero_shot", "blind", "reporting", "restoration"),
+    *("zero_shot", "evaluation", "blind", "reporting", "restoration"),
 )
 EXTRAS_OF = {  # what a folder may import beside the base
     **{f"src/srfoundry/{name}": {"train"} for name in TRAINING},

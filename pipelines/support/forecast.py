@@ -114,7 +114,7 @@ def _dual_step(params: Params, compute: "Compute") -> Callable[[], object]:
 
     chosen, scale = params.dual, params.shared.scale
     net, duals = (channels_last(build(arch), compute.device) for arch in chosen.archs(scale))
-    loss = loss_of(duals, scale=scale, weight=chosen.dual_weight, compute=compute)
+    loss = loss_of(duals, scale=scale, weights=chosen.weights, compute=compute)
     optimisation = Optimisation(net, duals, chosen.descent, fused=True)
     count, side = _timed(chosen.draw), chosen.draw.patch
     batch = {by: torch.rand(count, 3, side // by, side // by, device=compute.device) for by in reductions(scale)}

@@ -15,6 +15,7 @@ PACKAGES = {  # in the order in which somebody meets them
     "zero_shot": "a network that adapts to one image",
     "dual_regression": "the closed loop",
     "compression": "smaller networks",
+    "evaluation": "every model on a test image, and the result tables",
     "networks": "the networks and their cards",
     "solver": "a network trained on one instance while it solves it",
     "deployment": "ONNX files, proven equal",

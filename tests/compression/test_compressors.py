@@ -18,7 +18,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, loss_weights, nets, photographs
 from tests.masks import LOW
 from tests.searches import along, modelled, wanted
 from tests.shipped import SHIPPED
@@ -27,7 +27,9 @@ from tests.shipped import SHIPPED
 @pytest.mark.parametrize("method", COMPRESSORS)
 def test_every_compressor_gives_a_net_that_its_card_rebuilds(method: str, tmp_path: Path) -> None:
     draws = PatchDraw(patch=32, octave=0.0, batch=2)
-    searching = Searching(model=modelled(importance="activation"), descent=along(2), dual_weight=0.1, draws=draws)
+    searching = Searching(
+        model=modelled(importance="activation"), descent=along(2), weights=loss_weights(0.1), draws=draws
+    )
     how = Compression(target=wanted(0.5, 0.1, multiple=2), searching=searching, groups=4)
     on = Conditions(
         patches=photographs(tmp_path / "train"),

@@ -11,7 +11,7 @@ import torch
 from srfoundry.compression.compressors import COMPRESSORS
 from srfoundry.compression.member import make_member
 from srfoundry.compression.recipe import Conditions
-from srfoundry.compression.settings import Compression, GreedySelection, LossWeights, Searching, Tuning
+from srfoundry.compression.settings import Compression, GreedySelection, Searching, Tuning, TuningWeights
 from srfoundry.core.compute import Compute
 from srfoundry.core.seeds import Stream, generator, redraw
 from srfoundry.core.state import Resumption
@@ -20,7 +20,7 @@ from srfoundry.networks.sr.duals import StraightDual
 from srfoundry.networks.sr.network import EstimatingNetwork
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import CPU, photographs, ranges
+from tests.closed import CPU, loss_weights, photographs, ranges
 from tests.searches import along, modelled, wanted
 
 ARCH = {"name": "conditioned", "scale": 2, "blocks": 2, "width": 8, "taps": 7}
@@ -46,7 +46,7 @@ def test_it_becomes_a_smaller_one(
     searching = Searching(
         model=dataclasses.replace(modelled(importance="activation"), order=order),
         descent=along(2),
-        dual_weight=0.1,
+        weights=loss_weights(0.1),
         draws=draws,
         degradation=degradation,
     )
@@ -54,7 +54,7 @@ def test_it_becomes_a_smaller_one(
         selection=GreedySelection(
             per_round=8, select_batches=1, select_batch=2, select_rate=1e-2, feature_weight=255.0
         ),
-        weights=LossWeights(dual_weight=0.1, teacher_weight=255.0),
+        weights=TuningWeights(dual_weight=0.1, estimate_weight=0.02, teacher_weight=255.0),
         draws=draws,
         descent=Descent(steps=2, learning_rate=1e-3, warmup=1, average=0.5, clip=1.0),
         degradation=degradation,

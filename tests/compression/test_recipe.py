@@ -23,13 +23,13 @@ from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, loss_weights, nets, photographs
 from tests.searches import along, modelled, wanted
 
 SEARCHING = Searching(
     model=modelled(importance="activation"),
     descent=along(2),
-    dual_weight=0.1,
+    weights=loss_weights(0.1),
     draws=PatchDraw(patch=16, octave=0.0, batch=2),
 )
 

@@ -25,7 +25,7 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.networks.sr.prunable import end_of, largest, thin
-from tests.closed import CPU, count, fill, nets, photographs
+from tests.closed import CPU, count, fill, loss_weights, nets, photographs
 from tests.conftest import reference
 from tests.searches import along, in_one_part, modelled, wanted
 from tests.stub import attentive
@@ -61,7 +61,7 @@ def test_mixing_loss_and_architecture_gradient_as_released() -> None:
         torch.testing.assert_close(factors, torch.from_numpy(data[f"mix{i}"]), atol=1e-12, rtol=0)
     batch = {4: data["val_lr4"], 2: data["val_lr2"], 1: data["val_hr"]}
     batch = {factor: torch.from_numpy(image).double() for factor, image in batch.items()}
-    loss = loss_of(duals, scale=4, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=4, weights=loss_weights(0.1), compute=Compute(CPU))
     with mixed(net, units, ladders, shares):
         value = outer_loss(net, loss, batch, batch, order="first", inner_rate=0.0)
     assert float(value.detach()) == pytest.approx(float(data["loss"]), rel=1e-9)
@@ -110,7 +110,7 @@ def test_second_order_is_the_finite_difference() -> None:
     fill(duals)
     units = net.units()
     ladders = ladders_of(net, units, 2)
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     rng = generator(1, "images")
     batches = [
         {1: torch.rand(1, 3, 12, 12, generator=rng).double(), 2: torch.rand(1, 3, 6, 6, generator=rng).double()}
@@ -173,7 +173,7 @@ def test_search_meets_its_budget_and_resumes(
 
     def run(folder: Path, stop: int | None = None) -> tuple[list[Tensor], DRN]:
         net, duals = nets()
-        loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+        loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
 
         def draw(index: int) -> dict[int, Tensor]:
             return patches.batch(1, 16, rng=generator(1, "search", index))

@@ -18,7 +18,7 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.prunable import largest, masked, thin, widths_of
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, loss_weights, nets, photographs
 from tests.conftest import reference
 from tests.stub import Attentive, attentive
 
@@ -58,7 +58,7 @@ def test_greedy_selection_as_released() -> None:
         for b in range(2)
     ]
     dense = thin(net, [], [])
-    loss = loss_of(duals, scale=4, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=4, weights=loss_weights(0.1), compute=Compute(CPU))
     order: list[int] = []
     seen: list[Tensor] = []
     kept = []
@@ -116,7 +116,7 @@ def choose(folder: Path, *, rate: float = 1e-3, stop: int | None = None, per_rou
     net, duals = nets()
     patches = photographs(folder / "set")
     batches = [patches.batch(2, 16, rng=generator(1, "batch", i)) for i in range(2)]
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:

@@ -98,3 +98,22 @@ def test_a_path_keeps_its_centre_and_stays_inside() -> None:
     kernel = kernels.splat(9, path[:, :2])
     assert conventions.centre_of_mass(kernel)[0].tolist() == pytest.approx([4.5, 3.0])
     kernels.check(kernels.splat(9, path))
+
+
+def test_a_disc_has_its_radius_and_reaches_no_farther() -> None:
+    kernel = kernels.disc(11, torch.tensor([3.0]))[0]
+    kernels.check(kernel)
+    assert kernel.equal(kernel.T) and kernel.equal(kernel.flip(0)) and not kernel[:2].any()
+    assert 1 / float(kernel[5, 5]) == pytest.approx(math.pi * 3**2, rel=0.02)
+    assert kernels.disc(25, torch.tensor([3.0]))[0, 7:18, 7:18].equal(kernel)
+
+
+def test_motion_takes_the_places_below_one() -> None:
+    still = torch.zeros(4, 21, 21)
+    drawn = kernels.with_motion(
+        still.clone(), torch.tensor([0.2, 1.0, 0.7, torch.inf]), lines=0.5, scale=2, rng=generator(1)
+    )
+    rng = generator(1)
+    assert drawn[0].equal(kernels.draw_line(1, size=21, scale=2, rng=rng)[0][0])
+    assert drawn[2].equal(kernels.draw_trajectory(1, size=21, scale=2, rng=rng)[0][0])
+    assert drawn[[1, 3]].equal(still[:2])

@@ -18,7 +18,7 @@ from srfoundry.networks.sr.duals import DualNets
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.training.optimiser import Optimisation
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import photographs, ranges
+from tests.closed import loss_weights, photographs, ranges
 
 CPU = torch.device("cpu")
 DESCENT = Descent(steps=1, learning_rate=1e-3, warmup=0, average=0.9, clip=1e9)
@@ -52,7 +52,7 @@ def _step(net: nn.Module, duals: nn.Module, batches: Batches) -> list[torch.Tens
     """Gradients and loss terms of the first batch."""
     redraw(net, generator(1, "net"))
     redraw(duals, generator(1, "duals"))
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     optimisation = Optimisation(net, duals, DESCENT)
     terms = optimisation.update_in_parts(((loss(net, part(0)), part.share) for part in batches.parts), 1e-3)
     assert sum(part.share for part in batches.parts) == pytest.approx(1)

@@ -17,9 +17,9 @@ from srfoundry.dual_regression.loss import loss_of
 from srfoundry.dual_regression.unpaired import windows, with_unpaired
 from srfoundry.networks.sr.conditioned import Conditioned
 from srfoundry.networks.sr.duals import StraightDual
-from srfoundry.networks.sr.network import Estimate
+from srfoundry.networks.sr.network import DegradationEstimate
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, photographs, ranges
+from tests.closed import CPU, loss_weights, photographs, ranges
 
 DRAWS = PatchDraw(patch=32, octave=0.0, batch=4)
 
@@ -28,9 +28,9 @@ def drawn(tmp_path: Path, model: Model, **values: float) -> Batch:
     return pairs(photographs(tmp_path), DRAWS, ranges(model, **values), scale=2, rng=generator(1, "pairs"))
 
 
-def believing(kernels: Tensor, noise: Tensor) -> Estimate:
+def believing(kernels: Tensor, noise: Tensor) -> DegradationEstimate:
     logits = kernels.clamp_min(1e-12).log().flatten(1)[:, :, None, None]
-    return Estimate(torch.zeros(len(kernels), 1, 1, 1), logits.requires_grad_(), noise.view(-1, 1, 1, 1))
+    return DegradationEstimate(torch.zeros(len(kernels), 1, 1, 1), logits.requires_grad_(), noise.view(-1, 1, 1, 1))
 
 
 def test_the_truth_costs_nothing_and_another_kernel_does(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_loss_teaches_the_predictor(tmp_path: Path) -> None:
     redraw(net, generator(1, "net"))
     redraw(duals, generator(1, "duals"))
     without, terms = (
-        loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU), estimate_weight=weight)(net, batch)
+        loss_of(duals, scale=2, weights=loss_weights(0.1, weight), compute=Compute(CPU))(net, batch)
         for weight in (0.0, 0.5)
     )
     more = 0.5 * (terms["kernel"] + NOISE_WEIGHT * terms["noise"])

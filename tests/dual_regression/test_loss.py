@@ -18,7 +18,7 @@ from srfoundry.dual_regression.loss import closed_loop, loss_of, operator_gap
 from srfoundry.dual_regression.unpaired import windows, with_unpaired
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, nets, photographs, ranges
+from tests.closed import CPU, loss_weights, nets, photographs, ranges
 
 DRAWS = PatchDraw(patch=32, octave=0.5, batch=4)
 
@@ -41,7 +41,7 @@ def test_loss_is_the_sum_of_means_over_scales() -> None:
 def test_the_dual_term_trains_the_primal(tmp_path: Path) -> None:
     net, duals = nets()
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
-    loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))(net, batch)["dual"].backward()
+    loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))(net, batch)["dual"].backward()
     assert net.head.weight.grad is not None and float(net.head.weight.grad.abs().max()) > 0
 
 
@@ -49,7 +49,7 @@ def test_weight_zero_is_the_plain_loss(tmp_path: Path) -> None:
     patches = photographs(tmp_path)
     net, duals = nets()
     batch = patches.batch(2, 16, rng=generator(1, "batch"))
-    terms = loss_of(duals, scale=2, weight=0.0, compute=Compute(CPU))(net, batch)
+    terms = loss_of(duals, scale=2, weights=loss_weights(0.0), compute=Compute(CPU))(net, batch)
     wanted = targets(batch, 2)
     plain = sum((image - target).abs().mean() for image, target in zip(net.images(wanted[0]), wanted, strict=True))
     torch.testing.assert_close(terms["total"], plain, atol=0, rtol=1e-5)
@@ -58,7 +58,7 @@ def test_weight_zero_is_the_plain_loss(tmp_path: Path) -> None:
 def test_a_teacher_costs_nothing_to_itself(tmp_path: Path) -> None:
     net, duals = nets()
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"))
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU), teacher=net, teacher_weight=1.0)
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU), teacher=net, teacher_weight=1.0)
     terms = loss(net, batch)
     assert float(terms["teacher"].detach()) == 0
     redraw(net.ups, generator(2, "other"))
@@ -93,7 +93,7 @@ def test_what_stands_for_an_unknown_target_is_held_fixed() -> None:
 def test_lone_images_train_the_primal(tmp_path: Path) -> None:
     net, duals = nets()
     batch = photographs(tmp_path).batch(2, 16, rng=generator(1, "batch"), factors=[1, 2])
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     sources = [torch.rand(1, 3, 12, 20, generator=generator(1, "low"))]
     low = windows(sources, count=1, size=8, rng=generator(2, "cut"))[0].image[None]
     mixed = {**batch, 2: torch.cat([batch[2], low])}
@@ -114,7 +114,7 @@ def test_the_operator_that_made_each_pair_is_the_dual_map(tmp_path: Path, model:
     assert isinstance(batch, DegradedBatch)
     assert float(operator_gap(batch[1], batch)) == 0
     given = KernelDual(scale=2, size=1, decimation="bicubic")
-    terms = loss_of(given, scale=2, weight=0.5, compute=Compute(CPU))(net, batch)
+    terms = loss_of(given, scale=2, weights=loss_weights(0.5), compute=Compute(CPU))(net, batch)
     restored = net(batch[2])
     expected = (batch.operator(restored) - batch.operator(batch[1])).abs().mean()
     torch.testing.assert_close(terms["dual"], expected)

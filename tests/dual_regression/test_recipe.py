@@ -15,7 +15,7 @@ from srfoundry.dual_regression.recipe import Dense, train_dense
 from srfoundry.dual_regression.settings import DenseTraining
 from srfoundry.networks.zoo import cards
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import CPU, photographs, ranges
+from tests.closed import CPU, loss_weights, photographs, ranges
 
 ARCH = {"name": "drn", "scale": 2, "width": 8, "blocks": 1}
 OPERATOR = {"name": "kernel_dual", "scale": 2, "size": 1, "decimation": "bicubic"}
@@ -25,7 +25,7 @@ def settings(model: Model, steps: int, **values: object) -> DenseTraining:
     how = DenseTraining(
         arch=ARCH,
         dual_arch=OPERATOR,
-        dual_weight=0.1,
+        weights=loss_weights(0.1),
         draws=PatchDraw(patch=32, octave=0.5, batch=4),
         degradation=ranges(model),
         descent=Descent(steps=steps, learning_rate=1e-3, warmup=1, average=0.0, clip=1.0),

@@ -18,14 +18,14 @@ from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo import cards
 from srfoundry.training.schedules import cosine
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, loss_weights, nets, photographs
 
 DRAWS = PatchDraw(patch=16, octave=0.5, batch=2)
 
 
 def run(patches: Patches, folder: Path, *, steps: int = 4, rate: float = 1e-3, stop: int | None = None) -> DRN:
     net, duals = nets()
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
 
     def log(step: int, _values: dict[str, float]) -> None:
         if step == stop:
@@ -47,7 +47,7 @@ def test_weight_zero_is_plain_training_to_the_bit(tmp_path: Path) -> None:
     patches = photographs(tmp_path / "set")
     trained, _ = nets()
     _, duals = nets()
-    loss = loss_of(duals, scale=2, weight=0.0, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.0), compute=Compute(CPU))
     batches = Batches(patches=patches, draws=DRAWS, scale=2, stream=Stream(1, "dual"))
     descent = Descent(steps=5, learning_rate=1e-3, warmup=1, average=0.0, clip=1.0)
     train(trained, duals, loss, batches, descent, resumption=Resumption(tmp_path / "dual.pt", "k"))
@@ -71,7 +71,7 @@ def test_training_lowers_the_loss_and_validates(tmp_path: Path) -> None:
     patches = photographs(tmp_path / "set")
     before, duals = nets()
     after = run(patches, tmp_path, steps=30, rate=3e-3)
-    loss = loss_of(duals, scale=2, weight=0.0, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.0), compute=Compute(CPU))
     batch = patches.batch(4, 32, rng=generator(9, "fresh"))
     assert float(loss(after, batch)["total"].detach()) < 0.9 * float(loss(before, batch)["total"].detach())
     scores = validate(after, patches, scale=2, device=CPU)

@@ -24,7 +24,7 @@ from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.swinir import SwinIR
 from srfoundry.training.optimiser import ENOUGH
 from srfoundry.training.settings import Descent, PatchDraw
-from tests.closed import CPU, nets, photographs, ranges
+from tests.closed import CPU, loss_weights, nets, photographs, ranges
 
 BLUR = gaussian(5, torch.ones(1), torch.full((1,), 2.0), torch.zeros(1))
 LOW = [torch.rand(1, 3, 20, 30, generator=generator(5, "low", index)) for index in range(2)]
@@ -70,7 +70,7 @@ def run(
         if step == stop:
             raise KeyboardInterrupt
 
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU, precision))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU, precision))
     history = train(
         net, duals, loss, batches, descent, resumption=Resumption(folder / "dual.pt", "k", log),
         restarts=options.get("restarts", 1), skip=options.get("skip", 0.0),

@@ -73,3 +73,15 @@ def test_kernel_psnr_has_peak_one() -> None:
     assert metrics.kernel_psnr(kernel + 0.1, kernel) == pytest.approx(20.0, abs=1e-5)
     with pytest.raises(ValueError, match="one size"):
         metrics.kernel_psnr(kernel, torch.zeros(1, 5, 5))
+
+
+def test_gains_are_means_over_images_of_any_size() -> None:
+    """Also where there is none."""
+    highs = [noise(1, 3, 24, 28), noise(1, 3, 32, 20)]
+    lows = [resize.cubic(high, 1 / 2) for high in highs]
+    restored = [(high + 0.01).clamp(0, 1) for high in highs]
+    found = metrics.gains(zip(restored, lows, highs, strict=True), 2)
+    ours = [metrics.psnr_y(*pair, 2) for pair in zip(restored, highs, strict=True)]
+    assert found["psnr_y"] == pytest.approx(sum(ours) / 2) and found["gain_db"] > 0
+    assert found["gain_db"] == found["psnr_y"] - found["bicubic_psnr_y"]
+    assert metrics.gains([], 2) == {"psnr_y": 0.0, "bicubic_psnr_y": 0.0, "gain_db": 0.0}

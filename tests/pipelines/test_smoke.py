@@ -134,7 +134,7 @@ def test_from_photographs_to_a_registered_model(
     assert data["photographs"]["held_out"] == both, "a copy of a test photograph went elsewhere"
     assert list(data["skipped"]) == ["set/torn.jpg"] and data["one_scene"] == [both]
     rows = json.loads((factory / "data" / "synthesize" / "kernels" / "bank.json").read_text())
-    assert [row["family"] for row in rows[:-1:2]] == list(dict.fromkeys([*FAMILIES, "disc"])), "two of each"
+    assert [row["family"] for row in rows[:-1:2]] == list(dict.fromkeys([*FAMILIES, "ring"])), "two of each"
     assert rows[-1]["file"] == "mine.npy mine"
     scores = figures(factory, "evaluate")
     for method in ("mzsr0_true", "mzsr1_true", "mzsr10_true", "mzsr10_estimated", "mzsr10_bicubic", "finetune10_true"):

@@ -37,7 +37,7 @@ from srfoundry.networks.zoo.architectures import build
 from srfoundry.training.settings import Descent, PatchDraw
 from srfoundry.zero_shot import kernel_tasks, meta_training, plain_training
 from srfoundry.zero_shot.settings import InnerLoop, NoiseDraw, OuterDescent, PlainTraining, TaskDraw
-from tests.closed import CPU, nets, photographs, ranges
+from tests.closed import CPU, loss_weights, nets, photographs, ranges
 from tests.masks import pairs_of
 from tests.nonblind import data_steps, tiny_usrnet
 from tests.processes import alone, together
@@ -61,7 +61,7 @@ def dual(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Mod
         processes=processes,
         accumulate=accumulate,
     )
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     train(net, duals, loss, batches, ONCE, resumption=kept(processes, folder, "dual"), skip=1e6)
     return [net, duals]
 
@@ -113,7 +113,7 @@ def _search(order: Any, processes: Processes, folder: Path, accumulate: int) -> 
     net, duals = nets()
     units, patches = net.units(), Patches.open(folder)
     budget = Budget.parameters(net, units, ladders_of(net, units, 4))
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     model, rng = modelled(order, "threshold", "activation"), generator(1, "logits")
     searched = WidthSearch(net, loss, budget, wanted(0.3, 0.01), model, along(1), trained=[net, duals], rng=rng)
 
@@ -131,7 +131,7 @@ def masks(processes: Processes, folder: Path, accumulate: int = 1) -> list[nn.Mo
     net, duals = nets()
     found, patches = pairs_of(net.units()), Patches.open(folder)
     masked = wrap(net, found)
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     count = count_of(net, found, groups=4, low=None)
     target, stream = wanted(0.3, 0.02, multiple=2), Stream(1, "compress")
     searched = MaskSearch(masked, found, loss, count, target, along(1), trained=[duals], stream=stream)
@@ -267,7 +267,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts(
     duals = StraightDual(scale=2, width=4) if name == "conditioned" else nets()[1]
     if operator:
         duals = KernelDual(scale=2, size=1, decimation="bicubic")
-    loss = loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU))
+    loss = loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU))
     for index in range(4):
         whole, *others = (
             {term: float(value.detach()) * each.share for term, value in loss(net, each(index)).items()}

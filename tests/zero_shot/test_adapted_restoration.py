@@ -9,6 +9,7 @@ from srfoundry.degradation import kernels
 from srfoundry.degradation.kernel_width import move_width
 from srfoundry.degradation.observation import Observation, Sampling
 from srfoundry.degradation.operator import degrade
+from srfoundry.evaluation.trials import trials
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.zoo.family import NETS
@@ -17,7 +18,6 @@ from srfoundry.restoration.restorers.restorer import TILE
 from srfoundry.zero_shot import adapted_restoration
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore, adaptation_windows
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.trials import trials
 from tests.blind_cases import power_law
 from tests.closed import CPU
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.support.graph import folder_of
+from srfoundry.evaluation.result_tables import ALIGNED
 from srfoundry.reporting.run.contents import Change, Quality
 from srfoundry.runtime.session import BICUBIC
 from srfoundry.tracking.names import numbers
-from srfoundry.zero_shot.result_tables import ALIGNED
 
 KEY_FIGURES = [  # title, stage, name
     ("dual over bicubic, dB", "evaluate", "bicubic.dual.gain_db"),

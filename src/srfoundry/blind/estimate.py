@@ -152,12 +152,14 @@ class Estimator:
         iterations: how often it logs.
         kernel_size: taps a side of what it finds at a scale.
         trained: it takes the networks that the stage nonblind writes, and direct decimation.
+        decides: it says by itself what happened to an image, and whether that is to be restored at all.
     """
 
     function: EstimateKernel
     iterations: Callable[[Estimation], int]
     kernel_size: Callable[[Estimation, Resources, int], int]
     trained: bool = False
+    decides: bool = False
 
     def __call__(
         self,

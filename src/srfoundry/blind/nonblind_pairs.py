@@ -153,12 +153,6 @@ def soften(
 def draw_kernels(count: int, *, scale: int, motion: float, rng: torch.Generator) -> Float[Tensor, "n k k"]:
     """Gaussians of FKP's range and, in a share of about `motion`, lines and trajectories, in random order."""
     size = trained_size(scale) if motion == 0 else max(trained_size(scale), SHAKEN)
-    narrowest, widest = VARIANCES
     draws = torch.rand(count, 4, generator=rng, dtype=torch.float64)
-    first, second = ((narrowest + draws[:, axis] * (widest - narrowest)) * scale for axis in (0, 1))
-    found = kernels.gaussian(size, first, second, draws[:, 2] * torch.pi).float()
-    for index, chance in enumerate((draws[:, 3] / motion).tolist() if motion else ()):
-        if chance < 1:
-            draw = kernels.draw_line if chance < LINES else kernels.draw_trajectory
-            found[index] = draw(1, size=size, scale=scale, rng=rng)[0][0]
-    return found
+    found = kernels.gaussian_at(size, draws[:, :3], VARIANCES, scale=scale).float()
+    return kernels.with_motion(found, draws[:, 3] / motion, lines=LINES, scale=scale, rng=rng)

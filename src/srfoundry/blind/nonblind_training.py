@@ -12,8 +12,8 @@ from srfoundry.core.process_group import Processes
 from srfoundry.core.seeds import Stream
 from srfoundry.core.state import Resumption
 from srfoundry.degradation import kernels, operator
-from srfoundry.imaging import images, metrics, resize
-from srfoundry.imaging.patches import Patches
+from srfoundry.imaging import images, metrics
+from srfoundry.imaging.patches import Patches, crop_to_multiple
 from srfoundry.networks.nonblind.usrnet import USRNet
 from srfoundry.training.loop import fit
 from srfoundry.training.optimiser import Optimisation
@@ -77,15 +77,11 @@ def validate_usrnet(
     blur = [*(scale * variance for variance in variances), torch.pi / 6]
     along, across, angle = torch.tensor([blur], dtype=torch.float64).T
     kernel = kernels.gaussian(trained_size(scale), along, across, angle).float()
-    names = patches.photographs()
-    restored, enlarged = 0.0, 0.0
+
+    def restored(name: str) -> tuple[Tensor, Tensor, Tensor]:
+        high = crop_to_multiple(patches.image(name), scale)
+        low = images.from_uint8(images.to_uint8(operator.degrade(high, kernel, scale, border="circular")))
+        return net(low.to(device), kernel.to(device), scale), low, high
+
     with torch.inference_mode():
-        for name in names:
-            whole = patches.image(name)
-            high = whole[..., : whole.shape[-2] // scale * scale, : whole.shape[-1] // scale * scale]
-            low = operator.degrade(high, kernel, scale, border="circular")
-            low = images.from_uint8(images.to_uint8(low))
-            image = net(low.to(device), kernel.to(device), scale).cpu()
-            restored += metrics.psnr_y(image, high, scale) / len(names)
-            enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
-    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
+        return metrics.gains(map(restored, patches.photographs()), scale)

@@ -33,10 +33,9 @@ def search_widths(net: Any, duals: nn.Module, target: BudgetTarget, how: Searchi
         loss_of(
             duals,
             scale=net.scale,
-            weight=how.dual_weight,
+            weights=how.weights,
             # a second derivative goes through weights that a step has moved, and they are not there any more
             compute=replace(on.compute, checkpointing=on.compute.checkpointing and how.model.order == "first"),
-            estimate_weight=how.estimate_weight,
         ),
         budget,
         target,

@@ -233,14 +233,7 @@ def select_and_cut(
     each = replace(on, compute=replace(on.compute, processes=ALONE, accumulate=1))
     indices = range(how.selection.select_batches)
     batches = [batch for index in indices for batch, _ in each.parts(selecting, dense.scale, "select", index)]
-    weights = how.weights
-    loss = loss_of(
-        duals,
-        scale=dense.scale,
-        weight=weights.dual_weight,
-        compute=on.compute,
-        estimate_weight=weights.estimate_weight,
-    )
+    loss = loss_of(duals, scale=dense.scale, weights=how.weights, compute=on.compute)
     sparse = thin(dense, [], [])
     kept, rows = select(sparse, dense, widths, batches, loss, how.selection, on.resumption)
     kept = on.compute.processes.agreed(kept)  # hosts may round differently
@@ -260,11 +253,10 @@ def tune(
     loss = loss_of(
         duals,
         scale=net.scale,
-        weight=how.weights.dual_weight,
+        weights=how.weights,
         compute=on.compute,
         teacher=teacher,
         teacher_weight=how.weights.teacher_weight,
-        estimate_weight=how.weights.estimate_weight,
     )
     batches = Batches(
         patches=on.patches,

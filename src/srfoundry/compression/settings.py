@@ -10,7 +10,7 @@ from pydantic import Field
 
 from srfoundry.core.ranges import Count, Rate, Share, Steps, Weight
 from srfoundry.degradation.settings import RandomDegradation
-from srfoundry.dual_regression.settings import ESTIMATE_WEIGHT
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.training.settings import Descent, PatchDraw
 
 Relaxation = Literal["threshold", "softmax"]  # what the search moves: an end a layer, or a logit a width (DRC)
@@ -87,18 +87,16 @@ class Searching:
     """All that a search is run by.
 
     Args:
-        dual_weight: lambda of the dual term in its loss.
-        estimate_weight: of the error of what a net estimates, in its loss.
+        weights: of the terms of its loss beside the primal one.
         draws: the patches of a step, of each half of the photographs.
         degradation: of each; None keeps MATLAB's bicubic of the prepared set.
     """
 
     model: WidthModel
     descent: SearchDescent
-    dual_weight: Weight
+    weights: LossWeights
     draws: PatchDraw
     degradation: RandomDegradation | None = None
-    estimate_weight: Weight = ESTIMATE_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,18 +119,14 @@ class GreedySelection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights:
+class TuningWeights(LossWeights):
     """Of the terms beside the primal one when a smaller net is tuned.
 
     Args:
-        dual_weight: lambda of the dual term.
         teacher_weight: of the distillation from the dense net; at [0, 1], 255 is the paper's balance.
-        estimate_weight: of what a net that estimates blur and noise is wrong by; no other has the term.
     """
 
-    dual_weight: Weight
     teacher_weight: Weight
-    estimate_weight: Weight = ESTIMATE_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +140,7 @@ class Fitting:
         degradation: of each patch; None keeps MATLAB's bicubic of the prepared set.
     """
 
-    weights: LossWeights
+    weights: TuningWeights
     draws: PatchDraw
     descent: Descent
     degradation: RandomDegradation | None = None

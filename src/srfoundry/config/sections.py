@@ -36,15 +36,15 @@ from srfoundry.compression.settings import (
     BudgetTarget,
     Compression,
     GreedySelection,
-    LossWeights,
     SearchDescent,
     Searching,
     Tuning,
+    TuningWeights,
     WidthModel,
 )
 from srfoundry.config.section import Inline, Section
 from srfoundry.core.addresses import one_of
-from srfoundry.core.ranges import Count, Rate, Steps, Weight
+from srfoundry.core.ranges import Count, Rate, Steps
 from srfoundry.data.settings import Source, Split
 from srfoundry.degradation.settings import (
     BankDraw,
@@ -57,7 +57,7 @@ from srfoundry.degradation.settings import (
     RoundRanges,
 )
 from srfoundry.deployment.settings import GraphTarget, ParityCheck, Precisions
-from srfoundry.dual_regression.settings import DenseTraining
+from srfoundry.dual_regression.settings import DenseTraining, LossWeights
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, names
 from srfoundry.networks.zoo.family import FAMILY
 from srfoundry.solver.beamforming.settings import ChannelDraw, Effort
@@ -204,8 +204,7 @@ class Dual(Section):
     blocks: Count
     dual_map: Literal["learned", "operator"]
     dual_width: Count
-    dual_weight: Weight
-    estimate_weight: Weight
+    weights: Annotated[LossWeights, Inline()]
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
     restarts: Count
@@ -228,8 +227,7 @@ class Dual(Section):
         return DenseTraining(
             arch=arch,
             dual_arch=dual_arch,
-            dual_weight=self.dual_weight,
-            estimate_weight=self.estimate_weight,
+            weights=self.weights,
             draws=self.draw,
             degradation=ranges.model(self.degradation),
             descent=self.descent,
@@ -241,7 +239,7 @@ class Dual(Section):
     @model_validator(mode="after")
     def _possible(self) -> "Dual":
         _check_width(self.network, self.width)
-        if self.unpaired_share > 0 and self.dual_weight == 0:
+        if self.unpaired_share > 0 and self.weights.dual_weight == 0:
             raise ValueError("unpaired_share needs the dual term, got dual_weight 0; set one of them")
         if self.unpaired_share > 0 and not 1 <= round(self.draw.batch * self.unpaired_share) < self.draw.batch:
             raise ValueError(
@@ -283,8 +281,7 @@ class Search(Section):
     target: Annotated[BudgetTarget, Inline()]
     model: Annotated[WidthModel, Inline()]
     descent: Annotated[SearchDescent, Inline()]
-    dual_weight: Weight
-    estimate_weight: Weight
+    weights: Annotated[LossWeights, Inline()]
     draw: Annotated[PatchDraw, Inline()]
 
     def searching(self, ranges: Degrade) -> Searching:
@@ -292,8 +289,7 @@ class Search(Section):
         return Searching(
             model=self.model,
             descent=self.descent,
-            dual_weight=self.dual_weight,
-            estimate_weight=self.estimate_weight,
+            weights=self.weights,
             draws=self.draw,
             degradation=ranges.model(self.degradation),
         )
@@ -305,7 +301,7 @@ class Prune(Section):
     degradation: Model
     start: Literal["search", "dual"]
     selection: Annotated[GreedySelection, Inline()]
-    weights: Annotated[LossWeights, Inline()]
+    weights: Annotated[TuningWeights, Inline()]
     draw: Annotated[PatchDraw, Inline()]
     descent: Annotated[Descent, Inline()]
 

@@ -58,6 +58,9 @@ def div2krk(high: Float[Tensor, "1 3 H W"], scale: int, *, rng: torch.Generator)
 def photographs(high: Float[Tensor, "1 3 H W"], scale: int, *, rng: torch.Generator) -> Sample:
     """Two rounds of blur, resizing, noise and JPEG (Real-ESRGAN, sec. 3.2), milder ones than at x4.
 
+    `degradation.random_degradation.twice` does as much to batches for training. The two stay apart: another order of
+    draws, or another filter, would be another test set.
+
     Args:
         high: range [0, 1], its sides multiples of the scale.
         scale: of both rounds together.

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from srfoundry.core.atomic import replacing, write_bytes
+from srfoundry.core.arrays import write_array
+from srfoundry.core.atomic import write_bytes
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.seeds import Stream, derive
 from srfoundry.degradation import kernel_families, kernel_files
@@ -62,8 +62,7 @@ def draw(wanted: BankDraw, root: Path, *, scale: int, stream: Stream) -> Bank:
 
 def write(bank: Bank, folder: Path) -> None:
     """Write bank.npy (n k k, float32) and bank.json (the manifest, one row a kernel)."""
-    with replacing(folder / "bank.npy") as partial:
-        np.save(partial, bank.kernels.numpy())
+    write_array(folder / "bank.npy", bank.kernels.numpy())
     lines = ",\n ".join(json.dumps(row) for row in bank.manifest)
     write_bytes(folder / "bank.json", f"[{lines}]\n".encode())
 

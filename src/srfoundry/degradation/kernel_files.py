@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from srfoundry.core.atomic import replacing
+from srfoundry.core.arrays import write_array
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, kernels, matlab
 from srfoundry.imaging import images
@@ -37,8 +37,7 @@ def find(folder: Path) -> list[Path]:
 
 def save(kernel: Float[Tensor, "k k"], path: Path) -> None:
     """Write one kernel as .npy, float32, as `read` takes it."""
-    with replacing(path) as partial:
-        np.save(partial, kernel.detach().cpu().float().numpy())
+    write_array(path, kernel.detach().cpu().float().numpy())
 
 
 def read(path: Path, convention: conventions.Name = "mzsr") -> Float[Tensor, "1 k k"]:

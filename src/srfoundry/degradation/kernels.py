@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions
@@ -22,6 +23,7 @@ TOLERANCE = 1e-4  # of the sum: float32 kernels of 31 x 31 taps stay far below
 WIDEST = 2.5  # largest variance of a Gaussian, in multiples of the scale (MZSR, FKP)
 NARROWEST = 0.175  # the least, in DIV2KRK's recipe (MZSR: 1 px^2)
 SHAKE = 128  # points of a trajectory
+FINE = 8  # points a tap and side that discs are made of
 
 Draw = tuple[Float[Tensor, "n k k"], dict[str, Float[Tensor, " n"]]]
 
@@ -52,6 +54,28 @@ def gaussian(
     return normalise(exponent.exp())
 
 
+def gaussian_at(
+    size: int,
+    draws: Float[Tensor, "n 3"],
+    variances: Sequence[float],
+    *,
+    scale: int | float = 1,
+    offset: float = 0.0,
+) -> Float[Tensor, "n k k"]:
+    """Gaussian kernels of uniform draws: the place of both variances in their range, and of the angle in [0, pi).
+
+    Args:
+        size: taps a side.
+        draws: in [0, 1).
+        variances: least and largest, in multiples of the scale.
+        scale: that variances grow with.
+        offset: pixels from the middle to the centre, down and to the right.
+    """
+    low, high = variances
+    first, second = ((low + draws[:, axis] * (high - low)) * scale for axis in (0, 1))
+    return gaussian(size, first, second, draws[:, 2] * math.pi, offset=offset)
+
+
 def line(
     size: int, length: Float[Tensor, " n"], theta: Float[Tensor, " n"], *, offset: float = 0.0
 ) -> Float[Tensor, "n k k"]:
@@ -66,6 +90,19 @@ def line(
     along = (torch.arange(8 * size, dtype=length.dtype, device=length.device) + 0.5) / (8 * size) - 0.5
     way = along * length[:, None]
     return splat(size, torch.stack([way * theta.sin()[:, None], way * theta.cos()[:, None]], dim=-1) + offset)
+
+
+def disc(size: int, radius: Float[Tensor, " n"], *, fine: int = FINE) -> Float[Tensor, "n k k"]:
+    """Defocus: discs, in float32.
+
+    Args:
+        size: taps a side.
+        radius: in pixels.
+        fine: points a tap and side that are counted.
+    """
+    axis = (torch.arange(fine * size, device=radius.device) + 0.5) / fine - size / 2
+    inside = axis[:, None].square() + axis.square() <= radius.square().float().view(-1, 1, 1)
+    return normalise(functional.avg_pool2d(inside.float(), fine))
 
 
 def splat(size: int, path: Float[Tensor, "n t 2"]) -> Float[Tensor, "n k k"]:
@@ -140,7 +177,7 @@ def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator, 
             dim=-1,
         )
         drift = speed + 0.35 * shake[:, None] * pushes[step] - 0.006 * place
-        speed = torch.nn.functional.normalize(torch.where(sudden, back, drift), dim=-1)
+        speed = functional.normalize(torch.where(sudden, back, drift), dim=-1)
         place = place + speed
         places.append(place)
     path = torch.stack(places, dim=1) * (length / SHAKE)[:, None, None]
@@ -148,6 +185,32 @@ def draw_trajectory(count: int, *, size: int, scale: int, rng: torch.Generator, 
     reach = path.abs().amax(dim=(1, 2))
     fit = (((size - 1) / 2 - abs(offset)) / reach).clamp(max=1.0)
     return splat(size, path * fit[:, None, None] + offset).float(), {"length": length * fit, "shake": shake}
+
+
+def with_motion(
+    drawn: Float[Tensor, "n k k"],
+    place: Float[Tensor, " n"],
+    *,
+    lines: float,
+    scale: int,
+    rng: torch.Generator,
+    offset: float = 0.0,
+) -> Float[Tensor, "n k k"]:
+    """Put straight lines and camera shakes, drawn one by one, where kernels have their place in [0, 1). In place.
+
+    Args:
+        drawn: kernels of other blurs, which stay where the place is 1 or more.
+        place: of each kernel.
+        lines: places below it are lines; the others shakes.
+        scale: that lengths grow with.
+        rng: on the CPU.
+        offset: pixels from the middle to the centre, down and to the right.
+    """
+    for index, at in enumerate(place.tolist()):
+        if at < 1:
+            family = draw_line if at < lines else draw_trajectory
+            drawn[index] = family(1, size=drawn.shape[-1], scale=scale, rng=rng, offset=offset)[0][0]
+    return drawn
 
 
 def centred(kernel: Float[Tensor, "*n k k"], offset: float = 0.0) -> Float[Tensor, "*n k k"]:

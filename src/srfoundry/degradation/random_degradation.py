@@ -122,7 +122,8 @@ def twice(
     """Two rounds of blur, resizing, noise and JPEG, as BSRGAN (Zhang et al. 2021) and Real-ESRGAN (Wang et al. 2021).
 
     The factor and the filter of the resizing between the rounds are one for a batch, so that it stays one tensor;
-    everything else is drawn for each image.
+    everything else is drawn for each image. `data.blind_sets.photographs` does as much to one image of a test set,
+    with draws of its own that stay what they are when these change.
     """
     ranges, damage = chosen.rounds, chosen.damage
     blurs = [_round(rows.count, widest, rng=rng).to(high) for widest in (ranges.first_blur, ranges.second_blur)]
@@ -159,16 +160,11 @@ def draw_blurs(count: int, scale: int, ranges: BlurRanges, *, rng: torch.Generat
         rng: on the CPU.
     """
     offset, size = (scale - 1) / 2, ranges.size(scale)
-    low, high = ranges.variances
     draws = torch.rand(count, 5, generator=rng, dtype=torch.float64)
-    first, other = ((low + draws[:, axis] * (high - low)) * scale for axis in (0, 1))
-    second = torch.where(draws[:, 2] < 0.5, first, other)
-    found = kernels.gaussian(size, first, second, draws[:, 3] * math.pi, offset=offset).float()
-    for index, chance in enumerate(draws[:, 4].tolist()):
-        if chance < ranges.motion:
-            family = kernels.draw_line if chance < ranges.motion / 2 else kernels.draw_trajectory
-            found[index] = family(1, size=size, scale=scale, rng=rng, offset=offset)[0][0]
-    return found
+    first, other, round_, angle, chance = draws.unbind(dim=1)
+    own = torch.stack([first, torch.where(round_ < 0.5, first, other), angle], dim=1)
+    found = kernels.gaussian_at(size, own, ranges.variances, scale=scale, offset=offset).float()
+    return kernels.with_motion(found, chance / ranges.motion, lines=0.5, scale=scale, rng=rng, offset=offset)
 
 
 def _in_order(parts: list[Degraded], inverse: Tensor, *, known_in_all: int) -> Degraded:

@@ -30,7 +30,7 @@ from srfoundry.runtime.session import RESTORED, OnnxCard, Session, outputs_of
 
 LARGEST = 16384  # rows or columns of an input; a bound that the exporter wants, far above any tile
 BATCH = 64
-ESTIMATED = ("kernel", "noise")  # of an Estimate, what is an output of the graph
+ESTIMATED = ("kernel", "noise")  # of a DegradationEstimate, what is an output of the graph
 EXPORTER = 18  # operator set that torch.onnx writes by itself; graph.lower goes on from there
 
 

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from srfoundry.dual_regression.batch import Batch, DegradedBatch, reduced_alone
-from srfoundry.networks.sr.network import Estimate
+from srfoundry.networks.sr.network import DegradationEstimate
 
 NOISE_WEIGHT = 10.0  # of the noise's error beside the kernel's: 25 levels of 255 are as bad as a nat
 
 
-def estimate_terms(estimate: Estimate, batch: Batch, scale: int) -> dict[str, Tensor]:
+def estimate_terms(estimate: DegradationEstimate, batch: Batch, scale: int) -> dict[str, Tensor]:
     """The kernel's and the noise's error, means over the rows of which the truth is known.
 
     Of a part of a batch: such that the parts' mean, weighted by their shares of its rows, is the batch's.

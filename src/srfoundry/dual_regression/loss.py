@@ -15,7 +15,7 @@ from srfoundry.core.compute import Compute
 from srfoundry.dual_regression.batch import Batch, DegradedBatch
 from srfoundry.dual_regression.batches import targets
 from srfoundry.dual_regression.estimation import NOISE_WEIGHT, estimate_terms
-from srfoundry.dual_regression.settings import ESTIMATE_WEIGHT
+from srfoundry.dual_regression.settings import LossWeights
 from srfoundry.networks.sr.kernel_dual import KernelDual
 from srfoundry.networks.sr.network import EstimatingNetwork, sr_network
 
@@ -71,11 +71,10 @@ def loss_of(
     duals: nn.Module,
     *,
     scale: int,
-    weight: float,
+    weights: LossWeights,
     compute: Compute,
     teacher: nn.Module | None = None,
     teacher_weight: float = 0.0,
-    estimate_weight: float = ESTIMATE_WEIGHT,
 ) -> Loss:
     """The loss as a function of (net, batch), for training, search, selection and fine-tuning alike.
 
@@ -85,17 +84,16 @@ def loss_of(
         duals: from the list of the net's images to the list of smaller ones. Where it is a known operator (KernelDual)
             and a batch knows the very operator that made each pair, that one stands in for it.
         scale: of the net.
-        weight: of the dual term. With 0 the dual nets do not run: it is plain multi-scale training, to the bit.
+        weights: of the terms beside the primal one.
         compute: where, and in which precision, the nets run.
         teacher: a net of the same trunk. With one, the loss gains the squared difference of the channel means before
             the last tail (DRC's distillation).
         teacher_weight: of that difference. With 0 the teacher does not run.
-        estimate_weight: of what a net that estimates blur and noise is wrong by (dual_regression.estimation); other
-            nets have no such term.
 
     Returns:
         A function to the terms of `closed_loop`, `teacher` if there is one, `kernel` and `noise` if they are estimated.
     """
+    weight, of_estimate = weights.dual_weight, weights.estimate_weight
 
     def loss(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         net = sr_network(net)
@@ -120,7 +118,7 @@ def loss_of(
             terms["total"] = terms["total"] + weight * terms["dual"]
         if estimate is not None:
             terms |= estimate_terms(estimate, batch, scale)
-            terms["total"] = terms["total"] + estimate_weight * (terms["kernel"] + NOISE_WEIGHT * terms["noise"])
+            terms["total"] = terms["total"] + of_estimate * (terms["kernel"] + NOISE_WEIGHT * terms["noise"])
         if taught is not None:
             terms["teacher"] = (_channel_mean(features[-1]) - _channel_mean(taught)).square().mean()
             terms["total"] = terms["total"] + teacher_weight * terms["teacher"]

@@ -80,7 +80,7 @@ def train_dense(
         processes=compute.processes,
         accumulate=compute.accumulate,
     )
-    loss = loss_of(duals, scale=scale, weight=how.dual_weight, compute=compute, estimate_weight=how.estimate_weight)
+    loss = loss_of(duals, scale=scale, weights=how.weights, compute=compute)
     history = train(net, duals, loss, batches, how.descent, resumption=resumption, restarts=how.restarts, skip=how.skip)
     score = partial(validate, net, validation, scale=scale, device=compute.device)
     scores = {

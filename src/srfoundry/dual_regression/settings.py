@@ -4,10 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from srfoundry.core.ranges import Weight
 from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.training.settings import Descent, PatchDraw
 
-ESTIMATE_WEIGHT = 0.02  # of what a net that estimates blur and noise is wrong by, where nothing else is said
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Of the terms beside the primal one.
+
+    Args:
+        dual_weight: lambda of the dual term. With 0 the dual nets do not run: it is plain multi-scale training, to the
+            bit.
+        estimate_weight: of what a net that estimates blur and noise is wrong by (dual_regression.estimation); no other
+            has the term.
+    """
+
+    dual_weight: Weight
+    estimate_weight: Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +31,7 @@ class DenseTraining:
     Args:
         arch: of the network, as its card has it.
         dual_arch: of the dual map; a `kernel_dual` is the known operator of each pair.
-        dual_weight: lambda of the dual term.
-        estimate_weight: of what a net that estimates blur and noise is wrong by; no other has the term.
+        weights: of the terms beside the primal one.
         draws: the patches of a step.
         degradation: of each patch.
         descent: steps and rates.
@@ -29,11 +42,10 @@ class DenseTraining:
 
     arch: Mapping[str, Any]
     dual_arch: Mapping[str, Any]
-    dual_weight: float
+    weights: LossWeights
     draws: PatchDraw
     degradation: RandomDegradation
     descent: Descent
     restarts: int
     skip: float
     unpaired_share: float
-    estimate_weight: float = ESTIMATE_WEIGHT

@@ -18,7 +18,7 @@ from srfoundry.degradation.random_degradation import degraded
 from srfoundry.degradation.settings import RandomDegradation
 from srfoundry.dual_regression.batches import Batches
 from srfoundry.dual_regression.loss import Loss
-from srfoundry.imaging import metrics, resize
+from srfoundry.imaging import metrics
 from srfoundry.imaging.patches import Patches, crop_to_multiple
 from srfoundry.networks.sr.network import SRNetwork, sr_network
 from srfoundry.networks.zoo.architectures import ARCHITECTURES, Role, names
@@ -111,14 +111,13 @@ def validate(
     Args:
         degradation: of the photographs, one each, always the same; None is MATLAB's bicubic.
     """
-    restored, enlarged = 0.0, 0.0
-    names = patches.photographs()
+
+    def restored(name: str) -> tuple[Tensor, Tensor, Tensor]:
+        high, low = patches.image(name), patches.image(name, scale)
+        if degradation is not None:
+            high = crop_to_multiple(high, scale)
+            low = degraded(high, scale, degradation, rng=generator(VALIDATION, name)).low
+        return net(low.to(device)), low, high
+
     with torch.inference_mode():
-        for name in names:
-            high, low = patches.image(name), patches.image(name, scale)
-            if degradation is not None:
-                high = crop_to_multiple(high, scale)
-                low = degraded(high, scale, degradation, rng=generator(VALIDATION, name)).low
-            restored += metrics.psnr_y(net(low.to(device)).cpu(), high, scale) / len(names)
-            enlarged += metrics.psnr_y(resize.cubic(low, scale), high, scale) / len(names)
-    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
+        return metrics.gains(map(restored, patches.photographs()), scale)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from srfoundry.core.atomic import replacing
+from srfoundry.core.arrays import write_array
 from srfoundry.imaging import decoding
 
 SUFFIX = ".levels"  # no picture file's: a .npy beside a photograph is its kernel
@@ -14,8 +14,7 @@ SUFFIX = ".levels"  # no picture file's: a .npy beside a photograph is its kerne
 
 def keep(levels: UInt8[ndarray, "h w 3"], path: Path) -> None:
     """Write a photograph's pixels to a file that ends in SUFFIX."""
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, levels)
+    write_array(path, levels)
 
 
 def read(path: Path) -> UInt8[ndarray, "h w 3"]:

@@ -66,12 +66,13 @@ def quality_seen(windows: Sequence[Float[np.ndarray, "h w"]]) -> int | None:
         windows: of one image's luminance, range [0, 255]; their grids are the same, so their places differ by multiples
             of 8.
     """
-    matches = _matches_on_grid(windows, COARSE, FINE)
+    busy = _busiest(windows)
+    matches = _matches_on_grid(windows, busy, COARSE, FINE)
     best = max(matches, default=0.0)
     if best < LEAST:
         return None
     quality = next(q for q, match in zip(FINE, matches, strict=True) if match >= 0.9 * best)
-    *_, second, first = sorted(_matches_everywhere(_busiest(windows), [quality]))
+    *_, second, first = sorted(_matches_everywhere(busy, [quality]))
     return quality if second < BESIDE * first else None
 
 
@@ -100,7 +101,7 @@ def faint_quality_seen(windows: Sequence[Float[np.ndarray, "h w"]]) -> int | Non
     Args:
         windows: as there.
     """
-    matches = _matches_on_grid(windows, FAINT, FAINT, WIDE)
+    matches = _matches_on_grid(windows, _busiest(windows), FAINT, FAINT, WIDE)
     return None if max(matches, default=0.0) < LEAST_FAINT else FAINT[int(np.argmax(matches))]
 
 
@@ -111,10 +112,13 @@ def steps(quality: int) -> Float[np.ndarray, " 64"]:
 
 
 def _matches_on_grid(
-    windows: Sequence[np.ndarray], coarse: Sequence[int], fine: Sequence[int], least: float = 0.0
+    windows: Sequence[np.ndarray],
+    busy: Float[np.ndarray, "n 15 15"],
+    coarse: Sequence[int],
+    fine: Sequence[int],
+    least: float = 0.0,
 ) -> list[float]:
     """The matches of `fine` qualities on the grid where busy blocks match one of the `coarse` best."""
-    busy = _busiest(windows)
     if not len(busy):
         return []
     down, across = divmod(int(np.argmax(_matches_everywhere(busy, coarse, least))), BLOCK)

@@ -58,8 +58,7 @@ class Look:
         for name, image in self.shown.items():
             found[name] = {}
             if self.high is not None:
-                found[name]["psnr_y"] = metrics.psnr_y(image, self.high, self.scale)
-                found[name]["ssim_y"] = metrics.ssim_y(image, self.high, self.scale)
+                found[name] |= metrics.scores(image, self.high, self.scale)
             natural = niqe.niqe(_middle(image), 0 if self.high is None else self.scale)
             if natural is not None:
                 found[name]["niqe"] = natural

@@ -1,12 +1,14 @@
 """How good a restored image or an estimated kernel is, by the field's protocols."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from srfoundry.imaging import resize
 from srfoundry.imaging.images import from_uint8, matlab_luma, to_uint8
 
 
@@ -54,6 +56,35 @@ def ssim_y(
     covariance = smooth(a * b) - mean_a * mean_b
     ratio = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return float(ratio.mean())
+
+
+def scores(restored: Float[Tensor, "b 3 h w"], high: Float[Tensor, "b 3 H W"], border: int) -> dict[str, float]:
+    """`psnr_y` and `ssim_y` by name.
+
+    Args:
+        restored: range [0, 1].
+        high: the original, of the same size.
+        border: pixels to crop.
+    """
+    return {"psnr_y": psnr_y(restored, high, border), "ssim_y": ssim_y(restored, high, border)}
+
+
+def gains(images: Iterable[tuple[Tensor, Tensor, Tensor]], scale: int) -> dict[str, float]:
+    """Mean PSNR-Y in dB over images, that of MATLAB's bicubic, and the gain over it; `scale` pixels cropped.
+
+    Args:
+        images: of each the restored one, the low-resolution one and the original, 1 x 3 x height x width, range [0, 1].
+        scale: of the enlargement.
+    """
+    rows = [
+        (psnr_y(image.cpu(), high, scale), psnr_y(resize.cubic(low, scale).cpu(), high, scale))
+        for image, low, high in images
+    ]
+    restored, enlarged = 0.0, 0.0
+    for ours, bicubic in rows:
+        restored += ours / len(rows)
+        enlarged += bicubic / len(rows)
+    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
 
 
 def kernel_psnr(estimate: Float[Tensor, "*n k k"], kernel: Float[Tensor, "*m j j"]) -> float:

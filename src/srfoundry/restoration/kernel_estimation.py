@@ -83,7 +83,7 @@ class KernelEstimation:
     @property
     def decides(self) -> bool:
         """Whether the method says by itself if an image is to be restored at all."""
-        return self.settings.method == "auto"
+        return estimators.find(self.settings.method).decides
 
     @property
     def least(self) -> int:

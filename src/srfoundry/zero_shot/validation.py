@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.compute import Compute
 from srfoundry.degradation.observation import Observation, Sampling
-from srfoundry.imaging import images, metrics, resize
+from srfoundry.imaging import images, metrics
 from srfoundry.imaging.patches import Patches
 from srfoundry.zero_shot.adaptation import adapt
 from srfoundry.zero_shot.recipe import Recipe
@@ -36,22 +36,20 @@ def validate(
         assumed: what the network is given instead of `kernel`, as an estimate would be.
         recipe: of the adaptation; None restores without.
     """
-    restored, enlarged, scale = 0.0, 0.0, sampling.scale
     given = kernel if assumed is None or kernel is None else assumed
-    names = patches.photographs()
-    for name in names:
+
+    def restored(name: str) -> tuple[Tensor, Tensor, Tensor]:
         high = patches.image(name)
         if kernel is None:
-            low = patches.image(name, scale)
+            low = patches.image(name, sampling.scale)
         else:
             low = images.from_uint8(images.to_uint8(sampling.degrade(high, kernel)))
         low, blur = low.to(compute.device), None if given is None else given.to(compute.device)
         observation = Observation(low, blur, sampling)
         found = adapt(net, observation, recipe or Recipe([]), precision=compute.precision)
-        image = restore(net, observation, weights=found.weights)
-        restored += metrics.psnr_y(image.cpu(), high, scale) / len(names)
-        enlarged += metrics.psnr_y(resize.cubic(low, scale).cpu(), high, scale) / len(names)
-    return {"psnr_y": restored, "bicubic_psnr_y": enlarged, "gain_db": restored - enlarged}
+        return restore(net, observation, weights=found.weights), low, high
+
+    return metrics.gains(map(restored, patches.photographs()), sampling.scale)
 
 
 def validate_steps(

@@ -20,7 +20,7 @@ from srfoundry.core.state import Resumption
 from srfoundry.dual_regression.batches import draw
 from srfoundry.dual_regression.loss import loss_of
 from srfoundry.training.settings import PatchDraw
-from tests.closed import CPU, nets, photographs
+from tests.closed import CPU, loss_weights, nets, photographs
 from tests.masks import LOW, edsr, thresholded
 from tests.searches import along, in_one_part, wanted
 
@@ -44,7 +44,7 @@ def test_a_budget_is_met_by_trained_masks_and_a_killed_search_goes_on(
         search = MaskSearch(
             masked,
             pairs,
-            loss_of(duals, scale=2, weight=0.1, compute=Compute(CPU)),
+            loss_of(duals, scale=2, weights=loss_weights(0.1), compute=Compute(CPU)),
             count_of(net, pairs, groups=4, low=None),
             wanted(0.3, 0.02, multiple=2),
             along(24, width_rate=0.2, temperature=0.05),

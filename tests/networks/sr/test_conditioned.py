@@ -8,7 +8,7 @@ from srfoundry.degradation.kernels import gaussian
 from srfoundry.networks.sr.conditioned import Conditioned, start_at_bicubic
 from srfoundry.networks.sr.drn import DRN
 from srfoundry.networks.sr.multiplications import multiplications
-from srfoundry.networks.sr.network import Estimate
+from srfoundry.networks.sr.network import DegradationEstimate
 from srfoundry.networks.sr.predictor import Predictor, start_at_gaussian, taps_for, waves
 from tests.closed import count
 from tests.sr_cases import CONDITIONED_CASE
@@ -31,7 +31,7 @@ def test_what_it_believes_changes_the_image() -> None:
     assert isinstance(net, Conditioned)
     prepared = net.prepare(low)
     own = net.estimate(prepared)
-    other = Estimate(own.code + 1, own.logits, own.noise)
+    other = DegradationEstimate(own.code + 1, own.logits, own.noise)
     (given,), (changed,) = net.restore(prepared, own), net.restore(prepared, other)
     assert given.equal(net.trunk(prepared)[0]) and not given.equal(changed)
 
@@ -71,6 +71,6 @@ def test_it_starts_at_bicubic_whatever_it_believes() -> None:
     start_at_bicubic(net)
     prepared = net.prepare(CONDITIONED_CASE.low())
     own = net.estimate(prepared)
-    changed = net.restore(prepared, Estimate(own.code + 1, own.logits, own.noise))
+    changed = net.restore(prepared, DegradationEstimate(own.code + 1, own.logits, own.noise))
     images = [net.paint(features) for features in (net.trunk(prepared)[0], changed[0])]
     assert float((images[0] - images[1]).detach().abs().mean()) < 0.01

@@ -218,4 +218,5 @@ AUTO = Estimator(
     iterations=lambda settings: settings.turns.passes,
     kernel_size=_size,
     trained=True,
+    decides=True,
 )

@@ -40,7 +40,6 @@ SIZE = 25  # taps a side of blurs (USRNet, and benchmarks of motion)
 VARIANCES = (0.12, 3.0)  # of Gaussians, in multiples of the scale, px^2
 LONGEST = 20.0  # of straight motion, px
 RADII = (1.0, 4.5)  # of discs, px
-FINE = 8  # points a tap and side that discs are made of
 
 
 def phase(name: str, scale: int) -> float:
@@ -121,8 +120,5 @@ def _lines(count: int, scale: int, rng: torch.Generator) -> Tensor:
 
 
 def _discs(count: int, rng: torch.Generator) -> Tensor:
-    radius = RADII[0] + torch.rand(count, 1, 1, generator=rng) * (RADII[1] - RADII[0])
-    side = 2 * math.ceil(RADII[1]) + 1
-    axis = (torch.arange(FINE * side) + 0.5) / FINE - side / 2
-    inside = (axis[:, None] ** 2 + axis**2 <= radius**2).float()
-    return sized(kernels.normalise(torch.nn.functional.avg_pool2d(inside, FINE)), SIZE)
+    radius = RADII[0] + torch.rand(count, generator=rng) * (RADII[1] - RADII[0])
+    return sized(kernels.disc(2 * math.ceil(RADII[1]) + 1, radius), SIZE)

@@ -24,7 +24,6 @@ LONGEST = 22.0  # of straight motion, px
 RADII = (0.8, 5.0)  # of discs, px
 VARIANCES = (0.1, 3.0)  # of Gaussians, in multiples of the scale, px^2
 THICK = 0.8  # largest variance of the blur across motion, px^2
-FINE = 8  # points a tap and side that discs and boxes are made of
 
 
 def draw_blurs(
@@ -42,7 +41,7 @@ def draw_blurs(
     every = {
         "line": _thickened(_lines(count, size, scale, rng), rng),
         "shake": _thickened(_shakes(count, size, scale, rng), rng),
-        "disc": _discs(count, size, rng),
+        "disc": kernels.disc(size, RADII[0] + torch.rand(count, generator=rng) * (RADII[1] - RADII[0])),
         "gaussian": _gaussians(count, size, [scale * value for value in VARIANCES], rng),
         "noisy": kernels.draw_noisy(count, size=size, scale=scale, rng=rng)[0],
         "slight": _gaussians(count, size, [0.02, 0.3], rng),
@@ -70,29 +69,19 @@ def _shakes(count: int, size: int, scale: int, rng: torch.Generator) -> Tensor:
     return functional.pad(drawn, [(size - inner) // 2] * 4)
 
 
-def _discs(count: int, size: int, rng: torch.Generator) -> Tensor:
-    radius = RADII[0] + torch.rand(count, generator=rng) * (RADII[1] - RADII[0])
-    axis = (torch.arange(FINE * size) + 0.5) / FINE - size / 2
-    inside = (axis[:, None].square() + axis.square()) <= radius.square().view(-1, 1, 1)
-    return kernels.normalise(functional.avg_pool2d(inside.float(), FINE))
-
-
 def _gaussians(count: int, size: int, variances: list[float], rng: torch.Generator) -> Tensor:
-    draws = torch.rand(count, 3, generator=rng)
-    low, high = variances
-    first, second = (low + draws[:, axis] * (high - low) for axis in (0, 1))
-    return kernels.gaussian(size, first, second, draws[:, 2] * math.pi)
+    return kernels.gaussian_at(size, torch.rand(count, 3, generator=rng), variances)
 
 
 def _antialiased(count: int, size: int, scale: int, rng: torch.Generator) -> Tensor:
     """What area and bicubic reduction do, alone or behind a Gaussian; centred, without the shift of half a pixel."""
-    axis = (torch.arange(FINE * size) + 0.5) / FINE - size / 2
+    axis = (torch.arange(kernels.FINE * size) + 0.5) / kernels.FINE - size / 2
     area = (axis.abs() < scale / 2).float()
     away = axis.abs() / scale
     near = (1.5 * away - 2.5) * away.square() + 1  # Keys's cubic, a = -0.5
     far = ((-0.5 * away + 2.5) * away - 4) * away + 2
     cubic = torch.where(away < 1, near, torch.where(away < 2, far, torch.zeros_like(away)))
-    profiles = [functional.avg_pool1d(each[None], FINE)[0] for each in (area, cubic)]
+    profiles = [functional.avg_pool1d(each[None], kernels.FINE)[0] for each in (area, cubic)]
     squares = torch.stack([kernels.normalise(profile[:, None] * profile) for profile in profiles])
     drawn = squares[torch.randint(2, (count,), generator=rng)]
     behind = torch.rand(count, 1, 1, generator=rng) < 0.5

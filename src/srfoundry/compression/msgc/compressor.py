@@ -35,9 +35,8 @@ def compress(net: Any, duals: nn.Module, how: Compression, on: Conditions) -> Sm
     loss = loss_of(
         duals,
         scale=net.scale,
-        weight=searching.dual_weight,
+        weights=searching.weights,
         compute=replace(on.compute, checkpointing=False),  # masks are drawn within the pass, and would be others
-        estimate_weight=searching.estimate_weight,
     )
     search = MaskSearch(masked, pairs, loss, count, target, searching.descent, trained=[duals], stream=on.stream)
     draws = replace(searching.draws, batch=2 * searching.draws.batch)  # as many as from both halves in other searches

@@ -111,13 +111,9 @@ def _row(test: str, session: Session, paths: list[Path], folder: Path) -> Row:
         restored, plain = torch.from_numpy(run), resize.cubic(low, scale).clamp(0, 1)
         if direct:
             restored, plain = (onto_grid(each, scale) for each in (restored, plain))
-        found.append(
-            (
-                metrics.psnr_y(plain, high, 2 * scale if direct else scale),
-                metrics.psnr_y(restored, high, 2 * scale if direct else scale),
-                metrics.ssim_y(restored, high, 2 * scale if direct else scale),
-            )
-        )
+        border = 2 * scale if direct else scale
+        ours = metrics.scores(restored, high, border)
+        found.append((metrics.psnr_y(plain, high, border), ours["psnr_y"], ours["ssim_y"]))
     bicubic, psnr, ssim = np.mean(found, axis=0).tolist()
     return Row(test, bicubic, psnr, ssim)
 

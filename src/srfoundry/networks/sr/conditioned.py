@@ -15,7 +15,7 @@ from srfoundry.core.checkpointing import CheckpointedBlock
 from srfoundry.imaging.scales import steps_of
 from srfoundry.networks.sr.bicubic_start import FAINT, carry_colours
 from srfoundry.networks.sr.fixed_layers import MeanShift
-from srfoundry.networks.sr.network import Estimate, EstimatingNetwork
+from srfoundry.networks.sr.network import DegradationEstimate, EstimatingNetwork
 from srfoundry.networks.sr.predictor import CODE, Predictor, start_at_gaussian, taps_for
 from srfoundry.networks.sr.prunable import Unit
 
@@ -72,13 +72,13 @@ class Conditioned(EstimatingNetwork):
         """The image without its mean."""
         return self.subtract(low)
 
-    def estimate(self, prepared: Float[Tensor, "b 3 h w"]) -> Estimate:
+    def estimate(self, prepared: Float[Tensor, "b 3 h w"]) -> DegradationEstimate:
         """Blur and noise of an image without its mean."""
         found = self.predictor(prepared)
-        assert isinstance(found, Estimate)
+        assert isinstance(found, DegradationEstimate)
         return found
 
-    def restore(self, prepared: Float[Tensor, "b 3 h w"], estimate: Estimate) -> list[Tensor]:
+    def restore(self, prepared: Float[Tensor, "b 3 h w"], estimate: DegradationEstimate) -> list[Tensor]:
         """The features that the tail paints, at the input's size, alone in a list."""
         features = self.head(prepared)
         for block in self.blocks:

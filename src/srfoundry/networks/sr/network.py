@@ -50,7 +50,7 @@ class SRNetwork(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DegradationEstimate:
     """What a network estimates that its input has gone through, one row an image.
 
     Args:
@@ -73,11 +73,11 @@ class EstimatingNetwork(SRNetwork):
     """A network that estimates its input's blur and noise and restores it accordingly."""
 
     @abstractmethod
-    def estimate(self, prepared: Float[Tensor, "b 3 _ _"]) -> Estimate:
+    def estimate(self, prepared: Float[Tensor, "b 3 _ _"]) -> DegradationEstimate:
         """Blur and noise of the trunk's input."""
 
     @abstractmethod
-    def restore(self, prepared: Float[Tensor, "b 3 _ _"], estimate: Estimate) -> list[Tensor]:
+    def restore(self, prepared: Float[Tensor, "b 3 _ _"], estimate: DegradationEstimate) -> list[Tensor]:
         """The trunk's features, given what the image has gone through."""
 
     def trunk(self, prepared: Float[Tensor, "b 3 _ _"]) -> list[Tensor]:

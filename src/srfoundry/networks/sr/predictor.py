@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from srfoundry.degradation.kernels import WIDEST
 from srfoundry.networks.sr.bicubic_start import FAINT
-from srfoundry.networks.sr.network import Estimate
+from srfoundry.networks.sr.network import DegradationEstimate
 
 CODE = 16  # numbers that say all of a degradation; Gaussians need 3, noise and compression 2 more
 WINDOW = 5  # pixels a side that the first layer sees
@@ -27,7 +27,7 @@ QUIET = 0.02  # the noise that an untrained network estimates, range [0, 1]
 
 
 class Predictor(nn.Module):
-    """From an image to its `Estimate`.
+    """From an image to its `DegradationEstimate`.
 
     Args:
         taps: a side of the kernel, odd.
@@ -44,14 +44,14 @@ class Predictor(nn.Module):
         self.kernel = nn.Conv2d(CODE, taps**2, 1)
         self.noise = nn.Conv2d(CODE, 1, 1)
 
-    def forward(self, low: Float[Tensor, "b 3 h w"]) -> Estimate:
+    def forward(self, low: Float[Tensor, "b 3 h w"]) -> DegradationEstimate:
         """The estimate from an image in [0, 1] without its mean colour."""
         features = functional.relu(self.second(self.first(low).abs()), inplace=True)
         seen, weight = functional.relu(self.third(features)), torch.sigmoid(self.weight(features))
         total = (seen * weight).mean(dim=(2, 3), keepdim=True)
         mean = total / (weight.mean(dim=(2, 3), keepdim=True) + LEAST)
         code = self.code(functional.relu(self.mix(torch.log(mean + LEAST) + CENTRE)))
-        return Estimate(code, self.kernel(code), torch.sigmoid(self.noise(code)))
+        return DegradationEstimate(code, self.kernel(code), torch.sigmoid(self.noise(code)))
 
 
 def taps_for(scale: int) -> int:

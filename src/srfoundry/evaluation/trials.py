@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srfoundry.degradation.observation import Observation
+from srfoundry.evaluation.result_tables import ALIGNED
 from srfoundry.imaging import resize
 from srfoundry.imaging.tensor_tiles import reach, tiled
 from srfoundry.networks.zoo.family import BLIND, CLEAN, COMPARED, FAMILY, PHOTO
 from srfoundry.zero_shot.adapted_restoration import adapt_and_restore
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.result_tables import ALIGNED
 
 # MZSR's step size, for the pretrained net: learned ones belong to the net that they were learned with
 FINE_TUNING = 0.01

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from srfoundry.zero_shot.evaluation import Evaluation, EvaluationImage, evaluate_image
+from srfoundry.evaluation.one_image import Evaluation, EvaluationImage, evaluate_image
 from srfoundry.zero_shot.recipe import Recipe
 
 

@@ -31,7 +31,7 @@ def scored(
     rows, plain = dict[str, Scores](), metrics.psnr_y(restored["bicubic"], high, scale)
     fair = metrics.psnr_y(restored[ALIGNED], high, scale) if ALIGNED in restored else None
     for name, image in restored.items():
-        scores = {"psnr_y": metrics.psnr_y(image, high, scale), "ssim_y": metrics.ssim_y(image, high, scale)}
+        scores = metrics.scores(image, high, scale)
         scores["gain_db"] = scores["psnr_y"] - plain
         if fair is not None:
             scores["gain_aligned_db"] = scores["psnr_y"] - fair

@@ -6,9 +6,9 @@ import torch
 from srfoundry.core.seeds import generator, redraw
 from srfoundry.degradation import kernels, linear_enlargement
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.evaluation import trials
 from srfoundry.networks.adaptive.mzsr import MZSR
 from srfoundry.networks.sr.drn import DRN
-from srfoundry.zero_shot import trials
 from srfoundry.zero_shot.recipe import Recipe
 from srfoundry.zero_shot.restoration import restore
 

@@ -15,12 +15,12 @@ from srfoundry.core.compute import channels_last
 from srfoundry.core.state import kept
 from srfoundry.degradation import kernel_files
 from srfoundry.degradation.observation import Observation, Sampling
+from srfoundry.evaluation.result_tables import Scores, scored
+from srfoundry.evaluation.trials import of_set
 from srfoundry.imaging import images
 from srfoundry.networks.zoo import cards
 from srfoundry.networks.zoo.family import BLIND
 from srfoundry.zero_shot.recipe import Recipe
-from srfoundry.zero_shot.result_tables import Scores, scored
-from srfoundry.zero_shot.trials import of_set
 
 LOADING = Lock()  # threads that begin together load the networks once
 

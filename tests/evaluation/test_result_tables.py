@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from srfoundry.core.seeds import generator
+from srfoundry.evaluation.result_tables import ALIGNED, ResultTable, scored
 from srfoundry.imaging import metrics, resize
-from srfoundry.zero_shot.result_tables import ALIGNED, ResultTable, scored
 
 
 def test_gains_are_over_bicubic_and_means_over_photographs() -> None:
