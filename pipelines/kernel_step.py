@@ -50,7 +50,7 @@ def kernel_step(stage: Stage) -> None:
         scale=net.scales[0],
         metrics={**scores, "scales": list(net.scales)},
         made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
+        params_hash=stage.params_hash,
     )
     stage.curve(history)
     stage.metrics(scores)

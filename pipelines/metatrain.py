@@ -68,7 +68,7 @@ def metatrain(stage: Stage) -> None:
         arch=arch,
         scale=stage.scale,
         made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
+        params_hash=stage.params_hash,
         metrics={"validation": scores, **recipe.to_card()},
     )
     stage.curve(warm + [{**row, "step": row["step"] + warmup.steps} for row in history])

@@ -46,7 +46,7 @@ def nonblind(stage: Stage) -> None:
         "validation": validate_usrnet(net.eval(), judges, scale=stage.scale, device=stage.device),
         "parameters": sum(weight.numel() for weight in net.parameters()),
     }
-    save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(stage.name))
+    save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params_hash)
     save(stage.output("models/nonblind.safetensors"), net, arch=chosen.arch, metrics=scores)
     drawn = SharpPatches(patches, replace(chosen.draw, patch=collection.sample_patch))
     pairs, kept = PairDraw(drawn, noise, collection.photograph_softness), stage.resumption.beside("samples", silent)

@@ -61,7 +61,7 @@ def save_net(stage: Stage, path: str, net: nn.Module, arch: Mapping[str, Any], s
         arch=dict(arch),
         scale=stage.scale,
         made_by=stage.name,
-        params_hash=stage.params.section_hash(*stage.sections),
+        params_hash=stage.params_hash,
         metrics=untimed(scores),
     )
 

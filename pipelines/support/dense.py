@@ -26,9 +26,7 @@ def given(stage: Stage) -> dict[str, Any]:
 def save_dense(stage: Stage, how: DenseTraining, made: Dense, path: str) -> None:
     """Write the network and its dual map (NAME_nets) with their cards, the curve and the metrics."""
     duals = Path(path).with_stem(f"{Path(path).stem}_nets").as_posix()
-    save = partial(
-        cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(*stage.sections)
-    )
+    save = partial(cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params_hash)
     said = trained_for(how.degradation, made.duals)
     save(stage.output(path), made.net, arch=dict(how.arch), metrics={**made.scores, **said})
     save(stage.output(duals), made.duals, arch=dict(how.dual_arch))

@@ -139,10 +139,12 @@ class Params(Section):
         """All values as params.yaml has them, by section."""
         return {name: getattr(self, name).spread() for name in type(self).model_fields}
 
-    def section_hash(self, *names: str) -> str:
-        """Return 16 hex digits over `shared` and the named sections."""
+    def section_hash(self, *names: str, item: str = "") -> str:
+        """Return 16 hex digits over `shared`, the named sections, and which of a matrix it is."""
         whole = self.values()
-        chosen = {name: whole[name] for name in ("shared", *names)}
+        chosen: dict[str, Any] = {name: whole[name] for name in ("shared", *names)}
+        if item:
+            chosen["item"] = item
         if self.distributed.plain:  # what one alone has made stays what it is
             chosen.pop("distributed", None)
         return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=8).hexdigest()
