@@ -13,6 +13,7 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
+    from pipelines.support.networks import save
     from srfoundry.core.compute import Compute
     from srfoundry.core.seeds import Stream
     from srfoundry.degradation.observation import Sampling
@@ -62,15 +63,7 @@ def metatrain(stage: Stage) -> None:
     sampling = Sampling(stage.scale, "bicubic" if chosen.degradations.decimation == "bicubic" else "direct")
     kernels = {name: taps(name)[None] for name in JUDGED}
     scores = validate_steps(net, judges, sampling, kernels, recipe, compute=Compute(stage.device))
-    cards.save(
-        stage.output("models/metatrain.safetensors"),
-        net,
-        arch=arch,
-        scale=stage.scale,
-        made_by=stage.name,
-        params_hash=stage.params_hash,
-        metrics={"validation": scores, **recipe.to_card()},
-    )
+    save(stage, "models/metatrain.safetensors", net, arch, {"validation": scores, **recipe.to_card()})
     stage.curve(warm + [{**row, "step": row["step"] + warmup.steps} for row in history])
     stage.metrics({"validation": scores})
 
