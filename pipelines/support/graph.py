@@ -65,13 +65,13 @@ class Graph:
         aside: a stage that is to be known too if it has a DVC file of its own, graphs/aside/dvc.yaml, and so is none
             that `dvc repro` runs by itself; it works in `root` like the others. Those beside the graph whose outputs
             it reads are known with it.
-        values: the params file that fills in paths, `root`/params.yaml if not given.
+        values: a params file that goes before `root`/params.yaml where paths are filled in.
         folder: where outputs lie that go before those of `root`, for values that are tried; `root` if not given.
     """
 
     def __init__(self, root: Path, aside: str = "", *, values: Path | None = None, folder: Path | None = None) -> None:
         self.root, self.folder = root, folder or root
-        filled = _read(values or root / "params.yaml")
+        filled = yaml_files.laid_over(_read(root / "params.yaml"), _read(values) if values else {})
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
         for folder in [root, *(_folders(root, aside) if aside else [])]:

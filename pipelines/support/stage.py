@@ -204,7 +204,7 @@ def main(
     stopped = once("" if started else f"{name}: stopped; {again} goes on from the last checkpoint")
     try:
         end_soon_after_interrupt(stopped, terminated=not started)
-        params = params_file.load(options.params)
+        params = params_file.load(options.params, over=root / "params.yaml")
         if torchrun.to_be_started(params.distributed.processes if distributed else 1, name):
             torchrun.launch(params.distributed.processes, given, name, _say)
             return

@@ -78,7 +78,7 @@ def register(options: argparse.Namespace) -> int:
     fetching.registry()
     from srfoundry.tracking.registering import Place, register_family
 
-    chosen = params.load(options.params).export
+    chosen = params.load(options.params, over=Path("params.yaml")).export
     name = options.name or chosen.registered_model
     held_out = options.params.parent / "data/synthesize/held_out"
     place = Place(options.exports, held_out, name, chosen.least_gain, chosen.reduced.precision_time)

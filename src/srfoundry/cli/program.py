@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
-        return _failed(one_line(str(error)))
+        return _failed("\n  ".join(map(one_line, str(error).split("\n  "))))  # of many mistakes each has a line
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
@@ -196,7 +196,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
         "--params",
         type=Path,
         default=Path("params.yaml"),
-        help="step sizes and estimation settings (default: %(default)s)",
+        help="step sizes and estimation settings, some or all, before those of params.yaml (default: %(default)s)",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
 

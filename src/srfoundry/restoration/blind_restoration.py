@@ -53,7 +53,7 @@ class Restoration:
         Raises:
             FoundryError: one of them is missing, damaged or not what it should be.
         """
-        chosen = params.load(options.params)
+        chosen = params.load(options.params, over=models.parent / "params.yaml")
         restorer = load_restorer(options, chosen)
         sampling = Sampling(restorer.scale, options.decimation or "direct")
         upscaler = PlainUpscaler(models.parent / "exports")

@@ -29,7 +29,7 @@ class RestoreOptions:
 
     Attributes:
         model: a file, a folder, or a word: see `table.KINDS`.
-        params: params.yaml.
+        params: params.yaml, or a file of values that go before those of the project's.
         kernel: file of the blur; estimated if not given.
         convention: of that file.
         steps: of adaptation.
