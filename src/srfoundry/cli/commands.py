@@ -46,7 +46,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     naming = Naming("restored", beside=blind_restoration.BESIDE)
     read = [] if options.kernel is None else [options.kernel]
     planned = plan(options.images, options.out, naming, existing=options.existing, read=read)
-    names = ("model", "params", "kernel", "kernel_error", "convention", "steps", "close", "decimation")
+    names = ("model", "params", "kernel", "method", "kernel_error", "convention", "steps", "close", "decimation")
     names += ("linear", "scale", "force")
     noise = None if options.noise is None else options.noise / 255
     chosen = RestoreOptions(
