@@ -1,8 +1,7 @@
 """Weights from which a few gradient steps on one image undo that image's own blur."""
 
 from pipelines.support.stage import Stage, main
-
-JUDGED = ("gauss20", "aniso")  # kernels of the validation
+from srfoundry.degradation.blurred_sets import BLURRED
 
 
 def metatrain(stage: Stage) -> None:
@@ -61,7 +60,7 @@ def metatrain(stage: Stage) -> None:
     recipe = Recipe(step_sizes(steps.rates, factors), steps.self_pairs, steps.held_out, steps.descent)
     judges = Patches.open(stage.input("data/synthesize/validation"))
     sampling = Sampling(stage.scale, "bicubic" if chosen.degradations.decimation == "bicubic" else "direct")
-    kernels = {name: taps(name)[None] for name in JUDGED}
+    kernels = {name: taps(name)[None] for name in BLURRED}
     scores = validate_steps(net, judges, sampling, kernels, recipe, compute=Compute(stage.device))
     save(stage, "models/metatrain.safetensors", net, arch, {"validation": scores, **recipe.to_card()})
     stage.curve(warm + [{**row, "step": row["step"] + warmup.steps} for row in history])
