@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks._blind_cases import Case
 from benchmarks._blind_classes import Degraded
 from benchmarks._blind_scores import Score
+from srfoundry.config import yaml_files
 from srfoundry.core.errors import FoundryError
 from srfoundry.degradation import conventions, operator
 from srfoundry.degradation.observation import Observation, Sampling
@@ -38,7 +39,7 @@ class Products:
         model: of `restore`.
         folder: of the networks that estimate kernels.
         params: params.yaml.
-        work: where its variants are written.
+        work: where its variants of other families are written.
     """
 
     model: Path
@@ -52,8 +53,15 @@ class Products:
         key = method, scale, decimation or ""
         if key not in self.loaded:
             product = method in ("auto", "known")
-            params = self.params if product or method == "true" else self._variant(method)
-            options = RestoreOptions(self.model, params, scale=scale, force=not product, decimation=decimation)
+            name, _, family = method.partition("_")
+            options = RestoreOptions(
+                self.model,
+                self._with_family(family) if family else self.params,
+                method=None if product or method == "true" else name,
+                scale=scale,
+                force=not product,
+                decimation=decimation,
+            )
             self.loaded[key] = Restoration.load(options, models=self.folder)
         return self.loaded[key]
 
@@ -96,16 +104,13 @@ class Products:
         pixels = images.to_uint8(case.low)[0].cpu().numpy()
         return restore_photograph(Photograph(pixels, None, False, {}), case.name, shared)
 
-    def _variant(self, method: str) -> Path:
-        """params.yaml with another method in its section estimate."""
-        name, _, family = method.partition("_")
-        if family and family not in FAMILIES:
-            raise FoundryError(f"method {method}: no family {family}; take one of {', '.join(FAMILIES)}")
-        reader = YAML(typ="safe", pure=True)
-        values = reader.load(self.params.read_text())
-        values["estimate"] |= reader.load(MOTION.read_text())["estimate"] | {"family": family} if family else {}
-        values["estimate"] |= {"method": name}
-        file = self.work / f"params_{method}.yaml"
+    def _with_family(self, family: str) -> Path:
+        """params.yaml with the values of MOTION and another family in its section estimate."""
+        if family not in FAMILIES:
+            raise FoundryError(f"no family {family} of priors; take one of {', '.join(FAMILIES)}")
+        values = yaml_files.laid_over(yaml_files.read(self.params), yaml_files.read(MOTION))
+        values["estimate"]["family"] = family
+        file = self.work / f"params_{family}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         YAML().dump(values, file)
         return file

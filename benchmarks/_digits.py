@@ -5,8 +5,6 @@ published: a hinge on the drawn multiply-adds, whose target falls over the first
 """
 
 import copy
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,7 +18,7 @@ from srfoundry.compression.msgc.mask_search import MaskSearch, allowed_share
 from srfoundry.compression.msgc.masked_conv import sampling, wrap
 from srfoundry.compression.settings import BudgetTarget, SearchDescent
 from srfoundry.core.seeds import Stream, generator
-from srfoundry.core.state import Resumption
+from srfoundry.core.state import unkept
 from srfoundry.networks.sr.multiplications import multiplications
 from srfoundry.training.schedules import cosine
 
@@ -96,8 +94,8 @@ def compare(seed: int, *, steps: int, remove: float = 0.5) -> list[dict[str, Any
     descent = SearchDescent(steps=steps // 2, learning_rate=TUNE_RATE, width_rate=30 / steps, temperature=0.1, clip=1.0)
     stream = Stream(seed, "masks")
     search = MaskSearch(masked.train(), pairs, loss, count, budget, descent, trained=[], stream=stream)
-    with TemporaryDirectory() as scratch:
-        search.run(lambda index: [(digits.batch(index), 1.0)], Resumption(Path(scratch) / "state", ""))
+    with unkept() as resumption:
+        search.run(lambda index: [(digits.batch(index), 1.0)], resumption)
     static = convert(masked.eval(), pairs)
     tune(static, digits, steps=steps - steps // 2, rate=TUNE_RATE)
     gated = wrap(net, pairs, sampled=True, rng=generator(seed, "gates"))

@@ -1,8 +1,8 @@
 """A diffusion model of the pipeline's own photographs, and kernels and images found with it; beside the graph."""
 
 from pipelines.support.stage import Stage, main
+from srfoundry.degradation.blurred_sets import BLURRED
 
-SETS = ("gauss20", "aniso")  # the test sets whose kernel is to be estimated
 LEVELS = (0.02, 0.05, 0.1, 0.2)  # noise that the model is judged at, standard deviations, image range [0, 1]
 
 
@@ -48,7 +48,7 @@ def diffuse(stage: Stage) -> None:
         bank=bank,
     )
     figures = {}
-    for name in SETS:
+    for name in BLURRED:
         found = {}
         for path in track(decoding.find(stage.input(f"{data}/held_out/{name}")), f"diffuse {name}"):
             low, rng = images.read(path).to(stage.device), stage.stream.rng(name, path.stem)

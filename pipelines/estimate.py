@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
+from srfoundry.degradation.blurred_sets import BLURRED
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SETS = ("gauss20", "aniso")  # the test sets whose kernels are not known to the estimators
 
 
 def estimate(stage: Stage) -> None:
@@ -37,7 +36,7 @@ def estimate(stage: Stage) -> None:
     spread = mapped(1 if is_gpu(stage.device) else None)  # a GPU does one image after another
     guess = family_of(settings.prior, stage.scale, bank).mean().float()  # of one who does not look at the image
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for name in SETS:
+    for name in BLURRED:  # the test sets whose kernels are not known to the estimators
         kept, low = stage.checkpoint.with_suffix("") / name, stage.input(f"data/synthesize/held_out/{name}")
         waiting = [jobs.Job(path, kept / f"{path.stem}.pt", (name, path.stem)) for path in decoding.find(low)]
         estimates = spread(partial(jobs.estimate_kernel_of_file, work=work), waiting, f"estimate {name}")

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 from pipelines.support.stage import Stage, main
+from srfoundry.degradation.blurred_sets import BLURRED
 
 if TYPE_CHECKING:
     from srfoundry.evaluation.one_image import EvaluationImage
-
-BLURRED = ("gauss20", "aniso")  # sets under one kernel, on a grid of their own
 
 
 def evaluate(stage: Stage) -> None:

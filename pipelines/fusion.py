@@ -5,14 +5,13 @@ from pipelines.support.stage import Stage, main
 
 def fusion(stage: Stage) -> None:
     """Restore degraded photographs as the product does, learn to fuse them; then restore some that were kept back."""
+    from pipelines.support.networks import finish
     from srfoundry.blind.trained_networks import load_networks
-    from srfoundry.core.compute import channels_last
-    from srfoundry.core.seeds import redraw
     from srfoundry.core.state import silent
     from srfoundry.imaging.patches import Patches
-    from srfoundry.networks.nonblind.fusion import Fusion, start_plain
+    from srfoundry.networks.nonblind.fusion import Fusion
     from srfoundry.networks.zoo import cards
-    from srfoundry.networks.zoo.architectures import build
+    from srfoundry.networks.zoo.drawn import drawn
     from srfoundry.restoration.fusion_photographs import PhotographDraw
     from srfoundry.restoration.fusion_training import (
         collect_samples,
@@ -27,11 +26,7 @@ def fusion(stage: Stage) -> None:
     card = cards.read_card(file)
     scales = card.metrics.get("scales", [card.scale])  # the restorer's
     arch = {**chosen.arch, "scales": scales}
-    net = build(arch)
-    assert isinstance(net, Fusion)
-    redraw(net, stage.stream.rng("net"))
-    start_plain(net)
-    net = channels_last(net, stage.device)
+    net = drawn(arch, Fusion, rng=stage.stream.rng("net"), device=stage.device)
     shared = {
         scale: restoration(
             load_networks(file.parent, scale, stage.compute),
@@ -53,18 +48,7 @@ def fusion(stage: Stage) -> None:
     )
     judges = PhotographDraw(Patches.open(stage.input("data/synthesize/validation")), chosen)
     scores = validate_fusion(net.eval(), shared, judges, stream=stage.stream)
-    scores["parameters"] = sum(weight.numel() for weight in net.parameters())
-    cards.save(
-        stage.output("models/fusion.safetensors"),
-        net,
-        arch=arch,
-        scale=net.scales[0],
-        metrics={**scores, "scales": list(net.scales)},
-        made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
-    )
-    stage.curve(history)
-    stage.metrics(scores)
+    finish(stage, net, arch, scores, history)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ from pipelines.support.stage import Stage, main
 
 def kernel_step(stage: Stage) -> None:
     """Search for kernels of blurred photographs and learn from every round; then search on some that were kept back."""
+    from pipelines.support.networks import finish
     from srfoundry.blind.kernel_step.training import CaseDraw, train_kernel_step, validate_kernel_step
     from srfoundry.core.compute import channels_last
     from srfoundry.core.errors import FoundryError
-    from srfoundry.core.seeds import redraw
     from srfoundry.imaging.patches import Patches
-    from srfoundry.networks.nonblind.kernel_step import KernelStep, start_plain
+    from srfoundry.networks.nonblind.kernel_step import KernelStep
     from srfoundry.networks.nonblind.usrnet import USRNet
     from srfoundry.networks.zoo import cards
-    from srfoundry.networks.zoo.architectures import build
+    from srfoundry.networks.zoo.drawn import drawn
 
     chosen, file = stage.params.kernel_step, stage.input("models/nonblind.safetensors")
     restorer, card = cards.load(file)
@@ -25,11 +25,7 @@ def kernel_step(stage: Stage) -> None:
         )
     restorer = channels_last(restorer.eval(), stage.device)
     arch = {**chosen.arch, "scales": card.metrics.get("scales", [card.scale])}  # the restorer's
-    net = build(arch)
-    assert isinstance(net, KernelStep)
-    redraw(net, stage.stream.rng("net"))
-    start_plain(net)
-    net = channels_last(net, stage.device)
+    net = drawn(arch, KernelStep, rng=stage.stream.rng("net"), device=stage.device)
     history = train_kernel_step(
         net,
         CaseDraw(Patches.open(stage.input("data/synthesize/train")), chosen.draw),
@@ -42,18 +38,7 @@ def kernel_step(stage: Stage) -> None:
     )
     judges = CaseDraw(Patches.open(stage.input("data/synthesize/validation")), chosen.draw)
     scores = validate_kernel_step(net.eval(), judges, restorer=restorer, compute=stage.compute, stream=stage.stream)
-    scores["parameters"] = sum(weight.numel() for weight in net.parameters())
-    cards.save(
-        stage.output("models/kernel_step.safetensors"),
-        net,
-        arch=arch,
-        scale=net.scales[0],
-        metrics={**scores, "scales": list(net.scales)},
-        made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
-    )
-    stage.curve(history)
-    stage.metrics(scores)
+    finish(stage, net, arch, scores, history)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Weights from which a few gradient steps on one image undo that image's own blur."""
 
 from pipelines.support.stage import Stage, main
-
-JUDGED = ("gauss20", "aniso")  # kernels of the validation
+from srfoundry.degradation.blurred_sets import BLURRED
 
 
 def metatrain(stage: Stage) -> None:
@@ -13,6 +12,7 @@ def metatrain(stage: Stage) -> None:
     import numpy as np
     import torch
 
+    from pipelines.support.networks import save
     from srfoundry.core.compute import Compute
     from srfoundry.core.seeds import Stream
     from srfoundry.degradation.observation import Sampling
@@ -60,17 +60,9 @@ def metatrain(stage: Stage) -> None:
     recipe = Recipe(step_sizes(steps.rates, factors), steps.self_pairs, steps.held_out, steps.descent)
     judges = Patches.open(stage.input("data/synthesize/validation"))
     sampling = Sampling(stage.scale, "bicubic" if chosen.degradations.decimation == "bicubic" else "direct")
-    kernels = {name: taps(name)[None] for name in JUDGED}
+    kernels = {name: taps(name)[None] for name in BLURRED}
     scores = validate_steps(net, judges, sampling, kernels, recipe, compute=Compute(stage.device))
-    cards.save(
-        stage.output("models/metatrain.safetensors"),
-        net,
-        arch=arch,
-        scale=stage.scale,
-        made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
-        metrics={"validation": scores, **recipe.to_card()},
-    )
+    save(stage, "models/metatrain.safetensors", net, arch, {"validation": scores, **recipe.to_card()})
     stage.curve(warm + [{**row, "step": row["step"] + warmup.steps} for row in history])
     stage.metrics({"validation": scores})
 

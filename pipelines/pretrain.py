@@ -41,7 +41,7 @@ def pretrain(stage: Stage) -> None:
         arch={"name": "mzsr", "width": chosen.width, "depth": chosen.depth},
         scale=stage.scale,
         made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
+        params_hash=stage.params_hash,
         metrics=scores,
     )
     stage.curve(history)

@@ -5,20 +5,14 @@ from pipelines.support.stage import Stage, main
 
 def unfolded(stage: Stage) -> None:
     """Train on photographs with blurs of many forms, then look at kernels of photographs that were kept back."""
+    from pipelines.support.networks import finish
     from srfoundry.blind.unfolded.training import WindowDraw, train_unfolded, validate_unfolded
-    from srfoundry.core.compute import channels_last
-    from srfoundry.core.seeds import redraw
     from srfoundry.imaging.patches import Patches
-    from srfoundry.networks.nonblind.unfolded import Unfolded, start_plain
-    from srfoundry.networks.zoo import cards
-    from srfoundry.networks.zoo.architectures import build
+    from srfoundry.networks.nonblind.unfolded import Unfolded
+    from srfoundry.networks.zoo.drawn import drawn
 
     chosen = stage.params.unfolded
-    net = build(chosen.arch)
-    assert isinstance(net, Unfolded)
-    redraw(net, stage.stream.rng("net"))
-    start_plain(net)
-    net = channels_last(net, stage.device)
+    net = drawn(chosen.arch, Unfolded, rng=stage.stream.rng("net"), device=stage.device)
     windows = WindowDraw(Patches.open(stage.input("data/synthesize/train")), chosen.windows, scales=chosen.scales)
     history = train_unfolded(
         net,
@@ -33,18 +27,7 @@ def unfolded(stage: Stage) -> None:
     scores = validate_unfolded(
         net.eval(), WindowDraw(judges, chosen.windows, scales=net.scales), stream=stage.stream, device=stage.device
     )
-    scores["parameters"] = sum(weight.numel() for weight in net.parameters())
-    cards.save(
-        stage.output("models/unfolded.safetensors"),
-        net,
-        arch=chosen.arch,
-        scale=net.scales[0],
-        metrics={**scores, "scales": list(net.scales)},
-        made_by=stage.name,
-        params_hash=stage.params.section_hash(stage.name),
-    )
-    stage.curve(history)
-    stage.metrics(scores)
+    finish(stage, net, chosen.arch, scores, history)
 
 
 if __name__ == "__main__":

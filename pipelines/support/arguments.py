@@ -35,7 +35,8 @@ def parser(function: Callable[[Any], None], root: Path) -> argparse.ArgumentPars
         "--params",
         type=Path,
         default=Path("params.yaml"),
-        help="another params file, to try things: all that is written goes to runs/NAME/, nothing is registered",
+        help="a file of values that go before those of params.yaml, to try things: all that is written goes to "
+        "runs/NAME/, nothing is registered",
     )
     for key, values in matrix.items():
         made.add_argument(f"--{key}", choices=values, required=True, help=f"which one, as {name} in dvc.yaml")

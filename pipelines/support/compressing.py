@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from pipelines.support.networks import save
 from pipelines.support.stage import Stage
 from srfoundry.compression.member import Made
 from srfoundry.compression.recipe import Conditions
@@ -55,15 +56,7 @@ def save_member(stage: Stage, made: Made, arch: Mapping[str, Any], path: str, *,
 
 def save_net(stage: Stage, path: str, net: nn.Module, arch: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """Write a net with its card, which leaves out what the clock said of it."""
-    cards.save(
-        stage.output(path),
-        net,
-        arch=dict(arch),
-        scale=stage.scale,
-        made_by=stage.name,
-        params_hash=stage.params.section_hash(*stage.sections),
-        metrics=untimed(scores),
-    )
+    save(stage, path, net, arch, untimed(scores))
 
 
 def untimed(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """What `dual` and `photo` share beside the recipe: what it works on, and how the dense network is saved."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.support.networks import save
 from pipelines.support.stage import Stage
 from srfoundry.dual_regression.recipe import Dense, trained_for
 from srfoundry.dual_regression.settings import DenseTraining
 from srfoundry.imaging.patches import Patches
-from srfoundry.networks.zoo import cards
 
 
 def given(stage: Stage) -> dict[str, Any]:
@@ -26,11 +25,8 @@ def given(stage: Stage) -> dict[str, Any]:
 def save_dense(stage: Stage, how: DenseTraining, made: Dense, path: str) -> None:
     """Write the network and its dual map (NAME_nets) with their cards, the curve and the metrics."""
     duals = Path(path).with_stem(f"{Path(path).stem}_nets").as_posix()
-    save = partial(
-        cards.save, scale=stage.scale, made_by=stage.name, params_hash=stage.params.section_hash(*stage.sections)
-    )
     said = trained_for(how.degradation, made.duals)
-    save(stage.output(path), made.net, arch=dict(how.arch), metrics={**made.scores, **said})
-    save(stage.output(duals), made.duals, arch=dict(how.dual_arch))
+    save(stage, path, made.net, how.arch, {**made.scores, **said})
+    save(stage, duals, made.duals, how.dual_arch)
     stage.curve(made.history)
     stage.metrics(made.scores)

@@ -11,14 +11,18 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from srfoundry.config import yaml_files
 from srfoundry.core.errors import FoundryError
 
+if TYPE_CHECKING:
+    from srfoundry.config.params import Params
+
 ALWAYS = "environment"  # the stage that runs each time, in a moment: what is installed
+DATA = "data/synthesize"  # what all models are made of
 ASIDE = "graphs"  # the folder of the stages beside the graph, NAME/dvc.yaml each
 
 MOST = 1000  # stages that a matrix may stand for
@@ -61,13 +65,13 @@ class Graph:
         aside: a stage that is to be known too if it has a DVC file of its own, graphs/aside/dvc.yaml, and so is none
             that `dvc repro` runs by itself; it works in `root` like the others. Those beside the graph whose outputs
             it reads are known with it.
-        values: the params file that fills in paths, `root`/params.yaml if not given.
+        values: a params file that goes before `root`/params.yaml where paths are filled in.
         folder: where outputs lie that go before those of `root`, for values that are tried; `root` if not given.
     """
 
     def __init__(self, root: Path, aside: str = "", *, values: Path | None = None, folder: Path | None = None) -> None:
         self.root, self.folder = root, folder or root
-        filled = _read(values or root / "params.yaml")
+        filled = yaml_files.laid_over(_read(root / "params.yaml"), _read(values) if values else {})
         listed: dict[str, Any] = {}
         self.lock: dict[str, dict[str, Any]] = {}
         for folder in [root, *(_folders(root, aside) if aside else [])]:
@@ -87,6 +91,17 @@ class Graph:
         """Sections of params.yaml that the stage reads, whole or in part, its own first and `shared` left out."""
         listed = [str(entry).split(".")[0] for entry in self.stages.get(name, {}).get("params", [])]
         return [section for section in dict.fromkeys([section_of(name), *listed]) if section != "shared"]
+
+    def params_hash(self, name: str, params: "Params") -> str:
+        """16 hex digits over the values that make a stage's files of the data: those of all sections that it and the
+        stages above it read, and which of a matrix it is.
+
+        Not those that make the data, which has a hash of its own: they name folders of one machine. Device and threads
+        are among them, for bytes depend on these, too.
+        """
+        stages = [name, *(above for above in self.ancestors(name) if above != self.writer(DATA))]
+        known = {section for stage in stages for section in self.sections(stage)} & set(type(params).model_fields)
+        return params.section_hash(*known, item=name.partition("@")[2])
 
     def matrix(self, function: str) -> dict[str, list[str]]:
         """The values of each key of a stage's matrix, as DVC puts them into names; empty for a stage without one."""

@@ -2,6 +2,8 @@
 
     python -m pipelines.dual --params wide.yaml      writes runs/wide/, and leaves models/ and results/ alone
 
+The file holds some values or all; the others are those of params.yaml.
+
 What the stages before it wrote is taken from there, or from the project where these values would make the same.
 """
 
@@ -22,7 +24,7 @@ class Place:
 
     Args:
         root: folder of the project: code, the user's inputs, downloads.
-        values: the params file.
+        values: the params file, of values that go before those of the project's.
         folder: what is written lies below it.
     """
 

@@ -18,7 +18,6 @@ from srfoundry.core.errors import FoundryError
 if TYPE_CHECKING:
     from srfoundry.compression.budget import Budget
     from srfoundry.compression.settings import BudgetTarget
-    from srfoundry.config.sections import Dual
     from srfoundry.training.settings import PatchDraw
 
 SIZES = Path(".ckpt/sizes.json")  # of files that have not moved since: to look into a large folder takes seconds
@@ -148,6 +147,8 @@ def _shown(size: Size) -> str:
 
 
 def _budgets(graph: Graph, params: Params) -> None:
+    from srfoundry.networks.zoo.architectures import build
+
     search, compress = params.search, params.compress
     targets = [("search.remove", params.dual, search.target, "search.multiple")]
     for stage in graph.stages if compress.method in BY_WIDTHS else ():
@@ -157,7 +158,14 @@ def _budgets(graph: Graph, params: Params) -> None:
             dense = params.dual if name == "compress" else params.photo.over(params.dual)
             targets.append((f"{stage} of dvc.yaml", dense, target, "compress.multiple"))
     for key, dense, target, multiple in targets:
-        found = _budget(dense, target, params.shared.scale)
+        net: Any = build(dense.archs(params.shared.scale)[0])
+        if not net.units():
+            name = "photo" if key.startswith("photo") else "dual"
+            raise FoundryError(
+                f"{name}.network must name widths that {key} can narrow, got {dense.network}, whose units() are none; "
+                f"name some there, or train it by itself: python -m pipelines.{name}"
+            )
+        found = _budget(net, target)
         if found is not None and found.most() < target.remove:
             raise FoundryError(
                 f"{key} must be {found.most():.3f} or less of the {target.measure} with {multiple} {target.multiple} "
@@ -166,15 +174,13 @@ def _budgets(graph: Graph, params: Params) -> None:
             )
 
 
-def _budget(dense: "Dual", target: "BudgetTarget", scale: int) -> "Budget | None":
-    """What a network may lose; None where that is measured, or it has no widths."""
+def _budget(net: Any, target: "BudgetTarget") -> "Budget | None":
+    """What a network may lose; None where that is measured."""
     import torch
 
     from srfoundry.compression.budget import Budget, ladders_of
-    from srfoundry.networks.zoo.architectures import build
 
-    net: Any = build(dense.archs(scale)[0])
-    if target.measure == "latency" or not hasattr(net, "units"):
+    if target.measure == "latency":
         return None
     ladders = ladders_of(net, net.units(), target.multiple)
     if target.measure == "parameters":

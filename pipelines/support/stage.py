@@ -110,6 +110,11 @@ class Stage:
         """The sections of params.yaml that dvc.yaml lists for it, besides `shared`."""
         return self._graph.sections(self.name)
 
+    @property
+    def params_hash(self) -> str:
+        """16 hex digits over the values that make its files of the data: on the cards, and on its run in MLflow."""
+        return self._graph.params_hash(self.name, self.params)
+
     @cached_property
     def key(self) -> str:
         """32 hex digits over params, inputs, device and versions: a checkpoint of another experiment has another."""
@@ -199,7 +204,7 @@ def main(
     stopped = once("" if started else f"{name}: stopped; {again} goes on from the last checkpoint")
     try:
         end_soon_after_interrupt(stopped, terminated=not started)
-        params = params_file.load(options.params)
+        params = params_file.load(options.params, over=root / "params.yaml")
         if torchrun.to_be_started(params.distributed.processes if distributed else 1, name):
             torchrun.launch(params.distributed.processes, given, name, _say)
             return

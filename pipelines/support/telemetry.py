@@ -70,7 +70,7 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
     common = git_state(root)
     uri, factory = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("SRFOUNDRY_FACTORY_RUN")
     whole = place.values.read_bytes() if place.values.exists() else b""
-    above = place.graph(name).ancestors(name)
+    graph = place.graph(name)
     return {
         "stage": name,
         "mlflow": "" if uri == stores.own(root) else uri,  # its own is found again where the project has moved
@@ -85,7 +85,7 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
         "tags": {
             **common,
             **{f"dvc.dep.{path}": md5 for path, md5 in digests.items()},
-            "params.hash": params.section_hash(*(each for each in [section_of(name)] if each in params.values())),
+            "params.hash": graph.params_hash(name, params),
             "process.host": f"{platform.node()}:{place.folder}",
             **({"params.file": place.values.name} if place.trial else {}),
         },
@@ -94,8 +94,9 @@ def opening(name: str, place: Place, params: Params, *, key: str, digests: Mappi
                 "stage": other,
                 "results": str(place.folder / "results" / folder_of(other)),
                 "params": shown(params, other),
+                "tags": {"params.hash": graph.params_hash(other, params)},
             }
-            for other in above
+            for other in graph.ancestors(name)
         ],
     }
 

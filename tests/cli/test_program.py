@@ -407,15 +407,16 @@ def test_restore_estimates_the_kernel_of_an_image(folder: Path, capsys: Capture)
     model = meta_trained(folder)
     text = (folder / "params.yaml").read_text()
     text = re.sub(r"(iterations|draws|image_steps|kernel_steps):( *)\d+", r"\1:\g<2>8", text)
-    text = text.replace("method: auto", "method: dkp")
     (folder / "params.yaml").write_text(text)
-    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--out", "plain.png") == 0
+    dkp = ("--method", "dkp", "--model", model, "--steps", "1")
+    assert run("restore", "photo.png", *dkp, "--out", "plain.png") == 0
     said = capsys.readouterr().out
     assert "plain enlargement" in said and "--force" in said and not Path("plain_kernel.npy").exists()
     assert images.read(Path("plain.png")).shape == (1, 3, 100, 140)
-    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--force") == 0
+    assert run("restore", "photo.png", *dkp, "--force") == 0
+    assert "photo_restored_kernel.png  (kernel by dkp)" in capsys.readouterr().out
     assert float(np.load("photo_restored_kernel.npy").sum()) == pytest.approx(1, abs=1e-4)
-    assert run("restore", "photo.png", "--model", model, "--steps", "1", "--overwrite") == 0
+    assert run("restore", "photo.png", *dkp, "--overwrite") == 0
     assert not list(folder.glob("photo_restored_kernel.*")), "the kernel of another result"
 
 

@@ -38,7 +38,28 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     text = str(caught.value)
     for part in ("dual.dual_wieght: unknown key", "dual.batch", "got 0", "shared.scale", "pretrain.width: missing"):
         assert part in text
-    assert "\n" not in text
+    lines = text.splitlines()
+    assert len(lines) == 5 and lines[0].endswith("has 4 mistakes; mend them:"), "a line each, where there are many"
+
+
+def test_a_file_of_some_values_is_laid_over_the_projects(tmp_path: Path) -> None:
+    """Mappings within sections, too; a list is a value. Alone it is no params file, which takes few lines to say."""
+    few, own = tmp_path / "few.yaml", REPO / "params.yaml"
+    few.write_text("dual: {steps: 7}\nsynthesize: {bank: {line: 3}, held_out: [coffee]}\n")
+    found, before = params.load(few, over=own).values(), params.load(own).values()
+    before["dual"]["steps"], before["synthesize"]["held_out"] = 7, ["coffee"]
+    before["synthesize"]["bank"]["line"] = 3
+    assert found == before
+    for over in (None, tmp_path / "params.yaml"):
+        with pytest.raises(FoundryError, match=r"few.yaml has \d+ mistakes") as caught:
+            params.load(few, over=over)
+        assert "shared: missing" in str(caught.value) and len(str(caught.value).splitlines()) == 12
+    few.write_text("dual: {stpes: 7}\n")
+    with pytest.raises(FoundryError, match=r"few.yaml: dual.stpes: unknown key"):
+        params.load(few, over=own)
+    few.write_text("")
+    with pytest.raises(FoundryError, match="got an empty file"):
+        params.load(few, over=own)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from pipelines.diffuse import SETS, diffuse
+from pipelines.diffuse import diffuse
 from pipelines.support.stage import Stage
 from srfoundry.blind.diffusion import training
 from srfoundry.blind.diffusion.unet import load_denoiser
 from srfoundry.config import params
 from srfoundry.core.errors import FoundryError
+from srfoundry.degradation.blurred_sets import BLURRED
 from srfoundry.degradation.kernels import gaussian
 from srfoundry.degradation.operator import degrade
 from srfoundry.imaging import images
@@ -57,7 +58,7 @@ def factory(root: Path, **estimate: Any) -> Stage:
     true = gaussian(15, *(torch.tensor([value]) for value in (2.0, 1.0, 0.3)))
     images.write(high, data / "held_out/high/one.png")
     (data / "kernels").mkdir()
-    for name in SETS:
+    for name in BLURRED:
         np.save(data / f"kernels/{name}.npy", true[0].numpy())
         images.write(degrade(high, true, 2), data / f"held_out/{name}/one.png")
     return Stage("diffuse", root, params.check(values, "params"))

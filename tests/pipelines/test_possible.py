@@ -17,6 +17,7 @@ from pipelines.support import possible
 from srfoundry.config import params
 from srfoundry.config.params import Params
 from srfoundry.core.errors import FoundryError
+from srfoundry.networks.sr.edsr import EDSR
 from tests.conftest import REPO
 from tests.shipped import SHIPPED
 
@@ -80,6 +81,17 @@ def test_the_repositorys_own_values_are_possible(root: Path, capsys: pytest.Capt
 )
 def test_what_is_impossible_is_said_by_its_key(root: Path, changes: Changes, said: str) -> None:
     with pytest.raises(FoundryError, match=said):
+        possible.check(root, values(changes))
+
+
+@pytest.mark.parametrize(("name", "measure"), [("dual", "parameters"), ("dual", "latency"), ("photo", "parameters")])
+def test_a_network_without_widths_is_none_for_the_graph(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, measure: str
+) -> None:
+    """No smaller budget would help it."""
+    monkeypatch.setattr(EDSR, "units", lambda self: [])
+    changes: Changes = {name: {"network": "edsr"}, "search": {"measure": measure}}
+    with pytest.raises(FoundryError, match=rf"{name}.network must name .* got edsr, .* python -m pipelines.{name}$"):
         possible.check(root, values(changes))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from srfoundry.core.errors import Diverged
 from srfoundry.core.seeds import generator, redraw
-from srfoundry.core.state import Resumption
+from srfoundry.core.state import Resumption, unkept
 from srfoundry.training import loop as fitting
 from srfoundry.training.loop import fit, last_value
 from tests.pretended_gpu import pretended_gpu
@@ -44,6 +44,19 @@ def train(
     path = folder / "state.pt"
     history = fit(step, steps=steps, state=state, resumption=Resumption(path, "k"), title="t")
     return net, history
+
+
+def test_a_finished_run_is_said_to_come_from_its_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is taken whatever is asked for now: the key alone stands for that. Who wants none keeps none."""
+    whole, curve = train(tmp_path, 5)
+    assert "finished" not in capsys.readouterr().err
+    again, same = train(tmp_path, 3)
+    assert f"t: finished before; its 5 steps are taken from {tmp_path}" in capsys.readouterr().err
+    assert curve == same and all(a.equal(b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+    with unkept() as resumption:
+        fit(lambda index: {"loss": 1.0}, steps=3, state={}, resumption=resumption, title="t")
+        assert resumption.path.exists()
+    assert not resumption.path.parent.exists()
 
 
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         ]
     observation, found, checked = made.explained.observation, made.explained.found, made.explained.checked
     assert observation.kernel is not None
-    caption = "estimated kernel" if shared.kernel is None else "given kernel"
+    caption = "given kernel" if shared.estimation is None else f"kernel by {shared.estimation.settings.method}"
     shown = {"before: bicubic": checked.bicubic, "after: restored": checked.restored}
     varies = None if made.decision is None else made.decision.varies
     where = None if varies is None else varies.map((observation.low.shape[-2], observation.low.shape[-1]))
@@ -78,7 +78,7 @@ def restore_file(job: Job, shared: Restoration, ticker: Ticker = no_ticker) -> l
         user_image.write(made.pixels, original, job.target, how)
     return [
         f"{job.target}  (x{observation.scale}, {found.how})",
-        f"{taps}  and  {picture}",
+        f"{taps}  and  {picture}  ({caption})",
         *([] if made.decision is None else [f"{job.source.name}: {made.decision.line()}"]),
         *([] if varies is None else [varies.line()]),
         *found.remarks,

@@ -46,7 +46,7 @@ def restore_blindly(options: argparse.Namespace) -> int:
     naming = Naming("restored", beside=blind_restoration.BESIDE)
     read = [] if options.kernel is None else [options.kernel]
     planned = plan(options.images, options.out, naming, existing=options.existing, read=read)
-    names = ("model", "params", "kernel", "kernel_error", "convention", "steps", "close", "decimation")
+    names = ("model", "params", "kernel", "method", "kernel_error", "convention", "steps", "close", "decimation")
     names += ("linear", "scale", "force")
     noise = None if options.noise is None else options.noise / 255
     chosen = RestoreOptions(
@@ -78,7 +78,7 @@ def register(options: argparse.Namespace) -> int:
     fetching.registry()
     from srfoundry.tracking.registering import Place, register_family
 
-    chosen = params.load(options.params).export
+    chosen = params.load(options.params, over=Path("params.yaml")).export
     name = options.name or chosen.registered_model
     held_out = options.params.parent / "data/synthesize/held_out"
     place = Place(options.exports, held_out, name, chosen.least_gain, chosen.reduced.precision_time)

@@ -40,7 +40,8 @@ several images a bad one is named, the others are done, and the exit status is 1
 RESTORE = """Restores an image of unknown blur, or every image below a folder, one a core.
 
 What happened to the image is weighed first, and the blur kernel estimated from the image alone, as `estimate` in
-params.yaml says. The meta-trained MZSR network then takes a few gradient steps on the image's own reduced copy, made
+params.yaml says: by the method auto, unless that or --method names another (fast for Gaussians, free and unfolded for
+blurs of any form). The meta-trained MZSR network then takes a few gradient steps on the image's own reduced copy, made
 with that kernel; of a large image on its busiest parts. --model takes another restorer instead, which is conditioned on
 both: USRNet (models/nonblind.safetensors), a folder with an unconditional diffusion model of `diffusers`, or the word
 dip, a network trained on the image alone (minutes).

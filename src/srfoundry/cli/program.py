@@ -14,6 +14,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+from srfoundry.blind.estimators import ESTIMATORS
 from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
 from srfoundry.cli.help_texts import DEGRADE, EXAMPLES, IMPORT, INFO, MODELS, REGISTER, RESTORE, UPSCALE
 from srfoundry.cli.place import Place
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serving.serve(options)
         return command.submit(copy_context().run, options.run, options).result() or 0
     except FoundryError as error:
-        return _failed(one_line(str(error)))
+        return _failed("\n  ".join(map(one_line, str(error).split("\n  "))))  # of many mistakes each has a line
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
@@ -170,7 +171,9 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Place.of, help="file or folder to write (default: NAME_restored.png, or FOLDER_restored/)")
     _existing(add, skip=True)
     _handling(add)
-    add("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
+    blur = parser.add_mutually_exclusive_group().add_argument
+    blur("--kernel", type=Path, metavar="FILE", help="skip the estimation: a .npy, .npz, .mat or .png kernel, sum 1")
+    blur("--method", choices=list(ESTIMATORS), help="how the kernel is estimated (default: estimate.method)")
     _convention(add)
     add("--decimation", choices=["direct", "bicubic"], help="how it was reduced (default: auto finds out)")
     add("--steps", type=_whole(0), default=10, help="gradient steps of adaptation (default: 10; 1 is fast)")
@@ -196,7 +199,7 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
         "--params",
         type=Path,
         default=Path("params.yaml"),
-        help="step sizes and estimation settings (default: %(default)s)",
+        help="step sizes and estimation settings, some or all, before those of params.yaml (default: %(default)s)",
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: auto)")
 

@@ -16,6 +16,7 @@ from srfoundry.core.errors import FoundryError
 REDUCED = ("pretrain", "metatrain", "dual", "search", "prune", "photo", "nonblind", "diffuse", "kernel_step")
 
 FOLDERS = {("synthesize", "folder"), ("synthesize", "kernels"), ("dual", "unpaired"), ("evaluate", "real")}
+FEW, MOST_NAMED = 3, 10  # problems in one line, and in one message
 MOST_TOGETHER = 1024  # threads of all processes of a training, on whatever machine
 
 
@@ -139,22 +140,30 @@ class Params(Section):
         """All values as params.yaml has them, by section."""
         return {name: getattr(self, name).spread() for name in type(self).model_fields}
 
-    def section_hash(self, *names: str) -> str:
-        """Return 16 hex digits over `shared` and the named sections."""
+    def section_hash(self, *names: str, item: str = "") -> str:
+        """Return 16 hex digits over `shared`, the named sections, and which of a matrix it is."""
         whole = self.values()
-        chosen = {name: whole[name] for name in ("shared", *names)}
+        chosen: dict[str, Any] = {name: whole[name] for name in ("shared", *names)}
+        if item:
+            chosen["item"] = item
         if self.distributed.plain:  # what one alone has made stays what it is
             chosen.pop("distributed", None)
         return hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def load(path: Path) -> Params:
+def load(path: Path, *, over: Path | None = None) -> Params:
     """Read and check params.yaml; every problem is reported at once, with its key.
+
+    Args:
+        path: of the file.
+        over: the project's params.yaml, whose values hold where `path` has none; without it, `path` must have all.
 
     Raises:
         FoundryError: the file is missing, is no YAML, or has unknown, missing or out-of-range keys.
     """
-    return check(yaml_files.read(path), str(path))
+    given = yaml_files.read(path)
+    base = yaml_files.read(over) if over is not None and over.exists() else None
+    return check(yaml_files.laid_over(base, given), str(path))
 
 
 def check(raw: Any, where: str) -> Params:
@@ -173,7 +182,15 @@ def check(raw: Any, where: str) -> Params:
         for key, message, got in map(_problem, error.errors()):
             found.setdefault((key, got), []).append(message)
         problems = [f"{key}{' or '.join(messages)}{got}" for (key, got), messages in found.items()]
-        raise FoundryError(f"{where}: " + "; ".join(problems)) from None
+        raise FoundryError(_listed(where, problems)) from None
+
+
+def _listed(where: str, problems: list[str]) -> str:
+    """In a line a few problems, a line each if there are more; never all of a file that is something else."""
+    if len(problems) <= FEW:
+        return f"{where}: {'; '.join(problems)}"
+    more = [f"and {len(problems) - MOST_NAMED} more"] * (len(problems) > MOST_NAMED)
+    return "\n  ".join([f"{where} has {len(problems)} mistakes; mend them:", *problems[:MOST_NAMED], *more])
 
 
 def _gathered(raw: dict[str, Any]) -> dict[str, Any]:

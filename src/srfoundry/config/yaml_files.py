@@ -55,6 +55,13 @@ def read(path: Path) -> Any:
     return found
 
 
+def laid_over(base: Any, given: Any) -> Any:
+    """The values that are given; beside them, in mappings however deep, those of the base that they say nothing of."""
+    if not (isinstance(base, dict) and isinstance(given, dict)):
+        return given
+    return {**base, **{key: laid_over(base.get(key), value) for key, value in given.items()}}
+
+
 @lru_cache(REMEMBERED)
 def _load(text: str) -> Any:
     """As YAML.load, but counted first: ruamel writes whole values into its errors, a bomb's with all its aliases."""

@@ -1,11 +1,13 @@
 """States of unfinished work on disk that survive a kill: nets, optimisers, averages, and the curve so far."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -32,11 +34,12 @@ def silent(step: int, values: dict[str, float]) -> None:
 
 @dataclass(frozen=True)
 class Resumption:
-    """What a killed piece of work goes on from, and who watches it.
+    """What a killed piece of work goes on from, and who watches it; `unkept` is for who wants to keep nothing.
 
     Args:
-        path: where its state is kept meanwhile.
-        key: what the state belongs to; one with another key is of another experiment and is not used.
+        path: where its state is kept meanwhile; who asks again when it is finished is given that, until it is removed.
+        key: what the state belongs to, all settings and data in a word; one with another key is of another experiment
+            and is not used.
         log: takes points of the curve as they come. Telemetry only: no result may depend on it.
         processes: that do the work together; the first one alone reads and writes the state.
         seconds: of work that a kill may cost; part of no result.
@@ -65,6 +68,17 @@ class Resumption:
         """As `save_state`, by the first process."""
         if self.processes.first:
             save_state(self.path, self.key, state, step, history)
+
+
+@contextmanager
+def unkept(log: Log = silent) -> Iterator[Resumption]:
+    """Within, work that begins afresh and leaves no state behind.
+
+    Args:
+        log: as of `Resumption`.
+    """
+    with TemporaryDirectory(prefix="srfoundry-") as folder:
+        yield Resumption(Path(folder) / "state.pt", "", log)
 
 
 def kept(path: Path, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from srfoundry.core.seeds import generator
 from srfoundry.data import blind_sets
 from srfoundry.data.resuming import settle
 from srfoundry.degradation import kernel_files, kernels, operator
+from srfoundry.degradation.blurred_sets import BLURRED
 from srfoundry.degradation.settings import Corruption
 from srfoundry.imaging import decoded, images, resize
 
 BICUBIC = "bicubic"
-TESTS = {"gauss20": (2.0, 2.0, 0.0), "aniso": (4.0, 1.0, -0.5)}  # variances in px^2 and angle: MZSR's g_2.0 and g_ani
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Recipe:
 
 def kernels_of_tests(size: int) -> dict[str, Float[Tensor, "1 k k"]]:
     """The test kernels by the name of their set, `size` taps a side, in double precision."""
-    values = {name: (torch.tensor([value], dtype=torch.float64) for value in row) for name, row in TESTS.items()}
+    values = {name: (torch.tensor([value], dtype=torch.float64) for value in row) for name, row in BLURRED.items()}
     return {name: kernels.gaussian(size, *row) for name, row in values.items()}
 
 
@@ -74,7 +74,7 @@ def write(folder: Path, photographs: Mapping[str, Path], recipe: Recipe, *, mapp
 def read(folder: Path, name: str) -> tuple[Float[Tensor, "1 3 H W"], dict[str, Float[Tensor, "1 3 h w"]]]:
     """A photograph of a test set and the images that were made of it, by the name of their set."""
     high = images.read(folder / "high" / f"{name}.png")
-    made = [test for test in (BICUBIC, *TESTS, *blind_sets.SETS) if (folder / test).is_dir()]
+    made = [test for test in (BICUBIC, *BLURRED, *blind_sets.SETS) if (folder / test).is_dir()]
     return high, {test: images.read(folder / test / f"{name}.png") for test in made}
 
 

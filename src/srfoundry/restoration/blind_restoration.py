@@ -53,7 +53,10 @@ class Restoration:
         Raises:
             FoundryError: one of them is missing, damaged or not what it should be.
         """
-        chosen = params.load(options.params)
+        chosen = params.load(options.params, over=models.parent / "params.yaml")
+        if options.method is not None:
+            estimate = chosen.estimate.model_copy(update={"method": options.method})
+            chosen = chosen.model_copy(update={"estimate": estimate})
         restorer = load_restorer(options, chosen)
         sampling = Sampling(restorer.scale, options.decimation or "direct")
         upscaler = PlainUpscaler(models.parent / "exports")

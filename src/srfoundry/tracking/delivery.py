@@ -122,7 +122,7 @@ class MlflowRecipient:
                 parent=state["parent"],
                 results=Path(above["results"]),
                 params=above["params"],
-                tags=event["common"],
+                tags={**event["common"], **above.get("tags", {})},
             )
 
     def _tracker(self, uri: str) -> Tracker:

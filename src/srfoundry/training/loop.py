@@ -1,6 +1,7 @@
 """The one training loop: steps, checkpoints, curves and the stop at a loss or weights that are not finite."""
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from srfoundry.core.compute import is_gpu
 from srfoundry.core.errors import Diverged
-from srfoundry.core.progress import bar
+from srfoundry.core.progress import above, bar
 from srfoundry.core.state import Resumption, Stateful
 
 Step = Callable[[int], Mapping[str, Tensor | float]]
@@ -114,6 +115,8 @@ def fit(
     means = RowMeans()
     state = {**state, "row": means}
     done, history = resumption.load(state)
+    if 0 < steps <= done and resumption.processes.first:
+        above(f"{title}: finished before; its {done} steps are taken from {resumption.path}", sys.stderr)
     every = max(1, steps // ROWS)
     pace = Pace(resumption.seconds)
     unread: list[dict[str, Tensor | float]] = []

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from srfoundry.core import seeds
+from srfoundry.degradation.blurred_sets import BLURRED
 from srfoundry.imaging import decoding, images, metrics, resize, tiling
 from srfoundry.runtime.session import BICUBIC, Session
 
@@ -28,7 +29,6 @@ WORDS = {  # by test set; `words` puts the scale in
     "aniso": "blurred by an oblique Gaussian, then every {nth} pixel; on the original's grid",
 }
 NTH = {2: "second", 3: "third", 4: "fourth", 8: "eighth"}
-BESIDE = {"gauss20", "aniso"}  # those on a grid of their own
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ Way = Callable[[Path, Path], tuple[Tensor, bool]]  # folder and photograph -> th
 
 
 def _prepared(key: str) -> Way:
-    return lambda folder, path: (images.read(folder / key / path.name), key in BESIDE)
+    return lambda folder, path: (images.read(folder / key / path.name), key in BLURRED)
 
 
 def _compressed(folder: Path, path: Path) -> tuple[Tensor, bool]:

@@ -130,7 +130,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "straight_dual": Architecture(role="dual", network=f"{_SR}.duals:StraightDual"),
     "kernel_dual": Architecture(role="dual", network=f"{_SR}.kernel_dual:KernelDual"),
     "mzsr": Architecture(role="adaptive", network=f"{_NETWORKS}.adaptive.mzsr:MZSR"),
-    "usrnet": Architecture(role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet"),
+    "usrnet": Architecture(
+        role="nonblind", network=f"{_NONBLIND}.usrnet:USRNet", start=f"{_NONBLIND}.usrnet:start_plain"
+    ),
     "corrector": Architecture(role="corrector", network=f"{_NONBLIND}.corrector:Corrector"),
     "classifier": Architecture(role="classifier", network=f"{_NONBLIND}.degradation_classifier:DegradationClassifier"),
     "unfolded": Architecture(role="corrector", network=f"{_NONBLIND}.unfolded:Unfolded"),

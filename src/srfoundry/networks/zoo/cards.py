@@ -36,7 +36,7 @@ class Card:
         scale: of the enlargement.
         multiple_of: what the sides of an input must divide by.
         made_by: the stage, or where the weights come from.
-        params_hash: of the stage's parameters.
+        params_hash: of the values that made it of the data, the stages' above it among them.
         metrics: of the validation; and TRAINED_FOR.
     """
 

@@ -29,8 +29,9 @@ class RestoreOptions:
 
     Attributes:
         model: a file, a folder, or a word: see `table.KINDS`.
-        params: params.yaml.
+        params: params.yaml, or a file of values that go before those of the project's.
         kernel: file of the blur; estimated if not given.
+        method: of that estimation, a name of `estimators.ESTIMATORS`; `estimate.method` of params.yaml if not given.
         convention: of that file.
         steps: of adaptation.
         close: back-projections at the end.
@@ -48,6 +49,7 @@ class RestoreOptions:
     model: Path
     params: Path
     kernel: Path | None = None
+    method: str | None = None
     convention: conventions.Name = "mzsr"
     steps: int = 10
     close: int = 0
