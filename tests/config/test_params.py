@@ -44,7 +44,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 
 def test_a_file_of_some_values_is_laid_over_the_projects(tmp_path: Path) -> None:
     """Mappings within sections, too; a list is a value. Alone it is no params file, which takes few lines to say."""
-    few, own = tmp_path / "few.yaml", REPO / "params.yaml"
+    few, own = tmp_path / "few.yaml", SHIPPED
     few.write_text("dual: {steps: 7}\nsynthesize: {bank: {line: 3}, held_out: [coffee]}\n")
     found, before = params.load(few, over=own).values(), params.load(own).values()
     before["dual"]["steps"], before["synthesize"]["held_out"] = 7, ["coffee"]
