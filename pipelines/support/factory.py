@@ -10,6 +10,7 @@ deploys the same flow (docs/cluster.md). A table artifact in the UI says which s
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,11 @@ from pipelines.support.graph import Graph
 from pipelines.support.program import answering
 from srfoundry.config import params as params_file
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import redacted
+from srfoundry.tracking.stores import first_line
 
 if TYPE_CHECKING:
     from prefect import Flow
-    from prefect.runner import Runner
 
 
 def build(root: Path) -> "Flow[..., dict[str, str]]":
@@ -54,6 +56,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
             retries: times a stage whose process was killed goes on from its last checkpoint.
             jobs: stages at a time here; as many as shared.threads leaves cores for if not given.
         """
+        logging.raiseExceptions = False  # a line for each part of the log that a server misses
         with alone(root), under(values or {}, root):
             params = params_file.load(root / "params.yaml")
             how = stage_tasks.How(root, remote=remote, retries=retries, jobs=jobs)
@@ -91,45 +94,30 @@ def main() -> None:
     with answering(terminated=False):
         server.prepare_environment(root)
         params_file.load(root / "params.yaml")
+        own = not os.environ.get("PREFECT_API_URL")
         server.ensure_prefect(root)
         if options.action == "run":
             sys.stdout.write(_table(build(root)()) + "\n")
         else:
-            _serve(options.cron)
+            _serve(options.cron, own=own)
 
 
-def _serve(cron: str | None) -> None:
+def _serve(cron: str | None, *, own: bool) -> None:
+    from httpx import HTTPError
+
     from pipelines.support.factory import factory  # the module's own flow, which the runner finds again by its file
+    from pipelines.support.waiting import Waiting, say
 
-    address = os.environ["PREFECT_API_URL"].removesuffix("/api")
-    sys.stdout.write(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else "") + "\n")
-    sys.stdout.write("scheduled runs start while this command lives; end it with Ctrl-C\n")
-    sys.stdout.flush()
-    waiting = _runner()
-    waiting.add_flow(factory, name="factory", cron=cron)
+    address = redacted(os.environ["PREFECT_API_URL"].removesuffix("/api"))
+    waiting = Waiting(Path.cwd(), own=own)
+    try:
+        waiting.add_flow(factory, name="factory", cron=cron)
+    except HTTPError as error:
+        raise FoundryError(f"Prefect at {address} does not answer: {first_line(error)}; see PREFECT_API_URL") from None
+    say(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else ""))
+    say("scheduled runs start while this command lives; end it with Ctrl-C")
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(waiting.start())
-
-
-def _runner() -> "Runner":
-    """The runner that waits for runs and starts them, one at a time; SIGTERM ends it just as Ctrl-C does.
-
-    Prefect's own handler raises `SystemExit` from wherever the program happens to be. Python drops an exception that
-    leaves a finalizer or a weak reference's callback, and with it the wish to end.
-    """
-    from prefect.runner import Runner
-
-    class Waiting(Runner):
-        async def start(self, run_once: bool = False, webserver: bool | None = None) -> None:
-            self._until = asyncio.current_task()
-            self._turn = asyncio.get_running_loop()
-            await super().start(run_once, webserver)
-
-        def handle_sigterm(self, *_: Any, **__: Any) -> None:
-            if self._until:
-                self._turn.call_soon_threadsafe(self._until.cancel)
-
-    return Waiting(name="factory", limit=1, pause_on_shutdown=True)
 
 
 def _table(what: Mapping[str, str]) -> str:
