@@ -66,5 +66,8 @@ worker: setup  ## take runs from the server's pool, here; make worker FOLLOW=1 g
 
 clean:   ## remove checkpoints and servers' files; data, models and results stay, and runs and registered models unless REGISTRY=1
 	@$(OWN)
+	@-test ! -d .ckpt/telemetry || timeout 60 python -m pipelines.support.sender
 	@-python -m pipelines.support.server stop
-	@rm -rf .ckpt .prefect .pytest_cache .ruff_cache .hypothesis $(if $(REGISTRY),mlflow.db mlflow.db-* mlartifacts)
+	@find .ckpt -mindepth 1 -maxdepth 1 ! -name telemetry -exec rm -rf {} + 2>/dev/null; \
+	find .ckpt/telemetry -mindepth 1 -type d 2>/dev/null | grep -q . && echo "what waits for a server stays in .ckpt/telemetry" || rm -rf .ckpt
+	@rm -rf .prefect .pytest_cache .ruff_cache .hypothesis $(if $(REGISTRY),mlflow.db mlflow.db-* mlartifacts)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.support import settings
 from pipelines.support.stage import Stage, main
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def export(stage: Stage) -> None:
             files = [folder / f"{name}.onnx" for name in chosen.web]
             web.write(files, folder / "web", web.fetch(stage.root / "downloads"))
     stage.metrics({"parity_max_abs": max(figure["parity_max_abs"] for figure in figures.values()), **figures})
-    if not stage.place.trial:  # a trial's models take no alias from the project's
+    if not stage.place.trial and settings.machine().registration:  # a trial's models take no alias from the project's
         _register(stage)
 
 
@@ -78,10 +79,9 @@ def _register(stage: Stage) -> None:
     place = Place(stage.root / "exports", stage.root / "data/synthesize/held_out", chosen.registered_model, *limits)
     try:
         for name, registered in register_family(place, run_id=None if stage.run is None else stage.run.id):
-            standing = registered.standing
-            stage.note(f"{name} is {standing}: {registered.reason}")
+            stage.note(f"{name} is {registered.standing}: {registered.reason}")
             if stage.run is not None:  # never into metrics.json: the registry's state is no function of the inputs
-                stage.run.tag("registered" if name == "pruned" else f"registered.{name}", standing)
+                stage.run.tag("registered" if name == "pruned" else f"registered.{name}", registered.standing)
     except FoundryError as error:
         stage.note(f"not registered: {error}; later: srfoundry register")
 

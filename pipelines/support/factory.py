@@ -10,31 +10,36 @@ deploys the same flow (docs/cluster.md). A table artifact in the UI says which s
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.support import server
+from pipelines.support import sender, server
+from pipelines.support.dvc_runs import complaint, lines
 from pipelines.support.graph import Graph
 from pipelines.support.program import answering
 from srfoundry.config import params as params_file
 from srfoundry.core.errors import FoundryError
+from srfoundry.core.urls import redacted
+from srfoundry.tracking.stores import first_line
 
 if TYPE_CHECKING:
     from prefect import Flow
-    from prefect.runner import Runner
 
 
 def build(root: Path) -> "Flow[..., dict[str, str]]":
     """The flow `factory`: one task a stage, side by side where they need nothing of each other."""
+    from httpx import HTTPError
     from prefect import flow, get_run_logger
     from prefect.artifacts import create_table_artifact
 
     from pipelines.support import stage_tasks
     from pipelines.support.dvc_runs import alone
+    from pipelines.support.remote import pull_inputs, push
     from pipelines.support.run_values import under
 
     @flow(name="factory", persist_result=False, task_runner=stage_tasks.runner())
@@ -44,6 +49,7 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
         remote: bool = False,
         retries: int = 0,
         jobs: int | None = 1,
+        registration: bool | None = None,
     ) -> dict[str, str]:
         """Bring stages up to date.
 
@@ -53,19 +59,58 @@ def build(root: Path) -> "Flow[..., dict[str, str]]":
             remote: take from DVC's remote what is there instead of computing it, and push all results to it.
             retries: times a stage whose process was killed goes on from its last checkpoint.
             jobs: stages at a time here; as many as shared.threads leaves cores for if not given.
+            registration: of the models that `export` makes; if not given, where the run has no values of its own.
         """
+        logging.raiseExceptions = False  # a line for each part of the log that a server misses
         with alone(root), under(values or {}, root):
             params = params_file.load(root / "params.yaml")
-            how = stage_tasks.How(root, remote=remote, retries=retries, jobs=jobs)
-            what = stage_tasks.reproduce(how, params, _wanted(Graph(root), stages))
+            registers = registration if registration is not None else not values
+            how = stage_tasks.How(root, remote=remote, retries=retries, jobs=jobs, register=registers)
+            say = stage_tasks.speaker()
             if remote:
-                stage_tasks.push(root)
+                pull_inputs(root, say)
+            what = stage_tasks.reproduce(how, params, _wanted(Graph(root), stages))
+            left = [_left(push, root, say)] if remote else []
+            if registers and "export" in what:
+                left.append(_left(_register, root, say))
+        if sender.boxes(root):
+            sender.start(root)
         rows = [{"stage": stage, "what": done} for stage, done in what.items()]
-        create_table_artifact(key="factory", table=rows, description="What the last run did to each stage")
+        with suppress(HTTPError):  # where Prefect is away, nothing is left to be done without it
+            create_table_artifact(key="factory", table=rows, description="What the last run did to each stage")
         get_run_logger().info(_table(what))
+        if missing := [each for each in left if each]:
+            raise FoundryError(f"all stages are up to date, but {'; and '.join(missing)}")
         return what
 
     return factory
+
+
+def _left(step: Callable[[Path, Callable[[str], None]], None], root: Path, say: Callable[[str], None]) -> str:
+    """Why a step after the stages failed; empty where it did not."""
+    try:
+        step(root, say)
+    except FoundryError as error:
+        return str(error)
+    return ""
+
+
+def _register(root: Path, say: Callable[[str], None]) -> None:
+    """Register what no earlier run could.
+
+    Raises:
+        FoundryError: the registry does not take it.
+    """
+    said: list[str] = []
+    command = [sys.executable, "-m", "srfoundry.cli.program", "register", "--new"]
+    for line, code in lines(command, root, dict(os.environ)):
+        if code:
+            raise FoundryError(
+                f"models are not registered: {complaint(said)}; the next run or srfoundry register does it"
+            )
+        if code is None:
+            said.append(line)
+            say(line)
 
 
 def _wanted(graph: Graph, stages: Sequence[str] | None) -> list[str]:
@@ -91,45 +136,30 @@ def main() -> None:
     with answering(terminated=False):
         server.prepare_environment(root)
         params_file.load(root / "params.yaml")
+        own = not os.environ.get("PREFECT_API_URL")
         server.ensure_prefect(root)
         if options.action == "run":
             sys.stdout.write(_table(build(root)()) + "\n")
         else:
-            _serve(options.cron)
+            _serve(options.cron, own=own)
 
 
-def _serve(cron: str | None) -> None:
+def _serve(cron: str | None, *, own: bool) -> None:
+    from httpx import HTTPError
+
     from pipelines.support.factory import factory  # the module's own flow, which the runner finds again by its file
+    from pipelines.support.waiting import Waiting, say
 
-    address = os.environ["PREFECT_API_URL"].removesuffix("/api")
-    sys.stdout.write(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else "") + "\n")
-    sys.stdout.write("scheduled runs start while this command lives; end it with Ctrl-C\n")
-    sys.stdout.flush()
-    waiting = _runner()
-    waiting.add_flow(factory, name="factory", cron=cron)
+    address = redacted(os.environ["PREFECT_API_URL"].removesuffix("/api"))
+    waiting = Waiting(Path.cwd(), own=own)
+    try:
+        waiting.add_flow(factory, name="factory", cron=cron)
+    except HTTPError as error:
+        raise FoundryError(f"Prefect at {address} does not answer: {first_line(error)}; see PREFECT_API_URL") from None
+    say(f"factory/factory waits at {address}/deployments" + (f", cron {cron}" if cron else ""))
+    say("scheduled runs start while this command lives; end it with Ctrl-C")
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(waiting.start())
-
-
-def _runner() -> "Runner":
-    """The runner that waits for runs and starts them, one at a time; SIGTERM ends it just as Ctrl-C does.
-
-    Prefect's own handler raises `SystemExit` from wherever the program happens to be. Python drops an exception that
-    leaves a finalizer or a weak reference's callback, and with it the wish to end.
-    """
-    from prefect.runner import Runner
-
-    class Waiting(Runner):
-        async def start(self, run_once: bool = False, webserver: bool | None = None) -> None:
-            self._until = asyncio.current_task()
-            self._turn = asyncio.get_running_loop()
-            await super().start(run_once, webserver)
-
-        def handle_sigterm(self, *_: Any, **__: Any) -> None:
-            if self._until:
-                self._turn.call_soon_threadsafe(self._until.cancel)
-
-    return Waiting(name="factory", limit=1, pause_on_shutdown=True)
 
 
 def _table(what: Mapping[str, str]) -> str:

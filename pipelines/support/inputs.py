@@ -48,6 +48,9 @@ def write_lists(root: Path, params: Params) -> None:
         try:
             found = contents(folder, find(folder), known, seen) if read else {}
         except FoundryError as error:
+            added = folder.with_name(f"{folder.name}.dvc")
+            if added.is_file() and EXPERIMENTS not in root.absolute().as_posix():
+                raise FoundryError(f"{key}: {error}; {added.name} names what belongs there: dvc pull {added}") from None
             if EXPERIMENTS not in root.absolute().as_posix() or root not in folder.parents:
                 raise FoundryError(f"{key}: {error}") from None
             path = folder.relative_to(root)

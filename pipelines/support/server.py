@@ -41,6 +41,7 @@ QUIET = {  # nothing leaves this machine
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # a wrong address is an error, not eight hidden seconds
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the stage speaks for itself; the UI keeps the log
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # a traceback for each event that a server misses
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes and 1 GB otherwise
 }
 
@@ -107,7 +108,8 @@ class Service:
             known = _read(record)
             if alive(known.get("process", "")) and self._answers(known["url"], 10.0, known["process"]):
                 return known["url"]
-            for port in range(self.port, self.port + 100):
+            before = int(known.get("url", f":{self.port}").rpartition(":")[2])  # where others may still look for it
+            for port in (before, *range(self.port, self.port + 100)):
                 if not _free(port):
                     continue
                 pid = self._start(root, port, folder / f"{self.name}.log")

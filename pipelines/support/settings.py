@@ -29,6 +29,7 @@ class Machine(BaseSettings):
     dask_retries: Annotated[int, Field(ge=0, le=20)] = 3  # times a task that the cluster lost is sent again
     dask_patience: Annotated[float, Field(gt=0)] = 60.0  # seconds that a cluster may be without any worker
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 1.0  # of work that a kill may cost
+    registration: bool = True  # whether the stage export registers what it makes; not in a trial by the flow's values
     notify: SecretStr = SecretStr("")  # address that a failed night is posted to; empty = nobody is notified
 
 

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.support import fan_out, forecast, server, settings
-from pipelines.support.dvc_runs import busy, complaint, dvc, killed, lines, single, stale, verdict
+from pipelines.support import fan_out, forecast, remote, server, settings
+from pipelines.support.dvc_runs import busy, complaint, killed, lines, single, stale, verdict
 from pipelines.support.graph import ALWAYS, Graph
 from pipelines.support.schedule import side_by_side
 from srfoundry.config.params import Params
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SPREADING = ("synthesize", "estimate", "evaluate")  # these send their own items to the cluster
 PAUSE = 5.0  # seconds before a stage that was killed goes on: what killed it may need room first
 
-
+AWAY = set[str]()  # runs to which DVC's remote gave nothing: a second stage need not wait for it, too
 WAITS = 12  # times that a stage waits so long for files that another DVC holds
 
 
@@ -52,12 +52,14 @@ class How:
         remote: whether DVC's remote gives what is already there.
         retries: times a stage that was killed is run again.
         jobs: stages at a time on this machine; as many as it has cores for if None.
+        register: whether `export` registers what it makes.
     """
 
     root: Path
     remote: bool = False
     retries: int = 0
     jobs: int | None = 1
+    register: bool = True
 
 
 def runner() -> Any:
@@ -103,19 +105,6 @@ def reproduce(how: How, params: Params, names: Sequence[str]) -> dict[str, str]:
     return {name: what[name] for name in names}
 
 
-def push(root: Path) -> None:
-    """Send what the stages wrote, and the notes of what was run, to DVC's remote.
-
-    Raises:
-        FoundryError: it did not arrive.
-    """
-    said: list[str] = []
-    for line, code in lines(dvc("push", "--run-cache"), root, dict(os.environ)):
-        said.append(line)
-        if code:
-            raise FoundryError(f"dvc push failed: {complaint(said)}; the results are here, push them later")
-
-
 def _task(retries: int) -> "Task[..., str]":
     """The task of one stage. Only a process that was killed is worth a second try: an error would come again."""
     from prefect import task
@@ -145,6 +134,8 @@ def one(stage: str, how: How, run: str, stop: threading.Event | None = None, far
     if far:
         server.prepare_environment(how.root)
     environment = os.environ | {"SRFOUNDRY_FACTORY_RUN": run, "PYTHONUNBUFFERED": "1"}
+    if not how.register:
+        environment["SRFOUNDRY_REGISTRATION"] = "false"
     if far:
         environment.pop(fan_out.ADDRESS, None)  # its worker may not wait for items that wait for a worker
     for _ in range(WAITS):
@@ -156,13 +147,18 @@ def one(stage: str, how: How, run: str, stop: threading.Event | None = None, far
 
 
 def _dvc(stage: str, how: How, environment: dict[str, str], stop: threading.Event | None) -> str:
-    """What DVC did with one stage: ran, restored or unchanged."""
+    """What DVC did with one stage: ran, restored or unchanged. A remote that gives nothing is done without."""
     said: list[str] = []
-    say = _speaker()
-    with closing(lines(single(stage, pull=how.remote), how.root, environment, stop=stop)) as output:
+    say, run = speaker(), environment["SRFOUNDRY_FACTORY_RUN"]
+    pull = how.remote and run not in AWAY
+    with closing(lines(single(stage, pull=pull), how.root, environment, stop=stop)) as output:
         for line, code in output:
             if stop is not None and stop.is_set():
                 raise FoundryError(f"{stage} was stopped")
+            if code and pull and remote.blamed(said):
+                AWAY.add(run)
+                say(f"{remote.reason(how.root, said)}; this run goes on without it")
+                return _dvc(stage, how, environment, stop)
             if code:
                 kind = Killed if killed(said) else Busy if busy(said) else FoundryError
                 raise kind(f"stage {stage} failed: {complaint(said)}")
@@ -172,7 +168,7 @@ def _dvc(stage: str, how: How, environment: dict[str, str], stop: threading.Even
     return verdict(said)
 
 
-def _speaker() -> Callable[[str], None]:
+def speaker() -> Callable[[str], None]:
     """Say a line to Prefect's log, and to the person at the terminal."""
     from prefect import get_run_logger
 

@@ -27,6 +27,21 @@ def test_a_share_is_stable_when_photographs_come() -> None:
     assert len(after["held_out"]) == pytest.approx(80, abs=20) and len(after["validation"]) == pytest.approx(40, abs=15)
 
 
+def test_a_copy_that_arrives_moves_nothing_out_of_training() -> None:
+    """Whatever its name; the share of scenes stays about right where few have copies."""
+    names, wanted = [f"IMG_{index:03d}" for index in range(100)], Split(held_out=0.2, validation=0.1)
+    before = splits.deal(names, wanted, seed=1)
+    for prefix in ("A", "Z"):
+        copies = {f"{prefix}_{name}": name for name in names}
+        for copy, name in copies.items():
+            label = min(copy, name)
+            after = splits.deal([*names, copy], wanted, seed=1, scenes={copy: label, name: label})
+            assert set(before["train"]) <= set(after["train"])
+        scenes = {one: min(copy, name) for copy, name in list(copies.items())[:20] for one in (copy, name)}
+        after = splits.deal([*names, *list(copies)[:20]], wanted, seed=1, scenes=scenes)
+        assert set(before["train"]) <= set(after["train"]) and 10 <= len(after["held_out"]) <= 25
+
+
 def test_a_small_share_of_few_photographs_is_one() -> None:
     for seed in range(20):
         parts = splits.deal(["a", "b", "c"], Split(held_out=0.01, validation=0.01), seed=seed)

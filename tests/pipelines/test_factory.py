@@ -10,8 +10,11 @@ from pathlib import Path
 from pipelines.support.dvc_runs import lines, verdict
 from pipelines.support.processes import alive, identity
 from tests.conftest import Toy, wait_until
+from tests.outages import Line
 
 WRITE = "stage.output('models/{0}.txt').write_text('{1}')\nstage.metrics({{'n': 1}})"
+
+FACTORY = {"deployments": {"name": {"any_": ["factory"]}}}
 
 
 def test_runs_what_is_stale_in_order(toy: Toy) -> None:
@@ -47,8 +50,8 @@ def test_deployment_runs_from_the_user_interface(toy: Toy) -> None:
     toy.stage("pretrain", WRITE.format("pretrain", "p"))
     process = toy.start("pipelines.support.factory", "serve", "--cron", "0 3 * * *")
     try:
-        wait_until(lambda: bool(toy.prefect("deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})))
-        [deployment] = toy.prefect("deployments/filter", {"deployments": {"name": {"any_": ["factory"]}}})
+        wait_until(lambda: bool(toy.prefect("deployments/filter", FACTORY)))
+        [deployment] = toy.prefect("deployments/filter", FACTORY)
         assert [entry["schedule"]["cron"] for entry in deployment["schedules"]] == ["0 3 * * *"]
         run = toy.prefect(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
 
@@ -63,6 +66,46 @@ def test_deployment_runs_from_the_user_interface(toy: Toy) -> None:
     finally:
         os.kill(process.pid, signal.SIGTERM)
         process.communicate(timeout=30)
+
+
+def test_serve_outlives_prefects_server(toy: Toy) -> None:
+    """Away during a run and after it: the run goes on, its end is marked later, the next run starts; no traceback."""
+    gate = (
+        "import time\nfrom pathlib import Path\nPath('at').touch()\nwhile not Path('go').exists(): time.sleep(0.05)\n"
+    )
+    toy.stage("pretrain", gate + WRITE.format("pretrain", "p"))
+    with Line("through", toy.environment["PREFECT_API_URL"].removesuffix("/api")) as line:
+        patience = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        process = toy.start("pipelines.support.factory", "serve", PREFECT_API_URL=f"{line.url}/api", **patience)
+        try:
+            wait_until(lambda: bool(toy.prefect("deployments/filter", FACTORY)), process=process)
+            [deployment] = toy.prefect("deployments/filter", FACTORY)
+
+            def asked() -> str:
+                url = f"deployments/{deployment['id']}/create_flow_run"
+                return toy.prefect(url, {"state": {"type": "SCHEDULED"}, "parameters": {"jobs": 1}})["id"]
+
+            def state(run: str) -> str:
+                return toy.prefect("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})[0]["state_type"]
+
+            first = asked()
+            wait_until((toy.root / "at").exists, process=process)
+            line.cut("broken")
+            (toy.root / "go").touch()
+            wait_until((toy.root / "results/pretrain/metrics.json").exists, process=process)
+            time.sleep(8)  # three polls that fail ended Prefect's own
+            assert process.poll() is None and state(first) == "RUNNING"
+            line.cut("through")
+            wait_until(lambda: state(first) == "CRASHED", process=process)
+            second = asked()
+            wait_until(lambda: state(second) == "COMPLETED", process=process)
+            line.cut("broken")
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+            said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in said and "never awaited" not in said, said
+    assert "what runs goes on" in said and "Prefect answers again" in said and "the schedule stays active" in said, said
+    assert "Error logging" not in said, said
 
 
 def test_lines_come_as_they_are_said_and_bars_do_not_flood(tmp_path: Path) -> None:

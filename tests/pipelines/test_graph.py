@@ -17,7 +17,7 @@ from srfoundry.tracking import registering
 from tests import tiny
 from tests.conftest import REPO
 
-VALUES = params.load(REPO / "params.yaml")
+VALUES = params.load(SHIPPED)
 CARD = OnnxCard("pruned50", tiny.ARCH, 2, 3, [0.0, 1.0], 1, 64, 8, 0, 13, {}, "compress@50", "p", "d")
 
 

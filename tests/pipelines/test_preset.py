@@ -21,6 +21,7 @@ BASES = ["paper", "laptop"]
 OVERLAYS = {"direct_x3": "paper", "direct_x4": "paper", "bicubic_x2": "paper", "multiscale": "paper"}
 OVERLAYS |= {"laptop_bicubic": "laptop"}
 TIMES = ["minutes", "hour", "night"]
+SMOKE = "smoke"
 ALONE = ["motion"]  # of a section that no base sets
 BUDGETS = {"div2k_x2": ["paper"], "div2k_x4": ["paper", "direct_x4"]}  # with MZSR's values as these have them
 LARGE = [["div2k_x2"], ["div2k_x4"], ["div2k_x4", "div2k_x8"], ["div2k_x2", "eight_gpus"], ["div2k_x4", "eight_gpus"]]
@@ -39,7 +40,7 @@ def comments(path: Path) -> list[str]:
 
 def test_every_preset_is_tried_here() -> None:
     assert sorted(preset.titles(REPO)) == sorted(
-        [*BASES, *OVERLAYS, *TIMES, *ALONE, *BUDGETS, "div2k_x8", "eight_gpus"]
+        [*BASES, *OVERLAYS, *TIMES, SMOKE, *ALONE, *BUDGETS, "div2k_x8", "eight_gpus"]
     )
     assert all(len(title) > 20 for title in preset.titles(REPO).values())
 
@@ -157,6 +158,22 @@ def test_times_set_the_same_values_and_minutes_is_what_git_holds(root: Path) -> 
     assert steps == sorted(steps)
     preset.apply(["minutes"], root)
     assert (root / "params.yaml").read_bytes() == text
+
+
+def test_smoke_trains_next_to_nothing_on_any_photographs(root: Path) -> None:
+    """Whatever time was set before, and without names of photographs, which a folder may not have."""
+    assert keys(SMOKE) - keys("minutes") == {"synthesize.held_out", "synthesize.validation"}
+    assert keys("minutes") <= keys(SMOKE)
+    preset.apply(["night", SMOKE], root)
+    made = params.load(root / "params.yaml")
+    assert made.dual.descent.steps <= 10 and made.nonblind.corrector.steps <= 10
+    assert all(isinstance(share, float) for share in (made.synthesize.split.held_out, made.synthesize.split.validation))
+
+
+def test_what_runs_unattended_leaves_out_what_it_cannot_read(root: Path) -> None:
+    for name, wanted in (("minutes", "stop"), ("hour", "skip"), ("night", "skip"), (SMOKE, "skip")):
+        preset.apply([name], root)
+        assert params.load(root / "params.yaml").synthesize.photographs.on_bad_image == wanted
 
 
 def test_the_paper_is_the_papers(root: Path) -> None:

@@ -96,6 +96,9 @@ def deal(
 ) -> dict[str, list[str]]:
     """Deal photographs into train, validation and held_out; those of one scene stay together.
 
+    By shares, a scene is trained on where any of its members alone would be: a copy that arrives later moves no
+    photograph that a model has learned from into what that model is judged on.
+
     Args:
         names: of the photographs.
         wanted: which are not trained on.
@@ -110,10 +113,13 @@ def deal(
     _check_names(choices, scene)
     dealt: dict[str, list[str]] = {}
     free = sorted(names)
+    members: dict[str, set[str]] = {}
+    for name in free:
+        members.setdefault(scene[name], set()).add(images.SCENES.get(name, name))
     start = 0.0
     for part, choice in choices.items():
         if isinstance(choice, (int, float)):
-            taken = _drawn({scene[name] for name in free}, start, choice, seed)
+            taken = _drawn({scene[name]: members[scene[name]] for name in free}, start, choice, seed)
             start += choice
         else:
             taken = {scene[name] for name in choice}
@@ -131,9 +137,12 @@ def check_names(paths: Sequence[tuple[str, Path]], wanted: Split) -> None:
     _check_names(asdict(wanted), {sources.named(shown): sources.named(shown) for shown, _ in paths})
 
 
-def _drawn(labels: Set[str], start: float, share: float, seed: int) -> set[str]:
-    """Scenes whose place in [0, 1) lies within the share that begins at `start`, or else the one that comes next."""
-    place = {label: derive(seed, "split", label) / 2**63 for label in labels}
+def _drawn(labels: Mapping[str, Set[str]], start: float, share: float, seed: int) -> set[str]:
+    """Scenes whose place in [0, 1) lies within the share that begins at `start`, or else the one that comes next.
+
+    The place is that of the member farthest on, where training is.
+    """
+    place = {label: max(derive(seed, "split", one) for one in members) / 2**63 for label, members in labels.items()}
     inside = {label for label in labels if start <= place[label] < start + share}
     return inside or set(sorted(labels, key=lambda label: (place[label] - start) % 1.0)[:1])
 
