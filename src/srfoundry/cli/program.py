@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
-from srfoundry.cli.help_texts import DEGRADE, EXAMPLES, IMPORT, INFO, MODELS, REGISTER, RESTORE, UPSCALE
+from srfoundry.cli.help_texts import DEGRADE, EXAMPLES, IMPORT, INFO, MODELS, PROMOTE, REGISTER, RESTORE, UPSCALE
 from srfoundry.cli.place import Place
 from srfoundry.core import interrupts, parallel
 from srfoundry.core.errors import FoundryError, one_line, refusal
@@ -141,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     model_card.options(parser_of, _whole)
     command("models", commands.models, "list registered models, versions and aliases", MODELS)
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
+    add = command(
+        "promote", commands.promote, "point an alias to a registered version: roll back", PROMOTE
+    ).add_argument
+    add("version", help="models:/NAME/VERSION, or models:/NAME@ALIAS such as a challenger's")
+    add("--alias", default="", help="that is to point to it (default: that of its member: champion, p50, photo ...)")
     browser_build.options(command("web", browser_build.write, "write a page for the browser alone", browser_build.WEB))
     command("info", commands.info, "print a model's card", INFO).add_argument(
         "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"

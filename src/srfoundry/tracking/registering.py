@@ -116,7 +116,12 @@ def _worth(card: OnnxCard, blob: bytes, judge: HeldOut, place: Place) -> tuple[d
     rounds = [(seconds(blob) or 0.0, seconds(original.read_bytes()) or 1.0) for _ in range(2)]  # in turns
     ratio = min(ours for ours, _ in rounds) / min(theirs for _, theirs in rounds)
     share = len(blob) / original.stat().st_size
-    costs = {"precision": card.precision, "psnr.loss": f"{reduced['psnr_loss']:.4f}", "time.ratio": f"{ratio:.3f}"}
+    costs = {
+        "precision": card.precision,
+        "psnr.loss": f"{reduced['psnr_loss']:.4f}",
+        "time.ratio": f"{ratio:.3f}",
+        "original.md5": registry.md5(original.read_bytes()),
+    }
     said = f"{reduced['psnr_loss']:.3f} dB lost on validation, {ratio:.2f} of the time and {share:.2f} of the bytes"
     if card.precision == "int8" and not ratio < place.most_time:
         return costs, f"{said} of {reduced['from']}: not under {place.most_time:g} of the time on this processor"
