@@ -50,6 +50,9 @@ def test_int8_is_registered_only_where_it_is_quicker(place: Place, int8: float, 
     if not taken:
         assert found["pruned_int8"].standing == "not registered"
         assert "0.012 dB lost on validation, 0.90 of the time" in found["pruned_int8"].reason
+        assert dict(register_family(place, new=True)) == {}, "it is known, and not measured again"
+        TIMES["int8"] = 0.7
+        assert dict(register_family(place))["pruned_int8"].version, "who asks for it gets it measured again"
         return
     version = MlflowClient().get_model_version("tiny", found["pruned_int8"].version)
     assert version.tags["precision"] == "int8" and version.tags["time.ratio"] == "0.700"

@@ -158,7 +158,11 @@ def _register_options(parser: argparse.ArgumentParser) -> None:
     add("--exports", type=Path, default=Path("exports"), help="folder of the .onnx files (default: %(default)s)")
     add("--name", help="of the registered model (default: export.registered_model of the params file)")
     add("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
-    add("--new", action="store_true", help="only files that have no version yet; says nothing where there is none")
+    add(
+        "--new",
+        action="store_true",
+        help="only files that have no version yet and were not refused here; says nothing where there is none",
+    )
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:

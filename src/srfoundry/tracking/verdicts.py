@@ -6,13 +6,15 @@ interface: what it was taken from is withdrawn, and `register` gives it to that 
 
 from collections.abc import Mapping
 
+import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from srfoundry.runtime.mlflow_server import ABSENT
+from srfoundry.tracking.stores import reached
 
-HELD, WITHDRAWN = "held.", "withdrawn."  # by alias, by md5
+HELD, WITHDRAWN, REFUSED = "held.", "withdrawn.", "refused."  # by alias, by md5, by member
 
 
 def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -72,6 +74,31 @@ def barred(name: str, withdrawn: Mapping[str, str], *md5s: str) -> str:
 def moved(client: MlflowClient, name: str, alias: str, md5: str) -> None:
     """Note that an alias has gone to the file with this md5 by the rule, which withdraws nothing."""
     client.set_registered_model_tag(name, HELD + alias, md5)
+
+
+def refused(name: str, member: str) -> str:
+    """The mark of the file that was refused last of a member; empty where none was.
+
+    Raises:
+        FoundryError: the registry does not answer.
+    """
+    with reached(mlflow.get_tracking_uri()):
+        return _tags(MlflowClient(), name).get(REFUSED + member, "")
+
+
+def refuse(name: str, member: str, mark: str) -> None:
+    """Note which file of a member was refused, in the place of the one before.
+
+    Args:
+        name: of the registered model, which is there: a file is refused beside its original.
+        member: of the family.
+        mark: the file, and what it was refused by.
+
+    Raises:
+        FoundryError: the registry does not answer.
+    """
+    with reached(mlflow.get_tracking_uri()):
+        MlflowClient().set_registered_model_tag(name, REFUSED + member, mark)
 
 
 def _tags(client: MlflowClient, name: str) -> dict[str, str]:
