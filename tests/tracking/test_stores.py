@@ -19,6 +19,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
 from srfoundry.tracking import registry, stores
 from srfoundry.tracking.runs import Tracker
+from tests import mlflow_stub
 from tests.conftest import mlflow_at
 from tests.tracking.test_registry import NAME, _model
 
@@ -73,6 +74,15 @@ def test_what_a_store_needs_is_named(error: Exception) -> None:
     words = "pip install 'srfoundry\\[s3\\]'" if isinstance(error, ImportError) else "does not answer: refused"
     with pytest.raises(FoundryError, match=words), stores.reached("http://me:secret@x/y") as _:
         raise error
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_wrong_credentials_are_named(tmp_path: Path, status: int) -> None:
+    """Where MLflow itself asks, as where it is not installed (test_pulling.py)."""
+    with mlflow_stub.Stub() as stub:
+        stub.answers["/api/2.0/mlflow/experiments/get-by-name"] = status
+        with pytest.raises(FoundryError, match=f"refuses, status {status}; set MLFLOW_TRACKING_USERNAME"):
+            Tracker(stub.url, "srfoundry", tmp_path)
 
 
 def test_silent_server_is_given_up_in_seconds(tmp_path: Path, silent: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
+from srfoundry.runtime.mlflow_server import CREDENTIALS, refuses
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 GONE = "RESOURCE_DOES_NOT_EXIST"  # what MLflow says of a run that somebody deleted, of a folder that was moved
@@ -61,7 +62,8 @@ def reached(uri: str) -> Iterator[None]:
         uri: of the store, for the message.
 
     Raises:
-        FoundryError: it does not answer, is of an unknown kind, or needs a package that is not installed.
+        FoundryError: it does not answer, wants other credentials, is of an unknown kind, or needs a package that is not
+            installed.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
@@ -83,6 +85,9 @@ def reached(uri: str) -> Iterator[None]:
             raise FoundryError(
                 f"MLflow at {redacted(uri)} needs {missing[1]}, which is not installed; {remedy}"
             ) from None
+        status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+        if status in CREDENTIALS:
+            raise refuses(redacted(uri), status) from None
         raise FoundryError(
             f"MLflow at {redacted(uri)} does not answer: {first_line(error)}; check MLFLOW_TRACKING_URI"
         ) from None
