@@ -86,6 +86,16 @@ def test_a_source_that_raises_is_survived(folder: Path) -> None:
     assert found.family.find(None).loaded is not before
 
 
+def test_what_is_below_bicubic_by_its_card_is_served_with_a_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """exports/ holds what the last night made."""
+    (folder / "pruned.onnx").write_bytes(served.model(gain=-0.4))
+    found = follower(folder)
+    found.look()
+    assert len(caplog.records) == 1 and "is below bicubic, -0.40 dB" in caplog.records[0].message
+
+
 class Lost(Folder):
     """A folder that names a file and does not hand it out."""
 

@@ -156,6 +156,10 @@ class Follower:
         self._bad.pop(offer.name, None)
         self._failures.pop(offer, None)
         self.family.take(offer.name, offer.alias, loaded)
+        gain = loaded.card.scores().get("gain_db", 0.0)
+        if gain < 0:
+            below = "%s version %s is below bicubic, %+.2f dB by its card; a registry's champion is not: models:/NAME"
+            LOG.warning(below, offer.name, offer.version, gain)
         if before is not None:
             LOG.warning("%s is version %s from now on, it was %s", offer.name, offer.version, before.version)
         return ""
