@@ -34,7 +34,7 @@ class Place:
     """Where the models are, and what they are registered as.
 
     Args:
-        exports: folder of the .onnx files.
+        exports: folder of the .onnx files, in that of the project.
         held_out: folder of the held-out photographs; it may be missing.
         name: of the registered model.
         least_gain: dB, see `champion.decide`.
@@ -83,6 +83,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
             len(blob),
             place.held_out,
             f"models:/{place.name}@{ALIASES[member]}",
+            project=place.exports.parent,
             anew=judge.digest() != card.metrics.get(HELD_OUT),
         )
         yield (
