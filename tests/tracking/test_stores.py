@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -145,6 +146,23 @@ def test_a_store_that_is_not_the_projects_own_stays(tmp_path: Path, empty_store:
     before = shared.read_bytes()
     stores.settle(f"sqlite:///{shared}", tmp_path)
     assert shared.read_bytes() == before
+
+
+def test_a_copy_that_is_read_only_is_one_line(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with it, and nothing to be removed."""
+    first, second = tmp_path / "first project", tmp_path / "second"
+    first.mkdir()
+    shutil.copy(empty_store, first / "mlflow.db")
+    with mlflow_at(stores.own(first)):
+        _project(first)
+    shutil.copytree(first, second)
+    connect = sqlite3.connect  # root may write whatever its mode says
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **_: connect(f"{path.as_uri()}?mode=ro", uri=True))
+    stores.settle(stores.own(first), first)
+    with pytest.raises(FoundryError, match=f"is read-only here; mount the project at {first},"):
+        stores.settle(stores.own(second), second)
 
 
 def test_damaged_store_is_one_line(tmp_path: Path) -> None:
