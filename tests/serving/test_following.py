@@ -47,20 +47,27 @@ def test_a_new_file_is_taken_and_a_broken_one_is_not(folder: Path) -> None:
     assert found.family.find(None).loaded.version == first.version and not found.family.find(None).refused
 
 
-def test_members_come_and_go(folder: Path) -> None:
+def test_members_come_and_stay(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the source has no longer is served on, and said once; the default stays who it was."""
     found = follower(folder)
     (folder / "dual.onnx").write_bytes(served.model(0.02))
     found.look()
     assert [member.name for member in found.family.members()] == ["pruned", "dual"]
+    with pytest.raises(Problem, match="No such model") as caught:
+        found.family.find("other")
+    assert "one of auto, pruned, dual" in caught.value.detail
     (folder / "pruned.onnx").unlink()
+    for _ in range(2):
+        found.look()
+    assert found.family.default == "pruned" and found.family.find("pruned").loaded.version
+    assert [record.message.partition(";")[0] for record in caplog.records] == [f"pruned is not in {folder} any more"]
+    (folder / "pruned.onnx").write_bytes(served.model(0.01))
     found.look()
-    assert found.family.default == "dual"
-    with pytest.raises(Problem) as caught:
-        found.family.find("pruned")
-    assert "one of auto, dual" in caught.value.detail
-    (folder / "dual.onnx").unlink()
+    assert caplog.records[-1].message.startswith("pruned is version ")
+    for name in ("pruned", "dual"):
+        (folder / f"{name}.onnx").unlink()
     found.look()  # the source has nothing: what is here goes on
-    assert found.family.default == "dual"
+    assert found.family.default == "pruned"
 
 
 def test_a_source_that_raises_is_survived(folder: Path) -> None:
@@ -77,6 +84,16 @@ def test_a_source_that_raises_is_survived(folder: Path) -> None:
     found.source = Folder(folder)
     found.look()
     assert found.family.find(None).loaded is not before
+
+
+def test_what_is_below_bicubic_by_its_card_is_served_with_a_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """exports/ holds what the last night made."""
+    (folder / "pruned.onnx").write_bytes(served.model(gain=-0.4))
+    found = follower(folder)
+    found.look()
+    assert len(caplog.records) == 1 and "is below bicubic, -0.40 dB" in caplog.records[0].message
 
 
 class Lost(Folder):

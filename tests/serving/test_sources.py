@@ -9,7 +9,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
 from srfoundry.serving.following import Follower
 from srfoundry.serving.members import Family
-from srfoundry.serving.sources import Folder, Registry, source
+from srfoundry.serving.sources import DISCOVERY, Folder, Registry, source
 from srfoundry.tracking import registry
 from tests import served
 
@@ -25,7 +25,9 @@ def test_addresses() -> None:
             source(wrong)
 
 
-def test_aliases_of_a_registry_are_followed(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aliases_of_a_registry_are_followed(
+    mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.chdir(tmp_path)
 
     def register(brighter: float, alias: str, psnr: float) -> str:
@@ -60,3 +62,22 @@ def test_aliases_of_a_registry_are_followed(mlflow_store: str, tmp_path: Path, m
     follower.look()
     member = follower.family.find("champion")
     assert member.loaded.version == second and member.refused["version"] == broken
+    register(0.02, "p50", 26.0)
+    for _ in range(DISCOVERY):
+        follower.look()
+    client.delete_registered_model_alias(NAME, "champion")
+    client.set_registered_model_alias(NAME, "p50", first)
+    follower.look()  # others are followed at once
+    assert {member.name: member.loaded.version for member in follower.family.members()} == {
+        "champion": second,
+        "p50": first,
+    }
+    client.delete_registered_model_alias(NAME, "p50")
+    for _ in range(DISCOVERY):
+        follower.look()
+    assert follower.family.default == "champion" and len(follower.family.members()) == 2
+    assert [record.message.partition(";")[0] for record in caplog.records][-3:] == [
+        f"champion is not in models:/{NAME} any more",
+        f"p50 is version {first} from now on, it was 4",
+        f"models:/{NAME} has no alias that could be served",
+    ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 
 from srfoundry.deployment.export import read_proto, stamped
@@ -50,6 +51,9 @@ def test_int8_is_registered_only_where_it_is_quicker(place: Place, int8: float, 
     if not taken:
         assert found["pruned_int8"].standing == "not registered"
         assert "0.012 dB lost on validation, 0.90 of the time" in found["pruned_int8"].reason
+        assert dict(register_family(place, new=True)) == {}, "it is known, and not measured again"
+        TIMES["int8"] = 0.7
+        assert dict(register_family(place))["pruned_int8"].version, "who asks for it gets it measured again"
         return
     version = MlflowClient().get_model_version("tiny", found["pruned_int8"].version)
     assert version.tags["precision"] == "int8" and version.tags["time.ratio"] == "0.700"
@@ -80,6 +84,23 @@ def test_each_family_is_judged_on_its_own_set(place: Place, monkeypatch: pytest.
     assert float(photo["bicubic"]) < float(clean["bicubic"])
     rows = pulling.row("tiny", "2", "photo", photo)
     assert rows["figure"].endswith("(photographs)") and pulling.row("tiny", "1", "", clean)["figure"][-1].isdigit()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_version_has_what_it_is_made_again_with(place: Place) -> None:
+    """The values and hashes of its run, which no commit may have; no password, and no name of a photograph."""
+    TIMES.update(fp32=1.0, fp16=1.1, int8=0.9)
+    project = place.exports.parent
+    (project / "results/environment").mkdir(parents=True)
+    for name in ("versions", "photographs"):
+        (project / f"results/environment/{name}.json").write_text("{}")
+    (project / "params.yaml").write_text("source: https://me:secret@host/list.txt\n")
+    (project / "dvc.lock").write_text("stages: {}\n")
+    for _, found in register_family(place):
+        if found.version:
+            made = Path(download_artifacts(f"models:/tiny/{found.version}")) / "made"
+            assert sorted(path.name for path in made.iterdir()) == ["dvc.lock", "params.yaml", "versions.json"]
+            assert (made / "params.yaml").read_text() == "source: https://host/list.txt\n"
 
 
 @pytest.mark.filterwarnings("ignore")

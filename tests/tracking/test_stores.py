@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from srfoundry.core.errors import FoundryError
 from srfoundry.deployment.held_out import Figures
 from srfoundry.tracking import registry, stores
 from srfoundry.tracking.runs import Tracker
+from tests import mlflow_stub
 from tests.conftest import mlflow_at
 from tests.tracking.test_registry import NAME, _model
 
@@ -73,6 +75,15 @@ def test_what_a_store_needs_is_named(error: Exception) -> None:
     words = "pip install 'srfoundry\\[s3\\]'" if isinstance(error, ImportError) else "does not answer: refused"
     with pytest.raises(FoundryError, match=words), stores.reached("http://me:secret@x/y") as _:
         raise error
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_wrong_credentials_are_named(tmp_path: Path, status: int) -> None:
+    """Where MLflow itself asks, as where it is not installed (test_pulling.py)."""
+    with mlflow_stub.Stub() as stub:
+        stub.answers["/api/2.0/mlflow/experiments/get-by-name"] = status
+        with pytest.raises(FoundryError, match=f"refuses, status {status}; set MLFLOW_TRACKING_USERNAME"):
+            Tracker(stub.url, "srfoundry", tmp_path)
 
 
 def test_silent_server_is_given_up_in_seconds(tmp_path: Path, silent: str) -> None:
@@ -135,6 +146,23 @@ def test_a_store_that_is_not_the_projects_own_stays(tmp_path: Path, empty_store:
     before = shared.read_bytes()
     stores.settle(f"sqlite:///{shared}", tmp_path)
     assert shared.read_bytes() == before
+
+
+def test_a_copy_that_is_read_only_is_one_line(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with it, and nothing to be removed."""
+    first, second = tmp_path / "first project", tmp_path / "second"
+    first.mkdir()
+    shutil.copy(empty_store, first / "mlflow.db")
+    with mlflow_at(stores.own(first)):
+        _project(first)
+    shutil.copytree(first, second)
+    connect = sqlite3.connect  # root may write whatever its mode says
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **_: connect(f"{path.as_uri()}?mode=ro", uri=True))
+    stores.settle(stores.own(first), first)
+    with pytest.raises(FoundryError, match=f"is read-only here; mount the project at {first},"):
+        stores.settle(stores.own(second), second)
 
 
 def test_damaged_store_is_one_line(tmp_path: Path) -> None:

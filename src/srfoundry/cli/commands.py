@@ -87,6 +87,18 @@ def register(options: argparse.Namespace) -> int:
     return 0
 
 
+def promote(options: argparse.Namespace) -> int:
+    """Point an alias to a registered version, which stands whatever is registered later."""
+    from srfoundry.tracking import fetching
+
+    fetching.registry()
+    from srfoundry.tracking import promoting
+
+    for line in promoting.promote(options.version, options.alias):
+        say(line)
+    return 0
+
+
 def bring(options: argparse.Namespace) -> int:
     """Make a checkpoint of this project from published weights."""
     import hashlib

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   srfoundry serve                                      a page and HTTP at http://127.0.0.1:8000/, for this machine
   srfoundry models                                     what is registered, who is champion
   srfoundry register                                   the models in exports/, into a registry that is new
+  srfoundry promote models:/srfoundry/1                roll back: the champion is version 1, and stays it
   srfoundry info exports/pruned.onnx                   the card inside a model
   srfoundry web exports/pruned70.onnx                  a page that enlarges in the browser, for any web server
   srfoundry card --out card/                           a folder to publish: the model, its card, figures, a picture
@@ -85,6 +86,13 @@ version, however often it is registered. An alias (champion, p50, p70; photo, ph
 above bicubic and better than its holder on the same held-out photographs (damaged ones for the latter two) by
 `export.least_gain` dB, or as good with less time or size; a
 holder that was scored on other photographs is scored on the present ones first, if data/synthesize is here."""
+
+PROMOTE = """Points an alias of a registered model to a version: a rollback, or a challenger that you prefer.
+
+fp16 and int8 (p50_int8 ...) follow where the version has files of fewer bits that were made of it. What the alias is
+taken from is withdrawn: `register` and the stage `export` do not give it back to that file, even under a new version,
+until you promote it again. A model that is new competes with the version that you chose, as ever. An alias that you
+move or delete in MLflow's page, or a version that you delete, counts as much."""
 
 INFO = """Prints a model's card, which every model carries within: JSON, for a person or for jq.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from srfoundry.blind.estimators import ESTIMATORS
 from srfoundry.cli import browser_build, commands, comparing, converting, degrading, model_card, serving
-from srfoundry.cli.help_texts import DEGRADE, EXAMPLES, IMPORT, INFO, MODELS, REGISTER, RESTORE, UPSCALE
+from srfoundry.cli.help_texts import DEGRADE, EXAMPLES, IMPORT, INFO, MODELS, PROMOTE, REGISTER, RESTORE, UPSCALE
 from srfoundry.cli.place import Place
 from srfoundry.core import interrupts, parallel
 from srfoundry.core.errors import FoundryError, one_line, refusal
@@ -142,6 +142,11 @@ def _parser() -> argparse.ArgumentParser:
     model_card.options(parser_of, _whole)
     command("models", commands.models, "list registered models, versions and aliases", MODELS)
     _register_options(command("register", commands.register, "register the models in exports/", REGISTER))
+    add = command(
+        "promote", commands.promote, "point an alias to a registered version: roll back", PROMOTE
+    ).add_argument
+    add("version", help="models:/NAME/VERSION, or models:/NAME@ALIAS such as a challenger's")
+    add("--alias", default="", help="that is to point to it (default: that of its member: champion, p50, photo ...)")
     browser_build.options(command("web", browser_build.write, "write a page for the browser alone", browser_build.WEB))
     command("info", commands.info, "print a model's card", INFO).add_argument(
         "model", nargs="?", help=f"a .onnx or .safetensors file, or models:/NAME@alias (default: {commands.DEFAULT})"
@@ -154,7 +159,11 @@ def _register_options(parser: argparse.ArgumentParser) -> None:
     add("--exports", type=Path, default=Path("exports"), help="folder of the .onnx files (default: %(default)s)")
     add("--name", help="of the registered model (default: export.registered_model of the params file)")
     add("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
-    add("--new", action="store_true", help="only files that have no version yet; says nothing where there is none")
+    add(
+        "--new",
+        action="store_true",
+        help="only files that have no version yet and were not refused here; says nothing where there is none",
+    )
 
 
 def _convert_options(parser: argparse.ArgumentParser) -> None:

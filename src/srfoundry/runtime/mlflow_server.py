@@ -23,6 +23,7 @@ API = "/api/2.0"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow calls a name or alias that is not there
 HERE = ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
 PATIENCE = "10"
+CREDENTIALS = (401, 403)  # statuses of HTTP: none, wrong ones, or such as may not
 
 
 class Absent(Exception):
@@ -123,14 +124,19 @@ class MlflowServer:
             code, message = "", "not in MLflow's words"
         if code in ABSENT:
             return Absent(message)
-        if status in (401, 403):
-            return FoundryError(
-                f"MLflow at {self.url} refuses, status {status}; set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-            )
+        if status in CREDENTIALS:
+            return refuses(self.url, status)
         return FoundryError(
             f"MLflow at {self.url} failed, status {status}: {message}; check MLFLOW_TRACKING_URI, read its log"
         )
+
+
+def refuses(url: str, status: int) -> FoundryError:
+    """What to say of a server that wants other credentials."""
+    return FoundryError(
+        f"MLflow at {url} refuses, status {status}; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        "MLFLOW_TRACKING_TOKEN"
+    )
 
 
 def _walk(listing: Callable[[str], dict[str, Any]], inside: str = "", depth: int = 3) -> list[str]:

@@ -1,7 +1,9 @@
 """Following the source: a version that is new there is loaded beside the one that works, tested, and then exchanged.
 
 No request waits for that, and none fails of it. What fails its test is refused, once, and the old one goes on. What
-cannot be fetched is tried again, ever more seldom, and said again where the reason is another.
+cannot be fetched is tried again, ever more seldom, and said again where the reason is another. A member that the source
+has no longer goes on, too, until the server is restarted: a request by its name is not refused, nor does one without a
+name get another member.
 """
 
 import logging
@@ -62,6 +64,7 @@ class Follower:
         self._away = ""  # what the source said when it did not answer
         self._raised = ""  # what ended the last look, where nobody foresaw it
         self._failures: dict[Offer, Failure] = {}
+        self._gone = set[str]()  # members that the source has no longer
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -103,8 +106,12 @@ class Follower:
         self._away = ""
         names = {offer.name for offer in offers}
         for member in self.family.members():
-            if member.name not in names:
-                self.family.drop(member.name)
+            if member.name not in names | self._gone:
+                LOG.warning(
+                    "%s is not in %s any more; its version %s goes on until another comes, or the server is restarted",
+                    *(member.name, self.source.shown, member.loaded.version),
+                )
+        self._gone = {member.name for member in self.family.members()} - names
         self._failures = {offer: failure for offer, failure in self._failures.items() if offer in offers}
         for offer in offers:
             failure = self._failures.get(offer)
@@ -149,6 +156,10 @@ class Follower:
         self._bad.pop(offer.name, None)
         self._failures.pop(offer, None)
         self.family.take(offer.name, offer.alias, loaded)
+        gain = loaded.card.scores().get("gain_db", 0.0)
+        if gain < 0:
+            below = "%s version %s is below bicubic, %+.2f dB by its card; a registry's champion is not: models:/NAME"
+            LOG.warning(below, offer.name, offer.version, gain)
         if before is not None:
             LOG.warning("%s is version %s from now on, it was %s", offer.name, offer.version, before.version)
         return ""

@@ -115,12 +115,6 @@ class Family:
             if name in self._members:
                 self._members[name].refused = {"version": version, "why": why}
 
-    def drop(self, name: str) -> None:
-        """Serve a member no longer; the last one stays."""
-        with self._lock:
-            if len(self._members) > 1:
-                self._members.pop(name, None)
-
     def members(self) -> list[Member]:
         """All of them, the default first."""
         first = self.default

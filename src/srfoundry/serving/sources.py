@@ -126,7 +126,15 @@ class Registry:
         if not self.alias and self._looks % DISCOVERY == 0:
             self._aliases = self._discovered()
         self._looks += 1
-        found = {alias: pulling.find(f"{pulling.PREFIX}{self.name}@{alias}") for alias in self._aliases}
+        found: dict[str, pulling.Version] = {}
+        for alias in self._aliases:
+            try:
+                found[alias] = pulling.find(f"{pulling.PREFIX}{self.name}@{alias}")
+            except pulling.Missing:  # deleted since the last look at which there are
+                if self.alias:
+                    raise
+        if not found:
+            raise self._nothing()
         self._versions = {Offer(alias, alias, version.number): version for alias, version in found.items()}
         return list(self._versions)
 
@@ -137,8 +145,11 @@ class Registry:
     def _discovered(self) -> list[str]:
         kept = [alias for alias in pulling.aliases(self.name) if not alias.endswith(CHALLENGER)]
         if not kept:
-            raise FoundryError(f"{self.shown} has no alias that could be served; register one: srfoundry register")
+            raise self._nothing()
         return kept
+
+    def _nothing(self) -> FoundryError:
+        return FoundryError(f"{self.shown} has no alias that could be served; register one: srfoundry register")
 
 
 def _read(path: Path) -> bytes:

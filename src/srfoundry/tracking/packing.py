@@ -44,12 +44,12 @@ class Presentation:
     Args:
         short: its description.
         readme: its card, in Markdown.
-        pictures: files that the card names, by name.
+        files: that lie beside the card, by their names: the picture that it shows, and what the model was made with.
     """
 
     short: str = ""
     readme: str = ""
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def log(blob: bytes, name: str, run_id: str, shown: Presentation) -> str:
@@ -112,8 +112,9 @@ def pack(blob: bytes, folder: Path, shown: Presentation, model: Model | None = N
         )
     if shown.readme:
         (folder / README).write_text(shown.readme, encoding="utf-8")
-    for name, picture in shown.pictures.items():
-        (folder / name).write_bytes(picture)
+    for name, content in shown.files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def requirements() -> list[str]:

@@ -1,5 +1,6 @@
 """The family that stands in exports/, registered: by the stage that made it, or later, where a registry is new."""
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from srfoundry.deployment.model_card import purpose
 from srfoundry.deployment.precision import REDUCED
 from srfoundry.networks.zoo.family import judged_on
 from srfoundry.runtime.session import HELD_OUT, OnnxCard, Session
-from srfoundry.tracking import registry
+from srfoundry.tracking import registry, verdicts
 from srfoundry.tracking.presenting import present
 from srfoundry.tracking.registry import Registered, Within
 
@@ -33,7 +34,7 @@ class Place:
     """Where the models are, and what they are registered as.
 
     Args:
-        exports: folder of the .onnx files.
+        exports: folder of the .onnx files, in that of the project.
         held_out: folder of the held-out photographs; it may be missing.
         name: of the registered model.
         least_gain: dB, see `champion.decide`.
@@ -53,7 +54,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
     Args:
         place: where it is.
         run_id: the MLflow run that the versions belong to.
-        new: only those that have no version yet.
+        new: only those that have no version yet, and were not refused here under the same limit.
 
     Raises:
         FoundryError: there is none, a file is no model of this project, or the registry does not answer.
@@ -65,12 +66,15 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
         raise FoundryError(f"{place.exports} holds no member of the family ({names}); run: dvc pull, or make repro")
     for member, path in found.items():
         blob = path.read_bytes()
-        if new and registry.registered(blob, place.name):
+        mark = f"{registry.md5(blob)} on {platform.node()}, limit {place.most_time:g}"
+        if new and (registry.registered(blob, place.name) or verdicts.refused(place.name, member) == mark):
             continue
         session = Session(path, threads=1, device="cpu")
         card, judge = session.card, HeldOut(place.held_out, session.scale, test=judged_on(member))
         costs, refused = _worth(card, blob, judge, place)
         if refused:
+            if costs:
+                verdicts.refuse(place.name, member, mark)
             yield member, Registered("", "", False, refused)
             continue
         shown = partial(
@@ -79,6 +83,7 @@ def register_family(place: Place, *, run_id: str | None = None, new: bool = Fals
             len(blob),
             place.held_out,
             f"models:/{place.name}@{ALIASES[member]}",
+            project=place.exports.parent,
             anew=judge.digest() != card.metrics.get(HELD_OUT),
         )
         yield (
@@ -105,6 +110,8 @@ def path_of(exports: Path, member: str) -> Path:
 def _worth(card: OnnxCard, blob: bytes, judge: HeldOut, place: Place) -> tuple[dict[str, str], str]:
     """What a file of lower precision costs against its original, as tags, and why it is not registered, if it is not.
 
+    Without costs nothing was measured.
+
     The times of both are measured here and now: how quick int8 is depends on the processor.
     """
     if card.precision == "fp32":
@@ -116,7 +123,12 @@ def _worth(card: OnnxCard, blob: bytes, judge: HeldOut, place: Place) -> tuple[d
     rounds = [(seconds(blob) or 0.0, seconds(original.read_bytes()) or 1.0) for _ in range(2)]  # in turns
     ratio = min(ours for ours, _ in rounds) / min(theirs for _, theirs in rounds)
     share = len(blob) / original.stat().st_size
-    costs = {"precision": card.precision, "psnr.loss": f"{reduced['psnr_loss']:.4f}", "time.ratio": f"{ratio:.3f}"}
+    costs = {
+        "precision": card.precision,
+        "psnr.loss": f"{reduced['psnr_loss']:.4f}",
+        "time.ratio": f"{ratio:.3f}",
+        "original.md5": registry.md5(original.read_bytes()),
+    }
     said = f"{reduced['psnr_loss']:.3f} dB lost on validation, {ratio:.2f} of the time and {share:.2f} of the bytes"
     if card.precision == "int8" and not ratio < place.most_time:
         return costs, f"{said} of {reduced['from']}: not under {place.most_time:g} of the time on this processor"

@@ -26,7 +26,7 @@ from srfoundry.deployment.held_out import Figures, seconds
 from srfoundry.runtime import pulling
 from srfoundry.runtime.mlflow_server import ABSENT
 from srfoundry.runtime.pulling import Version
-from srfoundry.tracking import packing
+from srfoundry.tracking import packing, verdicts
 from srfoundry.tracking.champion import Decision, decide
 from srfoundry.tracking.packing import Presentation
 from srfoundry.tracking.runs import Tracker
@@ -91,7 +91,9 @@ def register(
     """Ensure that a version with this model exists, and give it the alias that it deserves.
 
     `champion` moves to the version if `champion.decide` says so; else the version is `challenger` (`p50_challenger`
-    for another alias). A holder that was scored on other images is scored on the present ones first.
+    for another alias). A holder that was scored on other images is scored on the present ones first. A file that a
+    person took the alias from (verdicts.py) does not get it back here, nor does what was made of such a file
+    (`original.md5`); where it has no version any more, it gets none.
 
     Args:
         blob: the ONNX file.
@@ -106,26 +108,38 @@ def register(
     Raises:
         FoundryError: the store does not answer; whether a version's file is gone is not known then, and no alias moves.
     """
-    with reached(_store()):
+    with reached(store()):
         client = MlflowClient()
-        md5 = _md5(blob)
-        version = _version_with(client, name, md5)
+        digest = md5(blob)
+        version = _version_with(client, name, digest)
+        withdrawn = verdicts.note_holder(client, name, alias)
+        barred = verdicts.barred(name, withdrawn, digest, tags.get("original.md5", ""))
+        if barred and version is None:
+            return Registered("", "", False, barred)
         fresh = version is None
         number = _log(blob, name, within) if version is None else str(version.version)
         if fresh:
-            _note(client, name, number, {**tags, "model.md5": md5, **_as_tags(figures)})
-        holder = _holder(client, name, alias)
+            _note(client, name, number, {**tags, "model.md5": digest, **_as_tags(figures)})
+        holder = verdicts.holder(client, name, alias)
         if holder is not None and str(holder.version) == number:
             return Registered(number, alias, fresh, str(holder.tags.get("decision", "")))
-        decision = _compare(client, blob, (figures, tags.get("scale", "")), holder, score, least_gain)
-        challenger = CHALLENGER if alias == CHAMPION else f"{alias}_{CHALLENGER}"
+        own = figures, tags.get("scale", "")
+        decision = Decision(False, barred) if barred else _compare(client, blob, own, holder, score, least_gain)
+        challenger = challenger_of(alias)
         held = alias if decision.takes else challenger
         client.set_registered_model_alias(name, held, number)
+        if decision.takes:  # after it: a process that is killed between the two withdraws what was beaten, and no other
+            verdicts.moved(client, name, alias, digest)
         _note(client, name, number, {"decision": decision.reason})
-        rival = _holder(client, name, challenger)
+        rival = verdicts.holder(client, name, challenger)
         if decision.takes and rival is not None and str(rival.version) == number:
             client.delete_registered_model_alias(name, challenger)
         return Registered(number, held, fresh, decision.reason)
+
+
+def challenger_of(alias: str) -> str:
+    """What the last is called that did not get an alias: `challenger`, `p50_challenger`."""
+    return CHALLENGER if alias == CHAMPION else f"{alias}_{CHALLENGER}"
 
 
 def registered(blob: bytes, name: str) -> bool:
@@ -138,8 +152,8 @@ def registered(blob: bytes, name: str) -> bool:
     Raises:
         FoundryError: the store does not answer.
     """
-    with reached(_store()):
-        return _version_with(MlflowClient(), name, _md5(blob)) is not None
+    with reached(store()):
+        return _version_with(MlflowClient(), name, md5(blob)) is not None
 
 
 def find(uri: str) -> Version:
@@ -161,7 +175,7 @@ def fetch(uri: str) -> bytes:
         FoundryError: as in `find`, or the version's file is gone or changed, or the store does not answer.
     """
     version = _at(uri)
-    with reached(_store()):
+    with reached(store()):
         blob = _bytes(version)
     if blob is None:
         raise pulling.lost(uri, str(version.version))
@@ -170,9 +184,9 @@ def fetch(uri: str) -> bytes:
 
 def _at(uri: str) -> ModelVersion:
     name, alias, number = pulling.parse(uri)
-    missing = pulling.missing(uri, _store())
+    missing = pulling.missing(uri, store())
     _refuse_new_store(missing)
-    with reached(_store()):
+    with reached(store()):
         client = MlflowClient()
         try:
             if alias:
@@ -190,9 +204,9 @@ def aliases(name: str) -> list[str]:
     Raises:
         FoundryError: no model of this name is registered in this store.
     """
-    missing = pulling.missing(f"{pulling.PREFIX}{name}", _store())
+    missing = pulling.missing(f"{pulling.PREFIX}{name}", store())
     _refuse_new_store(missing)
-    with reached(_store()):
+    with reached(store()):
         try:
             return sorted(MlflowClient().get_registered_model(name).aliases)
         except MlflowException as error:
@@ -207,9 +221,9 @@ def versions() -> list[dict[str, str]]:
     Raises:
         FoundryError: nothing was ever registered in this store.
     """
-    nothing = pulling.nothing(_store())
+    nothing = pulling.nothing(store())
     _refuse_new_store(nothing)
-    with reached(_store()):
+    with reached(store()):
         rows = _rows(MlflowClient())
     if not rows:
         raise nothing
@@ -299,13 +313,14 @@ def _note(client: MlflowClient, name: str, number: str, tags: Mapping[str, str])
         client.set_model_version_tag(name, number, key, text)
 
 
-def _md5(blob: bytes) -> str:
+def md5(blob: bytes) -> str:
+    """Of a model's file, as versions are known by it."""
     return hashlib.md5(blob, usedforsecurity=False).hexdigest()
 
 
-def _version_with(client: MlflowClient, name: str, md5: str) -> ModelVersion | None:
+def _version_with(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
     """The newest version whose file is there and has this md5."""
-    found = client.search_model_versions(f"{pulling.named(name)} and tags.`model.md5` = '{md5}'")
+    found = client.search_model_versions(f"{pulling.named(name)} and tags.`model.md5` = '{digest}'")
     for version in sorted(found, key=lambda item: -int(item.version)):
         if _bytes(version) is not None:
             return version
@@ -321,7 +336,7 @@ def _log(blob: bytes, name: str, within: Within) -> str:
 
 def _run() -> str:
     """A run for a model that no stage registers."""
-    uri = _store()
+    uri = store()
     folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:") else Path()
     tracker = Tracker(uri, "srfoundry", folder / ARTIFACTS)
     return tracker.client.create_run(tracker.experiment, run_name="register").info.run_id
@@ -341,24 +356,16 @@ def _bytes(version: ModelVersion) -> bytes | None:
         if len(files) != 1:
             return None
         blob = files[0].read_bytes()
-    return blob if _md5(blob) == version.tags.get("model.md5") else None
+    return blob if md5(blob) == version.tags.get("model.md5") else None
 
 
-def _holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise
-        return None
-
-
-def _store() -> str:
+def store() -> str:
+    """The address of the registry that is asked."""
     return mlflow.get_tracking_uri()
 
 
 def _refuse_new_store(missing: FoundryError) -> None:
     """Looking for a model must not create an empty database."""
-    path = _store().removeprefix("sqlite:///")
-    if path != _store() and not Path(path).exists():
+    path = store().removeprefix("sqlite:///")
+    if path != store() and not Path(path).exists():
         raise missing

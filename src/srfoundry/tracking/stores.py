@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
+from srfoundry.runtime.mlflow_server import CREDENTIALS, refuses
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 GONE = "RESOURCE_DOES_NOT_EXIST"  # what MLflow says of a run that somebody deleted, of a folder that was moved
@@ -61,7 +63,8 @@ def reached(uri: str) -> Iterator[None]:
         uri: of the store, for the message.
 
     Raises:
-        FoundryError: it does not answer, is of an unknown kind, or needs a package that is not installed.
+        FoundryError: it does not answer, wants other credentials, is of an unknown kind, or needs a package that is not
+            installed.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
@@ -83,6 +86,9 @@ def reached(uri: str) -> Iterator[None]:
             raise FoundryError(
                 f"MLflow at {redacted(uri)} needs {missing[1]}, which is not installed; {remedy}"
             ) from None
+        status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+        if status in CREDENTIALS:
+            raise refuses(redacted(uri), status) from None
         raise FoundryError(
             f"MLflow at {redacted(uri)} does not answer: {first_line(error)}; check MLFLOW_TRACKING_URI"
         ) from None
@@ -102,11 +108,14 @@ def settle(uri: str, root: Path) -> None:
     Args:
         uri: of the store; any other than the project's own is left as it is.
         root: the project's folder.
+
+    Raises:
+        FoundryError: the database is damaged, or would have to change and is read-only.
     """
     database = root.absolute() / DATABASE
     if uri != own(root) or not database.is_file():
         return
-    here = (root.absolute() / ARTIFACTS).as_uri()
+    here, found = (root.absolute() / ARTIFACTS).as_uri(), set[str]()
     with closing(sqlite3.connect(database, timeout=5)) as connection:
         try:
             rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
@@ -123,7 +132,17 @@ def settle(uri: str, root: Path) -> None:
             if found:
                 connection.commit()
         except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:  # the low byte: the rest says in which way
+                raise FoundryError(
+                    f"{database} names files in another folder, where it was written, and is read-only here; mount "
+                    f"the project at {_folder(min(found))}, or copy {DATABASE} and {ARTIFACTS}/ to a folder of yours"
+                ) from None
             raise FoundryError(f"{database} cannot be used: {first_line(error)}; restore or remove it") from None
+
+
+def _folder(base: str) -> str:
+    """The folder that a location `.../mlartifacts` lies in, as a path."""
+    return str(Path(unquote(urlsplit(base).path)).parent)
 
 
 def _base(location: str) -> str:
