@@ -16,6 +16,7 @@ from srfoundry.runtime.session import OnnxCard
 from srfoundry.tracking import registering
 from tests import tiny
 from tests.conftest import REPO
+from tests.shipped import SHIPPED
 
 VALUES = params.load(SHIPPED)
 CARD = OnnxCard("pruned50", tiny.ARCH, 2, 3, [0.0, 1.0], 1, 64, 8, 0, 13, {}, "compress@50", "p", "d")
