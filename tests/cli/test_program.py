@@ -223,6 +223,9 @@ def test_the_champion_can_be_listed_and_used(folder: Path, mlflow_store: str, ca
     assert run("upscale", "photo.png", "--model", "models:/tiny@champion", "--out", "champion.png") == 0
     assert run("upscale", "photo.png", "--out", "local.png") == 0
     assert (folder / "champion.png").read_bytes() == (folder / "local.png").read_bytes()
+    assert run("promote", "models:/tiny/1", "--alias", "chosen") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "chosen is version 1"
+    assert "models:/tiny/2" in failure(capsys, "promote", "models:/tiny/2")
 
 
 def test_a_card_is_a_folder_to_publish(folder: Path, capsys: Capture) -> None:
