@@ -13,6 +13,7 @@ from srfoundry.core.seeds import generator
 from srfoundry.imaging import images
 from tests.conftest import REPO
 from tests.examples import examples
+from tests.shipped import SHIPPED
 
 pytestmark = pytest.mark.timeout(900)  # processes one after another, on machines that do other work, too
 COPIED = ("src", "pipelines", "tests", "docs", "params", "graphs")
@@ -61,12 +62,28 @@ def test_formatting_layers_and_types_are_in_order_with_the_examples(enriched: Pa
 
 def test_a_table_can_be_added_to_while_a_process_runs(tmp_path: Path) -> None:
     """As the page has it, with the network of its first example in a file beside the script."""
-    page = (REPO / "docs" / "extending.md").read_text().partition("## Without changing the repository")[2]
-    script = page.partition("```python\n")[2].partition("```")[0]
     network = next(each.text for each in examples() if each.path.endswith("plain.py"))
     (tmp_path / "plug.py").write_text(network.replace("Plain", "Mine"))
-    (tmp_path / "script.py").write_text(script)
-    images.write(torch.rand(1, 3, 16, 20, generator=generator(1, "photo")), tmp_path / "photo.png")
-    paths = {"PYTHONPATH": os.pathsep.join([str(REPO / "src"), str(tmp_path)])}
-    subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, **paths}, check=True)
-    assert images.read(tmp_path / "photo_x2.png").shape == (1, 3, 32, 40)
+    run_script("Without changing the repository", tmp_path)
+
+
+def test_a_network_can_be_trained_from_python(tmp_path: Path) -> None:
+    """As the page has it, on drawn photographs, with fewer steps."""
+    (tmp_path / "photographs").mkdir()
+    for name in map(str, range(8)):
+        drawn = torch.rand(1, 3, 160, 160, generator=generator(1, name))
+        images.write(drawn, tmp_path / "photographs" / f"{name}.png")
+    source = "synthesize: {source: folder, folder: photographs, validation: 0.2, held_out: 0.2}"
+    (tmp_path / "mine.yaml").write_text(f"{source}\ndual: {{network: edsr, width: 8, blocks: 1, steps: 2}}\n")
+    shutil.copy(SHIPPED, tmp_path / "params.yaml")
+    run_script("Train from Python", tmp_path)
+
+
+def run_script(section: str, folder: Path) -> None:
+    """Run the Python of a section, which ends with the enlargement of photo.png."""
+    page = (REPO / "docs" / "extending.md").read_text().partition(f"## {section}")[2]
+    (folder / "script.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    images.write(torch.rand(1, 3, 16, 20, generator=generator(1, "photo")), folder / "photo.png")
+    paths = {"PYTHONPATH": os.pathsep.join([str(REPO / "src"), str(folder)])}
+    subprocess.run([sys.executable, "script.py"], cwd=folder, env={**os.environ, **paths}, check=True)
+    assert images.read(folder / "photo_x2.png").shape == (1, 3, 32, 40)
