@@ -100,7 +100,8 @@ def test_a_remote_that_gives_nothing_is_done_without(toy: Toy, address: str, sai
     assert code == bool(address) and "Traceback" not in text
 
 
-def test_a_missing_package_is_named_by_its_extra(toy: Toy) -> None:
+def test_a_missing_package_is_named_by_its_extra(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", toy.environment["PYTHONPATH"])  # a project's own folder has `pipelines`
     dvc(toy, "remote", "add", "--default", "store", "s3://bucket/x")
     said = [
         "ERROR: unexpected error - s3 is supported, but requires 'dvc-s3' to be installed: No module named 'dvc_s3'"

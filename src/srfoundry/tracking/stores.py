@@ -11,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 from srfoundry.core.errors import FoundryError
 from srfoundry.core.urls import redacted
-from srfoundry.runtime.mlflow_server import CREDENTIALS, refuses
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # a project's own store, in its folder
 GONE = "RESOURCE_DOES_NOT_EXIST"  # what MLflow says of a run that somebody deleted, of a folder that was moved
@@ -69,6 +68,8 @@ def reached(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
     from sqlalchemy.exc import SQLAlchemyError
+
+    from srfoundry.runtime.mlflow_server import CREDENTIALS, refuses  # each stage loads this file, few ask a store
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it warns at each try of what is said once here
     utils.MAX_RETRY_COUNT = TRIES
