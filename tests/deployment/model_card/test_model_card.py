@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from srfoundry.core import seeds
+from srfoundry.degradation.blurred_sets import BLURRED
 from srfoundry.deployment.model_card import folder, gathering, measuring, text
 from srfoundry.deployment.model_card.text import Facts
 from srfoundry.imaging import images, metrics, resize
@@ -34,6 +35,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind, image in {"high": high, "bicubic": resize.cubic(high, 0.5), "gauss20": high[..., ::2, ::2]}.items():
         images.write(image, made / "held_out" / kind / "chelsea.png")
     return made
+
+
+def test_sets_under_one_blur_are_measured_on_their_own_grid() -> None:
+    assert measuring.BESIDE == set(BLURRED) and measuring.BESIDE <= set(measuring.WORDS)
 
 
 def test_each_way_that_photographs_were_made_small_is_a_row(session: Session, data: Path) -> None:
