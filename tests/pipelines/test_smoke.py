@@ -73,14 +73,17 @@ def notified() -> Iterator[Notified]:
 
 
 @pytest.fixture(scope="module")
-def team(factory: Path) -> Iterator[RemoteGraph | None]:
-    """The project on a team's programs; None where they are not installed."""
+def team(factory: Path, notified: Notified) -> Iterator[RemoteGraph | None]:
+    """The project on a team's programs, deployed and run once; None where they are not installed."""
     if missing():
         yield None
         return
     paths = os.pathsep.join([str(REPO / "src"), str(REPO)])
     with Programs(here() | {"PYTHONPATH": paths}) as programs:
-        yield RemoteGraph(programs, factory, here() | _observed(factory, "ssh"))
+        graph = RemoteGraph(programs, factory, here() | _observed(factory, "ssh"))
+        graph.publish(notified.url)
+        assert graph.work() == "COMPLETED", programs.said()[-8000:]
+        yield graph
 
 
 def _observed(root: Path, *more: str) -> dict[str, str]:
@@ -117,13 +120,11 @@ def figures(root: Path, stage: str) -> dict[str, Any]:
 
 
 def test_from_photographs_to_a_registered_model(
-    factory: Path, environment: dict[str, str], team: RemoteGraph | None, notified: Notified
+    factory: Path, environment: dict[str, str], team: RemoteGraph | None
 ) -> None:
     if team is None:
         said, store = repro(factory, environment), f"sqlite:///{factory / 'mlflow.db'}"
     else:
-        team.publish(notified.url)
-        assert team.work() == "COMPLETED", team.programs.said()[-8000:]
         said, store = (team.programs.folder / "worker.log").read_text(), team.programs.mlflow
         assert tiny_graph.arrived(store, seconds=120.0)
     assert set(figures(factory, "sharpness")) == {"set__coffee", "set__again__coffee"}
