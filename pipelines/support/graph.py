@@ -6,6 +6,7 @@ A stage with a matrix is several, named as DVC names them: compress@50, compress
 import hashlib
 import os
 import re
+import time
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
@@ -26,6 +27,7 @@ DATA = "data/synthesize"  # what all models are made of
 ASIDE = "graphs"  # the folder of the stages beside the graph, NAME/dvc.yaml each
 
 MOST = 1000  # stages that a matrix may stand for
+TRIES, PAUSE = 10, 0.1  # at reading dvc.lock; seconds between
 Listed = list[str | dict[str, Any]]
 
 
@@ -76,7 +78,7 @@ class Graph:
         self.lock: dict[str, dict[str, Any]] = {}
         for folder in [root, *(_folders(root, aside) if aside else [])]:
             listed |= _read(folder / "dvc.yaml", _Graph).get("stages") or {}
-            self.lock |= _read(folder / "dvc.lock", _Lock).get("stages") or {}
+            self.lock |= _lock(folder / "dvc.lock").get("stages") or {}
         self.stages: dict[str, dict[str, Any]] = {
             name: _filled(stage, filled | {"item": item})
             for above, stage in listed.items()
@@ -195,6 +197,16 @@ def _items(name: str, matrix: dict[str, list[Any]]) -> list[tuple[str, dict[str,
         (f"{name}@{'-'.join(map(str, values))}", dict(zip(matrix, values, strict=True)))
         for values in product(*matrix.values())
     ]
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    """DVC writes it in place after each stage: what another stage reads meanwhile may be half of it."""
+    for _ in range(TRIES - 1):
+        try:
+            return _read(path, _Lock)
+        except FoundryError:
+            time.sleep(PAUSE)
+    return _read(path, _Lock)
 
 
 def _read(path: Path, form: type[BaseModel] = _Values) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """dvc.yaml as a graph: whatever stands there, it is read or refused by one line."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +95,12 @@ def test_hash_of_values_is_of_all_that_make_the_file() -> None:
     assert changed("shared", "prune") != changed("degrade", "prune", clean=0.1)
     assert changed("shared", "prune") != changed("dual", "prune", steps=1), "the net that it makes smaller"
     assert changed("shared", "dual") == changed("search", "dual", steps=1)
+
+
+def test_a_lock_that_is_being_written_is_read_again(tmp_path: Path) -> None:
+    """DVC writes it in place, while another stage may start."""
+    (tmp_path / "dvc.yaml").write_text("stages:\n  dual:\n    cmd: python -m dual\n")
+    whole = "schema: '2.0'\nstages:\n  dual:\n    cmd: python -m dual\n"
+    (tmp_path / "dvc.lock").write_text(whole[:-8] + "\n  x")
+    threading.Timer(0.3, (tmp_path / "dvc.lock").write_text, (whole,)).start()
+    assert Graph(tmp_path).lock == {"dual": {"cmd": "python -m dual"}}
